@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int
+sf_err_set(struct sf_err *err, int code, const char *fmt, ...)
+{
+    if (!err || err->code)
+        return code;
+    int saved = errno;
+    va_list ap;
+    err->code = code;
+    va_start(ap, fmt);
+    errno = saved;
+    vsnprintf(err->msg, sizeof err->msg, fmt, ap);
+    va_end(ap);
+    errno = saved;
+    return code;
+}
+
+int
+sf_err_prefix(struct sf_err *err, const char *fmt, ...)
+{
+    if (!err || !err->code)
+        return 0;
+    char head[sizeof err->msg], old[sizeof err->msg];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(head, sizeof head, fmt, ap);
+    va_end(ap);
+    memcpy(old, err->msg, sizeof old);
+    size_t n = strlen(head);
+    if (n > sizeof err->msg - 3)
+        n = sizeof err->msg - 3;
+    memcpy(err->msg, head, n);
+    snprintf(err->msg + n, sizeof err->msg - n, ": %s", old);
+    return err->code;
+}
+
+const char *
+sf_errno_name(int code)
+{
+    const char *name = strerrorname_np(code < 0 ? -code : code);
+    return name ? name : "unknown";
+}

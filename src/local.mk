@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+EXTRA_DIST += src/LAYERS
+
+noinst_LIBRARIES += src/libsupafs.a
+src_libsupafs_a_SOURCES =
+supafs_libs = src/libsupafs.a $(FUSE_LIBS) $(CURL_LIBS) $(JANSSON_LIBS) $(LMDB_LIBS) \
+	$(CRYPTO_LIBS) $(INIH_LIBS)
+
+include src/base/local.mk
