@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_SUPABASE_STORAGE_H
+#define SF_SUPABASE_STORAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "http/http.h"
+#include "supabase/auth.h"
+
+/*
+ * Typed client of the Storage API. Every call has a form that ends in a callback on the event
+ * thread, and, where work is done in steps on a worker thread, one that waits (_wait).
+ *
+ * Callbacks run exactly once, never before the call returns to a caller off the event thread.
+ * @err is NULL on success; results are valid during the callback only. Deadlines are absolute
+ * CLOCK_BOOTTIME milliseconds and include retries. Retry policy, error mapping, token renewal and
+ * the checks of ranges and pages live behind this header.
+ *
+ * Errors are those of the table in docs/errors.md. outcome_open is set when a request that changes
+ * something may have taken effect although no answer came.
+ */
+struct sf_storage;
+
+/**
+ * sf_storage_new - a client of one project.
+ * @url: the project's URL; a trailing /storage/v1 and slashes are cut off. Plain http only to
+ *       loopback unless http was made insecure.
+ * @auth: borrowed until sf_storage_free().
+ */
+int sf_storage_new(struct sf_http *http, struct sf_auth *auth, const char *url,
+                   struct sf_storage **ret, struct sf_err *err);
+void sf_storage_free(struct sf_storage *st);
+
+/* ---- buckets ------------------------------------------------------------------------------- */
+
+struct sf_bucket_row {
+    const char *id;
+    const char *name;
+    bool is_public;
+    uint64_t size_limit;      /* bytes; 0 = none */
+    const char *const *mimes; /* NULL-terminated list of allowed types; NULL = all */
+    int64_t created_ns, updated_ns;
+};
+
+typedef void (*sf_bucket_list_fn)(void *arg, const struct sf_err *err,
+                                  const struct sf_bucket_row *rows, size_t n);
+uint64_t sf_storage_bucket_list(struct sf_storage *st, int64_t deadline_ms, sf_bucket_list_fn cb,
+                                void *arg);
+/* One bucket: cb gets n = 1; a missing or hidden one is -ENOENT. */
+uint64_t sf_storage_bucket_get(struct sf_storage *st, const char *id, int64_t deadline_ms,
+                               sf_bucket_list_fn cb, void *arg);
+int sf_storage_bucket_create_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
+                                  struct sf_err *err);
+int sf_storage_bucket_delete_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
+                                  struct sf_err *err);
+
+/* ---- listing (list-v2) ------------------------------------------------------------------------ */
+
+struct sf_list_row {
+    const char *key; /* full key; of a folder with its final '/' */
+    size_t key_len;
+    bool folder;     /* then only key is set */
+    const char *id;
+    const char *etag;          /* as sent, with quotes; "" when the service gave none */
+    const char *mime;          /* "" when none */
+    const char *cache_control; /* "" when none */
+    uint64_t size;             /* bytes */
+    int64_t mtime_ns;          /* metadata.lastModified, else updated */
+    int64_t updated_ns, created_ns;
+};
+
+struct sf_list_page {
+    const struct sf_list_row *rows; /* folders and objects in one bytewise order of key */
+    size_t n;
+    bool more;                      /* further rows may follow */
+    const char *last;               /* key to pass as @after for the next page; strictly greater
+                                       than the one before, else the call fails with -EPROTO */
+};
+
+struct sf_list_args {
+    const char *bucket;
+    const char *prefix; /* string prefix, "" or NULL = all; a directory's ends in '/' */
+    const char *after;  /* NULL, or: only keys bytewise after this one */
+    unsigned limit;     /* rows; 0 = 1000, the most the service gives */
+    bool delimiter;     /* fold what lies below the next '/' into folders */
+};
+
+typedef void (*sf_list_fn)(void *arg, const struct sf_err *err, const struct sf_list_page *page);
+
+/*
+ * One page. The service's quirk that folder "x/" is lost after object "x" at a page's end is
+ * repaired here: no row is missed by following @last. An empty list of a bucket that may be missing or hidden comes
+ * as an empty page: see sf_storage_verify().
+ */
+uint64_t sf_storage_list(struct sf_storage *st, const struct sf_list_args *args,
+                         int64_t deadline_ms, sf_list_fn cb, void *arg);
+
+typedef void (*sf_plain_fn)(void *arg, const struct sf_err *err);
+/* Is the token good and the bucket there? 0 or -ENOENT (bucket gone or hidden), -EKEYEXPIRED,
+ * -EACCES, ... Before an empty list or "bucket not found" is believed. */
+uint64_t sf_storage_verify(struct sf_storage *st, const char *bucket, int64_t deadline_ms,
+                           sf_plain_fn cb, void *arg);
+
+/* ---- objects: reading ------------------------------------------------------------------------- */
+
+struct sf_object_info {
+    const char *id, *version, *etag, *mime, *cache_control;
+    const char *metadata; /* the user metadata as compact JSON object, "{}" when none */
+    uint64_t size;
+    int64_t updated_ns, created_ns;
+};
+
+typedef void (*sf_info_fn)(void *arg, const struct sf_err *err, const struct sf_object_info *info);
+uint64_t sf_storage_info(struct sf_storage *st, const char *bucket, const char *key,
+                         int64_t deadline_ms, sf_info_fn cb, void *arg);
+
+struct sf_get_args {
+    const char *bucket, *key;
+    uint64_t off;       /* bytes; off < size of the object as known */
+    size_t len;         /* > 0 */
+    char *buf;          /* at least len bytes; borrowed until the callback has run */
+    const char *etag;   /* NULL or "" = any; else another one in the reply gives -ESTALE */
+    uint64_t total;     /* expected size of the object; another one gives -ESTALE */
+    bool any_total;     /* do not check it */
+    const char *token;  /* NULL, or added as ?v=TOKEN against caches between */
+};
+
+struct sf_get_result {
+    size_t len;         /* bytes in buf: args.len, or less at the object's end */
+    const char *etag;
+    uint64_t total;
+};
+
+typedef void (*sf_get_fn)(void *arg, const struct sf_err *err, const struct sf_get_result *res);
+/* A range. -ESTALE: the object has another version now; -ENOENT; -EIO short or lying body. */
+uint64_t sf_storage_get(struct sf_storage *st, const struct sf_get_args *args, int64_t deadline_ms,
+                        sf_get_fn cb, void *arg);
+int sf_storage_get_wait(struct sf_storage *st, const struct sf_get_args *args, int64_t deadline_ms,
+                        size_t *len, struct sf_err *err);
+
+/* ---- objects: changing; on worker threads ------------------------------------------------------ */
+
+/* An object's properties, owned copy; sf_object_fini() frees. */
+struct sf_object {
+    char *id, *version, *etag, *mime, *cache_control, *metadata; /* "" or NULL when unknown */
+    uint64_t size;
+    int64_t updated_ns, created_ns;
+};
+void sf_object_fini(struct sf_object *o);
+
+int sf_storage_info_wait(struct sf_storage *st, const char *bucket, const char *key,
+                         int64_t deadline_ms, struct sf_object *out, struct sf_err *err);
+
+struct sf_put_args {
+    const char *bucket, *key;
+    int fd;                    /* body, from offset 0 */
+    uint64_t size;             /* bytes; always declared */
+    const char *mime;          /* NULL = application/octet-stream */
+    const char *cache_control; /* NULL = not sent */
+    const char *metadata;      /* NULL, or a JSON object, sent as x-metadata */
+    bool upsert;               /* replace what is there; else -EEXIST */
+};
+/* @id: 40 bytes, the object's id on success. */
+int sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *args, int64_t deadline_ms,
+                        char id[40], struct sf_err *err);
+
+/* -ENOENT when there was none. */
+int sf_storage_delete_wait(struct sf_storage *st, const char *bucket, const char *key,
+                           int64_t deadline_ms, struct sf_err *err);
+/* -EEXIST target exists; -ENOENT no source. */
+int sf_storage_move_wait(struct sf_storage *st, const char *bucket, const char *key,
+                         const char *to_bucket, const char *to_key, int64_t deadline_ms,
+                         struct sf_err *err);
+
+struct sf_copy_args {
+    const char *bucket, *key, *to_bucket, *to_key;
+    bool upsert;
+    bool set_metadata;         /* use the three below in place of the source's */
+    const char *mime;          /* NULL = the source's */
+    const char *cache_control; /* NULL = the source's */
+    const char *metadata;      /* NULL = {} */
+};
+/* @out: the target's row as the reply gives it; may be NULL. */
+int sf_storage_copy_wait(struct sf_storage *st, const struct sf_copy_args *args,
+                         int64_t deadline_ms, struct sf_object *out, struct sf_err *err);
+
+/* One page of a listing on a worker thread, for emptiness checks. @n: rows found (at most limit);
+ * @first: NULL or the first row's key, malloc'd. */
+int sf_storage_list_wait(struct sf_storage *st, const struct sf_list_args *args,
+                         int64_t deadline_ms, size_t *n, char **first, struct sf_err *err);
+
+/* The project's limit for one object in bytes (tus-max-size of OPTIONS), 0 = unknown. */
+int sf_storage_global_limit_wait(struct sf_storage *st, int64_t deadline_ms, uint64_t *limit,
+                                 struct sf_err *err);
+
+/* Ends a call by the id that it returned; its callback runs with -ECANCELED. */
+void sf_storage_cancel(struct sf_storage *st, uint64_t id);
+
+#endif
