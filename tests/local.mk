@@ -10,3 +10,5 @@ endif
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)
 LDADD = $(unit_ldadd)
+
+include tests/lib/local.mk

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+EXTRA_DIST += \
+	tests/lib/common.sh \
+	tests/lib/mount.sh \
+	tests/lib/objects.py \
+	tests/lib/server.sh

@@ -1,0 +1,89 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Mounting with supafs in tests. Source common.sh and server.sh first. Every mount has directories
+# of its own below SF_TMP, is unmounted at the end, and its daemon must end by itself.
+
+SUPAFS=''
+sf_mounts=0
+
+need_supafs() {
+    [ -n "$SUPAFS" ] || SUPAFS=$(sf_binary supafs) || skip "requires supafs (build it first)"
+    export SUPAFS
+}
+
+is_mounted() { # PATH
+    awk -v m="$(realpath -m -- "$1" 2>/dev/null || echo "$1")" \
+        '{ gsub(/\\040/, " ", $5) } $5 == m { f = 1 } END { exit !f }' /proc/self/mountinfo
+}
+
+# mount_project VAR [ARGUMENT...]: mounts the project of start_server on a fresh directory, with
+# further arguments for `supafs mount` (say `-o bucket=B`), and puts the mount point in VAR.
+# The daemon's log is $SF_TMP/mount-N.log.
+mount_project() {
+    local sf_var=$1 sf_dir rc=0
+    shift
+    need_fuse
+    need_supafs
+    sf_mounts=$((sf_mounts + 1))
+    sf_dir=$SF_TMP/mnt-$sf_mounts
+    mkdir "$sf_dir"
+    at_exit umount_project "$sf_dir"
+    mount_at "$sf_dir" "$@" || rc=$?
+    [ "$rc" = 0 ] || fail "supafs mount exited $rc: $(cat "$SF_TMP/mount-$sf_mounts.log")"
+    is_mounted "$sf_dir" || fail "supafs mount returned, and $sf_dir is no mount point"
+    printf -v "$sf_var" %s "$sf_dir"
+}
+
+# mount_at MOUNTPOINT [ARGUMENT...]: only the command, for tests of failing starts and of second
+# mounts; its exit status is the command's. Output in $SF_TMP/mount-N.log, N counting mounts.
+# Cache and state directories belong to the mount point, so a remount finds them again.
+mount_at() {
+    local dir=$1 own
+    shift
+    need_supafs
+    own=$SF_TMP/own-$(basename "$dir")
+    mkdir -p "$own/cache" "$own/state"
+    timeout 60 "$SUPAFS" mount "$dir" -o "cache_dir=$own/cache,state_dir=$own/state" "$@" \
+        >>"$SF_TMP/mount-$sf_mounts.log" 2>&1 </dev/null
+}
+
+# remount_project MOUNTPOINT [ARGUMENT...]: umount and mount again, same directories.
+remount_project() {
+    umount_project "$1"
+    mount_at "$@" || fail "mounting $1 again failed: $(tail -n 5 "$SF_TMP/mount-$sf_mounts.log")"
+}
+
+# daemon_pid MOUNTPOINT: the process that serves it.
+daemon_pid() { sed -n 's/^pid: *//p' "$1/.supafs/status"; }
+
+# mount_stat MOUNTPOINT NAME: one value of .supafs/status.
+mount_status() { sed -n "s/^$2: *//p" "$1/.supafs/status"; }
+
+# mount_counter MOUNTPOINT EXPRESSION: one value of .supafs/stats, as for json_get.
+mount_counter() { json_get "$2" <"$1/.supafs/stats"; }
+
+# umount_project MOUNTPOINT: `supafs umount`, which must succeed and leave no daemon.
+# Harmless when nothing is mounted there.
+umount_project() {
+    local pid rc=0
+    is_mounted "$1" || return 0
+    pid=$(timeout 5 sed -n 's/^pid: *//p' "$1/.supafs/status" 2>/dev/null)
+    timeout 60 "$SUPAFS" umount "$1" >>"$SF_TMP/umount.log" 2>&1 || rc=$?
+    if [ "$rc" != 0 ] || is_mounted "$1"; then
+        umount -l "$1" 2>/dev/null || fusermount3 -u -z "$1" 2>/dev/null
+        [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null
+        fail "supafs umount $1 exited $rc: $(tail -n 5 "$SF_TMP/umount.log")"
+    fi
+    [ -z "$pid" ] || wait_for 10 sf_is_gone "$pid" || fail "the daemon $pid outlives its mount $1"
+}
+
+# force_umount MOUNTPOINT: for tests that kill the daemon: takes the dead mount away.
+force_umount() {
+    is_mounted "$1" || return 0
+    umount -l "$1" 2>/dev/null || fusermount3 -u -z "$1"
+}
+
+# A zombie that nobody reaps (a container's init may be none) has ended too.
+sf_is_gone() {
+    [ ! -d "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status"
+}
