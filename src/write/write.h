@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_WRITE_WRITE_H
+#define SF_WRITE_WRITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct sf_storage;
+
+/*
+ * Everything that changes the project goes through here: staged contents and their upload, removal,
+ * renaming, directories and buckets. One change per key is in flight; changes of one key happen in
+ * the order in which they were asked for. They run on a bounded pool of worker threads, and end in exactly one callback on
+ * one of these, holding no lock.
+ *
+ * Below the state directory: staging/ (contents being written, mode 0600, the target in the
+ * extended attribute user.supafs.target) and quarantine/ (contents that could not be uploaded, each
+ * with a JSON note beside it: key, time, reason, size). What a killed daemon left in staging/ is
+ * moved to quarantine/ at the next start.
+ */
+struct sf_writer;
+
+struct sf_writer_opts {
+    const char *state_dir;     /* of this identity, existing, 0700, locked by the caller */
+    unsigned workers;          /* threads; 0 = 8 */
+    unsigned max_queue;        /* changes waiting; beyond it -EAGAIN; 0 = 65536 */
+    int64_t timeout_ms;        /* of one change with its retries */
+    uint64_t standard_limit;   /* largest body of one request in bytes; 0 = unknown */
+};
+
+int sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct sf_writer **ret,
+                  struct sf_err *err);
+/* Waits for changes under way until @deadline_ms (CLOCK_BOOTTIME). Returns how many remain. */
+unsigned sf_writer_drain(struct sf_writer *w, int64_t deadline_ms);
+void sf_writer_free(struct sf_writer *w);
+
+/* The largest object that may be written now, given a bucket's limit (0 = none): the least of it,
+ * the project's limit and the limit of one request; UINT64_MAX = unlimited. */
+uint64_t sf_writer_limit(struct sf_writer *w, uint64_t bucket_limit);
+/* Learned from the service's OPTIONS. */
+void sf_writer_set_global_limit(struct sf_writer *w, uint64_t limit);
+
+struct sf_writer_stats {
+    unsigned threads, running, queued;
+    uint64_t uploads, upload_bytes, failures, quarantined;
+    uint64_t staged_files, staged_bytes;
+    uint64_t learned_limit; /* from a 413; 0 = none */
+};
+void sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out);
+
+/* ---- a staged content ------------------------------------------------------------------------ */
+
+/*
+ * The bytes of one file while it is written. Thread-safe. Counted references. The file's bytes are
+ * a local file; while an upload runs the first write after its start clones it, so that an upload
+ * always sends one consistent state.
+ */
+struct sf_content;
+
+/**
+ * sf_content_new - an empty, clean content for a key.
+ * Errors: -ENOSPC and others of the state directory's disk.
+ */
+int sf_content_new(struct sf_writer *w, const char *bucket, const char *key,
+                   struct sf_content **ret, struct sf_err *err);
+struct sf_content *sf_content_ref(struct sf_content *c);
+void sf_content_unref(struct sf_content *c);
+
+/* Full pread/pwrite on the local file: bytes, or -errno. A write marks dirty. Locking: leaf. */
+ssize_t sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off);
+ssize_t sf_content_write(struct sf_content *c, const void *buf, size_t len, uint64_t off);
+/* Write at the end, whatever it is; *off = where. */
+ssize_t sf_content_append(struct sf_content *c, const void *buf, size_t len, uint64_t *off);
+int sf_content_truncate(struct sf_content *c, uint64_t size);
+uint64_t sf_content_size(const struct sf_content *c);
+bool sf_content_dirty(const struct sf_content *c);
+/* Dirty even without a write: a new or truncated file. */
+void sf_content_mark_dirty(struct sf_content *c);
+/* Another key (rename of what was never uploaded) for uploads that begin from now on. */
+int sf_content_retarget(struct sf_content *c, const char *bucket, const char *key, bool exists);
+/* The name is gone (unlink): nothing is uploaded any more, the bytes vanish with the last
+ * reference. */
+void sf_content_abandon(struct sf_content *c);
+
+/* What a finished upload knows. */
+struct sf_commit {
+    char id[40];       /* object id; "" = not known */
+    uint64_t size;     /* bytes uploaded */
+    char md5_etag[36]; /* the ETag that a service with MD5 ETags would give, with quotes */
+    bool uploaded;     /* false: it was clean, nothing was sent */
+    bool still_dirty;  /* written to meanwhile */
+};
+/* @err: NULL on success. */
+typedef void (*sf_commit_fn)(void *arg, const struct sf_err *err, const struct sf_commit *done);
+
+struct sf_commit_args {
+    bool exists;       /* an object of this key is known: replace it, keeping the content type,
+                          cache control and metadata that it has; else create, failing with -EEXIST */
+    uint64_t max_size; /* beyond it -EFBIG without a request */
+    const char *const *mimes; /* the bucket's list or NULL; a type outside is -EPERM before a byte
+                                 is sent; borrowed until the callback has run */
+    const char *mime;  /* NULL = guess from the name, then from the content */
+};
+/**
+ * sf_content_commit - upload what is dirty. Commits meanwhile join the one that runs unless there
+ * were writes after it began.
+ */
+void sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_commit_fn cb,
+                       void *arg);
+/* Keep the bytes in quarantine/ because of @why, and log where. The content is clean (and empty of
+ * purpose) afterwards. @path_out: may be NULL; at least PATH_MAX bytes. */
+int sf_content_quarantine(struct sf_content *c, const struct sf_err *why, char *path_out);
+
+typedef void (*sf_write_fn)(void *arg, const struct sf_err *err);
+/* Fill an empty, clean content with the object's bytes as they are in the bucket (version @etag or
+ * -ESTALE; "" = any). It stays clean. Bytes are fetched in parallel ranges. */
+void sf_content_load(struct sf_content *c, const char *etag, uint64_t size, sf_write_fn cb,
+                     void *arg);
+
+/* ---- changes of names -------------------------------------------------------------------------- */
+
+/* -ENOENT when there was no such object. */
+void sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,
+                     void *arg);
+/* A small object written whole (symlinks, markers). @exists as in a commit: replace or -EEXIST. */
+void sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, const char *mime,
+                        const void *data, size_t len, bool replace, sf_commit_fn cb, void *arg);
+/*
+ * A file's rename. @replace: the target may exist and is replaced atomically (copy with upsert,
+ * reply checked, source deleted); else -EEXIST (move). A lost reply is settled by looking at both
+ * names before anything is repeated.
+ */
+struct sf_rename_args {
+    const char *bucket, *key, *to_bucket, *to_key;
+    bool replace;
+};
+void sf_write_rename(struct sf_writer *w, const struct sf_rename_args *args, sf_write_fn cb,
+                     void *arg);
+/* Remove a directory: -ENOTEMPTY when anything but its placeholder is below; then the placeholder
+ * goes. @prefix ends in '/'. */
+void sf_write_rmdir(struct sf_writer *w, const char *bucket, const char *prefix, sf_write_fn cb,
+                    void *arg);
+void sf_write_bucket_create(struct sf_writer *w, const char *bucket, sf_write_fn cb, void *arg);
+/* -ENOTEMPTY when it is not empty (the marker of an empty directory at its top counts as empty). */
+void sf_write_bucket_delete(struct sf_writer *w, const char *bucket, sf_write_fn cb, void *arg);
+
+/* The content type for a name and the first bytes of a content (NULL = none yet). Static string. */
+const char *sf_mime_guess(const char *name, const void *head, size_t len);
+
+#endif
