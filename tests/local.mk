@@ -1,11 +1,34 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# A unit test is one file tests/unit/test-NAME.c and one word in unit_tests.
-unit_tests =
+# Everything that `make check` runs. Exit code 77 = skipped, with the reason as the last line.
+
+# A unit test is one file tests/unit/test-NAME.c and one line here.
+unit_tests = \
+	tests/unit/test-base-buf
+
+# An integration test is a script tests/integ/NAME and one line here. It finds the programs in
+# $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
+integ_tests =
+
+# A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
+lint_tests =
+
+# What tests read but do not run: tests/lib/*.sh, fixtures, ...
+test_data =
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 endif
+TESTS += $(lint_tests) $(integ_tests)
+EXTRA_DIST += $(lint_tests) $(integ_tests) $(test_data)
+
+AM_TESTS_ENVIRONMENT = \
+	ASAN_OPTIONS='allocator_may_return_null=1:detect_leaks=1'; export ASAN_OPTIONS; \
+	UBSAN_OPTIONS='print_stacktrace=1:halt_on_error=1'; export UBSAN_OPTIONS; \
+	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
+	top_builddir='$(abs_top_builddir)'; export top_builddir; \
+	SUPAFS='$(abs_top_builddir)/supafs'; export SUPAFS; \
+	SUPAFS_DEVSERVER='$(abs_top_builddir)/supafs-devserver'; export SUPAFS_DEVSERVER;
 
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)

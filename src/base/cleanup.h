@@ -52,10 +52,10 @@ sf_closedir_at_exit(DIR **d)
     }
 }
 
-#define sf_autofree  sf_defer(sf_free_at_exit)
-#define sf_autofd    sf_defer(sf_close_at_exit)
-#define sf_autofile  sf_defer(sf_fclose_at_exit)
-#define sf_autodir   sf_defer(sf_closedir_at_exit)
+#define sf_autofree sf_defer(sf_free_at_exit)
+#define sf_autofd   sf_defer(sf_close_at_exit)
+#define sf_autofile sf_defer(sf_fclose_at_exit)
+#define sf_autodir  sf_defer(sf_closedir_at_exit)
 
 /* Move a pointer out of an owning variable. */
 #define sf_steal(v)                                                                                \

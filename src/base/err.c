@@ -37,7 +37,8 @@ sf_err_prefix(struct sf_err *err, const char *fmt, ...)
     if (n > sizeof err->msg - 3)
         n = sizeof err->msg - 3;
     memcpy(err->msg, head, n);
-    snprintf(err->msg + n, sizeof err->msg - n, ": %s", old);
+    int room = (int)(sizeof err->msg - n) - 3; /* for ": " and the NUL */
+    snprintf(err->msg + n, sizeof err->msg - n, ": %.*s", room, old);
     return err->code;
 }
 

@@ -27,9 +27,8 @@ struct sf_err {
  *
  * Returns @code, for `return sf_err_set(...)`.
  */
-__attribute__((format(printf, 3, 4), warn_unused_result)) int sf_err_set(struct sf_err *err,
-                                                                         int code, const char *fmt,
-                                                                         ...);
+__attribute__((format(printf, 3, 4), warn_unused_result)) int
+sf_err_set(struct sf_err *err, int code, const char *fmt, ...);
 
 /**
  * sf_err_prefix - put "what: " before the message of an error that is on its way up.
