@@ -7,3 +7,4 @@ supafs_libs = src/libsupafs.a $(FUSE_LIBS) $(CURL_LIBS) $(JANSSON_LIBS) $(LMDB_L
 	$(CRYPTO_LIBS) $(INIH_LIBS)
 
 include src/base/local.mk
+include src/observe/local.mk

@@ -3,7 +3,9 @@
 
 # A unit test is one file tests/unit/test-NAME.c and one line here.
 unit_tests = \
-	tests/unit/test-base-buf
+	tests/unit/test-base-buf \
+	tests/unit/test-observe-counter \
+	tests/unit/test-observe-log
 
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.

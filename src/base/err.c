@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/err.h"
 
+#include "base/redact.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +20,7 @@ sf_err_set(struct sf_err *err, int code, const char *fmt, ...)
     errno = saved;
     vsnprintf(err->msg, sizeof err->msg, fmt, ap);
     va_end(ap);
+    sf_redact(err->msg);
     errno = saved;
     return code;
 }
@@ -39,6 +42,7 @@ sf_err_prefix(struct sf_err *err, const char *fmt, ...)
     memcpy(err->msg, head, n);
     int room = (int)(sizeof err->msg - n) - 3; /* for ": " and the NUL */
     snprintf(err->msg + n, sizeof err->msg - n, ": %.*s", room, old);
+    sf_redact(err->msg);
     return err->code;
 }
 

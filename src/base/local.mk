@@ -14,6 +14,8 @@ src_libsupafs_a_SOURCES += \
 	src/base/htab.h \
 	src/base/lock.c \
 	src/base/lock.h \
+	src/base/redact.c \
+	src/base/redact.h \
 	src/base/str.c \
 	src/base/str.h \
 	src/base/thread.c \

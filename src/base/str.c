@@ -18,10 +18,10 @@ sf_str_ends(const char *s, const char *suffix)
     return m <= n && memcmp(s + n - m, suffix, m) == 0;
 }
 
-/* Length of the well-formed UTF-8 character at @s, 0 when there is none. */
-static size_t
-utf8_char(const unsigned char *s, size_t n)
+size_t
+sf_utf8_char(const void *data, size_t n)
 {
+    const unsigned char *s = data;
     unsigned char c = s[0], lo = 0x80, hi = 0xbf;
     size_t len;
 
@@ -51,7 +51,7 @@ sf_utf8_valid(const void *s, size_t n)
 {
     const unsigned char *p = s, *end = p + n;
     while (p < end) {
-        size_t len = utf8_char(p, (size_t)(end - p));
+        size_t len = sf_utf8_char(p, (size_t)(end - p));
         if (!len)
             return false;
         p += len;

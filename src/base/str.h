@@ -11,6 +11,9 @@
 bool sf_str_starts(const char *s, const char *prefix);
 bool sf_str_ends(const char *s, const char *suffix);
 
+/* Bytes of the well-formed UTF-8 character at @s, of which @n > 0 bytes are there; 0 = none. */
+size_t sf_utf8_char(const void *s, size_t n);
+
 /* Whether the bytes are well-formed UTF-8: no overlong forms, no surrogates, not above U+10FFFF.
  * A NUL byte is a valid character. */
 bool sf_utf8_valid(const void *s, size_t n);

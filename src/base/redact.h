@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_BASE_REDACT_H
+#define SF_BASE_REDACT_H
+
+/**
+ * sf_redact - overwrite what looks like a secret with "***", in place.
+ * @s: text for a log, an error or a transcript; gets shorter or stays as long.
+ *
+ * Secrets are: JSON web tokens (eyJ...), sb_secret_..., sk-... keys of providers, what follows
+ * "Bearer ", and the values of token=, apikey=, api_key=, password=, secret= and signature=, also
+ * where the name only ends so (access_token=), in any case, and with the '=' as %3D or as a JSON
+ * member ("token":"..."). sf_err_set() and the log call this by themselves.
+ */
+void sf_redact(char *s);
+
+#endif
