@@ -4,6 +4,12 @@
 # A unit test is one file tests/unit/test-NAME.c and one line here.
 unit_tests = \
 	tests/unit/test-base-buf \
+	tests/unit/test-base-clock \
+	tests/unit/test-base-file \
+	tests/unit/test-base-hash \
+	tests/unit/test-base-lock \
+	tests/unit/test-base-str \
+	tests/unit/test-base-thread \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log
 
