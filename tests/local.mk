@@ -10,6 +10,7 @@ unit_tests = \
 	tests/unit/test-base-lock \
 	tests/unit/test-base-str \
 	tests/unit/test-base-thread \
+	tests/unit/test-config-load \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log
 
