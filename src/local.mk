@@ -9,3 +9,4 @@ supafs_libs = src/libsupafs.a $(FUSE_LIBS) $(CURL_LIBS) $(JANSSON_LIBS) $(LMDB_L
 include src/base/local.mk
 include src/observe/local.mk
 include src/config/local.mk
+include src/supabase/local.mk

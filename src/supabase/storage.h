@@ -15,6 +15,7 @@
  * thread, and, where work is done in steps on a worker thread, one that waits (_wait).
  *
  * Callbacks run exactly once, never before the call returns to a caller off the event thread.
+ * (Only when not even memory to report that memory is gone is left, a callback runs at once.)
  * @err is NULL on success; results are valid during the callback only. Deadlines are absolute
  * CLOCK_BOOTTIME milliseconds and include retries. Retry policy, error mapping, token renewal and
  * the checks of ranges and pages live behind this header.
@@ -32,6 +33,7 @@ struct sf_storage;
  */
 int sf_storage_new(struct sf_http *http, struct sf_auth *auth, const char *url,
                    struct sf_storage **ret, struct sf_err *err);
+/* No call may be under way: free the http (which ends them all), or wait for their callbacks. */
 void sf_storage_free(struct sf_storage *st);
 
 /* ---- buckets ------------------------------------------------------------------------------- */
@@ -57,12 +59,13 @@ int sf_storage_bucket_create_wait(struct sf_storage *st, const char *id, int64_t
 int sf_storage_bucket_delete_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
                                   struct sf_err *err);
 
-/* ---- listing (list-v2) ------------------------------------------------------------------------ */
+/* ---- listing (list-v2) ------------------------------------------------------------------------
+ */
 
 struct sf_list_row {
     const char *key; /* full key; of a folder with its final '/' */
     size_t key_len;
-    bool folder;     /* then only key is set */
+    bool folder; /* then only key is set */
     const char *id;
     const char *etag;          /* as sent, with quotes; "" when the service gave none */
     const char *mime;          /* "" when none */
@@ -75,9 +78,9 @@ struct sf_list_row {
 struct sf_list_page {
     const struct sf_list_row *rows; /* folders and objects in one bytewise order of key */
     size_t n;
-    bool more;                      /* further rows may follow */
-    const char *last;               /* key to pass as @after for the next page; strictly greater
-                                       than the one before, else the call fails with -EPROTO */
+    bool more;        /* further rows may follow */
+    const char *last; /* key to pass as @after for the next page; strictly greater
+                         than the one before, else the call fails with -EPROTO */
 };
 
 struct sf_list_args {
@@ -92,8 +95,8 @@ typedef void (*sf_list_fn)(void *arg, const struct sf_err *err, const struct sf_
 
 /*
  * One page. The service's quirk that folder "x/" is lost after object "x" at a page's end is
- * repaired here: no row is missed by following @last. An empty list of a bucket that may be missing or hidden comes
- * as an empty page: see sf_storage_verify().
+ * repaired here: no row is missed by following @last. An empty list of a bucket that may be missing
+ * or hidden comes as an empty page: see sf_storage_verify().
  */
 uint64_t sf_storage_list(struct sf_storage *st, const struct sf_list_args *args,
                          int64_t deadline_ms, sf_list_fn cb, void *arg);
@@ -104,7 +107,8 @@ typedef void (*sf_plain_fn)(void *arg, const struct sf_err *err);
 uint64_t sf_storage_verify(struct sf_storage *st, const char *bucket, int64_t deadline_ms,
                            sf_plain_fn cb, void *arg);
 
-/* ---- objects: reading ------------------------------------------------------------------------- */
+/* ---- objects: reading -------------------------------------------------------------------------
+ */
 
 struct sf_object_info {
     const char *id, *version, *etag, *mime, *cache_control;
@@ -119,29 +123,32 @@ uint64_t sf_storage_info(struct sf_storage *st, const char *bucket, const char *
 
 struct sf_get_args {
     const char *bucket, *key;
-    uint64_t off;       /* bytes; off < size of the object as known */
-    size_t len;         /* > 0 */
-    char *buf;          /* at least len bytes; borrowed until the callback has run */
-    const char *etag;   /* NULL or "" = any; else another one in the reply gives -ESTALE */
-    uint64_t total;     /* expected size of the object; another one gives -ESTALE */
-    bool any_total;     /* do not check it */
-    const char *token;  /* NULL, or added as ?v=TOKEN against caches between */
+    uint64_t off;      /* bytes; off < size of the object as known */
+    size_t len;        /* > 0 */
+    char *buf;         /* at least len bytes; borrowed until the callback has run */
+    const char *etag;  /* NULL or "" = any; else another one in the reply gives -ESTALE */
+    uint64_t total;    /* expected size of the object; another one gives -ESTALE */
+    bool any_total;    /* do not check it */
+    const char *token; /* NULL, or added as ?v=TOKEN against caches between */
 };
 
 struct sf_get_result {
-    size_t len;         /* bytes in buf: args.len, or less at the object's end */
+    size_t len; /* bytes in buf: args.len, or less at the object's end */
     const char *etag;
     uint64_t total;
 };
 
 typedef void (*sf_get_fn)(void *arg, const struct sf_err *err, const struct sf_get_result *res);
-/* A range. -ESTALE: the object has another version now; -ENOENT; -EIO short or lying body. */
+/* A range. -ESTALE: the object has another version now (another ETag or size; also when the service
+ * says that it ends before @off); -ENOENT; -EIO: the body is shorter than or another range than
+ * the reply claims, or a whole object that does not fit @buf. */
 uint64_t sf_storage_get(struct sf_storage *st, const struct sf_get_args *args, int64_t deadline_ms,
                         sf_get_fn cb, void *arg);
 int sf_storage_get_wait(struct sf_storage *st, const struct sf_get_args *args, int64_t deadline_ms,
                         size_t *len, struct sf_err *err);
 
-/* ---- objects: changing; on worker threads ------------------------------------------------------ */
+/* ---- objects: changing; on worker threads ------------------------------------------------------
+ */
 
 /* An object's properties, owned copy; sf_object_fini() frees. */
 struct sf_object {
@@ -163,14 +170,16 @@ struct sf_put_args {
     const char *metadata;      /* NULL, or a JSON object, sent as x-metadata */
     bool upsert;               /* replace what is there; else -EEXIST */
 };
-/* @id: 40 bytes, the object's id on success. */
+/* @id: 40 bytes, the object's id on success; "" when an old service does not tell it.
+ * A replace is repeated after a lost reply, a create is not (outcome_open). -ENOTSUP: the metadata
+ * is larger than a request's headers can carry (4 KiB of JSON); nothing was sent. */
 int sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *args, int64_t deadline_ms,
                         char id[40], struct sf_err *err);
 
-/* -ENOENT when there was none. */
+/* -ENOENT when there was none. Never repeated after a lost reply: outcome_open. */
 int sf_storage_delete_wait(struct sf_storage *st, const char *bucket, const char *key,
                            int64_t deadline_ms, struct sf_err *err);
-/* -EEXIST target exists; -ENOENT no source. */
+/* -EEXIST target exists; -ENOENT no source. Never repeated after a lost reply: outcome_open. */
 int sf_storage_move_wait(struct sf_storage *st, const char *bucket, const char *key,
                          const char *to_bucket, const char *to_key, int64_t deadline_ms,
                          struct sf_err *err);
@@ -183,7 +192,8 @@ struct sf_copy_args {
     const char *cache_control; /* NULL = the source's */
     const char *metadata;      /* NULL = {} */
 };
-/* @out: the target's row as the reply gives it; may be NULL. */
+/* @out: the target's row as the reply gives it ("" for what an old service does not tell); may be
+ * NULL. Never repeated after a lost reply: outcome_open. */
 int sf_storage_copy_wait(struct sf_storage *st, const struct sf_copy_args *args,
                          int64_t deadline_ms, struct sf_object *out, struct sf_err *err);
 

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "supabase/call.h"
+#include "supabase/json.h"
+#include "supabase/storage.h"
+
+/*
+ * User metadata travels in a header. Gateways accept about 8 KiB of headers in all, so more than
+ * this of JSON is refused before a byte is sent.
+ */
+#define METADATA_MAX 4096
+
+/* A change, and the thread that waits for it. */
+struct change_call {
+    struct sf_call call;
+    struct sf_waiter *w;
+    /* Reads a reply of success; may be NULL. 0 or -errno with the reason in why (160 bytes). */
+    int (*parse)(struct change_call *c, const struct sf_http_reply *reply, char *why);
+    char *id;                 /* put: 40 bytes of the waiting caller */
+    struct sf_object *object; /* copy: of the waiting caller, or NULL */
+    uint64_t *limit;          /* global limit: of the waiting caller */
+};
+
+static void
+change_done(struct sf_call *call, const struct sf_http_reply *reply, const struct sf_err *err)
+{
+    struct change_call *c = (struct change_call *)call;
+    char why[160] = "malformed";
+    struct sf_err bad;
+    int rc = !err && c->parse ? c->parse(c, reply, why) : 0;
+    if (rc < 0) {
+        sf_call_protocol(call, reply, &bad, rc, "unusable reply: %s", why);
+        err = &bad;
+    }
+    sf_wait_end(c->w, err);
+}
+
+/* NULL with the error set when the call cannot even begin. */
+static struct change_call *
+begin(struct sf_storage *st, int *rc, struct sf_err *err)
+{
+    struct sf_waiter *w;
+    *rc = sf_wait_begin(st, &w, err);
+    if (*rc < 0)
+        return NULL;
+    struct change_call *c = sf_call_new(st, sizeof *c, change_done);
+    if (!c) {
+        struct sf_err oom = SF_ERR_INIT;
+        oom.code = sf_err_set(&oom, -ENOMEM, "out of memory");
+        sf_wait_end(w, &oom);
+        *rc = sf_wait_for(w, err);
+        return NULL;
+    }
+    c->w = w;
+    c->call.changes = true;
+    return c;
+}
+
+static int
+finish(struct change_call *c, struct sf_err *err)
+{
+    struct sf_waiter *w = c->w;
+    (void)sf_call_submit(&c->call);
+    return sf_wait_for(w, err);
+}
+
+/* ---- buckets -------------------------------------------------------------------------------- */
+
+int
+sf_storage_bucket_create_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
+                              struct sf_err *err)
+{
+    int rc;
+    struct change_call *c = begin(st, &rc, err);
+    if (!c)
+        return rc;
+    json_t *o = json_pack("{s:s, s:s, s:b}", "id", id, "name", id, "public", 0);
+    sf_call_open(&c->call, "POST", "create bucket", "bucket", NULL, NULL, NULL, deadline_ms);
+    sf_call_describe(&c->call, "POST", "create bucket", id, NULL);
+    sf_call_json(&c->call, o ? json_dumps(o, JSON_COMPACT) : NULL);
+    json_decref(o);
+    return finish(c, err);
+}
+
+int
+sf_storage_bucket_delete_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
+                              struct sf_err *err)
+{
+    int rc;
+    struct change_call *c = begin(st, &rc, err);
+    if (!c)
+        return rc;
+    sf_call_open(&c->call, "DELETE", "bucket", "bucket", id, NULL, NULL, deadline_ms);
+    return finish(c, err);
+}
+
+/* ---- put ------------------------------------------------------------------------------------ */
+
+static int
+parse_put(struct change_call *c, const struct sf_http_reply *reply, char *why)
+{
+    json_t *root = sf_json_parse(reply->body ? reply->body : "", reply->body_len, why);
+    const char *id = json_string_value(json_object_get(root, "Id"));
+    /* Servers before 2023 do not tell the id. */
+    bool absent = json_is_object(root) && !json_object_get(root, "Id");
+    int rc = 0;
+    if (absent)
+        c->id[0] = '\0';
+    else if (id && strlen(id) < 40)
+        snprintf(c->id, 40, "%s", id);
+    else
+        rc = -EPROTO;
+    json_decref(root);
+    return rc;
+}
+
+static void
+add_metadata(struct change_call *c, const char *metadata)
+{
+    if (!metadata)
+        return;
+    size_t n = strlen(metadata);
+    if (n > METADATA_MAX) {
+        sf_call_fail(&c->call, -ENOTSUP,
+                     "%zu bytes of user metadata are more than the %d that a request can carry", n,
+                     METADATA_MAX);
+        return;
+    }
+    sf_autobuf struct sf_buf text = SF_BUF_INIT;
+    if (sf_base64_encode(&text, metadata, n) == 0)
+        sf_call_header(&c->call, "x-metadata", text.data);
+    else
+        sf_call_fail(&c->call, -ENOMEM, "out of memory");
+}
+
+int
+sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *args, int64_t deadline_ms,
+                    char id[40], struct sf_err *err)
+{
+    int rc;
+    char told[40] = "";
+    struct change_call *c = begin(st, &rc, err);
+    if (!c)
+        return rc;
+    c->parse = parse_put;
+    c->id = told;
+    /* Sent twice, an upsert ends as the same object; a create would answer 409 to its own success.
+     */
+    c->call.idempotent = args->upsert;
+    sf_call_open(&c->call, "POST", args->upsert ? "replace" : "create", "object", args->bucket,
+                 args->key, NULL, deadline_ms);
+    sf_call_header(&c->call, "Content-Type", args->mime ? args->mime : "application/octet-stream");
+    if (args->cache_control)
+        sf_call_header(&c->call, "Cache-Control", args->cache_control);
+    if (args->upsert)
+        sf_call_header(&c->call, "x-upsert", "true");
+    add_metadata(c, args->metadata);
+    if (!c->call.err.code) {
+        rc = sf_http_req_body_fd(c->call.req, args->fd, args->size);
+        if (rc < 0)
+            sf_call_fail(&c->call, rc, "cannot take the body's file");
+    }
+    rc = finish(c, err);
+    if (rc == 0)
+        memcpy(id, told, sizeof told);
+    return rc;
+}
+
+/* ---- delete, move, copy --------------------------------------------------------------------- */
+
+int
+sf_storage_delete_wait(struct sf_storage *st, const char *bucket, const char *key,
+                       int64_t deadline_ms, struct sf_err *err)
+{
+    int rc;
+    struct change_call *c = begin(st, &rc, err);
+    if (!c)
+        return rc;
+    /* Without a body there must be no content type: the service would refuse the empty JSON. */
+    sf_call_open(&c->call, "DELETE", "object", "object", bucket, key, NULL, deadline_ms);
+    return finish(c, err);
+}
+
+int
+sf_storage_move_wait(struct sf_storage *st, const char *bucket, const char *key,
+                     const char *to_bucket, const char *to_key, int64_t deadline_ms,
+                     struct sf_err *err)
+{
+    int rc;
+    struct change_call *c = begin(st, &rc, err);
+    if (!c)
+        return rc;
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "bucketId", bucket, "sourceKey", key,
+                          "destinationBucket", to_bucket, "destinationKey", to_key);
+    sf_call_open(&c->call, "POST", "move", "object/move", NULL, NULL, NULL, deadline_ms);
+    sf_call_describe(&c->call, "POST", "move", bucket, key);
+    sf_call_json(&c->call, o ? json_dumps(o, JSON_COMPACT) : NULL);
+    json_decref(o);
+    return finish(c, err);
+}
+
+static char *
+own_text(const json_t *o, const char *name)
+{
+    const char *s = sf_json_text(o, name);
+    return s ? strdup(s) : NULL;
+}
+
+static int
+read_copy(const json_t *o, struct sf_object *out)
+{
+    bool found;
+    const json_t *meta = json_object_get(o, "metadata");
+    const json_t *user = json_object_get(o, "user_metadata");
+    bool has_user = json_is_object(user);
+    out->id = own_text(o, json_object_get(o, "id") ? "id" : "Id");
+    out->version = own_text(o, "version");
+    out->etag = own_text(meta, "eTag");
+    out->mime = own_text(meta, "mimetype");
+    out->cache_control = own_text(meta, "cacheControl");
+    out->metadata = has_user ? json_dumps(user, JSON_COMPACT) : strdup("{}");
+    if (!out->id || !out->version || !out->etag || !out->mime || !out->cache_control ||
+        !out->metadata || strlen(out->id) >= 40 || strlen(out->version) >= 80)
+        return -EPROTO;
+    if (sf_json_size(meta, "size", &out->size, &found) < 0 ||
+        sf_json_time(o, "updated_at", &out->updated_ns) < 0 ||
+        sf_json_time(o, "created_at", &out->created_ns) < 0)
+        return -EPROTO;
+    return 0;
+}
+
+static int
+parse_copy(struct change_call *c, const struct sf_http_reply *reply, char *why)
+{
+    struct sf_object o = {0};
+    json_t *root = sf_json_parse(reply->body ? reply->body : "", reply->body_len, why);
+    int rc = json_is_object(root) ? read_copy(root, &o) : -EPROTO;
+    json_decref(root);
+    if (rc < 0)
+        sf_object_fini(&o);
+    else
+        *c->object = o;
+    return rc;
+}
+
+static json_t *
+copy_body(const struct sf_copy_args *a)
+{
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "bucketId", a->bucket, "sourceKey", a->key,
+                          "destinationBucket", a->to_bucket, "destinationKey", a->to_key);
+    if (!o || !a->set_metadata)
+        return o;
+    json_t *meta = json_object();
+    int bad = json_object_set_new(o, "copyMetadata", json_false());
+    if (a->mime)
+        bad |= json_object_set_new(meta, "mimetype", json_string(a->mime));
+    if (a->cache_control)
+        bad |= json_object_set_new(meta, "cacheControl", json_string(a->cache_control));
+    bad |= json_object_set_new(o, "metadata", meta);
+    if (bad) {
+        json_decref(o);
+        return NULL;
+    }
+    return o;
+}
+
+int
+sf_storage_copy_wait(struct sf_storage *st, const struct sf_copy_args *args, int64_t deadline_ms,
+                     struct sf_object *out, struct sf_err *err)
+{
+    int rc;
+    struct sf_object object = {0};
+    struct change_call *c = begin(st, &rc, err);
+    if (!c)
+        return rc;
+    c->parse = parse_copy;
+    c->object = &object;
+    json_t *o = copy_body(args);
+    sf_call_open(&c->call, "POST", "copy", "object/copy", NULL, NULL, NULL, deadline_ms);
+    sf_call_describe(&c->call, "POST", "copy", args->bucket, args->key);
+    if (args->upsert)
+        sf_call_header(&c->call, "x-upsert", "true");
+    if (args->set_metadata)
+        add_metadata(c, args->metadata ? args->metadata : "{}");
+    sf_call_json(&c->call, o ? json_dumps(o, JSON_COMPACT) : NULL);
+    json_decref(o);
+    rc = finish(c, err);
+    if (rc == 0 && out)
+        *out = object;
+    else
+        sf_object_fini(&object);
+    return rc;
+}
+
+/* ---- the project's limit -------------------------------------------------------------------- */
+
+static int
+parse_limit(struct change_call *c, const struct sf_http_reply *reply, char *why)
+{
+    const char *v = sf_http_reply_header(reply, "tus-max-size");
+    (void)why;
+    if (!v || sf_parse_u64(v, c->limit) < 0)
+        *c->limit = 0;
+    return 0;
+}
+
+int
+sf_storage_global_limit_wait(struct sf_storage *st, int64_t deadline_ms, uint64_t *limit,
+                             struct sf_err *err)
+{
+    int rc;
+    uint64_t found = 0;
+    struct change_call *c = begin(st, &rc, err);
+    if (!c)
+        return rc;
+    c->parse = parse_limit;
+    c->limit = &found;
+    c->call.changes = false;
+    c->call.idempotent = true;
+    sf_call_open(&c->call, "OPTIONS", "limits", "upload/resumable", NULL, NULL, NULL, deadline_ms);
+    sf_call_header(&c->call, "Tus-Resumable", "1.0.0");
+    rc = finish(c, err);
+    if (rc == 0)
+        *limit = found;
+    return rc;
+}

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+src_libsupafs_a_SOURCES += \
+	src/supabase/auth.c \
+	src/supabase/auth.h \
+	src/supabase/call.c \
+	src/supabase/call.h \
+	src/supabase/change.c \
+	src/supabase/errmap.c \
+	src/supabase/errmap.h \
+	src/supabase/json.c \
+	src/supabase/json.h \
+	src/supabase/keyfile.c \
+	src/supabase/keyfile.h \
+	src/supabase/list.c \
+	src/supabase/list.h \
+	src/supabase/object.c \
+	src/supabase/object.h \
+	src/supabase/secret.c \
+	src/supabase/secret.h \
+	src/supabase/storage.c \
+	src/supabase/storage.h
