@@ -10,3 +10,4 @@ include src/base/local.mk
 include src/observe/local.mk
 include src/config/local.mk
 include src/supabase/local.mk
+include src/http/local.mk

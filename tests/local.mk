@@ -11,6 +11,7 @@ unit_tests = \
 	tests/unit/test-base-str \
 	tests/unit/test-base-thread \
 	tests/unit/test-config-load \
+	tests/unit/test-http-core \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log
 
@@ -42,5 +43,10 @@ AM_TESTS_ENVIRONMENT = \
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)
 LDADD = $(unit_ldadd)
+
+# The toy server and the completions of the http tests.
+http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c \
+	tests/lib/toy-server.h
+tests_unit_test_http_core_SOURCES = tests/unit/test-http-core.c $(http_test_lib)
 
 include tests/lib/local.mk

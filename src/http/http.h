@@ -13,35 +13,46 @@
  * a deadline, a retry policy, a cancel and a place in a bounded queue; every request ends with
  * exactly one call of its completion, whatever fails, and its slot comes back.
  *
- * Completions, classifiers, preparers and timers run on the event thread. They must not block,
- * and may call any function of this header except sf_http_free() and sf_http_perform().
+ * Completions, classifiers, preparers, timers and posted calls run on the event thread, holding no
+ * lock. They must not block, and may call any function of this header except sf_http_free().
+ * All functions are thread-safe; those that build a request belong to the one thread that has it.
+ *
+ * What is repeated, until the deadline and with growing random delays: a request that failed before
+ * a byte of it was sent; an idempotent one whatever failed on the way; what the classifier says.
+ * When the next attempt would come after the deadline, the request ends at once with what it has.
  */
 
 struct sf_http;
 struct sf_http_req;
 
 struct sf_http_opts {
-    unsigned max_connections;  /* to one host; 0 = 16 */
-    unsigned max_queue;        /* requests waiting for a connection; 0 = 65536 */
-    unsigned connect_ms;       /* limit of one connection attempt; 0 = 10000 */
-    unsigned stall_ms;         /* a transfer without a byte for so long has failed; 0 = 15000 */
-    unsigned backoff_min_ms;   /* first retry after about this; 0 = 200 */
-    unsigned backoff_max_ms;   /* and at most this; 0 = 30000 */
-    const char *user_agent;    /* NULL = "supafs/VERSION"; copied */
-    const char *ca_file;       /* PEM bundle; NULL = the system's (CURL_CA_BUNDLE and SSL_CERT_FILE
-                                  are honoured); copied */
-    bool insecure;             /* allow plain http to hosts that are not loopback; TLS is verified
-                                  all the same */
+    unsigned max_connections; /* to one host; 0 = 16 */
+    unsigned max_queue;       /* requests waiting for a connection; 0 = 65536 */
+    unsigned connect_ms;      /* limit of one connection attempt; 0 = 10000 */
+    unsigned stall_ms;        /* a transfer without a byte for so long has failed; 0 = 15000. The
+                                 wait for the first byte of a reply may take twice as long, and
+                                 until the deadline when the request is not idempotent */
+    unsigned backoff_min_ms;  /* first retry after about this; 0 = 200 */
+    unsigned backoff_max_ms;  /* and at most this; 0 = 30000 */
+    const char *user_agent;   /* NULL = "supafs/VERSION"; copied */
+    const char *ca_file;      /* PEM bundle; NULL = the system's (CURL_CA_BUNDLE and SSL_CERT_FILE
+                                 are honoured); copied */
+    bool insecure;            /* allow plain http to hosts that are not loopback; TLS is verified
+                                 all the same */
 };
 
 /**
  * sf_http_new - start the event thread. Nothing is sent yet.
- * Returns 0, -ENOMEM, or the errno of a failed thread start.
+ * @opts: NULL = all defaults; borrowed for the call.
+ *
+ * Returns 0, -ENOMEM, the errno of a CA file that cannot be read, or of a failed thread start.
  */
 int sf_http_new(const struct sf_http_opts *opts, struct sf_http **ret, struct sf_err *err);
 
 /**
  * sf_http_free - cancel all requests (each completion runs with -ECANCELED), stop the thread.
+ * Posted calls still run, timers that are not due do not. A request submitted by one of these
+ * completions is cancelled too; a completion must not submit again for ever.
  * Not to be called on the event thread. @http may be NULL.
  */
 void sf_http_free(struct sf_http *http);
@@ -53,51 +64,62 @@ bool sf_http_on_loop(const struct sf_http *http);
 
 enum sf_http_verdict {
     SF_HTTP_FINAL, /* hand the reply to the completion */
-    SF_HTTP_RETRY, /* the same request may succeed later: back off (or obey Retry-After) and repeat */
+    SF_HTTP_RETRY, /* the same request may succeed later: back off (or obey Retry-After) and repeat
+                    */
     SF_HTTP_AGAIN, /* repeat at once, once (a token was renewed) */
 };
 
 struct sf_http_reply {
-    int status;             /* 0 = no reply arrived; then err says why */
-    int attempts;           /* requests really sent */
-    int64_t elapsed_ms;     /* from submit to completion */
-    const char *body;       /* NUL-terminated; valid during the callback; NULL = empty */
-    size_t body_len;        /* bytes */
-    struct sf_err err;      /* transport failure: -ECONNREFUSED, -ETIMEDOUT, -ECANCELED, -EFBIG
-                               (reply over its limit), -EIO, ...; outcome_open when bytes of the
-                               request had been sent and no reply came */
+    int status;              /* 0 = no reply arrived; then err says why */
+    int attempts;            /* how often it was begun on the network */
+    int64_t elapsed_ms;      /* from submit to completion */
+    const char *body;        /* valid during the callback; NULL = empty; NUL-terminated, except in
+                                the buffer of sf_http_req_into() */
+    size_t body_len;         /* bytes */
+    struct sf_err err;       /* transport failure: -ECONNREFUSED, -ETIMEDOUT, -ECANCELED, -EFBIG
+                                (reply over its limit), -EAGAIN (queue full), -EINVAL and -EPERM
+                                (URL refused), -EPROTO (TLS, not HTTP), -EIO, ...
+                                err.outcome_open: bytes of an attempt had been sent and its reply
+                                did not come whole; never for GET, HEAD, OPTIONS. It may be set
+                                beside a status: then an earlier attempt may have taken effect */
     struct sf_http_req *req; /* for sf_http_reply_header() */
 };
 
 typedef void (*sf_http_done_fn)(void *arg, const struct sf_http_reply *reply);
-/* Called before each attempt to add headers that may change between attempts (Authorization). */
+/* Called before each attempt to add headers that may change between attempts (Authorization). A
+ * header that cannot be added ends the request with the errno of that. */
 typedef void (*sf_http_prepare_fn)(void *arg, struct sf_http_req *req);
-/* Called with each complete reply (status > 0) to decide whether it is final. */
+/* Called with each complete reply (status > 0) to decide whether it is final; without one all are.
+ */
 typedef enum sf_http_verdict (*sf_http_classify_fn)(void *arg, const struct sf_http_reply *reply);
 
 /**
  * sf_http_req_new - a request that has not been sent.
  * @method: static string: "GET", "POST", ...
- * @url:    absolute, already percent-encoded; copied. Only http and https; redirects are never
- *          followed; credentials in the URL are refused.
+ * @url:    absolute, already percent-encoded; copied and sent as it is. Only http and https; plain
+ *          http only to loopback unless sf_http_opts.insecure; redirects are never followed;
+ *          credentials in the URL are refused. What is refused is told to the completion.
  *
  * Returns NULL when memory is gone. Give it to sf_http_submit(), or back with sf_http_req_free().
  */
 struct sf_http_req *sf_http_req_new(struct sf_http *http, const char *method, const char *url);
 void sf_http_req_free(struct sf_http_req *req);
 
-/* Add "Name: value"; a value with CR, LF or NUL is refused with -EINVAL. 0, -EINVAL, -ENOMEM. */
+/* Add "Name: value"; control characters, and headers that say where the message ends, are refused
+ * with -EINVAL. 0, -EINVAL, -ENOMEM; -EBUSY after sf_http_submit(). */
 int sf_http_req_header(struct sf_http_req *req, const char *name, const char *value);
-/* In a preparer: headers for this attempt only. */
+/* In a preparer: headers for this attempt only. As above; -EBUSY outside a preparer. */
 int sf_http_req_attempt_header(struct sf_http_req *req, const char *name, const char *value);
 /* Body from memory; @takes data (malloc'd). */
 void sf_http_req_body(struct sf_http_req *req, char *data, size_t len);
 /* Body from a file, read with pread() from offset 0; @fd is dup'ed. 0 or -errno. */
 int sf_http_req_body_fd(struct sf_http_req *req, int fd, uint64_t len);
-/* Largest reply body accepted, in bytes (default 1 MiB). Beyond it the request fails with -EFBIG. */
+/* Largest reply body accepted, in bytes (default 1 MiB). Beyond it the request fails with -EFBIG.
+ */
 void sf_http_req_limit(struct sf_http_req *req, size_t max_body);
 /* Let the body go straight to @buf of @size bytes (for 2xx replies; others use the own buffer).
- * @borrows until the completion has run. reply->body then points to @buf. */
+ * @borrows until the completion has run. reply->body then points to @buf. A body that does not fit
+ * is -EFBIG; what @buf holds is undefined unless the reply is 2xx. */
 void sf_http_req_into(struct sf_http_req *req, char *buf, size_t size);
 /* Absolute CLOCK_BOOTTIME milliseconds for the whole request with its retries; default now+60 s. */
 void sf_http_req_deadline(struct sf_http_req *req, int64_t deadline_ms);
@@ -105,7 +127,8 @@ void sf_http_req_deadline(struct sf_http_req *req, int64_t deadline_ms);
  * (idempotent). Without it only failures before a byte was sent are repeated. Default: GET, HEAD
  * and OPTIONS are. */
 void sf_http_req_idempotent(struct sf_http_req *req, bool yes);
-/* Requests of higher priority leave the queue first: 0 normal, 1 somebody waits for it, -1 ahead. */
+/* Requests of higher priority leave the queue first, equal ones in the order of submission:
+ * 0 normal, 1 somebody waits for it, -1 ahead of need. */
 void sf_http_req_priority(struct sf_http_req *req, int priority);
 void sf_http_req_hooks(struct sf_http_req *req, sf_http_prepare_fn prepare,
                        sf_http_classify_fn classify, void *arg);
@@ -146,9 +169,9 @@ bool sf_http_timer_cancel(struct sf_http *http, uint64_t id);
 struct sf_http_stats {
     unsigned active, queued, waiting_retry, peak_active, peak_queued;
     uint64_t submitted, completed, attempts, retries, cancelled;
-    bool reachable;          /* the last attempt got some reply */
-    int64_t last_reply_ms;   /* CLOCK_BOOTTIME of the last reply; 0 = none yet */
-    char last_error[160];    /* of the last transport failure; empty when none */
+    bool reachable;        /* the last attempt got some reply */
+    int64_t last_reply_ms; /* CLOCK_BOOTTIME of the last reply; 0 = none yet */
+    char last_error[160];  /* of the last transport failure; empty when none */
 };
 void sf_http_stats(struct sf_http *http, struct sf_http_stats *out);
 

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "http/internal.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+
+#define KEEP_CONN_S  55L /* the service closes idle connections after 60 s */
+#define KEEP_IDLE_S  30L
+#define KEEP_PROBE_S 10L
+#define BIG_BUFFER   (128L << 10)
+#define SMALL_BUFFER (16L << 10)
+
+static int64_t
+info_off(CURL *easy, CURLINFO what)
+{
+    curl_off_t v = 0;
+    return curl_easy_getinfo(easy, what, &v) == CURLE_OK ? v : 0;
+}
+
+static long
+info_long(CURL *easy, CURLINFO what)
+{
+    long v = 0;
+    return curl_easy_getinfo(easy, what, &v) == CURLE_OK ? v : 0;
+}
+
+static int
+give_up(struct sf_http_req *req, int code, const char *why)
+{
+    if (!req->try.abort_code) {
+        req->try.abort_code = code;
+        req->try.abort_text = why;
+    }
+    return code;
+}
+
+/* ---- curl's callbacks ---------------------------------------------------------------------------
+ */
+
+static size_t
+on_header(char *p, size_t size, size_t n, void *arg)
+{
+    struct sf_http_req *req = arg;
+    const char *why = NULL;
+    int rc = http_recv_line(&req->recv, p, size * n, &why);
+    if (rc)
+        give_up(req, rc, why);
+    return rc ? CURL_WRITEFUNC_ERROR : size * n;
+}
+
+static size_t
+on_body(char *p, size_t size, size_t n, void *arg)
+{
+    struct sf_http_req *req = arg;
+    const char *why = NULL;
+    int64_t declared = info_off(req->try.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T);
+    int rc = http_recv_body(req, p, size * n, declared, &why);
+    if (rc)
+        give_up(req, rc, why);
+    return rc ? CURL_WRITEFUNC_ERROR : size * n;
+}
+
+static size_t
+on_read(char *p, size_t size, size_t n, void *arg)
+{
+    struct sf_http_req *req = arg;
+    size_t want = size * n;
+    uint64_t left = req->body_len - req->try.body_pos;
+    if (want > left)
+        want = (size_t)left;
+    if (!want)
+        return 0;
+    ssize_t got = pread(req->body_fd, p, want, (off_t)req->try.body_pos);
+    if (got <= 0) {
+        give_up(req, got < 0 ? -errno : -EIO,
+                got < 0 ? "the file with the request body cannot be read"
+                        : "the file with the request body is shorter than it was");
+        return CURL_READFUNC_ABORT;
+    }
+    req->try.body_pos += (uint64_t)got;
+    return (size_t)got;
+}
+
+static int
+on_seek(void *arg, curl_off_t off, int origin)
+{
+    struct sf_http_req *req = arg;
+    if (origin != SEEK_SET || off < 0 || (uint64_t)off > req->body_len)
+        return CURL_SEEKFUNC_FAIL;
+    req->try.body_pos = (uint64_t)off;
+    return CURL_SEEKFUNC_OK;
+}
+
+/*
+ * A connection is ready and the request is about to be sent on it. When a kept connection turns out
+ * to be dead before any byte of the reply, curl by itself takes another one and comes here again,
+ * whatever the method. That is what we want for idempotent requests, once; it must not happen to
+ * others once bytes of them have left, since the lost connection may have carried them out.
+ */
+static int
+on_request(void *arg, char *to, char *from, int to_port, int from_port)
+{
+    struct sf_http_req *req = arg;
+    struct http_try *t = &req->try;
+    int64_t bytes = info_long(t->easy, CURLINFO_REQUEST_SIZE);
+    (void)to;
+    (void)from;
+    (void)to_port;
+    (void)from_port;
+    t->prereqs++;
+    if (t->prereqs > 1 && bytes > t->begun_bytes && req->recv.status != 417) {
+        if (!req->idempotent || t->lost_reused) {
+            give_up(req, -ECONNRESET, "the connection was reset before a reply");
+            return CURL_PREREQFUNC_ABORT;
+        }
+        t->lost_reused = true;
+        req->attempts++;
+        if (!req->safe)
+            req->maybe_done = true;
+        http_stats_event(req->http, HTTP_EV_ATTEMPT);
+        http_stats_event(req->http, HTTP_EV_RETRY);
+    }
+    t->begun_bytes = bytes;
+    t->body_pos = 0;
+    t->progress_bytes = -1;
+    t->progress_ms = sf_clock_ms();
+    http_recv_reset(&req->recv);
+    return CURL_PREREQFUNC_OK;
+}
+
+/* ---- options ------------------------------------------------------------------------------------
+ */
+
+#define SET(opt, value)                                                                            \
+    do {                                                                                           \
+        CURLcode rc_ = curl_easy_setopt(e, opt, value);                                            \
+        if (rc_ != CURLE_OK)                                                                       \
+            return rc_;                                                                            \
+    } while (0)
+
+static CURLcode
+set_connection(CURL *e, const struct sf_http *http, const struct sf_http_req *req, int64_t left_ms)
+{
+    long connect_ms = (long)http->opts.connect_ms;
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L); /* else a cancel waits for a slow resolver */
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_HTTP_VERSION, req->peer.tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, left_ms < connect_ms ? (long)left_ms : connect_ms);
+    SET(CURLOPT_MAXAGE_CONN, KEEP_CONN_S);
+    SET(CURLOPT_TCP_NODELAY, 1L);
+    SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(CURLOPT_TCP_KEEPIDLE, KEEP_IDLE_S);
+    SET(CURLOPT_TCP_KEEPINTVL, KEEP_PROBE_S);
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    if (http->ca_file)
+        SET(CURLOPT_CAINFO, http->ca_file);
+    if (req->peer.loopback)
+        SET(CURLOPT_PROXY, "");
+    SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    SET(CURLOPT_USERAGENT, http->user_agent);
+    return CURLE_OK;
+}
+
+static CURLcode
+set_body(CURL *e, struct sf_http_req *req)
+{
+    bool expects = !strcmp(req->method, "POST") || !strcmp(req->method, "PUT") ||
+                   !strcmp(req->method, "PATCH");
+    if (!strcmp(req->method, "HEAD")) {
+        SET(CURLOPT_NOBODY, 1L);
+        return CURLE_OK;
+    }
+    if (req->body_fd >= 0 && req->body_len) {
+        SET(CURLOPT_UPLOAD, 1L);
+        SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)req->body_len);
+        SET(CURLOPT_READFUNCTION, on_read);
+        SET(CURLOPT_READDATA, req);
+        SET(CURLOPT_SEEKFUNCTION, on_seek);
+        SET(CURLOPT_SEEKDATA, req);
+        if (req->body_len > BIG_BUFFER)
+            SET(CURLOPT_UPLOAD_BUFFERSIZE, BIG_BUFFER);
+    } else if (req->body_len || expects) {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_len);
+        SET(CURLOPT_POSTFIELDS, req->body_len ? req->body : "");
+    } else {
+        SET(CURLOPT_HTTPGET, 1L);
+    }
+    SET(CURLOPT_CUSTOMREQUEST, req->method);
+    return CURLE_OK;
+}
+
+/* Headers that curl would otherwise add by itself. */
+static CURLcode
+set_headers(CURL *e, struct sf_http_req *req)
+{
+    static const char *const drop[] = {"Expect:", "Content-Type:"};
+    bool unwanted[] = {req->body_len <= HTTP_EXPECT_MIN, !req->has_content_type};
+    for (int i = 0; i < 2; i++) {
+        if (!unwanted[i])
+            continue;
+        struct curl_slist *l = curl_slist_append(req->headers, drop[i]);
+        if (!l)
+            return CURLE_OUT_OF_MEMORY;
+        req->headers = l;
+    }
+    SET(CURLOPT_HTTPHEADER, req->headers);
+    return CURLE_OK;
+}
+
+static CURLcode
+set_options(CURL *e, struct sf_http *http, struct sf_http_req *req, int64_t left_ms)
+{
+    size_t most = req->into_size > req->limit ? req->into_size : req->limit;
+    SET(CURLOPT_URL, req->url);
+    SET(CURLOPT_PATH_AS_IS, 1L);
+    SET(CURLOPT_PRIVATE, req);
+    SET(CURLOPT_ERRORBUFFER, req->try.detail);
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, req);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, req);
+    SET(CURLOPT_PREREQFUNCTION, on_request);
+    SET(CURLOPT_PREREQDATA, req);
+    SET(CURLOPT_BUFFERSIZE, most > (size_t)SMALL_BUFFER ? BIG_BUFFER : SMALL_BUFFER);
+    CURLcode rc = set_connection(e, http, req, left_ms);
+    if (!rc)
+        rc = set_body(e, req);
+    return rc ? rc : set_headers(e, req);
+}
+
+#undef SET
+
+/* ---- begin and end ------------------------------------------------------------------------------
+ */
+
+static CURL *
+easy_take(struct sf_http *http)
+{
+    return http->n_idle ? http->idle[--http->n_idle] : curl_easy_init();
+}
+
+static void
+easy_give(struct sf_http *http, CURL *e)
+{
+    curl_easy_reset(e); /* keeps the caches, forgets all pointers to the request */
+    if (http->n_idle < http->opts.max_connections)
+        http->idle[http->n_idle++] = e;
+    else
+        curl_easy_cleanup(e);
+}
+
+int
+http_transfer_start(struct sf_http *http, struct sf_http_req *req)
+{
+    http_req_drop_attempt_headers(req);
+    http_recv_reset(&req->recv);
+    memset(&req->try, 0, sizeof req->try);
+    if (req->prepare) {
+        req->preparing = true;
+        req->prepare(req->hook_arg, req);
+        req->preparing = false;
+        if (req->bad.code) {
+            req->last = req->bad;
+            return req->bad.code;
+        }
+    }
+    int64_t now = sf_clock_ms();
+    CURLcode rc = CURLE_OUT_OF_MEMORY;
+    CURL *e = easy_take(http);
+    if (e) {
+        rc = set_options(e, http, req, req->deadline_ms > now ? req->deadline_ms - now : 1);
+        if (!rc && curl_multi_add_handle(http->multi, e) != CURLM_OK)
+            rc = CURLE_OUT_OF_MEMORY;
+        if (rc)
+            easy_give(http, e);
+    }
+    if (rc) {
+        http_error_transfer(&req->last, req, rc, 0);
+        return req->last.code;
+    }
+    req->try.easy = e;
+    req->attempts++;
+    http_stats_event(http, HTTP_EV_ATTEMPT);
+    int64_t look = now + http->opts.stall_ms;
+    http_due_put(&http->dues, &req->due, look < req->deadline_ms ? look : req->deadline_ms);
+    return 0;
+}
+
+bool
+http_transfer_detach(struct sf_http *http, struct sf_http_req *req)
+{
+    struct http_try *t = &req->try;
+    CURL *e = t->easy;
+    if (!e)
+        return false;
+    bool sent = t->prereqs && info_long(e, CURLINFO_REQUEST_SIZE) > t->begun_bytes;
+    if (t->lost_reused)
+        sent = true;
+    curl_multi_remove_handle(http->multi, e);
+    t->easy = NULL;
+    easy_give(http, e);
+    return sent;
+}
+
+bool
+http_transfer_stalled(struct sf_http *http, struct sf_http_req *req, int64_t now_ms, int64_t *next)
+{
+    struct http_try *t = &req->try;
+    int64_t stall = http->opts.stall_ms;
+    if (!t->prereqs) { /* still connecting: that has its own limit */
+        *next = now_ms + stall;
+        return false;
+    }
+    int64_t up = info_off(t->easy, CURLINFO_SIZE_UPLOAD_T), down = req->recv.head_bytes;
+    down += info_off(t->easy, CURLINFO_SIZE_DOWNLOAD_T);
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    int unsent = 0; /* what curl has written may still sit in the kernel */
+    if (curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
+        fd == CURL_SOCKET_BAD || ioctl(fd, SIOCOUTQ, &unsent) < 0)
+        unsent = 0;
+    int64_t bytes = up + down - unsent;
+    if (bytes != t->progress_bytes) {
+        t->progress_bytes = bytes;
+        t->progress_ms = now_ms;
+    }
+    /* All is sent and the service thinks: some operations take long, and asking again would only
+     * add to its load. Changes that cannot be repeated wait until the deadline. */
+    if (!down && !unsent && (uint64_t)up >= req->body_len)
+        stall = req->idempotent ? 2 * stall : INT32_MAX;
+    *next = t->progress_ms + stall;
+    if (*next <= now_ms)
+        return true;
+    int64_t step = http->opts.stall_ms / 4 + 1;
+    if (*next > now_ms + step)
+        *next = now_ms + step;
+    return false;
+}
+
+/* ---- results ------------------------------------------------------------------------------------
+ */
+
+static int64_t
+next_delay(struct sf_http *http, const struct sf_http_req *req, int64_t asked)
+{
+    uint64_t dice = 0;
+    if (sf_random_bytes(&dice, sizeof dice))
+        dice = (uint64_t)sf_clock_ns();
+    return http_retry_delay(&http->opts, req->backoffs, asked, req->deadline_ms - sf_clock_ms(),
+                            dice);
+}
+
+void
+http_transfer_failed(struct sf_http *http, struct sf_http_req *req, struct sf_err *err, bool sent)
+{
+    if (sent && !req->safe)
+        req->maybe_done = true;
+    req->last = *err;
+    http_stats_error(http, err);
+    if (err->retryable && (!sent || req->idempotent)) {
+        int64_t delay = next_delay(http, req, -1);
+        if (delay >= 0) {
+            http_queue_delay(http, req, delay);
+            return;
+        }
+    }
+    http_req_finish(http, req, err);
+}
+
+static void
+got_reply(struct sf_http *http, struct sf_http_req *req)
+{
+    enum sf_http_verdict verdict = SF_HTTP_FINAL;
+    http_stats_event(http, HTTP_EV_REPLY);
+    if (req->classify) {
+        struct sf_http_reply reply = {.attempts = req->attempts, .req = req};
+        reply.elapsed_ms = sf_clock_ms() - req->submitted_ms;
+        http_recv_fill(req, &reply);
+        verdict = req->classify(req->hook_arg, &reply);
+    }
+    if (verdict == SF_HTTP_AGAIN && !req->again_used) {
+        req->again_used = true;
+        http_queue_again(http, req);
+        return;
+    }
+    if (verdict == SF_HTTP_RETRY) {
+        const char *after = http_recv_header(&req->recv, "Retry-After");
+        int64_t asked = -1;
+        if (after)
+            asked = http_retry_after_ms(after, http_recv_header(&req->recv, "Date"));
+        int64_t delay = next_delay(http, req, asked);
+        if (delay >= 0) {
+            http_queue_delay(http, req, delay);
+            return;
+        }
+    }
+    http_req_finish(http, req, NULL);
+}
+
+static void
+transfer_done(struct sf_http *http, struct sf_http_req *req, CURLcode code)
+{
+    long os_errno = info_long(req->try.easy, CURLINFO_OS_ERRNO);
+    bool sent = http_transfer_detach(http, req);
+    struct sf_err err;
+    if (code == CURLE_OK && req->recv.status) {
+        got_reply(http, req);
+        return;
+    }
+    if (req->try.abort_code)
+        http_error_text(&err, req, req->try.abort_code, req->try.abort_code == -ECONNRESET,
+                        req->try.abort_text);
+    else
+        http_error_transfer(&err, req, code, (int)os_errno);
+    http_transfer_failed(http, req, &err, sent);
+}
+
+void
+http_transfer_reap(struct sf_http *http)
+{
+    CURLMsg *m;
+    int left;
+    while ((m = curl_multi_info_read(http->multi, &left))) {
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = m->data.result; /* gone once the handle is removed */
+        char *priv = NULL;
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &priv);
+        transfer_done(http, (struct sf_http_req *)(void *)priv, code);
+    }
+}
