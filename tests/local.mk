@@ -20,10 +20,19 @@ unit_tests = \
 integ_tests =
 
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
-lint_tests =
+lint_tests = \
+	tests/lint/banned \
+	tests/lint/format \
+	tests/lint/headers \
+	tests/lint/layers \
+	tests/lint/self-test \
+	tests/lint/shell \
+	tests/lint/sizes \
+	tests/lint/spdx
 
-# What tests read but do not run: tests/lib/*.sh, fixtures, ...
-test_data =
+# What tests read but do not run: fixtures, ...
+test_data = \
+	tests/lint/lib.sh
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
@@ -37,6 +46,7 @@ AM_TESTS_ENVIRONMENT = \
 	UBSAN_OPTIONS='print_stacktrace=1:halt_on_error=1'; export UBSAN_OPTIONS; \
 	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
 	top_builddir='$(abs_top_builddir)'; export top_builddir; \
+	SUPAFS_BUILDDIR='$(abs_top_builddir)'; export SUPAFS_BUILDDIR; \
 	SUPAFS='$(abs_top_builddir)/supafs'; export SUPAFS; \
 	SUPAFS_DEVSERVER='$(abs_top_builddir)/supafs-devserver'; export SUPAFS_DEVSERVER;
 
