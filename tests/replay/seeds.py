@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happened between the recorded exchanges and was not recorded itself.
+
+The recorder kept the telling exchanges only. What the others left behind is known from later
+answers: names, sizes, MD5 sums and times. Each entry here does it again, through the API, just
+before the recording it is named after.
+"""
+
+
+def start(api):
+    """The recorded server had one bucket, `bench`, and none of ours."""
+    for bucket in api.json("GET", "/bucket"):
+        api.drop_bucket(bucket["id"])
+    api.create_bucket("bench")
+
+
+def drop_named_buckets(api):
+    """The buckets of the name trials (`public`, `info`, `sign`: words of the routes) went again."""
+    keep = {"bench", "fx-main", "fx-lim", "fx-pub", "fx-tmp", "fx-id"}
+    for bucket in api.json("GET", "/bucket"):
+        if bucket["id"] not in keep:
+            api.drop_bucket(bucket["id"])
+
+
+def form_upload(api):
+    """The object that the form upload (upload.multipart, not there yet) would have made."""
+    api.put("fx-main", "dir/mp.txt", b"multi", "text/plain", "max-age=3600", '{"mode":"0600"}')
+
+
+def listing(api):
+    """18 objects of one byte. The order is that of the recorded times; the four leaf names x, y, z
+    follow from the lengths of the recorded pages."""
+    for key in ("Dir/upper", "dir/lower", "dir/sub/x", "dir/Sub/y", "dir2/z", "d_r/u", "Zeta",
+                "alpha", "Beta", "beta", "_under", "dir.txt", "a/x", "a-b/y"):
+        api.put("fx-list", key, b"x", "text/plain")
+    for key in ("dir/emptyish/.emptyFolderPlaceholder", "ph/.emptyFolderPlaceholder"):
+        api.put("fx-list", key, b"", "text/plain")
+    for key in ("both", "both/child"):
+        api.put("fx-list", key, b"x", "text/plain")
+
+
+def insert_around_cursor(api):
+    """One name before the cursor, one after the page: neither is on the page. Together they have
+    35 characters, as the length of the last flat listing says."""
+    api.put("fx-list", "Inserted-before", b"x", "text/plain")
+    api.put("fx-list", "inserted-after-page2", b"x", "text/plain")
+
+
+def paging(api):
+    for number in range(10):
+        api.put("fx-list", f"pg/f{number}", b"x", "text/plain")
+
+
+def move_and_copy(api):
+    api.put("fx-list", "mv/src", b"move me", "text/plain", "max-age=99", '{"m":"1"}')
+    api.put("fx-list", "mv/other", b"x", "text/plain")
+    api.put("fx-list", "cp/src", b"copy me", "text/plain", "max-age=99", '{"m":"1"}')
+
+
+def public_object(api):
+    api.put("fx-pub", "p.txt", b"public!", "text/plain")
+
+
+def overwritten_a(api):
+    api.put("fx-list", "ow", b"A" * 100, "text/plain")
+
+
+def overwritten_b(api):
+    api.put("fx-list", "ow", b"B" * 50, "text/plain")
+
+
+def resumable(key, body):
+    def seed(api):
+        """What the resumable upload (TUS, not there yet) would have made."""
+        api.put("fx-main", key, body, "application/octet-stream", "max-age=3600",
+                '{"mode":"0644"}')
+    return seed
+
+
+def s3_small(api):
+    """What the S3 upload (not there yet) would have made."""
+    api.put("fx-main", "s3/put.txt", b"s3 body", "text/plain", "max-age=5", '{"mode":"0644"}')
+
+
+def s3_parts(api):
+    """What the S3 multipart upload would have made: its MD5 was recorded."""
+    body = b"A" * 5242880 + b"B" * 5242880 + b"C" * 1000
+    api.put("fx-main", "s3/mp.bin", body, "application/octet-stream", None, '{"mode":"0600"}')
+
+
+def vanish(api):
+    """A client that declared 1,000 bytes, sent 10 and closed the connection."""
+    api.vanish("/object/fx-rls/trunc", 1000, b"0123456789")
+
+
+BEFORE = {
+    "auth.none": start,
+    "key.put a.txt": drop_named_buckets,
+    "info.multipart": form_upload,
+    "list.v1.sample": listing,
+    "list.v2.page2_after_insert": insert_around_cursor,
+    "list.v1.page_a": paging,
+    "move.info_before": move_and_copy,
+    "public.get": public_object,
+    "overwrite.r1": overwritten_a,
+    "overwrite.r2": overwritten_b,
+    "overwrite.same_content_info": overwritten_b,
+    "tus.info_after": resumable("tus/f.bin", b"0123456789"),
+    "tus.get_after_upsert": resumable("tus/f.bin", b"new"),
+    "tus.info_zero": resumable("tus/zero", b""),
+    "tus.defer_info": resumable("tus/defer", b"abcdef"),
+    "s3.put_info_rest": s3_small,
+    "s3.mpu_info": s3_parts,
+    "upload.client_disconnect_then_info": vanish,
+}
