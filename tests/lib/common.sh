@@ -205,7 +205,7 @@ sf_sanitizer_reports() {
 
 sf_find_build() {
     local d
-    for d in "${SUPAFS_BUILDDIR:-}" "${abs_top_builddir:-}" "$PWD" "$SF_SRC/build" "$SF_SRC"; do
+    for d in "${SUPAFS_BUILDDIR:-}" "${top_builddir:-}" "$PWD" "$SF_SRC/build" "$SF_SRC"; do
         if [ -n "$d" ] && [ -e "$d/config.status" ]; then
             (cd "$d" && pwd)
             return
@@ -214,9 +214,18 @@ sf_find_build() {
     echo "$SF_SRC"
 }
 
-# sf_binary NAME: full path of a program of ours: built, else installed; skips when there is none.
+# sf_binary NAME: full path of a program of ours: what make check names, built, else installed.
 sf_binary() {
     local d
+    case $1 in
+    supafs) d=${sf_named_supafs:-} ;;
+    supafs-devserver) d=${sf_named_devserver:-} ;;
+    *) d='' ;;
+    esac
+    if [ -n "$d" ] && [ -x "$d" ]; then
+        echo "$d"
+        return
+    fi
     for d in "$SF_BUILD" "$SF_BUILD/src" "$SF_BUILD/contrib/devserver"; do
         if [ -x "$d/$1" ] && [ ! -d "$d/$1" ]; then
             echo "$d/$1"
@@ -226,6 +235,11 @@ sf_binary() {
     command -v "$1" || return 1
 }
 
+real_url_given() { [ -n "${SUPAFS_REAL_URL:-}" ]; }
+
+# with_user_env COMMAND...: with the caller's home and proxies, for what has to be downloaded.
+with_user_env() { env "${SF_USER_ENV[@]}" "$@"; }
+
 sf_isolate() {
     local v
     # Nothing of the caller's own projects reaches a test, and the tests write nowhere else.
@@ -234,9 +248,11 @@ sf_isolate() {
         SUPAFS_REAL_URL | SUPAFS_BUILDDIR | SUPAFS_SUITE_DIR) ;;
         SUPABASE_*) [ -n "${SUPAFS_REAL_URL:-}" ] || unset "$v" ;;
         SUPAFS_* | FILE_CACHE_DIR | MAX_MEMORY_CACHE_SIZE | MAX_CACHE_*) unset "$v" ;;
-        *_proxy | *_PROXY) unset "$v" ;;
         esac
     done
+    # Servers of tests are on loopback; only with_user_env's commands look further.
+    SF_USER_ENV=("HOME=${HOME:-/}" "no_proxy=${no_proxy:-}" "NO_PROXY=${NO_PROXY:-}")
+    real_url_given || export no_proxy='*' NO_PROXY='*'
     # What is downloaded once for all runs (npm) stays in the real user's cache.
     SF_SHARED_CACHE=${SF_SHARED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/supafs-check}
     export SF_SHARED_CACHE
@@ -248,6 +264,8 @@ sf_isolate() {
     export UBSAN_OPTIONS="print_stacktrace=1:log_path=$SF_TMP/sanitizer:${UBSAN_OPTIONS:-}"
 }
 
+sf_named_supafs=${SUPAFS:-}
+sf_named_devserver=${SUPAFS_DEVSERVER:-}
 SF_BUILD=$(sf_find_build)
 SF_TMP=$(mktemp -d "${TMPDIR:-/tmp}/supafs-test.XXXXXXXX") || exit 1
 trap sf_finish EXIT
