@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The 509 recorded exchanges with the real Storage server against the dev server: a table of what
 # differs, each with its reason.
-set -u
 # shellcheck source-path=SCRIPTDIR disable=SC2119
+set -u
 . "$(dirname "$0")/../lib/common.sh"
 . "$(dirname "$0")/../lib/server.sh"
 

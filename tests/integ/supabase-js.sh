@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # supabase-js's storage client, which nobody here wrote, against the server: every method whose
 # route is there, and a plain 501 from the dev server for those that are not.
-set -u
 # shellcheck source-path=SCRIPTDIR disable=SC2119
+set -u
 . "$(dirname "$0")/../lib/common.sh"
 . "$(dirname "$0")/../lib/server.sh"
 . "$(dirname "$0")/../lib/js.sh"

@@ -173,6 +173,12 @@ passed() {
 # at_exit COMMAND...: run at the end in reverse order, whatever happens. Not from a subshell.
 at_exit() { sf_undo+=("$(printf '%q ' "$@")"); }
 
+# sf_end_quietly PID: ends a background process of this test, if it still runs, and waits for it.
+sf_end_quietly() {
+    kill -TERM "$1" 2>/dev/null || return 0
+    wait "$1" 2>/dev/null || :
+}
+
 sf_finish() {
     local rc=$? i
     trap - EXIT

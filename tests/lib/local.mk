@@ -2,6 +2,7 @@
 EXTRA_DIST += \
 	tests/lib/common.sh \
 	tests/lib/js.sh \
+	tests/lib/listing.py \
 	tests/lib/mount.sh \
 	tests/lib/objects.py \
 	tests/lib/server.sh

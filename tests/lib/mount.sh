@@ -36,6 +36,7 @@ mount_project() {
 
 # mount_at MOUNTPOINT [ARGUMENT...]: only the command, for tests of failing starts and of second
 # mounts; its exit status is the command's. Output in $SF_TMP/mount-N.log, N counting mounts.
+# The project is that of SUPABASE_URL; with SF_MOUNT_URL set it is named on the command line instead.
 # Cache and state directories belong to the mount point, so a remount finds them again.
 mount_at() {
     local dir=$1 own
@@ -43,7 +44,7 @@ mount_at() {
     need_supafs
     own=$SF_TMP/own-$(basename "$dir")
     mkdir -p "$own/cache" "$own/state"
-    timeout 60 "$SUPAFS" mount "$dir" -o "cache_dir=$own/cache,state_dir=$own/state" "$@" \
+    timeout 60 "$SUPAFS" mount ${SF_MOUNT_URL:+"$SF_MOUNT_URL"} "$dir" -o "cache_dir=$own/cache,state_dir=$own/state" "$@" \
         >>"$SF_TMP/mount-$sf_mounts.log" 2>&1 </dev/null
 }
 
