@@ -5,4 +5,5 @@ EXTRA_DIST += \
 	tests/lib/listing.py \
 	tests/lib/mount.sh \
 	tests/lib/objects.py \
-	tests/lib/server.sh
+	tests/lib/server.sh \
+	tests/lib/wire.py

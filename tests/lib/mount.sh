@@ -18,7 +18,7 @@ is_mounted() { # PATH
 
 # mount_project VAR [ARGUMENT...]: mounts the project of start_server on a fresh directory, with
 # further arguments for `supafs mount` (say `-o bucket=B`), and puts the mount point in VAR.
-# The daemon's log is $SF_TMP/mount-N.log.
+# What the command prints is in $SF_TMP/mount-N.log, the daemon's log in $SF_TMP/daemon-mnt-N.log.
 mount_project() {
     local sf_var=$1 sf_dir rc=0
     shift
@@ -39,13 +39,14 @@ mount_project() {
 # The project is that of SUPABASE_URL; with SF_MOUNT_URL set it is named on the command line instead.
 # Cache and state directories belong to the mount point, so a remount finds them again.
 mount_at() {
-    local dir=$1 own
+    local dir=$1 name own
     shift
     need_supafs
-    own=$SF_TMP/own-$(basename "$dir")
+    name=$(basename "$dir")
+    own=$SF_TMP/own-$name
     mkdir -p "$own/cache" "$own/state"
-    timeout 60 "$SUPAFS" mount ${SF_MOUNT_URL:+"$SF_MOUNT_URL"} "$dir" -o "cache_dir=$own/cache,state_dir=$own/state" "$@" \
-        >>"$SF_TMP/mount-$sf_mounts.log" 2>&1 </dev/null
+    timeout 60 "$SUPAFS" mount ${SF_MOUNT_URL:+"$SF_MOUNT_URL"} "$dir" \
+        -o "cache_dir=$own/cache,state_dir=$own/state,log_file=$SF_TMP/daemon-$name.log" "$@" >>"$SF_TMP/mount-$sf_mounts.log" 2>&1 </dev/null
 }
 
 # remount_project MOUNTPOINT [ARGUMENT...]: umount and mount again, same directories.

@@ -4,5 +4,4 @@ EXTRA_DIST += \
 	tests/replay/differences.txt \
 	tests/replay/recordings.jsonl \
 	tests/replay/replay.py \
-	tests/replay/seeds.py \
-	tests/replay/wire.py
+	tests/replay/seeds.py

@@ -21,12 +21,13 @@ import sys
 import time
 import urllib.parse
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
+sys.path.append(os.path.join(HERE, "..", "lib"))
 import compare  # noqa: E402
 import seeds  # noqa: E402
 import wire  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 NOT_THERE = "501"
 DIFFERS = "differs"
 
