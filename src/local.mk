@@ -11,3 +11,4 @@ include src/observe/local.mk
 include src/config/local.mk
 include src/supabase/local.mk
 include src/http/local.mk
+include src/tree/local.mk

@@ -13,7 +13,8 @@ unit_tests = \
 	tests/unit/test-config-load \
 	tests/unit/test-http-core \
 	tests/unit/test-observe-counter \
-	tests/unit/test-observe-log
+	tests/unit/test-observe-log \
+	tests/unit/test-tree-names
 
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
@@ -59,4 +60,5 @@ http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c
 	tests/lib/toy-server.h
 tests_unit_test_http_core_SOURCES = tests/unit/test-http-core.c $(http_test_lib)
 
+include tests/fuzz/local.mk
 include tests/lib/local.mk
