@@ -28,16 +28,16 @@ struct sf_tree;
 #define SF_TREE_ROOT 1
 
 struct sf_tree_opts {
-    const char *bucket;     /* NULL = the whole project */
-    const char *prefix;     /* NULL, or a prefix inside it without slash at its ends */
+    const char *bucket; /* NULL = the whole project */
+    const char *prefix; /* NULL, or a prefix inside it without slash at its ends */
     bool read_only;
-    uid_t uid;              /* defaults of objects without attributes of their own */
+    uid_t uid; /* defaults of objects without attributes of their own */
     gid_t gid;
     mode_t umask;
-    int64_t attr_ttl_ms;    /* how long an answer of the service is believed */
+    int64_t attr_ttl_ms;      /* how long an answer of the service is believed */
     int64_t read_timeout_ms;  /* deadline of look-ups, listings and reads */
     int64_t write_timeout_ms; /* deadline of changes */
-    uint64_t max_nodes;     /* remembered names beyond which unused ones are dropped */
+    uint64_t max_nodes;       /* remembered names beyond which unused ones are dropped */
 };
 
 /* Who asks. */
@@ -59,7 +59,7 @@ struct sf_attr {
 };
 
 struct sf_tree_entry {
-    uint64_t node;  /* 0 = the name is known not to exist, for ttl_ms */
+    uint64_t node; /* 0 = the name is known not to exist, for ttl_ms */
     struct sf_attr attr;
     int64_t ttl_ms; /* how long name and attributes may be kept; 0 = not at all */
 };
@@ -125,7 +125,8 @@ unsigned sf_tree_drain(struct sf_tree *tree, int64_t deadline_ms);
 /* Open files that were not released are released. The event thread must still run. */
 void sf_tree_free(struct sf_tree *tree);
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ------------------------------------------------------------------------------------
+ */
 
 void sf_tree_lookup(struct sf_tree *tree, uint64_t parent, const char *name, sf_tree_fn cb,
                     void *arg);
@@ -190,14 +191,16 @@ void sf_tree_copy_range(struct sf_tree *tree, struct sf_file *in, uint64_t off_i
 /* End a read that nobody waits for any more; its callback runs with -ECANCELED. */
 void sf_tree_cancel(struct sf_tree *tree, uint64_t id);
 
-/* ---- directories ------------------------------------------------------------------------------ */
+/* ---- directories ------------------------------------------------------------------------------
+ */
 
 struct sf_dirent {
-    const char *name;         /* valid until the next call on the handle */
-    mode_t type;              /* S_IFMT bits */
+    const char *name; /* valid until the next call on the handle */
+    mode_t type;      /* S_IFMT bits */
     uint64_t ino;
-    uint64_t next;            /* offset of the entry after this one */
-    struct sf_tree_entry entry; /* with @plus: one look-up counted, unless it is "." or ".." (node 0) */
+    uint64_t next; /* offset of the entry after this one */
+    struct sf_tree_entry
+        entry; /* with @plus: one look-up counted, unless it is "." or ".." (node 0) */
 };
 
 void sf_tree_opendir(struct sf_tree *tree, uint64_t node, sf_tree_fn cb, void *arg);
@@ -209,7 +212,8 @@ int sf_tree_dirent(struct sf_tree *tree, struct sf_dir *dir, uint64_t off, bool 
                    struct sf_dirent *out);
 void sf_tree_releasedir(struct sf_tree *tree, struct sf_dir *dir);
 
-/* ---- figures ---------------------------------------------------------------------------------- */
+/* ---- figures ----------------------------------------------------------------------------------
+ */
 
 struct sf_tree_stats {
     uint64_t nodes, looked_up, directories, open_files, open_dirs, dirty_files;

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/hash.h"
+#include "observe/counter.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define MIME_SYMLINK "inode/symlink"
+
+static void
+inval_entry(struct sf_tree *t, const struct node *dir, const char *name)
+{
+    if (t->notify.inval_entry && (dir->nlookup || dir == t->root))
+        t->notify.inval_entry(t->notify.arg, dir->nid, name);
+}
+
+static void
+inval_node(struct sf_tree *t, const struct node *n, bool data)
+{
+    if (t->notify.inval_node && n->nlookup)
+        t->notify.inval_node(t->notify.arg, n->nid, data);
+}
+
+void
+apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ms)
+{
+    struct node *dir = n->parent;
+    if (!dir)
+        return;
+    char *name = n->type != N_ABSENT ? strdup(n->name) : NULL;
+    node_ref_locked(dir);
+    if (n->type != N_ABSENT)
+        inval_entry(t, dir, n->name);
+    node_detach_locked(t, n);
+    if (name && checked_ms)
+        node_absent_locked(t, dir, name, checked_ms, false);
+    free(name);
+    node_unref_locked(t, dir);
+}
+
+/* ---- versions
+ * ------------------------------------------------------------------------------------ */
+
+static bool
+md5_like(const char *etag)
+{
+    return strlen(etag) == 34 && etag[0] == '"' && strspn(etag + 1, "0123456789abcdef") == 32;
+}
+
+/* Is the row the version that the node stands for? */
+static bool
+same_version(const struct node *n, const struct sf_list_row *row)
+{
+    if (n->size != row->size)
+        return false;
+    if (n->etag_open) /* ours; n->etag is what a service with MD5 ETags would say */
+        return !n->etag || !md5_like(row->etag) || !strcmp(n->etag, row->etag);
+    return !strcmp(n->etag ? n->etag : "", row->etag) && (!n->id[0] || !strcmp(n->id, row->id));
+}
+
+static void
+set_version(struct node *n, const struct sf_list_row *row)
+{
+    if (!n->id[0] && !n->nlookup)
+        n->ino = sf_hash64(row->id, strlen(row->id)) | 1;
+    snprintf(n->id, sizeof n->id, "%s", row->id);
+    node_set_str(&n->etag, row->etag);
+    n->etag_open = false;
+    n->size = row->size;
+    n->mtime_ns = row->mtime_ns;
+    n->updated_ns = row->updated_ns;
+    n->symlink = !strcmp(row->mime, MIME_SYMLINK);
+}
+
+/* Somebody else wrote it: what was set here of its times is no longer so. */
+static void
+forget_local_times(struct node *n)
+{
+    free(sf_steal(n->link));
+    n->delivered = false;
+    n->keep_pages = false;
+    if (n->local)
+        n->local->valid &= ~(unsigned)(SF_SET_MTIME | SF_SET_ATIME | SF_SET_CTIME);
+}
+
+static struct node *
+new_object(struct sf_tree *t, struct node *dir, const char *name, const char *comp,
+           const struct sf_list_row *row, int64_t start_ms)
+{
+    struct node *n = node_new_locked(t, dir, name, comp, N_FILE);
+    if (!n)
+        return NULL;
+    set_version(n, row);
+    n->checked_ms = start_ms;
+    return n;
+}
+
+/* A known file and a row of its name. */
+static struct node *
+update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct sf_list_row *row,
+              int64_t start_ms)
+{
+    if (n->content && (n->local_only || sf_content_dirty(n->content)))
+        return n; /* being written here: what others did meanwhile is seen at the upload */
+    if (same_version(n, row)) {
+        bool opened = n->etag_open;
+        int64_t mtime = n->mtime_ns, updated = n->updated_ns;
+        set_version(n, row);
+        if (opened) { /* times of our own write do not change afterwards */
+            n->mtime_ns = mtime ? mtime : row->mtime_ns;
+            n->updated_ns = updated ? updated : row->updated_ns;
+        }
+        if (start_ms > n->checked_ms)
+            n->checked_ms = start_ms;
+        return n;
+    }
+    sf_count(SF_C_REMOTE_CHANGES, 1);
+    if ((n->open && (n->delivered || n->content)) ||
+        n->symlink != !strcmp(row->mime, MIME_SYMLINK)) {
+        /* Old handles keep their version: the new one is another node. */
+        struct local_attr *keep = sf_steal(n->local);
+        char *name = strdup(n->name), *comp = n->comp ? strdup(n->comp) : NULL;
+        struct node *fresh = NULL;
+        inval_entry(t, dir, n->name);
+        node_detach_locked(t, n);
+        if (name)
+            fresh = new_object(t, dir, name, comp, row, start_ms);
+        if (fresh) {
+            fresh->local = keep;
+            forget_local_times(fresh);
+        } else {
+            free(keep);
+        }
+        free(name);
+        free(comp);
+        return fresh;
+    }
+    set_version(n, row);
+    forget_local_times(n);
+    n->checked_ms = start_ms;
+    inval_node(t, n, true);
+    return n;
+}
+
+/* ---- rows
+ * ---------------------------------------------------------------------------------------- */
+
+/* The child that stands for an object: its name, or the clash name beside a directory. */
+static struct node *
+find_object(struct sf_tree *t, struct node *dir, const char *comp, size_t len,
+            char name[SF_NAME_BUF_SIZE])
+{
+    unsigned flags = node_name_flags(t, dir);
+    if (sf_name_from_key(comp, len, flags, name) < 0) {
+        sf_count(SF_C_UNSHOWN_KEYS, 1);
+        name[0] = '\0';
+        return NULL;
+    }
+    struct node *n = node_find_locked(dir, name);
+    if (n && node_is_dir(n)) {
+        sf_name_from_key(comp, len, flags | SF_NAME_CLASH, name);
+        n = node_find_locked(dir, name);
+    }
+    return n;
+}
+
+struct node *
+apply_object_locked(struct sf_tree *t, struct node *dir, const char *comp, size_t len,
+                    const struct sf_list_row *row, uint64_t start_seq, int64_t start_ms,
+                    uint32_t listing_id)
+{
+    char name[SF_NAME_BUF_SIZE];
+    (void)listing_id;
+    if (sf_name_is_placeholder(comp, len) && row->size == 0) {
+        dir->dir->placeholder = true;
+        return NULL;
+    }
+    struct node *n = find_object(t, dir, comp, len, name);
+    if (!name[0])
+        return NULL;
+    if (n && n->changed_seq > start_seq)
+        return n->type == N_ABSENT ? NULL : n;
+    if (n && n->type == N_ABSENT) {
+        inval_entry(t, dir, name);
+        node_detach_locked(t, n);
+        n = NULL;
+    }
+    if (n && n->type == N_FILE)
+        return update_object(t, dir, n, row, start_ms);
+    char *copy = strndup(comp, len);
+    n = copy ? new_object(t, dir, name, copy, row, start_ms) : NULL;
+    free(copy);
+    return n;
+}
+
+/* An object is in the way of a directory's plain name. In the same run it is a real clash: it gets
+ * the other name; else it is an old object that is gone. */
+static void
+give_way(struct sf_tree *t, struct node *dir, struct node *n, const char *comp, size_t len,
+         uint32_t listing_id)
+{
+    char name[SF_NAME_BUF_SIZE];
+    inval_entry(t, dir, n->name);
+    if (n->listing_id != listing_id || !listing_id) {
+        node_detach_locked(t, n);
+        return;
+    }
+    char *copy = strndup(comp, len);
+    if (copy && sf_name_from_key(comp, len, node_name_flags(t, dir) | SF_NAME_CLASH, name) == 0)
+        node_attach_locked(t, n, dir, name, copy);
+    else
+        node_detach_locked(t, n);
+    free(copy);
+}
+
+struct node *
+apply_folder_locked(struct sf_tree *t, struct node *dir, const char *comp, size_t len,
+                    uint64_t start_seq, int64_t start_ms, uint32_t listing_id)
+{
+    char name[SF_NAME_BUF_SIZE];
+    if (sf_name_from_key(comp, len, node_name_flags(t, dir), name) < 0) {
+        sf_count(SF_C_UNSHOWN_KEYS, 1);
+        return NULL;
+    }
+    struct node *n = node_find_locked(dir, name);
+    if (n && n->changed_seq > start_seq)
+        return n->type == N_ABSENT ? NULL : n;
+    if (n && n->type == N_FILE && (n->local_only || n->content))
+        return n;
+    if (n && node_is_dir(n)) {
+        if (start_ms > n->checked_ms)
+            n->checked_ms = start_ms;
+        return n;
+    }
+    if (n && n->type == N_FILE)
+        give_way(t, dir, n, comp, len, listing_id);
+    else if (n) {
+        inval_entry(t, dir, name);
+        node_detach_locked(t, n);
+    }
+    char *copy = strndup(comp, len);
+    n = copy ? node_new_locked(t, dir, name, copy, N_DIR) : NULL;
+    free(copy);
+    if (n)
+        n->checked_ms = start_ms;
+    return n;
+}
+
+/* ---- buckets
+ * -------------------------------------------------------------------------------------- */
+
+int
+bucket_set(struct bucket *b, const struct sf_bucket_row *row)
+{
+    size_t n = 0;
+    while (row->mimes && row->mimes[n])
+        n++;
+    char **mimes = row->mimes ? calloc(n + 1, sizeof *mimes) : NULL;
+    if (row->mimes && !mimes)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        if (!(mimes[i] = strdup(row->mimes[i]))) {
+            while (i--)
+                free(mimes[i]);
+            free(mimes);
+            return -ENOMEM;
+        }
+    for (char **m = b->mimes; m && *m; m++)
+        free(*m);
+    free(b->mimes);
+    b->mimes = mimes;
+    b->size_limit = row->size_limit;
+    b->seen = true;
+    return 0;
+}
+
+struct node *
+apply_bucket_locked(struct sf_tree *t, struct node *root, const struct sf_bucket_row *row,
+                    uint64_t start_seq, int64_t start_ms)
+{
+    char name[SF_NAME_BUF_SIZE];
+    if (sf_bucket_to_name(row->id, name) < 0) {
+        sf_count(SF_C_UNSHOWN_KEYS, 1);
+        return NULL;
+    }
+    struct node *n = node_find_locked(root, name);
+    if (n && n->changed_seq > start_seq)
+        return n->type == N_ABSENT ? NULL : n;
+    if (n && n->type == N_ABSENT) {
+        inval_entry(t, root, name);
+        node_detach_locked(t, n);
+        n = NULL;
+    }
+    if (!n && !(n = node_new_locked(t, root, name, row->id, N_BUCKET)))
+        return NULL;
+    if (bucket_ensure(n, row->id) < 0)
+        return NULL;
+    bucket_set(n->dir->bucket, row);
+    n->ino = sf_hash64(row->id, strlen(row->id)) | 1;
+    n->mtime_ns = n->updated_ns = row->updated_ns;
+    if (start_ms > n->checked_ms)
+        n->checked_ms = start_ms;
+    return n;
+}
+
+int
+bucket_ensure(struct node *n, const char *id)
+{
+    if (n->dir->bucket)
+        return 0;
+    struct bucket *b = calloc(1, sizeof *b);
+    if (!b || !(b->id = strdup(id)) || !(b->prefix = calloc(1, 1))) {
+        bucket_free(b);
+        return -ENOMEM;
+    }
+    n->dir->bucket = b;
+    return 0;
+}

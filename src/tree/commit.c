@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct commit_op {
+    struct sf_tree *tree;
+    struct node *node;          /* counted */
+    struct sf_content *content; /* counted */
+    char **mimes;
+    commit_fn cb; /* NULL: nobody waits, a failure ends in quarantine */
+    void *arg;
+};
+
+static void
+mimes_free(char **m)
+{
+    for (char **p = m; p && *p; p++)
+        free(*p);
+    free(m);
+}
+
+/* The bucket's list may change while an upload runs. */
+static int
+mimes_copy(char *const *src, char ***dst)
+{
+    size_t n = 0;
+    *dst = NULL;
+    if (!src)
+        return 0;
+    while (src[n])
+        n++;
+    char **m = calloc(n + 1, sizeof *m);
+    for (size_t i = 0; m && i < n; i++)
+        if (!(m[i] = strdup(src[i]))) {
+            mimes_free(m);
+            m = NULL;
+        }
+    *dst = m;
+    return m ? 0 : -ENOMEM;
+}
+
+static void
+commit_success_locked(struct sf_tree *t, struct node *n, const struct sf_commit *done)
+{
+    free(sf_steal(n->failure));
+    if (!done->uploaded)
+        return;
+    n->local_only = false;
+    n->replace = false;
+    n->changed_seq = ++t->seq;
+    n->checked_ms = sf_clock_ms();
+    n->size = done->size;
+    n->delivered = false;
+    if (done->id[0])
+        snprintf(n->id, sizeof n->id, "%.36s", done->id);
+    n->etag_open = true;
+    node_set_str(&n->etag, done->md5_etag);
+    n->mtime_ns = n->updated_ns = sf_wall_ns();
+}
+
+struct drop {
+    struct action act;
+    struct sf_content *content;
+};
+
+static void
+drop_run(struct action *a)
+{
+    struct drop *d = (struct drop *)a;
+    sf_content_unref(d->content);
+    free(d);
+}
+
+void
+content_drop_locked(struct sf_tree *t, struct node *n)
+{
+    if (!n->content || n->open || n->commits || n->loading || sf_content_dirty(n->content))
+        return;
+    struct drop *d = malloc(sizeof *d);
+    if (!d) {
+        sf_content_unref(content_take_locked(n));
+        return;
+    }
+    d->content = content_take_locked(n);
+    tree_queue_locked(t, &d->act, drop_run); /* it closes a file: not under the lock */
+}
+
+/* The bytes could not go where they should: they are kept aside, the path shows the bucket's. */
+static void
+give_up_locked(struct sf_tree *t, struct node *n, struct sf_content **drop)
+{
+    *drop = content_take_locked(n);
+    n->delivered = n->keep_pages = false;
+    n->checked_ms = 0;
+    if (n->local)
+        n->local->valid &= ~(unsigned)(SF_SET_MTIME | SF_SET_ATIME | SF_SET_CTIME);
+    if (n->local_only)
+        apply_gone_locked(t, n, 0);
+    else if (t->notify.inval_node && n->nlookup)
+        t->notify.inval_node(t->notify.arg, n->nid, true);
+}
+
+void
+commit_give_up(struct sf_tree *t, struct node *n, const struct sf_err *why)
+{
+    struct sf_content *drop = NULL;
+    tree_lock(t);
+    node_ref_locked(n);
+    struct sf_content *c = n->content ? sf_content_ref(n->content) : NULL;
+    tree_unlock(t);
+    int rc = c ? sf_content_quarantine(c, why, NULL) : 0;
+    tree_lock(t);
+    if (c && rc == 0 && n->content == c)
+        give_up_locked(t, n, &drop);
+    node_unref_locked(t, n);
+    tree_unlock(t);
+    if (c)
+        sf_content_unref(c);
+    if (drop)
+        sf_content_unref(drop);
+}
+
+static void
+commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    struct commit_op *op = arg;
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    int rc = err ? err->code : 0;
+    tree_lock(t);
+    n->commits--;
+    if (!rc && n->content == op->content) {
+        commit_success_locked(t, n, done);
+    } else if (rc) {
+        free(sf_steal(n->failure));
+        n->failure = malloc(sizeof *n->failure);
+        if (n->failure)
+            *n->failure = *err;
+    }
+    tree_unlock(t);
+    if (rc && !op->cb)
+        commit_give_up(t, n, err);
+    tree_lock(t);
+    content_drop_locked(t, n);
+    node_unref_locked(t, n);
+    tree_unlock(t);
+    sf_content_unref(op->content);
+    mimes_free(op->mimes);
+    if (op->cb)
+        op->cb(op->arg, rc);
+    free(op);
+}
+
+void
+commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
+{
+    struct commit_op *op = calloc(1, sizeof *op);
+    struct sf_commit_args args = {0};
+    int rc = op ? 0 : -ENOMEM;
+    tree_lock(t);
+    bool nothing = !n->content || !n->parent || !(sf_content_dirty(n->content) || n->commits);
+    if (op && !nothing) {
+        const struct bucket *b = node_bucket_locked(n);
+        *op = (struct commit_op){.tree = t, .node = n, .cb = cb, .arg = arg};
+        rc = b ? mimes_copy(b->mimes, &op->mimes) : -ESTALE;
+        if (rc == 0) {
+            args.exists = !n->local_only || n->replace;
+            args.max_size = sf_writer_limit(t->writer, b->size_limit);
+            args.mimes = (const char *const *)op->mimes;
+            op->content = sf_content_ref(n->content);
+            n->commits++;
+            node_ref_locked(n);
+        }
+    }
+    tree_unlock(t);
+    if (rc == 0 && !nothing) {
+        sf_content_commit(op->content, &args, commit_done, op);
+        return;
+    }
+    free(op);
+    if (cb)
+        cb(arg, nothing ? 0 : rc);
+}
+
+/* ---- after the last handle
+ * ------------------------------------------------------------------------ */
+
+struct behind {
+    struct sf_tree *tree;
+    struct node *node;
+};
+
+static void
+behind_done(void *arg, int rc)
+{
+    struct behind *b = arg;
+    struct sf_tree *t = b->tree;
+    struct node *n = b->node;
+    struct sf_err why = {.code = rc};
+    tree_lock(t);
+    if (rc < 0 && n->failure)
+        why = *n->failure;
+    bool again = rc == 0 && !n->writers && n->content && n->parent && sf_content_dirty(n->content);
+    tree_unlock(t);
+    if (again) {
+        commit_start(t, n, behind_done, b);
+        return;
+    }
+    if (rc < 0 && !n->writers)
+        commit_give_up(t, n, &why);
+    tree_lock(t);
+    if (rc < 0)
+        t->failed_commits++;
+    content_drop_locked(t, n);
+    node_unref_locked(t, n);
+    if (--t->background == 0)
+        sf_cond_broadcast(&t->idle);
+    tree_unlock(t);
+    free(b);
+}
+
+void
+commit_behind(struct sf_tree *t, struct node *n)
+{
+    struct behind *b = malloc(sizeof *b);
+    struct sf_err why = SF_ERR_INIT;
+    tree_lock(t);
+    /* What a FLUSH was just told to be impossible is not tried again. */
+    bool failed = n->failure && !n->writers;
+    if (failed)
+        why = *n->failure;
+    tree_unlock(t);
+    if (b && !failed) {
+        *b = (struct behind){t, n};
+        commit_start(t, n, behind_done, b);
+        return;
+    }
+    free(b);
+    if (!failed)
+        (void)!sf_err_set(&why, -ENOMEM, "out of memory");
+    commit_give_up(t, n, &why);
+    tree_lock(t);
+    node_unref_locked(t, n);
+    if (--t->background == 0)
+        sf_cond_broadcast(&t->idle);
+    tree_unlock(t);
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_TREE_INTERNAL_H
+#define SF_TREE_INTERNAL_H
+
+#include "base/lock.h"
+#include "supabase/storage.h"
+#include "tree/names.h"
+#include "tree/tree.h"
+#include "write/write.h"
+
+#include <stdatomic.h>
+
+/*
+ * One mutex (order 20) guards every node, listing, handle and counter below. It is held for memory
+ * work only. What has to happen outside it (callbacks, requests) is queued as an action while it is
+ * held and run by tree_unlock().
+ *
+ * Three kinds of numbers name things here:
+ *   node id  what the kernel calls an inode (fuse_ino_t): slot and generation, never used twice;
+ *   ino      st_ino, a hash of the object's id, what programs see;
+ *   key      bucket id and object key, what the service calls it: from the names up to the root.
+ */
+
+struct action {
+    struct action *next;
+    void (*run)(struct action *a);
+};
+
+enum node_type {
+    N_PROJECT, /* the root of a whole-project mount: its children are buckets */
+    N_BUCKET,  /* or the root of a mount of one bucket or prefix */
+    N_DIR,     /* a key prefix */
+    N_FILE,    /* an object: file or symlink */
+    N_ABSENT,  /* a name known not to exist */
+};
+
+/* Attributes that were set here; they live as long as the mount. */
+struct local_attr {
+    unsigned valid; /* SF_SET_MODE, _UID, _GID, _ATIME, _MTIME, _CTIME */
+    mode_t mode;    /* permission bits */
+    uid_t uid;
+    gid_t gid;
+    int64_t atime_ns, mtime_ns, ctime_ns;
+};
+
+struct bucket {
+    char *id;
+    char *prefix; /* keys of the mount begin so: "" or ending in '/' */
+    uint64_t size_limit;
+    char **mimes;        /* NULL-terminated; NULL = all */
+    bool seen;           /* the service has shown the bucket's row */
+    int64_t verified_ms; /* token and bucket were good then */
+};
+
+struct listing;
+struct lookup;
+
+/* What a directory has besides a node. */
+struct dir {
+    struct node **table; /* children by name: chains, a power of two long */
+    uint32_t slots, count;
+    struct listing *listing; /* the last that succeeded (counted); NULL = none */
+    struct listing *run;     /* the one under way (counted) */
+    struct lookup *lookups;  /* questions for one name that are under way */
+    struct bucket *bucket;   /* of an N_BUCKET; else NULL */
+    bool placeholder;        /* a marker object keeps it */
+    bool large;              /* more than one page when last listed: ask name by name */
+    struct node *lru_prev, *lru_next;
+    bool in_lru;
+};
+
+struct node {
+    uint64_t nid;
+    struct node *parent; /* NULL: the root, or detached */
+    struct node *hnext;
+    uint32_t hash;
+    uint32_t refs;    /* handles, operations, listing vectors */
+    uint64_t nlookup; /* look-ups that the kernel holds */
+    char *name;       /* as shown */
+    char *comp;       /* key component, NULL = the same as name */
+
+    uint8_t type;
+    bool symlink;
+    bool local_only; /* created here, not yet in the bucket */
+    bool delivered;  /* bytes of this version were given to a reader */
+    bool keep_pages; /* what the kernel has in its page cache is of this version */
+    bool etag_open;  /* content is ours, its ETag is not known yet */
+    bool loading;    /* content is being fetched for a write */
+    bool replace;    /* a rename put this unsent file over an object: upload replaces */
+    uint16_t open;   /* file handles */
+    uint16_t writers;
+
+    uint64_t ino;
+    uint64_t size;
+    int64_t mtime_ns, updated_ns;
+    int64_t checked_ms;   /* the service confirmed this at (start of the request) */
+    uint64_t changed_seq; /* tree->seq of the last change made here */
+    uint32_t listing_id;  /* the last listing that holds it */
+    uint32_t commits;     /* uploads under way */
+    char id[37];
+    char *etag;
+    char *link;                 /* symlink target, once known */
+    struct local_attr *local;   /* NULL = none */
+    struct sf_content *content; /* bytes staged here; NULL = as in the bucket */
+    struct sf_err *failure;     /* of the last commit, until a write or a success */
+    struct waiter *load_waiters;
+    struct dir *dir; /* directories only */
+    char *old_key;   /* of a detached node: "bucket\0key" for handles still open */
+};
+
+/* Somebody who waits for knowledge: an operation to be tried again. */
+struct waiter {
+    struct action act;
+    struct waiter *next;
+    void (*resume)(struct waiter *w, int err); /* no lock held */
+    int err;
+};
+
+/* One run through a directory. Counted by the directory and by open handles. */
+struct listing {
+    struct action act;
+    struct sf_tree *tree;
+    uint32_t refs;
+    uint32_t id;
+    struct node *dir; /* counted while running */
+    struct node **entries;
+    size_t n, cap;
+    bool running, complete, failed;
+    bool want_all; /* a reader wants the pages after the first */
+    bool rows_seen;
+    int err;
+    uint64_t start_seq;
+    int64_t start_ms;
+    char *last; /* key after which the next page begins */
+    char *prefix, *bucket;
+    struct waiter *waiters;
+    uint64_t request;
+};
+
+/* A question for one name. */
+struct lookup {
+    struct action act;
+    struct sf_tree *tree;
+    struct lookup *next;
+    struct node *dir; /* counted */
+    char *name;
+    char *key, *bucket;
+    bool as_folder; /* second step: is anything below key/ ? */
+    uint64_t start_seq;
+    int64_t start_ms;
+    struct waiter *waiters;
+};
+
+struct sf_file {
+    struct sf_file *prev, *next;
+    struct node *node; /* counted */
+    int flags;
+    bool wrote;   /* FLUSH answers for what it wrote */
+    bool created; /* created or truncated by this open: RELEASE uploads even without a write */
+};
+
+struct sf_dir {
+    struct sf_dir *prev, *next;
+    struct node *node;       /* counted */
+    struct listing *listing; /* counted; NULL until there is one */
+    int64_t open_ms;
+    char name[256];
+};
+
+struct sf_tree {
+    struct sf_mutex lock; /* order 20; protects all below but what is constant */
+    struct action *actions, **actions_tail;
+    struct node **slots; /* node id's low half -> node */
+    uint32_t *gens;
+    uint32_t nslots, free_slot_hint;
+    uint64_t nodes, looked_up, dirs, open_files, open_dirs;
+    uint32_t next_listing;
+    uint64_t seq;
+    struct node *root;
+    struct node *lru_first, *lru_last; /* directories, least recently used first */
+    struct sf_file *files;             /* open handles */
+    struct sf_dir *open_dir_list;
+    unsigned background;   /* commits that nobody waits for */
+    struct sf_cond idle;   /* background became 0 */
+    unsigned inflight;     /* questions to the service under way */
+    int64_t quiet_since;   /* of the last answer, or when inflight left 0 */
+    bool down;             /* the last question found no service */
+    int64_t background_ms; /* last refresh behind a stale answer */
+    unsigned failed_commits;
+
+    /* constant */
+    struct sf_tree_opts opts;
+    struct sf_http *http;
+    struct sf_storage *st;
+    struct sf_writer *writer;
+    struct sf_tree_notify notify;
+    int64_t born_ns;
+};
+
+/* ---- tree.c: lock and actions ------------------------------------------------------------------
+ */
+
+void tree_lock(struct sf_tree *t);
+/* Unlock, then run what was queued. */
+void tree_unlock(struct sf_tree *t);
+void tree_queue_locked(struct sf_tree *t, struct action *a, void (*run)(struct action *));
+/* Bookkeeping of questions, for `offline`. @answered: some reply came. */
+void tree_ask_locked(struct sf_tree *t);
+void tree_answer_locked(struct sf_tree *t, const struct sf_err *err);
+bool tree_offline_locked(const struct sf_tree *t);
+/* Queue all waiters of a list for resumption with @err; the list is empty afterwards. */
+void tree_wake_locked(struct sf_tree *t, struct waiter **list, int err);
+int64_t tree_read_deadline(const struct sf_tree *t);
+
+/* ---- node.c --------------------------------------------------------------------------------- */
+
+bool node_is_dir(const struct node *n);
+struct node *node_get_locked(struct sf_tree *t, uint64_t nid);
+/* A node below @parent (NULL: detached), with one reference less than it needs: none. NULL = no
+ * memory or a name that is there already. */
+struct node *node_new_locked(struct sf_tree *t, struct node *parent, const char *name,
+                             const char *comp, enum node_type type);
+struct node *node_find_locked(const struct node *dir, const char *name);
+void node_ref_locked(struct node *n);
+/* Frees what nobody needs any more. */
+void node_unref_locked(struct sf_tree *t, struct node *n);
+/* Take it out of its directory; it lives on for handles and the kernel. */
+void node_detach_locked(struct sf_tree *t, struct node *n);
+/* Put it below another directory and name. 0 or -ENOMEM (then it is detached). */
+int node_attach_locked(struct sf_tree *t, struct node *n, struct node *dir, const char *name,
+                       const char *comp);
+/* Free it if it is detached and unused. */
+void node_reap_locked(struct sf_tree *t, struct node *n);
+/* Remember that a name is absent (as of @checked_ms, after a change made here if @changed). */
+void node_absent_locked(struct sf_tree *t, struct node *dir, const char *name, int64_t checked_ms,
+                        bool changed);
+struct bucket *node_bucket_locked(const struct node *n);
+/* "bucket" and key (directories: with final '/'; a bucket: ""). Owned by the caller. 0, -ENOMEM,
+ * -ENAMETOOLONG, -ESTALE (detached without a key). */
+int node_key_locked(const struct node *n, char **bucket, char **key);
+/* Which rules of names hold in a directory: SF_NAME_AT_ROOT, SF_NAME_BUCKET. */
+unsigned node_name_flags(const struct sf_tree *t, const struct node *dir);
+/* Component and key of a new name in a directory. -EINVAL, -ENAMETOOLONG, -ESTALE, -ENOMEM. */
+int node_child_key_locked(const struct sf_tree *t, const struct node *dir, const char *name,
+                          bool directory, char comp[SF_NAME_BUF_SIZE], char **bucket, char **key);
+void node_touch_lru_locked(struct sf_tree *t, struct node *dir);
+void node_evict_locked(struct sf_tree *t);
+void node_free_all(struct sf_tree *t);
+int node_set_str(char **dst, const char *src);
+void bucket_free(struct bucket *b);
+
+/* ---- attr.c --------------------------------------------------------------------------------- */
+
+void attr_fill_locked(const struct sf_tree *t, const struct node *n, struct sf_attr *out);
+struct local_attr *attr_local_locked(struct node *n);
+/* A change of content or of a directory's entries now. */
+void attr_stamp_locked(struct node *n, bool mtime);
+/* What setattr(2) sets, but for the size. */
+void attr_set_locked(const struct sf_attr *attr, unsigned valid, struct local_attr *l);
+/* How much longer what is known of @n may be believed. */
+int64_t attr_ttl_locked(const struct sf_tree *t, const struct node *n);
+void entry_fill_locked(struct sf_tree *t, struct node *n, struct sf_tree_entry *out);
+
+/* ---- listing.c, lookup.c, apply.c ---------------------------------------------------------------
+ */
+
+/* Start a run (or join the running one) through a directory; @w waits for its next step. */
+int listing_start_locked(struct sf_tree *t, struct node *dir, bool want_all, struct waiter *w);
+void listing_ref_locked(struct listing *l);
+void listing_unref_locked(struct sf_tree *t, struct listing *l);
+int listing_append_locked(struct listing *l, struct node *n);
+/* A name came into a directory by a change made here: readers and later look-ups see it. */
+void listing_added_locked(struct node *dir, struct node *n);
+/* A complete and empty listing: of a directory made here. */
+int listing_empty_locked(struct sf_tree *t, struct node *dir);
+/* Does it prove the absence of this key component? */
+bool listing_covers_locked(const struct listing *l, const char *comp);
+/* Read the buckets (children of an N_PROJECT). */
+void listing_buckets(struct sf_tree *t, struct listing *l);
+void listing_finish_locked(struct sf_tree *t, struct listing *l, int err, bool complete);
+
+int lookup_start_locked(struct sf_tree *t, struct node *dir, const char *name, struct waiter *w);
+
+/* What a row says goes into the nodes. Returns the child, or NULL when nothing is to be shown. */
+struct node *apply_object_locked(struct sf_tree *t, struct node *dir, const char *comp,
+                                 size_t comp_len, const struct sf_list_row *row, uint64_t start_seq,
+                                 int64_t start_ms, uint32_t listing_id);
+struct node *apply_folder_locked(struct sf_tree *t, struct node *dir, const char *comp,
+                                 size_t comp_len, uint64_t start_seq, int64_t start_ms,
+                                 uint32_t listing_id);
+struct node *apply_bucket_locked(struct sf_tree *t, struct node *root,
+                                 const struct sf_bucket_row *row, uint64_t start_seq,
+                                 int64_t start_ms);
+int bucket_set(struct bucket *b, const struct sf_bucket_row *row);
+/* Give an N_BUCKET node its bucket. */
+int bucket_ensure(struct node *n, const char *id);
+/* A name turned out to be gone at the service. */
+void apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ms);
+
+/* ---- resolve.c ------------------------------------------------------------------------------ */
+
+/* Whether knowledge from @checked_ms is good enough for an operation begun at @since_ms. */
+bool fresh_locked(const struct sf_tree *t, int64_t checked_ms, int64_t since_ms);
+
+struct resolve {
+    int64_t since_ms; /* when the operation began */
+    unsigned rounds;  /* how often it waited */
+    int err;          /* of the last wait */
+};
+
+/**
+ * resolve_locked - what is behind a name.
+ * Returns 1 and *ret; 0 the name is known to be absent; -EINPROGRESS: @w was attached and is
+ * resumed later, then call again; or -errno. A service that does not answer means: what is
+ * known is given, else the error.
+ */
+int resolve_locked(struct sf_tree *t, struct resolve *r, struct node *dir, const char *name,
+                   struct waiter *w, struct node **ret);
+/* The same for a node whose attributes are to be right: 0, -EINPROGRESS, -ESTALE, -errno. */
+int revalidate_locked(struct sf_tree *t, struct resolve *r, struct node *n, struct waiter *w);
+
+/* ---- commit.c ----------------------------------------------------------------------------------
+ */
+
+typedef void (*commit_fn)(void *arg, int err);
+/* Upload the node's content; cb may be NULL (then a failure ends in quarantine). No lock held. */
+void commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg);
+/* The same after the last writer; takes a reference to the node and a place in t->background. */
+void commit_behind(struct sf_tree *t, struct node *n);
+/* Keep the bytes in quarantine; the path shows the bucket's version again. No lock held. */
+void commit_give_up(struct sf_tree *t, struct node *n, const struct sf_err *why);
+/* The staged bytes go when nobody uses them and nothing is dirty. */
+void content_drop_locked(struct sf_tree *t, struct node *n);
+/* Take the content out of a node; the caller unrefs it. */
+struct sf_content *content_take_locked(struct node *n);
+
+/* ---- op-file.c, content.c
+ * ------------------------------------------------------------------------ */
+
+struct sf_file *file_new_locked(struct sf_tree *t, struct node *n, int flags);
+/* An empty content for a node, not yet installed. No lock held. */
+int content_make(struct sf_tree *t, struct node *n, struct sf_content **ret);
+/* See to it that the node's bytes are staged: 0 and *ret (counted); -EINPROGRESS (@w is resumed);
+ * -errno. No lock held. */
+int content_need(struct sf_tree *t, struct node *n, struct waiter *w, struct sf_content **ret);
+
+#endif

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An empty list of a bucket is believed for so long after token and bucket were seen to be good. */
+#define VERIFY_MS 10000
+
+static void listing_ask(struct action *a);
+
+void
+listing_ref_locked(struct listing *l)
+{
+    l->refs++;
+}
+
+void
+listing_unref_locked(struct sf_tree *t, struct listing *l)
+{
+    if (--l->refs)
+        return;
+    assert(!l->running && !l->waiters);
+    for (size_t i = 0; i < l->n; i++)
+        node_unref_locked(t, l->entries[i]);
+    free(l->entries);
+    free(l->last);
+    free(l->prefix);
+    free(l->bucket);
+    free(l);
+}
+
+int
+listing_append_locked(struct listing *l, struct node *n)
+{
+    if (n->listing_id == l->id)
+        return 0;
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? l->cap + l->cap / 2 : 16;
+        struct node **e = realloc(l->entries, cap * sizeof *e);
+        if (!e)
+            return -ENOMEM;
+        l->entries = e;
+        l->cap = cap;
+    }
+    n->listing_id = l->id;
+    node_ref_locked(n);
+    l->entries[l->n++] = n;
+    return 0;
+}
+
+/* Is it in the listing? Only asked of a node that came from some listing before. */
+static bool
+listing_has(const struct listing *l, const struct node *n)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->entries[i] == n)
+            return true;
+    return false;
+}
+
+void
+listing_added_locked(struct node *dir, struct node *n)
+{
+    struct listing *const both[] = {dir->dir->listing, dir->dir->run};
+    uint32_t before = n->listing_id;
+    for (size_t i = 0; i < 2; i++) {
+        struct listing *l = both[i];
+        if (!l || (before && listing_has(l, n)))
+            continue;
+        n->listing_id = 0;
+        if (listing_append_locked(l, n) < 0)
+            l->complete = false; /* not known completely any more */
+    }
+}
+
+static struct listing *
+listing_new(struct sf_tree *t)
+{
+    struct listing *l = calloc(1, sizeof *l);
+    if (!l)
+        return NULL;
+    l->tree = t;
+    l->refs = 1;
+    l->id = ++t->next_listing ? t->next_listing : ++t->next_listing;
+    l->start_ms = sf_clock_ms();
+    l->start_seq = t->seq;
+    return l;
+}
+
+static void
+listing_install(struct sf_tree *t, struct node *dir, struct listing *l)
+{
+    struct listing *old = dir->dir->listing;
+    dir->dir->listing = l;
+    if (old)
+        listing_unref_locked(t, old);
+}
+
+int
+listing_empty_locked(struct sf_tree *t, struct node *dir)
+{
+    struct listing *l = listing_new(t);
+    if (!l)
+        return -ENOMEM;
+    l->complete = true;
+    listing_install(t, dir, l);
+    return 0;
+}
+
+bool
+listing_covers_locked(const struct listing *l, const char *comp)
+{
+    if (l->complete)
+        return true;
+    /* Pages come in bytewise order of key; a directory's key has a '/' behind. */
+    if (!l->last || !l->prefix)
+        return false;
+    size_t np = strlen(l->prefix), nc = strlen(comp);
+    const char *last = l->last + np;
+    int c = strncmp(comp, last, nc);
+    return c < 0 || (c == 0 && (unsigned char)last[nc] > '/');
+}
+
+int
+listing_start_locked(struct sf_tree *t, struct node *dir, bool want_all, struct waiter *w)
+{
+    struct listing *l = dir->dir->run;
+    if (!l) {
+        l = listing_new(t);
+        if (!l)
+            return -ENOMEM;
+        if (dir->type != N_PROJECT) {
+            int rc = node_key_locked(dir, &l->bucket, &l->prefix);
+            if (rc < 0) {
+                listing_unref_locked(t, l);
+                return rc;
+            }
+        }
+        l->running = true;
+        l->dir = dir;
+        node_ref_locked(dir);
+        dir->dir->run = l;
+        tree_ask_locked(t);
+        tree_queue_locked(t, &l->act, listing_ask);
+    }
+    l->want_all |= want_all;
+    if (w) {
+        w->next = l->waiters;
+        l->waiters = w;
+    }
+    return 0;
+}
+
+/* ---- the end of a run
+ * ------------------------------------------------------------------------------ */
+
+/* A complete run did not show these names: they are gone, unless changed here since it began. */
+static void
+sweep_locked(struct sf_tree *t, struct node *dir, const struct listing *l)
+{
+    struct dir *d = dir->dir;
+    for (uint32_t i = 0; i < d->slots; i++)
+        for (struct node *c = d->table[i], *next; c; c = next) {
+            next = c->hnext;
+            if (c->listing_id == l->id || c->changed_seq > l->start_seq || c->local_only ||
+                c->content || c->commits)
+                continue;
+            apply_gone_locked(t, c, 0);
+        }
+}
+
+void
+listing_finish_locked(struct sf_tree *t, struct listing *l, int err, bool complete)
+{
+    struct node *dir = l->dir;
+    l->running = false;
+    l->dir = NULL;
+    l->err = err;
+    l->failed = err < 0;
+    l->complete = complete && !err;
+    dir->dir->run = NULL;
+    if (l->complete)
+        sweep_locked(t, dir, l);
+    if (!l->failed) {
+        listing_ref_locked(l);
+        listing_install(t, dir, l);
+    }
+    tree_wake_locked(t, &l->waiters, err);
+    listing_unref_locked(t, l);
+    node_unref_locked(t, dir);
+    node_evict_locked(t);
+}
+
+/* ---- pages
+ * --------------------------------------------------------------------------------------- */
+
+static void
+apply_page_locked(struct sf_tree *t, struct listing *l, const struct sf_list_page *page)
+{
+    size_t np = strlen(l->prefix), len;
+    bool folder;
+    for (size_t i = 0; i < page->n; i++) {
+        const struct sf_list_row *row = &page->rows[i];
+        const char *comp = sf_key_child(row->key, np, &len, &folder);
+        struct node *c;
+        l->rows_seen = true;
+        if (row->folder)
+            c = apply_folder_locked(t, l->dir, comp, len, l->start_seq, l->start_ms, l->id);
+        else
+            c = apply_object_locked(t, l->dir, comp, len, row, l->start_seq, l->start_ms, l->id);
+        if (c)
+            listing_append_locked(l, c);
+    }
+}
+
+static void
+verify_done(void *arg, const struct sf_err *err)
+{
+    struct listing *l = arg;
+    struct sf_tree *t = l->tree;
+    tree_lock(t);
+    tree_answer_locked(t, err);
+    struct bucket *b = node_bucket_locked(l->dir);
+    int code = err ? err->code : 0;
+    if (b && !code)
+        b->verified_ms = sf_clock_ms();
+    if (code == -ENOENT && b && !b->seen)
+        code = 0; /* never shown to this role: an empty list is all there is to know */
+    if (!code && l->dir != t->root && l->dir->type == N_DIR && !l->dir->dir->placeholder &&
+        l->dir->parent && l->dir->changed_seq <= l->start_seq)
+        apply_gone_locked(t, l->dir, l->start_ms);
+    listing_finish_locked(t, l, code == -ENOENT ? 0 : code, true);
+    tree_unlock(t);
+}
+
+static void
+listing_verify(struct action *a)
+{
+    struct listing *l = (struct listing *)a;
+    sf_storage_verify(l->tree->st, l->bucket, tree_read_deadline(l->tree), verify_done, l);
+}
+
+/* Nothing at all came: is that so, or is the token or the bucket bad? */
+static void
+page_empty_locked(struct sf_tree *t, struct listing *l)
+{
+    const struct bucket *b = node_bucket_locked(l->dir);
+    bool gone_dir = l->dir->type == N_DIR && l->dir->changed_seq <= l->start_seq;
+    if (b && !gone_dir && b->verified_ms && sf_clock_ms() - b->verified_ms < VERIFY_MS) {
+        listing_finish_locked(t, l, 0, true);
+        return;
+    }
+    tree_ask_locked(t);
+    tree_queue_locked(t, &l->act, listing_verify);
+}
+
+static void
+page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
+{
+    struct listing *l = arg;
+    struct sf_tree *t = l->tree;
+    tree_lock(t);
+    tree_answer_locked(t, err);
+    bool removed = !l->dir->parent && l->dir != t->root;
+    if (err) {
+        listing_finish_locked(t, l, err->code, false);
+    } else if (removed && l->refs <= 1) {
+        listing_finish_locked(t, l, -ECANCELED, false);
+    } else {
+        bool first = !l->last;
+        if (first)
+            l->dir->dir->placeholder = false;
+        l->dir->dir->large = page->more || (!first && l->dir->dir->large);
+        apply_page_locked(t, l, page);
+        if (page->more && (!page->last || node_set_str(&l->last, page->last) < 0)) {
+            listing_finish_locked(t, l, -ENOMEM, false);
+        } else if (page->more && l->want_all) {
+            tree_wake_locked(t, &l->waiters, 0);
+            tree_ask_locked(t);
+            tree_queue_locked(t, &l->act, listing_ask);
+        } else if (!page->more && first && !l->rows_seen) {
+            page_empty_locked(t, l);
+        } else {
+            listing_finish_locked(t, l, 0, !page->more);
+        }
+    }
+    tree_unlock(t);
+}
+
+static void
+listing_ask(struct action *a)
+{
+    struct listing *l = (struct listing *)a;
+    struct sf_tree *t = l->tree;
+    if (!l->prefix) {
+        listing_buckets(t, l);
+        return;
+    }
+    const struct sf_list_args args = {
+        .bucket = l->bucket, .prefix = l->prefix, .after = l->last, .delimiter = true};
+    sf_storage_list(t->st, &args, tree_read_deadline(t), page_done, l);
+}
+
+/* ---- buckets
+ * -------------------------------------------------------------------------------------- */
+
+static void
+buckets_done(void *arg, const struct sf_err *err, const struct sf_bucket_row *rows, size_t n)
+{
+    struct listing *l = arg;
+    struct sf_tree *t = l->tree;
+    tree_lock(t);
+    tree_answer_locked(t, err);
+    for (size_t i = 0; !err && i < n; i++) {
+        struct node *c = apply_bucket_locked(t, l->dir, &rows[i], l->start_seq, l->start_ms);
+        if (c)
+            listing_append_locked(l, c);
+    }
+    listing_finish_locked(t, l, err ? err->code : 0, true);
+    tree_unlock(t);
+}
+
+void
+listing_buckets(struct sf_tree *t, struct listing *l)
+{
+    sf_storage_bucket_list(t->st, tree_read_deadline(t), buckets_done, l);
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/clock.h"
+#include "observe/counter.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * One name of a large directory: a listing of the keys that begin with it, folded at the next '/'.
+ * The object itself sorts first; the folder of this name comes behind names that continue with a
+ * character below '/', so where these fill the page, a second question asks for the folder alone.
+ */
+#define PAGE 32
+
+static void lookup_ask(struct action *a);
+
+int
+lookup_start_locked(struct sf_tree *t, struct node *dir, const char *name, struct waiter *w)
+{
+    struct lookup *l = dir->dir->lookups;
+    while (l && strcmp(l->name, name))
+        l = l->next;
+    if (!l) {
+        struct sf_name_ref ref;
+        int rc = sf_name_lookup(name, node_name_flags(t, dir), &ref);
+        if (rc < 0)
+            return rc;
+        l = calloc(1, sizeof *l);
+        if (!l)
+            return -ENOMEM;
+        l->tree = t;
+        l->name = strdup(name);
+        char *prefix = NULL;
+        rc = l->name ? node_key_locked(dir, &l->bucket, &prefix) : -ENOMEM;
+        if (rc == 0) {
+            size_t np = strlen(prefix), nc = strlen(ref.comp);
+            l->key = malloc(np + nc + 2);
+            if (l->key) {
+                memcpy(l->key, prefix, np);
+                memcpy(l->key + np, ref.comp, nc + 1);
+            } else {
+                rc = -ENOMEM;
+            }
+            free(prefix);
+        }
+        if (rc < 0) {
+            free(l->name);
+            free(l->bucket);
+            free(l);
+            return rc;
+        }
+        l->start_ms = sf_clock_ms();
+        l->start_seq = t->seq;
+        l->dir = dir;
+        node_ref_locked(dir);
+        l->next = dir->dir->lookups;
+        dir->dir->lookups = l;
+        tree_ask_locked(t);
+        tree_queue_locked(t, &l->act, lookup_ask);
+    }
+    if (w) {
+        w->next = l->waiters;
+        l->waiters = w;
+    }
+    return 0;
+}
+
+static void
+lookup_finish_locked(struct sf_tree *t, struct lookup *l, int err)
+{
+    struct lookup **p = &l->dir->dir->lookups;
+    while (*p != l)
+        p = &(*p)->next;
+    *p = l->next;
+    tree_wake_locked(t, &l->waiters, err);
+    node_unref_locked(t, l->dir);
+    free(l->name);
+    free(l->key);
+    free(l->bucket);
+    free(l);
+    node_evict_locked(t);
+}
+
+/* Neither object nor folder of this name is there. */
+static void
+lookup_absent_locked(struct sf_tree *t, struct lookup *l)
+{
+    struct node *n = node_find_locked(l->dir, l->name);
+    if (!n)
+        node_absent_locked(t, l->dir, l->name, l->start_ms, false);
+    else if (n->changed_seq <= l->start_seq && !n->local_only && !n->content && !n->commits) {
+        if (n->type == N_ABSENT)
+            n->checked_ms = l->start_ms;
+        else
+            apply_gone_locked(t, n, l->start_ms);
+    }
+}
+
+static void
+verify_done(void *arg, const struct sf_err *err)
+{
+    struct lookup *l = arg;
+    struct sf_tree *t = l->tree;
+    tree_lock(t);
+    tree_answer_locked(t, err);
+    struct bucket *b = node_bucket_locked(l->dir);
+    int code = err ? err->code : 0;
+    if (b && !code)
+        b->verified_ms = sf_clock_ms();
+    if (code == -ENOENT && (!b || !b->seen))
+        code = 0;
+    if (!code || code == -ENOENT)
+        lookup_absent_locked(t, l);
+    lookup_finish_locked(t, l, code == -ENOENT ? 0 : code);
+    tree_unlock(t);
+}
+
+static void
+lookup_verify(struct action *a)
+{
+    struct lookup *l = (struct lookup *)a;
+    sf_storage_verify(l->tree->st, l->bucket, tree_read_deadline(l->tree), verify_done, l);
+}
+
+/* A page without any row is believed only while token and bucket are known to be good. */
+static void
+lookup_empty_locked(struct sf_tree *t, struct lookup *l)
+{
+    const struct bucket *b = node_bucket_locked(l->dir);
+    if (b && b->verified_ms && sf_clock_ms() - b->verified_ms < 10000) {
+        lookup_absent_locked(t, l);
+        lookup_finish_locked(t, l, 0);
+        return;
+    }
+    tree_ask_locked(t);
+    tree_queue_locked(t, &l->act, lookup_verify);
+}
+
+/* What the page says of the name. Returns true when the answer is known. */
+static bool
+lookup_apply_locked(struct sf_tree *t, struct lookup *l, const struct sf_list_page *page)
+{
+    size_t nk = strlen(l->key);
+    const char *slash = strrchr(l->key, '/');
+    const char *comp = slash ? slash + 1 : l->key;
+    size_t nc = strlen(comp);
+    bool object = false, folder = false;
+    for (size_t i = 0; i < page->n; i++) {
+        const struct sf_list_row *row = &page->rows[i];
+        if (!row->folder && !l->as_folder && !strcmp(row->key, l->key)) {
+            apply_object_locked(t, l->dir, comp, nc, row, l->start_seq, l->start_ms, 0);
+            object = true;
+        } else if (!strncmp(row->key, l->key, nk) && row->key[nk] == '/') {
+            apply_folder_locked(t, l->dir, comp, nc, l->start_seq, l->start_ms, 0);
+            folder = true;
+        }
+    }
+    return object || folder;
+}
+
+static void
+page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
+{
+    struct lookup *l = arg;
+    struct sf_tree *t = l->tree;
+    tree_lock(t);
+    tree_answer_locked(t, err);
+    sf_count(SF_C_LOOKUP_NETWORK, 1);
+    if (err) {
+        lookup_finish_locked(t, l, err->code);
+    } else if (lookup_apply_locked(t, l, page)) {
+        lookup_finish_locked(t, l, 0);
+    } else if (page->more && !l->as_folder) {
+        l->as_folder = true;
+        tree_ask_locked(t);
+        tree_queue_locked(t, &l->act, lookup_ask);
+    } else if (!page->n) {
+        lookup_empty_locked(t, l);
+    } else {
+        lookup_absent_locked(t, l);
+        lookup_finish_locked(t, l, 0);
+    }
+    tree_unlock(t);
+}
+
+static void
+lookup_ask(struct action *a)
+{
+    struct lookup *l = (struct lookup *)a;
+    struct sf_tree *t = l->tree;
+    struct sf_list_args args = {
+        .bucket = l->bucket, .prefix = l->key, .limit = PAGE, .delimiter = true};
+    sf_autofree char *below = NULL; /* @l may be gone as soon as the question is on its way */
+    if (l->as_folder) {
+        if (asprintf(&below, "%s/", l->key) < 0)
+            below = NULL;
+        args = (struct sf_list_args){.bucket = l->bucket, .prefix = below, .limit = 1};
+    }
+    if (l->as_folder && !below) {
+        struct sf_err err = {.code = -ENOMEM};
+        page_done(l, &err, NULL);
+        return;
+    }
+    sf_storage_list(t->st, &args, tree_read_deadline(t), page_done, l);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/name-op.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static void name_op_resume(struct waiter *w, int err);
+
+struct name_op *
+name_op_new(struct sf_tree *t, const char *name, sf_tree_fn cb, void *arg)
+{
+    struct name_op *op = strlen(name) > SF_NAME_MAX ? NULL : calloc(1, sizeof *op);
+    if (!op) {
+        cb(arg, strlen(name) > SF_NAME_MAX ? -ENAMETOOLONG : -ENOMEM, NULL);
+        return NULL;
+    }
+    op->w.resume = name_op_resume;
+    op->tree = t;
+    op->cb = cb;
+    op->arg = arg;
+    op->r.since_ms = sf_clock_ms();
+    snprintf(op->name, sizeof op->name, "%s", name);
+    return op;
+}
+
+void
+name_op_finish(struct name_op *op, int rc, struct node *entry)
+{
+    struct sf_tree *t = op->tree;
+    struct sf_tree_result res = {0};
+    tree_lock(t);
+    if (rc == 0 && entry)
+        entry_fill_locked(t, entry, &res.entry);
+    res.open.file = op->file;
+    res.open.keep_cache = op->file != NULL;
+    if (op->node)
+        node_unref_locked(t, op->node);
+    if (op->from_dir)
+        node_unref_locked(t, op->from_dir);
+    if (op->dir)
+        node_unref_locked(t, op->dir);
+    tree_unlock(t);
+    op->cb(op->arg, rc, rc < 0 ? NULL : &res);
+    if (op->content)
+        sf_content_unref(op->content);
+    free(op->bucket);
+    free(op->key);
+    free(op->from_bucket);
+    free(op->from_key);
+    free(op->target);
+    free(op);
+}
+
+static int
+name_op_try_locked(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    struct node *found = NULL;
+    if (t->opts.read_only)
+        return -EROFS;
+    int rc = resolve_locked(t, &op->r, op->dir, op->name, &op->w, &found);
+    return rc < 0 ? rc : op->check(op, rc ? found : NULL);
+}
+
+static void
+name_op_go(struct name_op *op, int rc)
+{
+    if (rc == -EINPROGRESS)
+        return;
+    if (rc < 0)
+        name_op_finish(op, rc, NULL);
+    else
+        op->go(op);
+}
+
+static void
+name_op_resume(struct waiter *w, int err)
+{
+    struct name_op *op = (struct name_op *)w;
+    tree_lock(op->tree);
+    op->r.err = err;
+    op->r.rounds++;
+    int rc = name_op_try_locked(op);
+    tree_unlock(op->tree);
+    name_op_go(op, rc);
+}
+
+void
+name_op_start(struct name_op *op, uint64_t parent)
+{
+    struct sf_tree *t = op->tree;
+    int rc = -ESTALE;
+    tree_lock(t);
+    op->dir = node_get_locked(t, parent);
+    if (op->dir) {
+        node_ref_locked(op->dir);
+        rc = name_op_try_locked(op);
+    }
+    tree_unlock(t);
+    name_op_go(op, rc);
+}
+
+void
+name_new_attr_locked(struct name_op *op, struct node *n, mode_t mode)
+{
+    struct sf_attr dir;
+    struct local_attr *l = attr_local_locked(n);
+    if (!l)
+        return;
+    attr_fill_locked(op->tree, op->dir, &dir);
+    l->mode = mode & 07777;
+    l->uid = op->cred.uid;
+    l->gid = op->cred.gid;
+    if (dir.mode &
+        S_ISGID) { /* System V and Linux: the group is inherited, directories pass it on */
+        l->gid = dir.gid;
+        if (node_is_dir(n))
+            l->mode |= S_ISGID;
+    }
+    l->valid |= SF_SET_MODE | SF_SET_UID | SF_SET_GID;
+    attr_stamp_locked(n, true);
+    l->atime_ns = l->mtime_ns;
+    l->valid |= SF_SET_ATIME;
+}
+
+char *
+name_marker_locked(const struct sf_tree *t, const struct node *n)
+{
+    const struct node *dir = n->parent;
+    if (!dir || dir->type != N_DIR || dir == t->root || dir->dir->placeholder)
+        return NULL;
+    for (uint32_t i = 0; i < dir->dir->slots; i++)
+        for (const struct node *c = dir->dir->table[i]; c; c = c->hnext)
+            if (c != n && c->type != N_ABSENT && !c->local_only)
+                return NULL; /* something else keeps it */
+    char *bucket = NULL, *key = NULL, *marker = NULL;
+    if (node_key_locked(dir, &bucket, &key) == 0 && asprintf(&marker, "%s" SF_PLACEHOLDER, key) < 0)
+        marker = NULL;
+    free(bucket);
+    free(key);
+    return marker;
+}

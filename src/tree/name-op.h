@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_TREE_NAME_OP_H
+#define SF_TREE_NAME_OP_H
+
+#include "tree/internal.h"
+
+/*
+ * Changes of names have one shape: find out what the name is now (which may take a question to the
+ * service), check under the lock whether the change may be, let the writer do it, and take the
+ * result into the tree. check() is called with the lock; go() and everything after it without.
+ */
+struct name_op {
+    struct waiter w;
+    struct sf_tree *tree;
+    struct node *dir; /* counted: where @name is */
+    struct resolve r;
+    /* @found: NULL = the name is absent. 0 = go on, or -errno. */
+    int (*check)(struct name_op *op, struct node *found);
+    void (*go)(struct name_op *op);
+    sf_tree_fn cb;
+    void *arg;
+
+    struct node *node;     /* counted: what is changed; NULL = nothing yet */
+    struct node *from_dir; /* rename: counted, where the node is */
+    struct sf_cred cred;
+    mode_t mode;
+    int flags;
+    bool replaces; /* rename: something is there that the service knows */
+    bool second;   /* a step before the change is done */
+    bool mknod;
+    struct sf_file *file; /* create of what turned out to be there */
+    struct sf_content *content;
+    char *bucket, *key; /* of @name */
+    char *from_bucket, *from_key;
+    char *target; /* symlink */
+    char comp[SF_NAME_BUF_SIZE];
+    char name[SF_NAME_BUF_SIZE];
+    char from_name[SF_NAME_BUF_SIZE];
+};
+
+/* NULL when it failed at once; then cb was called. */
+struct name_op *name_op_new(struct sf_tree *t, const char *name, sf_tree_fn cb, void *arg);
+void name_op_start(struct name_op *op, uint64_t parent);
+/* Answer and free; with success and an entry wanted, of @entry. */
+void name_op_finish(struct name_op *op, int rc, struct node *entry);
+
+/* Attributes of a new node: who asked for it, and when. */
+void name_new_attr_locked(struct name_op *op, struct node *n, mode_t mode);
+/* If a removal of @n would let its directory vanish, key of the marker to write first; else NULL.
+ */
+char *name_marker_locked(const struct sf_tree *t, const struct node *n);
+
+#endif

@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/buf.h"
+#include "base/hash.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- the slot table: node id -> node
+ * ------------------------------------------------------------- A node id is (generation << 32 |
+ * slot + 1), so the root (slot 0, generation 0) is 1. Bit 63 stays clear: virtual nodes have it
+ * set. */
+
+static int
+slots_grow_locked(struct sf_tree *t)
+{
+    uint32_t n = t->nslots ? t->nslots * 2 : 256;
+    struct node **slots = realloc(t->slots, n * sizeof *slots);
+    if (!slots)
+        return -ENOMEM;
+    t->slots = slots;
+    uint32_t *gens = realloc(t->gens, n * sizeof *gens);
+    if (!gens)
+        return -ENOMEM;
+    t->gens = gens;
+    memset(slots + t->nslots, 0, (n - t->nslots) * sizeof *slots);
+    memset(gens + t->nslots, 0, (n - t->nslots) * sizeof *gens);
+    t->free_slot_hint = t->nslots;
+    t->nslots = n;
+    return 0;
+}
+
+static int
+slot_take_locked(struct sf_tree *t, struct node *n)
+{
+    if (t->nodes >= t->nslots && slots_grow_locked(t) < 0)
+        return -ENOMEM;
+    uint32_t i = t->free_slot_hint;
+    while (t->slots[i])
+        i = i + 1 < t->nslots ? i + 1 : 0;
+    t->slots[i] = n;
+    t->free_slot_hint = i + 1 < t->nslots ? i + 1 : 0;
+    n->nid = (uint64_t)(t->gens[i] & 0x7fffffff) << 32 | (i + 1);
+    t->nodes++;
+    return 0;
+}
+
+static void
+slot_free_locked(struct sf_tree *t, struct node *n)
+{
+    uint32_t i = (uint32_t)n->nid - 1;
+    t->slots[i] = NULL;
+    t->gens[i]++;
+    t->nodes--;
+}
+
+struct node *
+node_get_locked(struct sf_tree *t, uint64_t nid)
+{
+    uint32_t i = (uint32_t)nid - 1;
+    if (i >= t->nslots || !t->slots[i] || t->slots[i]->nid != nid)
+        return NULL;
+    return t->slots[i];
+}
+
+/* ---- children by name ------------------------------------------------------------------------
+ * Chains through the nodes themselves: a handle of uthash would cost 56 bytes per known object. */
+
+static uint32_t
+name_hash(const char *name)
+{
+    return (uint32_t)sf_htab_hash(name, strlen(name));
+}
+
+static int
+table_grow(struct dir *d)
+{
+    uint32_t n = d->slots ? d->slots * 2 : 8;
+    struct node **table = calloc(n, sizeof *table);
+    if (!table)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < d->slots; i++)
+        for (struct node *c = d->table[i], *next; c; c = next) {
+            next = c->hnext;
+            c->hnext = table[c->hash & (n - 1)];
+            table[c->hash & (n - 1)] = c;
+        }
+    free(d->table);
+    d->table = table;
+    d->slots = n;
+    return 0;
+}
+
+struct node *
+node_find_locked(const struct node *dir, const char *name)
+{
+    const struct dir *d = dir->dir;
+    if (!d || !d->slots)
+        return NULL;
+    uint32_t h = name_hash(name);
+    struct node *c = d->table[h & (d->slots - 1)];
+    while (c && (c->hash != h || strcmp(c->name, name)))
+        c = c->hnext;
+    return c;
+}
+
+static int
+table_insert(struct node *dir, struct node *n)
+{
+    struct dir *d = dir->dir;
+    if (d->count >= d->slots && table_grow(d) < 0)
+        return -ENOMEM;
+    n->hash = name_hash(n->name);
+    struct node **head = &d->table[n->hash & (d->slots - 1)];
+    n->hnext = *head;
+    *head = n;
+    d->count++;
+    n->parent = dir;
+    return 0;
+}
+
+static void
+table_remove(struct node *n)
+{
+    struct dir *d = n->parent->dir;
+    struct node **p = &d->table[n->hash & (d->slots - 1)];
+    while (*p != n)
+        p = &(*p)->hnext;
+    *p = n->hnext;
+    n->hnext = NULL;
+    n->parent = NULL;
+    d->count--;
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+bool
+node_is_dir(const struct node *n)
+{
+    return n->type <= N_DIR;
+}
+
+int
+node_set_str(char **dst, const char *src)
+{
+    char *copy = NULL;
+    if (src && *src && !(copy = strdup(src)))
+        return -ENOMEM;
+    free(*dst);
+    *dst = copy;
+    return 0;
+}
+
+void
+bucket_free(struct bucket *b)
+{
+    if (!b)
+        return;
+    for (char **m = b->mimes; m && *m; m++)
+        free(*m);
+    free(b->mimes);
+    free(b->id);
+    free(b->prefix);
+    free(b);
+}
+
+static void
+node_destroy_locked(struct sf_tree *t, struct node *n)
+{
+    if (n->dir) {
+        struct dir *d = n->dir;
+        if (d->in_lru) {
+            *(d->lru_prev ? &d->lru_prev->dir->lru_next : &t->lru_first) = d->lru_next;
+            *(d->lru_next ? &d->lru_next->dir->lru_prev : &t->lru_last) = d->lru_prev;
+        }
+        if (d->listing)
+            listing_unref_locked(t, sf_steal(d->listing));
+        bucket_free(d->bucket);
+        free(d->table);
+        free(d);
+        t->dirs--;
+    }
+    slot_free_locked(t, n);
+    free(n->name);
+    free(n->comp);
+    free(n->etag);
+    free(n->link);
+    free(n->local);
+    free(n->failure);
+    free(n->old_key);
+    free(n);
+}
+
+void
+node_ref_locked(struct node *n)
+{
+    n->refs++;
+}
+
+/* Nobody outside its directory knows this node. */
+static bool
+node_unused(const struct node *n)
+{
+    return !n->nlookup && !n->refs && !n->content && !n->commits && !n->loading &&
+           !(n->dir && n->dir->count) && !(n->dir && n->dir->lookups) && !(n->dir && n->dir->run);
+}
+
+void
+node_reap_locked(struct sf_tree *t, struct node *n)
+{
+    if (n != t->root && !n->parent && node_unused(n))
+        node_destroy_locked(t, n);
+}
+
+void
+node_unref_locked(struct sf_tree *t, struct node *n)
+{
+    n->refs--;
+    node_reap_locked(t, n);
+}
+
+static int
+dir_init(struct sf_tree *t, struct node *n)
+{
+    n->dir = calloc(1, sizeof *n->dir);
+    if (!n->dir)
+        return -ENOMEM;
+    t->dirs++;
+    return 0;
+}
+
+struct node *
+node_new_locked(struct sf_tree *t, struct node *parent, const char *name, const char *comp,
+                enum node_type type)
+{
+    struct node *n = calloc(1, sizeof *n);
+    if (!n)
+        return NULL;
+    n->type = type;
+    n->name = strdup(name);
+    if (!n->name || (comp && strcmp(comp, name) && !(n->comp = strdup(comp))) ||
+        slot_take_locked(t, n) < 0) {
+        free(n->name);
+        free(n->comp);
+        free(n);
+        return NULL;
+    }
+    if ((node_is_dir(n) && dir_init(t, n) < 0) || (parent && table_insert(parent, n) < 0)) {
+        node_destroy_locked(t, n);
+        return NULL;
+    }
+    n->ino = sf_hash64(&n->nid, sizeof n->nid) | 1;
+    return n;
+}
+
+void
+node_detach_locked(struct sf_tree *t, struct node *n)
+{
+    if (!n->parent)
+        return;
+    if (n->open && !n->content && !n->old_key) {
+        char *bucket, *key;
+        if (node_key_locked(n, &bucket, &key) == 0) {
+            size_t nb = strlen(bucket) + 1, nk = strlen(key) + 1;
+            n->old_key = malloc(nb + nk);
+            if (n->old_key) {
+                memcpy(n->old_key, bucket, nb);
+                memcpy(n->old_key + nb, key, nk);
+            }
+            free(bucket);
+            free(key);
+        }
+    }
+    struct node *parent = n->parent;
+    table_remove(n);
+    node_reap_locked(t, n);
+    node_reap_locked(t, parent);
+}
+
+int
+node_attach_locked(struct sf_tree *t, struct node *n, struct node *dir, const char *name,
+                   const char *comp)
+{
+    node_ref_locked(n);
+    char *new_name = strdup(name), *new_comp = NULL;
+    int rc = 0;
+    if (n->parent)
+        node_detach_locked(t, n);
+    if (!new_name || (comp && strcmp(comp, name) && !(new_comp = strdup(comp)))) {
+        free(new_name);
+        rc = -ENOMEM;
+    } else {
+        free(n->name);
+        free(n->comp);
+        n->name = new_name;
+        n->comp = new_comp;
+        free(sf_steal(n->old_key));
+        rc = table_insert(dir, n);
+    }
+    node_unref_locked(t, n);
+    return rc;
+}
+
+void
+node_absent_locked(struct sf_tree *t, struct node *dir, const char *name, int64_t checked_ms,
+                   bool changed)
+{
+    struct node *n = node_find_locked(dir, name);
+    if (n && n->type != N_ABSENT)
+        return;
+    /* Without memory for it the name is asked again, nothing worse. */
+    if (!n && !(n = node_new_locked(t, dir, name, NULL, N_ABSENT)))
+        return;
+    n->checked_ms = checked_ms;
+    if (changed)
+        n->changed_seq = ++t->seq;
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+struct bucket *
+node_bucket_locked(const struct node *n)
+{
+    while (n && n->type != N_BUCKET)
+        n = n->parent;
+    return n ? n->dir->bucket : NULL;
+}
+
+static const char *
+node_comp(const struct node *n)
+{
+    return n->comp ? n->comp : n->name;
+}
+
+/* Append the directory's own key: "" or ending in '/'. 0, -ENOMEM, -ESTALE. */
+static int
+dir_key_append(const struct node *n, struct sf_buf *out)
+{
+    if (n->type == N_BUCKET)
+        return sf_buf_append(out, n->dir->bucket->prefix, strlen(n->dir->bucket->prefix));
+    if (n->type != N_DIR || !n->parent)
+        return -ESTALE;
+    int rc = dir_key_append(n->parent, out);
+    const char *comp = node_comp(n);
+    if (rc == 0)
+        rc = sf_buf_append(out, comp, strlen(comp));
+    return rc < 0 ? rc : sf_buf_append(out, "/", 1);
+}
+
+/* The parts of a key, owned by the caller. */
+static int
+key_parts(const struct node *dir, const char *comp, char **bucket, char **key)
+{
+    struct bucket *b = node_bucket_locked(dir);
+    if (!b)
+        return -ESTALE;
+    struct sf_buf buf;
+    sf_buf_init(&buf);
+    int rc = dir_key_append(dir, &buf);
+    if (rc == 0)
+        rc = sf_buf_append(&buf, comp, strlen(comp));
+    char *id = rc == 0 ? strdup(b->id) : NULL;
+    if (rc == 0 && id) {
+        *bucket = id;
+        *key = sf_buf_steal(&buf, NULL);
+        if (*key)
+            return 0;
+    }
+    free(id);
+    sf_buf_fini(&buf);
+    return rc < 0 ? rc : -ENOMEM;
+}
+
+static int
+old_key_parts(const struct node *n, char **bucket, char **key)
+{
+    char *b = strdup(n->old_key), *k = strdup(n->old_key + strlen(n->old_key) + 1);
+    if (!b || !k) {
+        free(b);
+        free(k);
+        return -ENOMEM;
+    }
+    *bucket = b;
+    *key = k;
+    return 0;
+}
+
+int
+node_key_locked(const struct node *n, char **bucket, char **key)
+{
+    if (node_is_dir(n))
+        return key_parts(n, "", bucket, key);
+    if (n->parent)
+        return key_parts(n->parent, node_comp(n), bucket, key);
+    return n->old_key ? old_key_parts(n, bucket, key) : -ESTALE;
+}
+
+unsigned
+node_name_flags(const struct sf_tree *t, const struct node *dir)
+{
+    if (dir->type == N_PROJECT)
+        return SF_NAME_BUCKET;
+    return dir == t->root ? SF_NAME_AT_ROOT : 0;
+}
+
+int
+node_child_key_locked(const struct sf_tree *t, const struct node *dir, const char *name,
+                      bool directory, char comp[SF_NAME_BUF_SIZE], char **bucket, char **key)
+{
+    int rc = sf_name_to_key(name, node_name_flags(t, dir), comp);
+    if (rc < 0)
+        return rc;
+    char tail[SF_NAME_BUF_SIZE + 1];
+    snprintf(tail, sizeof tail, "%s%s", comp, directory ? "/" : "");
+    rc = key_parts(dir, tail, bucket, key);
+    if (rc == 0 && strlen(*key) > SF_KEY_MAX) {
+        free(sf_steal(*bucket));
+        free(sf_steal(*key));
+        return -ENAMETOOLONG;
+    }
+    return rc;
+}
+
+/* ---- forgetting ------------------------------------------------------------------------------ */
+
+void
+sf_tree_forget(struct sf_tree *t, uint64_t nid, uint64_t count)
+{
+    tree_lock(t);
+    struct node *n = node_get_locked(t, nid);
+    if (n && n != t->root) {
+        assert(count <= n->nlookup);
+        n->nlookup -= count;
+        if (!n->nlookup)
+            t->looked_up--;
+        node_reap_locked(t, n);
+    }
+    tree_unlock(t);
+}
+
+void
+node_touch_lru_locked(struct sf_tree *t, struct node *n)
+{
+    struct dir *d = n->dir;
+    if (t->lru_last == n)
+        return;
+    if (d->in_lru) {
+        *(d->lru_prev ? &d->lru_prev->dir->lru_next : &t->lru_first) = d->lru_next;
+        *(d->lru_next ? &d->lru_next->dir->lru_prev : &t->lru_last) = d->lru_prev;
+    }
+    d->lru_prev = t->lru_last;
+    d->lru_next = NULL;
+    *(t->lru_last ? &t->lru_last->dir->lru_next : &t->lru_first) = n;
+    t->lru_last = n;
+    d->in_lru = true;
+}
+
+/* Attributes set here last as long as the mount: such a node stays. */
+static bool
+node_droppable(const struct node *n)
+{
+    return node_unused(n) &&
+           !(n->local &&
+             (n->local->valid & (SF_SET_MODE | SF_SET_UID | SF_SET_GID | SF_SET_MTIME)));
+}
+
+/* Drop what nobody uses of one directory's children; then it is not completely known any more. */
+static void
+dir_evict(struct sf_tree *t, struct node *dir)
+{
+    struct dir *d = dir->dir;
+    if (d->run)
+        return;
+    if (d->listing && d->listing->refs == 1)
+        listing_unref_locked(t, sf_steal(d->listing));
+    node_ref_locked(dir);
+    for (uint32_t i = 0; i < d->slots; i++)
+        for (struct node *c = d->table[i], *next; c; c = next) {
+            next = c->hnext;
+            if (!node_droppable(c))
+                continue;
+            if (d->listing)
+                listing_unref_locked(t, sf_steal(d->listing));
+            node_detach_locked(t, c);
+        }
+    node_unref_locked(t, dir);
+}
+
+void
+node_evict_locked(struct sf_tree *t)
+{
+    uint64_t target = t->opts.max_nodes - t->opts.max_nodes / 8;
+    if (t->nodes <= t->opts.max_nodes)
+        return;
+    /* Each goes to the end of the list, so that one round sees all of them once. */
+    for (uint64_t left = t->dirs; t->lru_first && left && t->nodes > target; left--) {
+        struct node *dir = t->lru_first;
+        node_touch_lru_locked(t, dir);
+        dir_evict(t, dir);
+    }
+}
+
+void
+node_free_all(struct sf_tree *t)
+{
+    for (uint32_t i = 0; i < t->nslots; i++) {
+        struct node *n = t->slots[i];
+        if (!n)
+            continue;
+        if (n->content)
+            sf_content_unref(sf_steal(n->content));
+        if (n->dir)
+            n->dir->in_lru = false;
+    }
+    /* Listings hold references to nodes: first let go of all of them. */
+    for (uint32_t i = 0; i < t->nslots; i++) {
+        struct node *n = t->slots[i];
+        if (n && n->dir && n->dir->listing) {
+            struct listing *l = sf_steal(n->dir->listing);
+            free(sf_steal(l->entries));
+            l->n = 0;
+            listing_unref_locked(t, l);
+        }
+    }
+    for (uint32_t i = 0; i < t->nslots; i++)
+        if (t->slots[i])
+            node_destroy_locked(t, t->slots[i]);
+    free(t->slots);
+    free(t->gens);
+}

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/clock.h"
+#include "observe/counter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- handles ------------------------------------------------------------------------------------
+ */
+
+static bool
+for_writing(int flags)
+{
+    return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+struct sf_file *
+file_new_locked(struct sf_tree *t, struct node *n, int flags)
+{
+    struct sf_file *f = calloc(1, sizeof *f);
+    if (!f)
+        return NULL;
+    f->node = n;
+    f->flags = flags;
+    node_ref_locked(n);
+    n->open++;
+    if (for_writing(flags))
+        n->writers++;
+    f->next = t->files;
+    if (f->next)
+        f->next->prev = f;
+    t->files = f;
+    t->open_files++;
+    return f;
+}
+
+struct sf_content *
+content_take_locked(struct node *n)
+{
+    return sf_steal(n->content);
+}
+
+void
+sf_tree_release(struct sf_tree *t, struct sf_file *f)
+{
+    struct sf_content *drop = NULL;
+    tree_lock(t);
+    struct node *n = f->node;
+    *(f->prev ? &f->prev->next : &t->files) = f->next;
+    if (f->next)
+        f->next->prev = f->prev;
+    t->open_files--;
+    n->open--;
+    if (for_writing(f->flags))
+        n->writers--;
+    bool dirty = n->content && n->parent && sf_content_dirty(n->content);
+    /* Who reads only leaves it to the writers; a writer's last handle sends what is left. */
+    bool commit = dirty && for_writing(f->flags) && (f->wrote || f->created || !n->writers);
+    if (commit)
+        t->background++;
+    else if (!n->open && !n->commits && !n->loading && !dirty)
+        drop = content_take_locked(n);
+    if (!commit)
+        node_unref_locked(t, n);
+    tree_unlock(t);
+    if (drop)
+        sf_content_unref(drop);
+    free(f);
+    if (commit)
+        commit_behind(t, n); /* keeps the reference and the place in `background` */
+}
+
+/* ---- open ---------------------------------------------------------------------------------------
+ */
+
+struct open_op {
+    struct waiter w;
+    struct sf_tree *tree;
+    struct node *node; /* counted */
+    struct resolve r;
+    int flags;
+    sf_tree_fn cb;
+    void *arg;
+};
+
+/* O_TRUNC: the staged content becomes empty. No lock held. */
+static int
+truncate_open(struct sf_tree *t, struct node *n)
+{
+    struct sf_content *fresh = NULL, *mine = NULL;
+    tree_lock(t);
+    mine = n->content ? sf_content_ref(n->content) : NULL;
+    bool empty = !mine && n->size == 0 && !n->local_only;
+    tree_unlock(t);
+    if (empty)
+        return 0; /* it is as it shall be: nothing to send */
+    if (!mine) {
+        int rc = content_make(t, n, &fresh);
+        if (rc < 0)
+            return rc;
+        tree_lock(t);
+        if (!n->content)
+            n->content = sf_steal(fresh);
+        mine = sf_content_ref(n->content);
+        tree_unlock(t);
+    }
+    int rc = sf_content_truncate(mine, 0);
+    if (rc == 0) {
+        sf_content_mark_dirty(mine);
+        tree_lock(t);
+        attr_stamp_locked(n, true);
+        tree_unlock(t);
+    }
+    sf_content_unref(mine);
+    if (fresh)
+        sf_content_unref(fresh);
+    return rc;
+}
+
+static int
+open_try_locked(struct open_op *op, struct sf_tree_result *res)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    if (node_is_dir(n))
+        return -EISDIR;
+    if (n->symlink)
+        return -ELOOP;
+    if (t->opts.read_only && (for_writing(op->flags) || op->flags & O_TRUNC))
+        return -EROFS;
+    int rc = revalidate_locked(t, &op->r, n, &op->w);
+    if (rc < 0)
+        return rc;
+    res->open.file = file_new_locked(t, n, op->flags);
+    if (!res->open.file)
+        return -ENOMEM;
+    res->open.keep_cache = n->keep_pages;
+    n->keep_pages = true;
+    return 0;
+}
+
+/* After the handle is there: truncation, then the answer. Frees nothing. */
+static void
+open_answer(struct sf_tree *t, struct open_op *op, int rc, struct sf_tree_result *res)
+{
+    if (rc == 0 && op->flags & O_TRUNC) {
+        rc = truncate_open(t, op->node);
+        if (rc < 0)
+            sf_tree_release(t, res->open.file);
+        else
+            res->open.file->created = true;
+    }
+    op->cb(op->arg, rc, rc < 0 ? NULL : res);
+}
+
+static void
+open_resume(struct waiter *w, int err)
+{
+    struct open_op *op = (struct open_op *)w;
+    struct sf_tree *t = op->tree;
+    struct sf_tree_result res = {0};
+    tree_lock(t);
+    op->r.err = err;
+    op->r.rounds++;
+    int rc = open_try_locked(op, &res);
+    tree_unlock(t);
+    if (rc == -EINPROGRESS)
+        return;
+    struct node *n = op->node;
+    open_answer(t, op, rc, &res);
+    free(op);
+    tree_lock(t);
+    node_unref_locked(t, n);
+    tree_unlock(t);
+}
+
+void
+sf_tree_open(struct sf_tree *t, uint64_t nid, int flags, sf_tree_fn cb, void *arg)
+{
+    struct sf_tree_result res = {0};
+    struct open_op *op = calloc(1, sizeof *op);
+    if (!op) {
+        cb(arg, -ENOMEM, NULL);
+        return;
+    }
+    *op = (struct open_op){.w = {.resume = open_resume}, .tree = t, .flags = flags};
+    op->cb = cb;
+    op->arg = arg;
+    op->r.since_ms = sf_clock_ms();
+    tree_lock(t);
+    struct node *n = op->node = node_get_locked(t, nid);
+    int rc = -ESTALE;
+    if (n) {
+        node_ref_locked(n);
+        rc = open_try_locked(op, &res);
+    }
+    tree_unlock(t);
+    if (rc == -EINPROGRESS)
+        return;
+    open_answer(t, op, rc, &res);
+    free(op);
+    if (!n)
+        return;
+    tree_lock(t);
+    node_unref_locked(t, n);
+    tree_unlock(t);
+}
+
+/* ---- read ---------------------------------------------------------------------------------------
+ */
+
+struct read_op {
+    struct sf_tree *tree;
+    struct node *node; /* counted */
+    struct waiter w;   /* of the look at a changed version */
+    struct resolve r;
+    uint64_t off;
+    size_t len;
+    bool retried;
+    char *bucket, *key, *etag;
+    uint64_t total;
+    bool etag_open;
+    sf_tree_fn cb;
+    void *arg;
+    char buf[];
+};
+
+static uint64_t read_send(struct read_op *op);
+
+static void
+read_finish(struct read_op *op, int rc, size_t len)
+{
+    struct sf_tree *t = op->tree;
+    struct sf_tree_result res = {.data = op->buf, .len = len};
+    tree_lock(t);
+    node_unref_locked(t, op->node);
+    tree_unlock(t);
+    op->cb(op->arg, rc, rc < 0 ? NULL : &res);
+    free(op->bucket);
+    free(op->key);
+    free(op->etag);
+    free(op);
+}
+
+/* What to ask for: 1 ask, 0 nothing there, or -errno. Copies what the request needs. */
+static int
+read_prepare_locked(struct read_op *op)
+{
+    struct node *n = op->node;
+    if (op->off >= n->size)
+        return 0;
+    if (op->len > n->size - op->off)
+        op->len = n->size - op->off;
+    free(sf_steal(op->bucket));
+    free(sf_steal(op->key));
+    free(sf_steal(op->etag));
+    int rc = node_key_locked(n, &op->bucket, &op->key);
+    if (rc < 0)
+        return rc;
+    if (n->etag && !n->etag_open && !(op->etag = strdup(n->etag)))
+        return -ENOMEM;
+    op->total = n->size;
+    op->etag_open = n->etag_open;
+    return 1;
+}
+
+/* The version is another one now. A reader that got nothing of the old one may have the new. */
+static void
+read_resume(struct waiter *w, int err)
+{
+    struct read_op *op = (struct read_op *)((char *)w - offsetof(struct read_op, w));
+    struct sf_tree *t = op->tree;
+    int rc;
+    tree_lock(t);
+    op->r.err = err;
+    op->r.rounds++;
+    rc = revalidate_locked(t, &op->r, op->node, &op->w);
+    if (rc == 0) {
+        rc = read_prepare_locked(op);
+        if (rc == 1)
+            tree_ask_locked(t);
+    }
+    tree_unlock(t);
+    if (rc == -EINPROGRESS)
+        return;
+    if (rc == 1)
+        read_send(op);
+    else
+        read_finish(op, rc, 0);
+}
+
+static bool
+read_retry_locked(struct read_op *op)
+{
+    struct node *n = op->node;
+    n->checked_ms = 0;
+    if (op->retried || n->delivered || !n->parent)
+        return false;
+    op->retried = true;
+    op->r = (struct resolve){.since_ms = sf_clock_ms()};
+    return true;
+}
+
+static void
+read_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
+{
+    struct read_op *op = arg;
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    int rc = err ? err->code : 0;
+    bool retry = false;
+    tree_lock(t);
+    tree_answer_locked(t, err);
+    if (!rc && op->etag_open && n->etag_open && strcmp(got->etag, n->etag ? n->etag : "")) {
+        /* Our own upload's ETag, learned now; unless it shows that somebody else wrote since. */
+        if (n->etag && strlen(got->etag) == strlen(n->etag) && !strchr(got->etag, '-'))
+            rc = -ESTALE;
+        else if (node_set_str(&n->etag, got->etag) == 0)
+            n->etag_open = false;
+    }
+    if (rc == -ESTALE || rc == -ENOENT) {
+        sf_count(SF_C_STALE_ERRORS, 1);
+        retry = read_retry_locked(op);
+        rc = -ESTALE;
+    } else if (!rc) {
+        n->delivered = true;
+    }
+    int again = retry ? revalidate_locked(t, &op->r, n, &op->w) : 0;
+    tree_unlock(t);
+    if (retry && again == -EINPROGRESS)
+        return;
+    read_finish(op, rc, rc < 0 ? 0 : got->len);
+}
+
+static uint64_t
+read_send(struct read_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct sf_get_args args = {.bucket = op->bucket,
+                                     .key = op->key,
+                                     .off = op->off,
+                                     .len = op->len,
+                                     .buf = op->buf,
+                                     .etag = op->etag,
+                                     .total = op->total,
+                                     .token = op->etag};
+    return sf_storage_get(t->st, &args, tree_read_deadline(t), read_done, op);
+}
+
+uint64_t
+sf_tree_read(struct sf_tree *t, struct sf_file *f, uint64_t off, size_t len, sf_tree_fn cb,
+             void *arg)
+{
+    struct read_op *op = malloc(sizeof *op + len);
+    struct sf_tree_result res = {0};
+    if (!op) {
+        cb(arg, -ENOMEM, NULL);
+        return 0;
+    }
+    memset(op, 0, sizeof *op);
+    op->tree = t;
+    op->node = f->node;
+    op->w.resume = read_resume;
+    op->off = off;
+    op->len = len;
+    op->cb = cb;
+    op->arg = arg;
+    tree_lock(t);
+    struct sf_content *c = f->node->content ? sf_content_ref(f->node->content) : NULL;
+    int rc = c ? 0 : read_prepare_locked(op);
+    if (rc == 1) {
+        node_ref_locked(f->node);
+        tree_ask_locked(t);
+    }
+    tree_unlock(t);
+    if (rc == 1)
+        return read_send(op);
+    if (c) {
+        ssize_t n = sf_content_read(c, op->buf, len, off);
+        sf_content_unref(c);
+        rc = n < 0 ? (int)n : 0;
+        res.len = n < 0 ? 0 : (size_t)n;
+    }
+    res.data = op->buf;
+    cb(arg, rc, rc < 0 ? NULL : &res);
+    free(op->bucket);
+    free(op->key);
+    free(op->etag);
+    free(op);
+    return 0;
+}
+
+void
+sf_tree_cancel(struct sf_tree *t, uint64_t id)
+{
+    sf_storage_cancel(t->st, id);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/clock.h"
+#include "observe/counter.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- lookup ---------------------------------------------------------------------------------- */
+
+struct lookup_op {
+    struct waiter w;
+    struct sf_tree *tree;
+    struct node *dir; /* counted */
+    struct resolve r;
+    sf_tree_fn cb;
+    void *arg;
+    char name[256];
+};
+
+static void lookup_resume(struct waiter *w, int err);
+
+/* How long the absence of a name may be believed by the kernel. */
+static int64_t
+absent_ttl(const struct sf_tree *t, const struct node *dir, const char *name)
+{
+    const struct node *n = node_find_locked(dir, name);
+    int64_t checked = n ? n->checked_ms : 0;
+    if (dir->dir->listing && dir->dir->listing->start_ms > checked)
+        checked = dir->dir->listing->start_ms;
+    int64_t left = t->opts.attr_ttl_ms - (sf_clock_ms() - checked);
+    return left > 0 ? left : 0;
+}
+
+static int
+lookup_try_locked(struct sf_tree *t, struct resolve *r, struct node *dir, const char *name,
+                  struct waiter *w, struct sf_tree_result *res)
+{
+    struct node *n;
+    int rc = resolve_locked(t, r, dir, name, w, &n);
+    if (rc == 1)
+        entry_fill_locked(t, n, &res->entry);
+    else if (rc == 0)
+        res->entry.ttl_ms = absent_ttl(t, dir, name);
+    return rc < 0 ? rc : 0;
+}
+
+static void
+lookup_resume(struct waiter *w, int err)
+{
+    struct lookup_op *op = (struct lookup_op *)w;
+    struct sf_tree *t = op->tree;
+    struct sf_tree_result res = {0};
+    tree_lock(t);
+    op->r.err = err;
+    op->r.rounds++;
+    int rc = lookup_try_locked(t, &op->r, op->dir, op->name, &op->w, &res);
+    if (rc != -EINPROGRESS)
+        node_unref_locked(t, op->dir);
+    tree_unlock(t);
+    if (rc == -EINPROGRESS)
+        return;
+    op->cb(op->arg, rc, rc < 0 ? NULL : &res);
+    free(op);
+}
+
+void
+sf_tree_lookup(struct sf_tree *t, uint64_t parent, const char *name, sf_tree_fn cb, void *arg)
+{
+    struct sf_tree_result res = {0};
+    struct resolve r = {.since_ms = sf_clock_ms()};
+    struct lookup_op *op = NULL;
+    if (strlen(name) > SF_NAME_MAX) {
+        cb(arg, -ENAMETOOLONG, NULL);
+        return;
+    }
+    tree_lock(t);
+    struct node *dir = node_get_locked(t, parent);
+    int rc = dir ? 0 : -ESTALE;
+    if (dir && (op = malloc(sizeof *op))) {
+        op->w = (struct waiter){.resume = lookup_resume};
+        op->tree = t;
+        op->dir = dir;
+        op->r = r;
+        op->cb = cb;
+        op->arg = arg;
+        snprintf(op->name, sizeof op->name, "%s", name);
+        node_ref_locked(dir);
+        rc = lookup_try_locked(t, &op->r, dir, name, &op->w, &res);
+        if (rc != -EINPROGRESS) {
+            sf_count(SF_C_LOOKUP_CACHED, 1);
+            node_unref_locked(t, dir);
+        }
+    } else if (dir) {
+        rc = -ENOMEM;
+    }
+    tree_unlock(t);
+    if (rc == -EINPROGRESS)
+        return;
+    free(op);
+    cb(arg, rc, rc < 0 ? NULL : &res);
+}
+
+/* ---- readlink ------------------------------------------------------------------------------- */
+
+#define LINK_MAX_BYTES 4096
+
+struct readlink_op {
+    struct sf_tree *tree;
+    struct node *node; /* counted */
+    sf_tree_fn cb;
+    void *arg;
+    char buf[LINK_MAX_BYTES + 1];
+};
+
+static void
+readlink_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
+{
+    struct readlink_op *op = arg;
+    struct sf_tree *t = op->tree;
+    struct sf_tree_result res = {.data = op->buf};
+    int rc = err ? err->code : 0;
+    if (!rc && memchr(op->buf, 0, got->len))
+        rc = -EIO; /* no link of ours: a target has no NUL */
+    tree_lock(t);
+    tree_answer_locked(t, err);
+    if (!rc) {
+        op->buf[got->len] = '\0';
+        res.len = got->len;
+        node_set_str(&op->node->link, op->buf);
+    } else if (rc == -ESTALE) {
+        op->node->checked_ms = 0;
+    }
+    node_unref_locked(t, op->node);
+    tree_unlock(t);
+    op->cb(op->arg, rc, rc < 0 ? NULL : &res);
+    free(op);
+}
+
+void
+sf_tree_readlink(struct sf_tree *t, uint64_t nid, sf_tree_fn cb, void *arg)
+{
+    struct readlink_op *op = calloc(1, sizeof *op);
+    struct sf_tree_result res = {0};
+    char *bucket = NULL, *key = NULL;
+    struct sf_get_args args = {0};
+    if (!op) {
+        cb(arg, -ENOMEM, NULL);
+        return;
+    }
+    *op = (struct readlink_op){.tree = t, .cb = cb, .arg = arg};
+    tree_lock(t);
+    struct node *n = node_get_locked(t, nid);
+    int rc = !n ? -ESTALE : !n->symlink ? -EINVAL : 0;
+    if (!rc && n->link) {
+        res.len = strlen(n->link);
+        memcpy(op->buf, n->link, res.len);
+        res.data = op->buf;
+        rc = 1;
+    } else if (!rc && (n->size == 0 || n->size > LINK_MAX_BYTES)) {
+        rc = n->size ? -ENAMETOOLONG : -EIO;
+    } else if (!rc && !(rc = node_key_locked(n, &bucket, &key))) {
+        args = (struct sf_get_args){.bucket = bucket,
+                                    .key = key,
+                                    .len = n->size,
+                                    .buf = op->buf,
+                                    .total = n->size,
+                                    .any_total = n->etag_open};
+        op->node = n;
+        node_ref_locked(n);
+        tree_ask_locked(t);
+    }
+    tree_unlock(t);
+    if (op->node) {
+        sf_storage_get(t->st, &args, tree_read_deadline(t), readlink_done, op);
+        free(bucket);
+        free(key);
+        return;
+    }
+    cb(arg, rc < 0 ? rc : 0, rc < 0 ? NULL : &res);
+    free(op);
+}

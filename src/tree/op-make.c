@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/name-op.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* New names: create, mknod, mkdir, symlink. */
+
+#define MIME_SYMLINK "inode/symlink"
+#define MIME_MARKER  "application/octet-stream"
+
+/* Put a new node in its directory in place of what was known to be absent. */
+static struct node *
+make_node_locked(struct name_op *op, enum node_type type, mode_t mode)
+{
+    struct sf_tree *t = op->tree;
+    struct node *old = node_find_locked(op->dir, op->name);
+    if (old && old->type == N_ABSENT)
+        node_detach_locked(t, old);
+    else if (old)
+        return NULL;
+    struct node *n = node_new_locked(t, op->dir, op->name, op->comp, type);
+    if (!n)
+        return NULL;
+    n->changed_seq = ++t->seq;
+    n->checked_ms = sf_clock_ms();
+    name_new_attr_locked(op, n, mode);
+    attr_stamp_locked(op->dir, true);
+    listing_added_locked(op->dir, n);
+    return n;
+}
+
+/* ---- create ---------------------------------------------------------------------------------- */
+
+static int
+create_check(struct name_op *op, struct node *found)
+{
+    struct sf_tree *t = op->tree;
+    if (found) {
+        if (op->flags & O_EXCL)
+            return -EEXIST;
+        if (node_is_dir(found))
+            return -EISDIR;
+        op->node = found; /* somebody made it meanwhile: opened, not made */
+        node_ref_locked(found);
+        return 0;
+    }
+    if (op->dir->type == N_PROJECT)
+        return -EPERM;
+    return node_child_key_locked(t, op->dir, op->name, false, op->comp, &op->bucket, &op->key);
+}
+
+static void
+create_opened(void *arg, int err, const struct sf_tree_result *res)
+{
+    struct name_op *op = arg;
+    if (err == 0)
+        op->file = res->open.file;
+    name_op_finish(op, err, op->node);
+}
+
+static void
+create_go(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    if (op->node) {
+        sf_tree_open(t, op->node->nid, op->flags & ~O_CREAT, create_opened, op);
+        return;
+    }
+    struct sf_err err = SF_ERR_INIT;
+    int rc = sf_content_new(t->writer, op->bucket, op->key, &op->content, &err);
+    if (rc == 0) {
+        sf_content_mark_dirty(op->content);
+        tree_lock(t);
+        struct node *n = make_node_locked(op, N_FILE, op->mode);
+        rc = n ? 0 : -EEXIST;
+        if (n) {
+            n->local_only = true;
+            n->keep_pages = true;
+            op->node = n;
+            node_ref_locked(n);
+            op->file = file_new_locked(t, n, op->flags);
+            if (op->file) {
+                op->file->created = true;
+                n->content = sf_steal(op->content);
+            } else {
+                node_detach_locked(t, n);
+                rc = -ENOMEM;
+            }
+        }
+        tree_unlock(t);
+    }
+    if (rc == 0 && op->mknod) {
+        struct sf_file *f = sf_steal(op->file);
+        struct node *n = op->node;
+        tree_lock(t);
+        node_ref_locked(n);
+        tree_unlock(t);
+        sf_tree_release(t, f); /* uploads it */
+        name_op_finish(op, 0, n);
+        tree_lock(t);
+        node_unref_locked(t, n);
+        tree_unlock(t);
+        return;
+    }
+    name_op_finish(op, rc, op->node);
+}
+
+static void
+create(struct sf_tree *t, const struct sf_cred *cred, uint64_t parent, const char *name,
+       mode_t mode, int flags, bool mknod, sf_tree_fn cb, void *arg)
+{
+    struct name_op *op = name_op_new(t, name, cb, arg);
+    if (!op)
+        return;
+    op->cred = *cred;
+    op->mode = mode;
+    op->flags = flags;
+    op->mknod = mknod;
+    op->check = create_check;
+    op->go = create_go;
+    name_op_start(op, parent);
+}
+
+void
+sf_tree_create(struct sf_tree *t, const struct sf_cred *cred, uint64_t parent, const char *name,
+               mode_t mode, int flags, sf_tree_fn cb, void *arg)
+{
+    create(t, cred, parent, name, mode, flags, false, cb, arg);
+}
+
+void
+sf_tree_mknod(struct sf_tree *t, const struct sf_cred *cred, uint64_t parent, const char *name,
+              mode_t mode, dev_t rdev, sf_tree_fn cb, void *arg)
+{
+    (void)rdev;
+    if (!S_ISREG(mode) && (mode & S_IFMT))
+        cb(arg, -EPERM, NULL);
+    else
+        create(t, cred, parent, name, mode, O_WRONLY | O_EXCL, true, cb, arg);
+}
+
+/* ---- mkdir ----------------------------------------------------------------------------------- */
+
+static int
+mkdir_check(struct name_op *op, struct node *found)
+{
+    if (found)
+        return -EEXIST;
+    if (op->dir->type != N_PROJECT)
+        return node_child_key_locked(op->tree, op->dir, op->name, true, op->comp, &op->bucket,
+                                     &op->key);
+    /* A desktop's "delete" would make a bucket .Trash-1000 */
+    return op->name[0] == '.' ? -EPERM : sf_bucket_from_name(op->name, op->comp);
+}
+
+static void
+mkdir_done(void *arg, const struct sf_err *err)
+{
+    struct name_op *op = arg;
+    struct sf_tree *t = op->tree;
+    int rc = err ? err->code : 0;
+    bool bucket = op->dir->type == N_PROJECT;
+    struct node *n = NULL;
+    tree_lock(t);
+    if (rc == 0) {
+        n = make_node_locked(op, bucket ? N_BUCKET : N_DIR, op->mode);
+        if (!n)
+            n = node_find_locked(op->dir, op->name);
+        rc = n && n->type != N_ABSENT ? 0 : -ENOMEM;
+    }
+    if (rc == 0 && bucket)
+        rc = bucket_ensure(n, op->comp);
+    if (rc == 0) {
+        if (bucket)
+            n->dir->bucket->seen = true;
+        else
+            n->dir->placeholder = true;
+        listing_empty_locked(t, n); /* nobody else has put anything there yet */
+        op->node = n;
+        node_ref_locked(n);
+    }
+    tree_unlock(t);
+    name_op_finish(op, rc, op->node);
+}
+
+static void
+mkdir_marked(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    (void)done;
+    mkdir_done(arg, err);
+}
+
+static void
+mkdir_go(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    if (op->dir->type == N_PROJECT) {
+        sf_write_bucket_create(t->writer, op->comp, mkdir_done, op);
+        return;
+    }
+    char *marker;
+    if (asprintf(&marker, "%s" SF_PLACEHOLDER, op->key) < 0) {
+        name_op_finish(op, -ENOMEM, NULL);
+        return;
+    }
+    sf_write_put_small(t->writer, op->bucket, marker, MIME_MARKER, "", 0, false, mkdir_marked, op);
+    free(marker);
+}
+
+void
+sf_tree_mkdir(struct sf_tree *t, const struct sf_cred *cred, uint64_t parent, const char *name,
+              mode_t mode, sf_tree_fn cb, void *arg)
+{
+    struct name_op *op = name_op_new(t, name, cb, arg);
+    if (!op)
+        return;
+    op->cred = *cred;
+    op->mode = mode;
+    op->check = mkdir_check;
+    op->go = mkdir_go;
+    name_op_start(op, parent);
+}
+
+/* ---- symlink --------------------------------------------------------------------------------- */
+
+static int
+symlink_check(struct name_op *op, struct node *found)
+{
+    if (found)
+        return -EEXIST;
+    if (op->dir->type == N_PROJECT)
+        return -EPERM;
+    return node_child_key_locked(op->tree, op->dir, op->name, false, op->comp, &op->bucket,
+                                 &op->key);
+}
+
+static void
+symlink_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    struct name_op *op = arg;
+    struct sf_tree *t = op->tree;
+    int rc = err ? err->code : 0;
+    tree_lock(t);
+    struct node *n = rc ? NULL : make_node_locked(op, N_FILE, 0777);
+    if (!rc && !n)
+        rc = -EEXIST;
+    if (n) {
+        n->symlink = true;
+        n->size = done->size;
+        n->etag_open = true;
+        snprintf(n->id, sizeof n->id, "%.36s", done->id);
+        node_set_str(&n->etag, done->md5_etag);
+        node_set_str(&n->link, op->target);
+        op->node = n;
+        node_ref_locked(n);
+    }
+    tree_unlock(t);
+    name_op_finish(op, rc, n);
+}
+
+static void
+symlink_go(struct name_op *op)
+{
+    sf_write_put_small(op->tree->writer, op->bucket, op->key, MIME_SYMLINK, op->target,
+                       strlen(op->target), false, symlink_done, op);
+}
+
+void
+sf_tree_symlink(struct sf_tree *t, const struct sf_cred *cred, const char *target, uint64_t parent,
+                const char *name, sf_tree_fn cb, void *arg)
+{
+    struct name_op *op = name_op_new(t, name, cb, arg);
+    if (!op)
+        return;
+    op->cred = *cred;
+    op->check = symlink_check;
+    op->go = symlink_go;
+    op->target = strdup(target);
+    if (!op->target)
+        name_op_finish(op, -ENOMEM, NULL);
+    else
+        name_op_start(op, parent);
+}

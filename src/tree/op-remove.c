@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/name-op.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Removal of names: unlink, rmdir. */
+
+#define MIME_MARKER "application/octet-stream"
+
+/* The name is gone by our own doing. */
+static void
+removed_locked(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    if (n->content)
+        sf_content_abandon(n->content);
+    if (n->parent == op->dir) {
+        attr_stamp_locked(n, false);
+        node_detach_locked(t, n);
+    }
+    node_absent_locked(t, op->dir, op->name, sf_clock_ms(), true);
+    attr_stamp_locked(op->dir, true);
+}
+
+static void
+remove_done(void *arg, const struct sf_err *err)
+{
+    struct name_op *op = arg;
+    struct sf_tree *t = op->tree;
+    int rc = err ? err->code : 0;
+    tree_lock(t);
+    /* What was never sent, or is gone already, is as it was asked for. */
+    if (rc == -ENOENT && op->node->local_only)
+        rc = 0;
+    if (rc == 0 || rc == -ENOENT)
+        removed_locked(op);
+    tree_unlock(t);
+    name_op_finish(op, rc, NULL);
+}
+
+/* ---- unlink ---------------------------------------------------------------------------------- */
+
+static int
+unlink_check(struct name_op *op, struct node *found)
+{
+    struct sf_tree *t = op->tree;
+    if (!found)
+        return -ENOENT;
+    if (node_is_dir(found))
+        return -EISDIR;
+    op->node = found;
+    node_ref_locked(found);
+    op->target = name_marker_locked(t, found);
+    return node_key_locked(found, &op->bucket, &op->key);
+}
+
+static void
+unlink_delete(struct name_op *op)
+{
+    sf_write_delete(op->tree->writer, op->bucket, op->key, remove_done, op);
+}
+
+static void
+unlink_marked(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    struct name_op *op = arg;
+    struct sf_tree *t = op->tree;
+    (void)done;
+    if (err && err->code != -EEXIST) {
+        name_op_finish(op, err->code, NULL);
+        return;
+    }
+    tree_lock(t);
+    op->dir->dir->placeholder = true;
+    tree_unlock(t);
+    unlink_delete(op);
+}
+
+static void
+unlink_go(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    tree_lock(t);
+    bool unsent = op->node->local_only && !op->node->commits && !op->node->replace;
+    if (unsent)
+        removed_locked(op);
+    tree_unlock(t);
+    if (unsent)
+        name_op_finish(op, 0, NULL);
+    else if (op->target) /* the directory would vanish with its last entry */
+        sf_write_put_small(t->writer, op->bucket, op->target, MIME_MARKER, "", 0, false,
+                           unlink_marked, op);
+    else
+        unlink_delete(op);
+}
+
+void
+sf_tree_unlink(struct sf_tree *t, uint64_t parent, const char *name, sf_tree_fn cb, void *arg)
+{
+    struct name_op *op = name_op_new(t, name, cb, arg);
+    if (!op)
+        return;
+    op->check = unlink_check;
+    op->go = unlink_go;
+    name_op_start(op, parent);
+}
+
+/* ---- rmdir ----------------------------------------------------------------------------------- */
+
+static int
+rmdir_check(struct name_op *op, struct node *found)
+{
+    if (!found)
+        return -ENOENT;
+    if (!node_is_dir(found))
+        return -ENOTDIR;
+    for (uint32_t i = 0; i < found->dir->slots; i++)
+        for (const struct node *c = found->dir->table[i]; c; c = c->hnext)
+            if (c->type != N_ABSENT && (c->local_only || c->content || c->commits))
+                return -ENOTEMPTY; /* what is only here the service does not know of */
+    op->node = found;
+    node_ref_locked(found);
+    op->target = found->type == N_DIR ? name_marker_locked(op->tree, found) : NULL;
+    return node_key_locked(found, &op->bucket, &op->key);
+}
+
+static void
+rmdir_remove(struct name_op *op)
+{
+    if (op->node->type == N_BUCKET)
+        sf_write_bucket_delete(op->tree->writer, op->bucket, remove_done, op);
+    else
+        sf_write_rmdir(op->tree->writer, op->bucket, op->key, remove_done, op);
+}
+
+static void
+rmdir_marked(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    struct name_op *op = arg;
+    (void)done;
+    if (err && err->code != -EEXIST) {
+        name_op_finish(op, err->code, NULL);
+        return;
+    }
+    tree_lock(op->tree);
+    op->dir->dir->placeholder = true;
+    tree_unlock(op->tree);
+    rmdir_remove(op);
+}
+
+static void
+rmdir_go(struct name_op *op)
+{
+    if (op->target)
+        sf_write_put_small(op->tree->writer, op->bucket, op->target, MIME_MARKER, "", 0, false,
+                           rmdir_marked, op);
+    else
+        rmdir_remove(op);
+}
+
+void
+sf_tree_rmdir(struct sf_tree *t, uint64_t parent, const char *name, sf_tree_fn cb, void *arg)
+{
+    struct name_op *op = name_op_new(t, name, cb, arg);
+    if (!op)
+        return;
+    op->check = rmdir_check;
+    op->go = rmdir_go;
+    name_op_start(op, parent);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/name-op.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h> /* RENAME_NOREPLACE */
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Renames of files. In name_op terms @dir and @name are the target, @from_* the source, @node what
+ * is moved. Directories answer EXDEV (mv then copies), buckets EPERM.
+ */
+
+#define MIME_MARKER "application/octet-stream"
+
+/* May this object go to another bucket? Its limits are checked here: the service does not. */
+static int
+other_bucket_check(const struct node *n, const struct bucket *from, const struct bucket *to)
+{
+    uint64_t size = n->content ? sf_content_size(n->content) : n->size;
+    if (from == to)
+        return 0;
+    if (!from || !to)
+        return -ESTALE;
+    if (to->size_limit && size > to->size_limit)
+        return -EFBIG;
+    return to->mimes ? -EXDEV : 0; /* a copy's upload is held against the list */
+}
+
+static int
+rename_check(struct name_op *op, struct node *found)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = node_find_locked(op->from_dir, op->from_name);
+    if (!n || n->type == N_ABSENT)
+        return -ENOENT;
+    if (n->type == N_BUCKET || op->dir->type == N_PROJECT)
+        return -EPERM;
+    if (n->type == N_DIR)
+        return -EXDEV;
+    if (found && op->flags & RENAME_NOREPLACE)
+        return -EEXIST;
+    if (found && node_is_dir(found))
+        return -EISDIR;
+    int rc = other_bucket_check(n, node_bucket_locked(n), node_bucket_locked(op->dir));
+    if (rc < 0)
+        return rc;
+    op->node = n;
+    node_ref_locked(n);
+    op->replaces = found && found != n && (!found->local_only || found->commits);
+    if (op->from_dir != op->dir)
+        op->target = name_marker_locked(t, n);
+    rc = node_key_locked(n, &op->from_bucket, &op->from_key);
+    if (rc == 0)
+        rc = node_child_key_locked(t, op->dir, op->name, false, op->comp, &op->bucket, &op->key);
+    return rc;
+}
+
+/* Both names as they are now. */
+static int
+renamed_locked(struct name_op *op, bool sent)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node, *old = node_find_locked(op->dir, op->name);
+    if (old && old != n) {
+        if (old->content)
+            sf_content_abandon(old->content);
+        node_detach_locked(t, old);
+    }
+    int rc = node_attach_locked(t, n, op->dir, op->name, op->comp);
+    node_absent_locked(t, op->from_dir, op->from_name, sf_clock_ms(), true);
+    if (rc == 0 && op->from_dir != op->dir)
+        listing_added_locked(op->dir, n);
+    n->changed_seq = ++t->seq;
+    n->checked_ms = sf_clock_ms();
+    if (n->content)
+        rc = sf_content_retarget(n->content, op->bucket, op->key, sent || op->replaces);
+    struct local_attr *l = attr_local_locked(n);
+    if (l && !(l->valid & SF_SET_MTIME)) { /* the service's own time of the object moves */
+        l->mtime_ns = n->mtime_ns;
+        l->valid |= SF_SET_MTIME;
+    }
+    if (sent)
+        n->etag_open = true; /* some backends give another ETag to a moved object */
+    else
+        n->replace = op->replaces || n->replace;
+    attr_stamp_locked(n, false);
+    attr_stamp_locked(op->dir, true);
+    attr_stamp_locked(op->from_dir, true);
+    return rc;
+}
+
+static void rename_send(struct name_op *op);
+
+static void
+rename_sent(void *arg, const struct sf_err *err)
+{
+    struct name_op *op = arg;
+    struct sf_tree *t = op->tree;
+    int rc = err ? err->code : 0;
+    if (rc == -EEXIST && !op->replaces && !(op->flags & RENAME_NOREPLACE)) {
+        op->replaces = true; /* somebody else made the target since we looked */
+        rename_send(op);
+        return;
+    }
+    tree_lock(t);
+    if (rc == 0)
+        rc = renamed_locked(op, true);
+    tree_unlock(t);
+    name_op_finish(op, rc, NULL);
+}
+
+static void
+rename_send(struct name_op *op)
+{
+    const struct sf_rename_args args = {.bucket = op->from_bucket,
+                                        .key = op->from_key,
+                                        .to_bucket = op->bucket,
+                                        .to_key = op->key,
+                                        .replace = op->replaces};
+    sf_write_rename(op->tree->writer, &args, rename_sent, op);
+}
+
+static void
+rename_marked(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    struct name_op *op = arg;
+    (void)done;
+    if (err && err->code != -EEXIST) {
+        name_op_finish(op, err->code, NULL);
+        return;
+    }
+    tree_lock(op->tree);
+    op->from_dir->dir->placeholder = true;
+    tree_unlock(op->tree);
+    rename_send(op);
+}
+
+/* The object is in the bucket as it is here. */
+static void
+rename_committed(void *arg, int rc)
+{
+    struct name_op *op = arg;
+    struct sf_tree *t = op->tree;
+    if (rc < 0)
+        name_op_finish(op, rc, NULL);
+    else if (op->target)
+        sf_write_put_small(t->writer, op->from_bucket, op->target, MIME_MARKER, "", 0, false,
+                           rename_marked, op);
+    else
+        rename_send(op);
+}
+
+static void
+rename_go(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    int rc = 0;
+    tree_lock(t);
+    bool same = n->parent == op->dir && !strcmp(n->name, op->name);
+    bool unsent = n->local_only && !n->commits;
+    if (unsent && !same)
+        rc = renamed_locked(op, false);
+    tree_unlock(t);
+    if (same || unsent)
+        name_op_finish(op, rc, NULL);
+    else
+        commit_start(t, n, rename_committed, op);
+}
+
+void
+sf_tree_rename(struct sf_tree *t, uint64_t parent, const char *name, uint64_t new_parent,
+               const char *new_name, unsigned flags, sf_tree_fn cb, void *arg)
+{
+    if (flags & ~(unsigned)RENAME_NOREPLACE) {
+        cb(arg, -EINVAL, NULL);
+        return;
+    }
+    if (strlen(name) > SF_NAME_MAX) {
+        cb(arg, -ENAMETOOLONG, NULL);
+        return;
+    }
+    struct name_op *op = name_op_new(t, new_name, cb, arg);
+    if (!op)
+        return;
+    snprintf(op->from_name, sizeof op->from_name, "%s", name);
+    op->flags = (int)flags;
+    op->check = rename_check;
+    op->go = rename_go;
+    tree_lock(t);
+    op->from_dir = node_get_locked(t, parent);
+    bool ok = op->from_dir && op->from_dir->dir;
+    if (ok)
+        node_ref_locked(op->from_dir);
+    tree_unlock(t);
+    if (ok)
+        name_op_start(op, new_parent);
+    else {
+        op->from_dir = NULL;
+        name_op_finish(op, -ESTALE, NULL);
+    }
+}

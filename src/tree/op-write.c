@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * What changes bytes: write, truncate, fallocate, copy of a range. Each first needs the content
+ * staged, which may take a fetch; then it is local work.
+ */
+
+enum change { CH_WRITE, CH_TRUNCATE, CH_EXTEND };
+
+struct change_op {
+    struct waiter w;
+    struct sf_tree *tree;
+    struct node *node;    /* counted */
+    struct sf_file *file; /* NULL: truncation by path, committed at once */
+    enum change what;
+    uint64_t off;
+    size_t len;
+    struct sf_attr attr; /* the rest of a setattr */
+    unsigned valid;
+    sf_tree_fn cb;
+    void *arg;
+    const void *data; /* the caller's, or what follows */
+    char copy[];
+};
+
+static uint64_t
+limit_locked(const struct sf_tree *t, const struct node *n)
+{
+    const struct bucket *b = node_bucket_locked(n);
+    return sf_writer_limit(t->writer, b ? b->size_limit : 0);
+}
+
+static void
+op_finish(struct change_op *op, int rc, size_t len)
+{
+    struct sf_tree *t = op->tree;
+    struct sf_tree_result res = {.len = len};
+    tree_lock(t);
+    attr_fill_locked(t, op->node, &res.attr);
+    res.ttl_ms = attr_ttl_locked(t, op->node);
+    node_unref_locked(t, op->node);
+    tree_unlock(t);
+    op->cb(op->arg, rc, rc < 0 ? NULL : &res);
+    free(op);
+}
+
+static void
+truncated(void *arg, int rc)
+{
+    struct change_op *op = arg;
+    struct sf_tree *t = op->tree;
+    struct sf_err why = {.code = rc};
+    if (rc < 0) {
+        tree_lock(t);
+        if (op->node->failure)
+            why = *op->node->failure;
+        bool writers = op->node->writers;
+        tree_unlock(t);
+        if (!writers)
+            commit_give_up(t, op->node, &why);
+    }
+    op_finish(op, rc, 0);
+}
+
+static ssize_t
+apply_change(struct change_op *op, struct sf_content *c)
+{
+    uint64_t at = op->off;
+    ssize_t n = 0;
+    switch (op->what) {
+    case CH_WRITE:
+        if (op->file && op->file->flags & O_APPEND)
+            return sf_content_append(c, op->data, op->len, &at);
+        return sf_content_write(c, op->data, op->len, op->off);
+    case CH_TRUNCATE:
+        n = sf_content_truncate(c, op->off);
+        break;
+    case CH_EXTEND:
+        if (op->off > sf_content_size(c))
+            n = sf_content_truncate(c, op->off);
+        break;
+    }
+    if (n == 0)
+        sf_content_mark_dirty(c);
+    return n;
+}
+
+static void
+change_staged(struct change_op *op, struct sf_content *c)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    ssize_t done = apply_change(op, c);
+    tree_lock(t);
+    if (done >= 0) {
+        free(sf_steal(n->failure));
+        if (op->file)
+            op->file->wrote = true;
+        attr_stamp_locked(n, true);
+        if (op->valid && attr_local_locked(n))
+            attr_set_locked(&op->attr, op->valid, n->local);
+    }
+    tree_unlock(t);
+    sf_content_unref(c);
+    if (done >= 0 && !op->file)
+        commit_start(t, n, truncated, op);
+    else
+        op_finish(op, done < 0 ? (int)done : 0, done > 0 ? (size_t)done : 0);
+}
+
+static void
+change_resume(struct waiter *w, int err)
+{
+    struct change_op *op = (struct change_op *)w;
+    struct sf_content *c = NULL;
+    int rc = err < 0 ? err : content_need(op->tree, op->node, &op->w, &c);
+    if (rc == 0)
+        change_staged(op, c);
+    else if (rc != -EINPROGRESS)
+        op_finish(op, rc, 0);
+}
+
+/* O_TRUNC's way: what is cut to nothing need not be fetched. */
+static int
+content_for(struct change_op *op, struct sf_content **c)
+{
+    struct sf_tree *t = op->tree;
+    if (op->what != CH_TRUNCATE || op->off)
+        return content_need(t, op->node, &op->w, c);
+    struct sf_content *fresh = NULL;
+    tree_lock(t);
+    bool have = op->node->content || op->node->loading;
+    tree_unlock(t);
+    if (have)
+        return content_need(t, op->node, &op->w, c);
+    int rc = content_make(t, op->node, &fresh);
+    if (rc < 0)
+        return rc;
+    tree_lock(t);
+    if (!op->node->content)
+        op->node->content = sf_steal(fresh);
+    *c = sf_content_ref(op->node->content);
+    tree_unlock(t);
+    if (fresh)
+        sf_content_unref(fresh);
+    return 0;
+}
+
+/* @end: the size that the file would have at least. */
+static void
+change_start(struct change_op *op, uint64_t end, const void *data)
+{
+    struct sf_tree *t = op->tree;
+    struct sf_content *c = NULL;
+    tree_lock(t);
+    node_ref_locked(op->node);
+    int rc = t->opts.read_only ? -EROFS : end > limit_locked(t, op->node) ? -EFBIG : 0;
+    bool staged = op->node->content != NULL;
+    tree_unlock(t);
+    /* The caller's bytes may be gone when the content has come. */
+    op->data = staged || !op->len ? data : memcpy(op->copy, data, op->len);
+    if (rc == 0)
+        rc = content_for(op, &c);
+    if (rc == 0)
+        change_staged(op, c);
+    else if (rc != -EINPROGRESS)
+        op_finish(op, rc, 0);
+}
+
+static struct change_op *
+change_new(struct sf_tree *t, struct node *n, struct sf_file *f, enum change what, size_t extra,
+           sf_tree_fn cb, void *arg)
+{
+    struct change_op *op = malloc(sizeof *op + extra);
+    if (!op) {
+        cb(arg, -ENOMEM, NULL);
+        return NULL;
+    }
+    *op = (struct change_op){.w = {.resume = change_resume},
+                             .tree = t,
+                             .node = n,
+                             .file = f,
+                             .what = what,
+                             .cb = cb,
+                             .arg = arg};
+    return op;
+}
+
+void
+sf_tree_write(struct sf_tree *t, struct sf_file *f, uint64_t off, const void *data, size_t len,
+              sf_tree_fn cb, void *arg)
+{
+    uint64_t end;
+    tree_lock(t);
+    size_t extra = f->node->content ? 0 : len;
+    tree_unlock(t);
+    /* A content does not go away while a handle is open, so what was staged stays so. */
+    struct change_op *op = change_new(t, f->node, f, CH_WRITE, extra, cb, arg);
+    if (!op)
+        return;
+    op->off = off;
+    op->len = len;
+    if (__builtin_add_overflow(off, len, &end))
+        end = UINT64_MAX;
+    change_start(op, end, data);
+}
+
+void
+sf_tree_fallocate(struct sf_tree *t, struct sf_file *f, int mode, uint64_t off, uint64_t len,
+                  sf_tree_fn cb, void *arg)
+{
+    uint64_t end;
+    if (mode & ~FALLOC_FL_KEEP_SIZE) {
+        cb(arg, -EOPNOTSUPP, NULL);
+        return;
+    }
+    struct change_op *op = change_new(t, f->node, f, CH_EXTEND, 0, cb, arg);
+    if (!op)
+        return;
+    if (__builtin_add_overflow(off, len, &end))
+        end = UINT64_MAX;
+    op->off = mode & FALLOC_FL_KEEP_SIZE ? 0 : end;
+    change_start(op, end, NULL);
+}
+
+void
+sf_tree_setattr(struct sf_tree *t, uint64_t nid, struct sf_file *f, const struct sf_attr *attr,
+                unsigned valid, sf_tree_fn cb, void *arg)
+{
+    struct sf_tree_result res = {0};
+    int rc = 0;
+    tree_lock(t);
+    struct node *n = f ? f->node : node_get_locked(t, nid);
+    if (!n)
+        rc = -ESTALE;
+    else if (t->opts.read_only)
+        rc = -EROFS;
+    else if (valid & SF_SET_SIZE && node_is_dir(n))
+        rc = -EISDIR;
+    else if (valid & SF_SET_SIZE && n->symlink)
+        rc = -EINVAL;
+    else if (!attr_local_locked(n))
+        rc = -ENOMEM;
+    if (rc == 0 && !(valid & SF_SET_SIZE)) {
+        attr_set_locked(attr, valid, n->local);
+        attr_fill_locked(t, n, &res.attr);
+        res.ttl_ms = attr_ttl_locked(t, n);
+    }
+    tree_unlock(t);
+    if (rc < 0 || !(valid & SF_SET_SIZE)) {
+        cb(arg, rc, rc < 0 ? NULL : &res);
+        return;
+    }
+    struct change_op *op = change_new(t, n, f, CH_TRUNCATE, 0, cb, arg);
+    if (!op)
+        return;
+    op->off = attr->size;
+    op->attr = *attr;
+    op->valid = valid & ~SF_SET_SIZE;
+    change_start(op, attr->size, NULL);
+}
+
+/* ---- flush, fsync
+ * --------------------------------------------------------------------------------- */
+
+struct sync_op {
+    struct sf_tree *tree;
+    sf_tree_fn cb;
+    void *arg;
+};
+
+static void
+sync_done(void *arg, int rc)
+{
+    struct sync_op *op = arg;
+    struct sf_tree_result res = {0};
+    op->cb(op->arg, rc, rc < 0 ? NULL : &res);
+    free(op);
+}
+
+static void
+sync_start(struct sf_tree *t, struct node *n, sf_tree_fn cb, void *arg)
+{
+    struct sync_op *op = malloc(sizeof *op);
+    if (!op) {
+        cb(arg, -ENOMEM, NULL);
+        return;
+    }
+    *op = (struct sync_op){t, cb, arg};
+    commit_start(t, n, sync_done, op);
+}
+
+void
+sf_tree_flush(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
+{
+    struct sf_tree_result res = {0};
+    tree_lock(t);
+    bool wrote = f->wrote;
+    tree_unlock(t);
+    if (wrote)
+        sync_start(t, f->node, cb, arg);
+    else
+        cb(arg, 0, &res); /* readers, and shells before their first write */
+}
+
+void
+sf_tree_fsync(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
+{
+    sync_start(t, f->node, cb, arg);
+}
+
+/* ---- copy of a range
+ * ------------------------------------------------------------------------------- */
+
+#define COPY_MAX (4u << 20) /* bytes of one call; the caller asks again for the rest */
+
+struct copy_op {
+    struct sf_tree *tree;
+    struct sf_file *out;
+    uint64_t off;
+    sf_tree_fn cb;
+    void *arg;
+};
+
+static void
+copy_read(void *arg, int err, const struct sf_tree_result *res)
+{
+    struct copy_op *op = arg;
+    struct sf_tree_result none = {0};
+    if (err < 0 || !res->len)
+        op->cb(op->arg, err, err < 0 ? NULL : &none);
+    else
+        sf_tree_write(op->tree, op->out, op->off, res->data, res->len, op->cb, op->arg);
+    free(op);
+}
+
+void
+sf_tree_copy_range(struct sf_tree *t, struct sf_file *in, uint64_t off_in, struct sf_file *out,
+                   uint64_t off_out, size_t len, sf_tree_fn cb, void *arg)
+{
+    struct copy_op *op = malloc(sizeof *op);
+    if (!op) {
+        cb(arg, -ENOMEM, NULL);
+        return;
+    }
+    *op = (struct copy_op){t, out, off_out, cb, arg};
+    sf_tree_read(t, in, off_in, len < COPY_MAX ? len : COPY_MAX, copy_read, op);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* An operation is resumed by each page of a listing that it waits for; this only bounds a mistake.
+ */
+#define MAX_ROUNDS 1000
+/* How often a stale answer of an unreachable service is refreshed behind. */
+#define BACKGROUND_MS 1000
+
+bool
+fresh_locked(const struct sf_tree *t, int64_t checked_ms, int64_t since_ms)
+{
+    return checked_ms >= since_ms || sf_clock_ms() - checked_ms < t->opts.attr_ttl_ms;
+}
+
+enum known { K_UNKNOWN, K_PRESENT, K_ABSENT };
+
+/* What is known of a name, and since when. */
+static enum known
+knowledge(const struct sf_tree *t, const struct node *dir, const char *name, struct node **ret,
+          int64_t *checked_ms)
+{
+    struct node *n = node_find_locked(dir, name);
+    const struct listing *l = dir->dir->listing, *run = dir->dir->run;
+    struct sf_name_ref ref;
+    *ret = NULL;
+    if (n && n->type != N_ABSENT) {
+        *ret = n;
+        /* What was made or is being written here is known best here. */
+        *checked_ms = n->content || n->local_only ? INT64_MAX : n->checked_ms;
+        return K_PRESENT;
+    }
+    int rc = sf_name_lookup(name, node_name_flags(t, dir), &ref);
+    if (rc < 0) {
+        *checked_ms = INT64_MAX; /* no key is ever shown so */
+        return K_ABSENT;
+    }
+    bool covered =
+        l && (l->complete || (ref.kind <= SF_NAME_KEY && listing_covers_locked(l, ref.comp)));
+    if (covered)
+        *checked_ms = l->start_ms;
+    if (run && ref.kind <= SF_NAME_KEY && listing_covers_locked(run, ref.comp)) {
+        *checked_ms = run->start_ms;
+        covered = true;
+    }
+    if (n && (!covered || n->checked_ms > *checked_ms)) {
+        *checked_ms = n->checked_ms;
+        covered = true;
+    }
+    return covered ? K_ABSENT : K_UNKNOWN;
+}
+
+/* Ask the service about a name, in the cheapest way that answers. */
+static int
+ask(struct sf_tree *t, struct node *dir, const char *name, struct waiter *w)
+{
+    const struct listing *run = dir->dir->run;
+    struct sf_name_ref ref;
+    int rc = sf_name_lookup(name, node_name_flags(t, dir), &ref);
+    if (rc < 0 || dir->type == N_PROJECT || ref.kind > SF_NAME_KEY)
+        return listing_start_locked(t, dir, ref.kind > SF_NAME_KEY, w);
+    if (run ? run->rows_seen : dir->dir->large)
+        return lookup_start_locked(t, dir, name, w);
+    return listing_start_locked(t, dir, false, w);
+}
+
+/* The service is away: refresh behind, now and then, so that its return is noticed. */
+static void
+ask_behind(struct sf_tree *t, struct node *dir, const char *name)
+{
+    int64_t now = sf_clock_ms();
+    if (now - t->background_ms < BACKGROUND_MS)
+        return;
+    t->background_ms = now;
+    ask(t, dir, name, NULL);
+}
+
+int
+resolve_locked(struct sf_tree *t, struct resolve *r, struct node *dir, const char *name,
+               struct waiter *w, struct node **ret)
+{
+    int64_t checked_ms = 0;
+    if (dir->type > N_DIR)
+        return -ENOTDIR;
+    if (dir != t->root && !dir->parent)
+        return -ENOENT;
+    node_touch_lru_locked(t, dir);
+    enum known k = knowledge(t, dir, name, ret, &checked_ms);
+    bool fresh = k != K_UNKNOWN && fresh_locked(t, checked_ms, r->since_ms);
+    if (!fresh && k != K_UNKNOWN && (r->err < 0 || r->rounds >= MAX_ROUNDS))
+        fresh = true; /* 'unknown' serves what is known */
+    if (!fresh && k != K_UNKNOWN && tree_offline_locked(t)) {
+        ask_behind(t, dir, name);
+        fresh = true;
+    }
+    if (fresh)
+        return k == K_PRESENT;
+    if (r->err < 0)
+        return r->err;
+    if (r->rounds >= MAX_ROUNDS)
+        return -EIO;
+    int rc = ask(t, dir, name, w);
+    return rc < 0 ? rc : -EINPROGRESS;
+}
+
+int
+revalidate_locked(struct sf_tree *t, struct resolve *r, struct node *n, struct waiter *w)
+{
+    struct node *found;
+    if (n == t->root || n->content)
+        return 0;
+    if (!n->parent)
+        return -ESTALE;
+    int rc = resolve_locked(t, r, n->parent, n->name, w, &found);
+    if (rc < 0)
+        return rc;
+    return rc == 1 && found == n ? 0 : -ESTALE;
+}

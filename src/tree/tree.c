@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/tree.h"
+
+#include "base/clock.h"
+#include "tree/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A question without an answer for so long, and the service counts as away. */
+#define QUIET_MS 2000
+
+/* ---- lock and actions ---------------------------------------------------------------------------
+ */
+
+void
+tree_lock(struct sf_tree *t)
+{
+    sf_mutex_lock(&t->lock);
+}
+
+void
+tree_unlock(struct sf_tree *t)
+{
+    struct action *list = t->actions;
+    t->actions = NULL;
+    t->actions_tail = &t->actions;
+    sf_mutex_unlock(&t->lock);
+    for (struct action *next; list; list = next) {
+        next = list->next;
+        list->run(list);
+    }
+}
+
+void
+tree_queue_locked(struct sf_tree *t, struct action *a, void (*run)(struct action *))
+{
+    a->next = NULL;
+    a->run = run;
+    *t->actions_tail = a;
+    t->actions_tail = &a->next;
+}
+
+static void
+waiter_run(struct action *a)
+{
+    struct waiter *w = (struct waiter *)a;
+    w->resume(w, w->err);
+}
+
+void
+tree_wake_locked(struct sf_tree *t, struct waiter **list, int err)
+{
+    struct waiter *w = *list;
+    *list = NULL;
+    for (struct waiter *next; w; w = next) {
+        next = w->next;
+        w->err = err;
+        tree_queue_locked(t, &w->act, waiter_run);
+    }
+}
+
+/* ---- is the service there?
+ * ----------------------------------------------------------------------- */
+
+void
+tree_ask_locked(struct sf_tree *t)
+{
+    if (t->inflight++ == 0)
+        t->quiet_since = sf_clock_ms();
+}
+
+void
+tree_answer_locked(struct sf_tree *t, const struct sf_err *err)
+{
+    t->inflight--;
+    if (err && err->code == -ECANCELED)
+        return;
+    t->down =
+        err && !err->http_status &&
+        (err->code == -ECONNREFUSED || err->code == -ETIMEDOUT || err->code == -EHOSTUNREACH ||
+         err->code == -ENETUNREACH || err->code == -ECONNRESET || err->code == -EIO);
+    if (!t->down)
+        t->quiet_since = sf_clock_ms();
+}
+
+bool
+tree_offline_locked(const struct sf_tree *t)
+{
+    return t->down || (t->inflight && sf_clock_ms() - t->quiet_since > QUIET_MS);
+}
+
+int64_t
+tree_read_deadline(const struct sf_tree *t)
+{
+    return sf_clock_ms() + t->opts.read_timeout_ms;
+}
+
+/* ---- life
+ * ----------------------------------------------------------------------------------------- */
+
+static int
+root_new(struct sf_tree *t)
+{
+    const struct sf_tree_opts *o = &t->opts;
+    t->root = node_new_locked(t, NULL, "", NULL, o->bucket ? N_BUCKET : N_PROJECT);
+    if (!t->root)
+        return -ENOMEM;
+    t->root->ino = SF_TREE_ROOT;
+    if (!o->bucket)
+        return 0;
+    struct bucket *b = t->root->dir->bucket = calloc(1, sizeof *b);
+    if (!b || !(b->id = strdup(o->bucket)))
+        return -ENOMEM;
+    size_t n = o->prefix ? strlen(o->prefix) : 0;
+    b->prefix = calloc(1, n + 2);
+    if (!b->prefix)
+        return -ENOMEM;
+    if (n) {
+        memcpy(b->prefix, o->prefix, n);
+        b->prefix[n] = '/';
+    }
+    return 0;
+}
+
+int
+sf_tree_new(const struct sf_tree_opts *opts, struct sf_http *http, struct sf_storage *storage,
+            struct sf_writer *writer, struct sf_tree **ret, struct sf_err *err)
+{
+    struct sf_tree *t = calloc(1, sizeof *t);
+    if (!t)
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    sf_mutex_init(&t->lock, 20);
+    sf_cond_init(&t->idle);
+    t->actions_tail = &t->actions;
+    t->opts = *opts;
+    t->opts.bucket = t->opts.prefix = NULL;
+    t->http = http;
+    t->st = storage;
+    t->writer = writer;
+    t->born_ns = sf_wall_ns();
+    if (t->opts.max_nodes < 1000)
+        t->opts.max_nodes = 1000;
+    if ((opts->bucket && !(t->opts.bucket = strdup(opts->bucket))) ||
+        (opts->prefix && *opts->prefix && !(t->opts.prefix = strdup(opts->prefix))) ||
+        root_new(t) < 0) {
+        sf_tree_free(t);
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    }
+    *ret = t;
+    return 0;
+}
+
+void
+sf_tree_free(struct sf_tree *t)
+{
+    if (!t)
+        return;
+    while (t->files)
+        sf_tree_release(t, t->files);
+    while (t->open_dir_list)
+        sf_tree_releasedir(t, t->open_dir_list);
+    /* Their commits hold the nodes. */
+    sf_mutex_lock(&t->lock);
+    while (t->background)
+        sf_cond_wait(&t->idle, &t->lock);
+    sf_mutex_unlock(&t->lock);
+    node_free_all(t);
+    free((char *)t->opts.bucket);
+    free((char *)t->opts.prefix);
+    sf_cond_fini(&t->idle);
+    sf_mutex_fini(&t->lock);
+    free(t);
+}
+
+void
+sf_tree_set_notify(struct sf_tree *t, const struct sf_tree_notify *notify)
+{
+    sf_mutex_lock(&t->lock);
+    t->notify = *notify;
+    sf_mutex_unlock(&t->lock);
+}
+
+void
+sf_tree_stats(struct sf_tree *t, struct sf_tree_stats *out)
+{
+    SF_GUARD(&t->lock);
+    *out = (struct sf_tree_stats){.nodes = t->nodes,
+                                  .looked_up = t->looked_up,
+                                  .directories = t->dirs,
+                                  .open_files = t->open_files,
+                                  .open_dirs = t->open_dirs,
+                                  .offline = tree_offline_locked(t)};
+    for (const struct sf_file *f = t->files; f; f = f->next)
+        if (f->node->content && sf_content_dirty(f->node->content))
+            out->dirty_files++;
+}
+
+/* ---- start
+ * ---------------------------------------------------------------------------------------- */
+
+struct start {
+    struct sf_tree *tree;
+    struct sf_mutex lock; /* leaf */
+    struct sf_cond done;
+    bool finished;
+    struct sf_err err;
+};
+
+static void
+start_done(void *arg, const struct sf_err *err, const struct sf_bucket_row *rows, size_t n)
+{
+    struct start *s = arg;
+    struct sf_tree *t = s->tree;
+    if (!err) {
+        tree_lock(t);
+        if (t->root->type == N_BUCKET && n == 1)
+            bucket_set(t->root->dir->bucket, &rows[0]);
+        tree_unlock(t);
+    }
+    SF_GUARD(&s->lock);
+    if (err)
+        s->err = *err;
+    s->finished = true;
+    sf_cond_signal(&s->done);
+}
+
+int
+sf_tree_start(struct sf_tree *t, int64_t deadline_ms, struct sf_err *err)
+{
+    struct start s = {.tree = t};
+    sf_mutex_init(&s.lock, 0);
+    sf_cond_init(&s.done);
+    if (t->opts.bucket)
+        sf_storage_bucket_get(t->st, t->opts.bucket, deadline_ms, start_done, &s);
+    else
+        sf_storage_bucket_list(t->st, deadline_ms, start_done, &s);
+    sf_mutex_lock(&s.lock);
+    while (!s.finished)
+        sf_cond_wait(&s.done, &s.lock);
+    sf_mutex_unlock(&s.lock);
+    sf_cond_fini(&s.done);
+    sf_mutex_fini(&s.lock);
+    if (s.err.code && err && !err->code)
+        *err = s.err;
+    return s.err.code;
+}
+
+/* ---- drain
+ * ---------------------------------------------------------------------------------------- */
+
+struct drain {
+    struct sf_tree *tree;
+    struct node *node; /* counted */
+};
+
+static void
+drain_done(void *arg, int rc)
+{
+    struct drain *d = arg;
+    struct sf_tree *t = d->tree;
+    tree_lock(t);
+    if (rc < 0)
+        t->failed_commits++;
+    node_unref_locked(t, d->node);
+    if (--t->background == 0)
+        sf_cond_broadcast(&t->idle);
+    tree_unlock(t);
+    free(d);
+}
+
+/* A node with bytes that no commit is sending. */
+static struct node *
+next_dirty_locked(struct sf_tree *t, uint32_t *slot)
+{
+    for (; *slot < t->nslots; ++*slot) {
+        struct node *n = t->slots[*slot];
+        if (n && n->content && n->parent && !n->commits && sf_content_dirty(n->content))
+            return n;
+    }
+    return NULL;
+}
+
+unsigned
+sf_tree_drain(struct sf_tree *t, int64_t deadline_ms)
+{
+    struct node *n;
+    uint32_t slot = 0;
+    tree_lock(t);
+    while ((n = next_dirty_locked(t, &slot))) {
+        struct drain *d = malloc(sizeof *d);
+        if (!d)
+            break;
+        *d = (struct drain){t, n};
+        node_ref_locked(n);
+        t->background++;
+        tree_unlock(t);
+        commit_start(t, n, drain_done, d);
+        tree_lock(t);
+        slot++;
+    }
+    while (t->background && sf_cond_timedwait_ms(&t->idle, &t->lock, deadline_ms) != -ETIMEDOUT)
+        ;
+    unsigned failed = t->failed_commits + t->background;
+    /* What is left is kept where it can be found. */
+    slot = 0;
+    struct sf_err why = SF_ERR_INIT;
+    (void)!sf_err_set(&why, -ETIMEDOUT, "the file system was stopped before the upload succeeded");
+    for (slot = 0; slot < t->nslots; slot++) {
+        n = t->slots[slot];
+        if (n && n->content && n->parent && sf_content_dirty(n->content))
+            sf_content_quarantine(n->content, &why, NULL);
+    }
+    tree_unlock(t);
+    return failed;
+}
