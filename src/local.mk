@@ -12,3 +12,4 @@ include src/config/local.mk
 include src/supabase/local.mk
 include src/http/local.mk
 include src/tree/local.mk
+include src/virtual/local.mk
