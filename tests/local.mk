@@ -10,7 +10,12 @@ unit_tests = \
 	tests/unit/test-base-lock \
 	tests/unit/test-base-str \
 	tests/unit/test-base-thread \
+	tests/unit/test-config-files \
+	tests/unit/test-config-keys \
 	tests/unit/test-config-load \
+	tests/unit/test-config-mountopts \
+	tests/unit/test-config-url \
+	tests/unit/test-config-value \
 	tests/unit/test-http-core \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
