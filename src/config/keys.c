@@ -338,6 +338,8 @@ from_option(const struct sf_config *cfg, enum sf_opt opt, struct sf_key_choice *
     c->value = strdup(slot->file ? slot->file : slot->value.str);
     const char *name = slot->name ? slot->name : sf_opt_info(opt)->name;
     c->variable = slot->file ? strdup(name) : NULL;
+    if (sf_str_starts(name, "[] ")) /* before the first section */
+        name += 3;
     c->label =
         slot->file ? text("%s from %s", name, slot->file) : text("%s from the environment", name);
 }
