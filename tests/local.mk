@@ -17,6 +17,8 @@ unit_tests = \
 	tests/unit/test-config-url \
 	tests/unit/test-config-value \
 	tests/unit/test-http-core \
+	tests/unit/test-http-error \
+	tests/unit/test-http-retry \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-tree-names
@@ -64,6 +66,7 @@ LDADD = $(unit_ldadd)
 http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c \
 	tests/lib/toy-server.h
 tests_unit_test_http_core_SOURCES = tests/unit/test-http-core.c $(http_test_lib)
+tests_unit_test_http_retry_SOURCES = tests/unit/test-http-retry.c $(http_test_lib)
 
 include tests/fuzz/local.mk
 include tests/lib/local.mk
