@@ -18,6 +18,8 @@ unit_tests = \
 	tests/unit/test-config-value \
 	tests/unit/test-http-core \
 	tests/unit/test-http-error \
+	tests/unit/test-http-hostile \
+	tests/unit/test-http-queue \
 	tests/unit/test-http-retry \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
@@ -66,6 +68,8 @@ LDADD = $(unit_ldadd)
 http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c \
 	tests/lib/toy-server.h
 tests_unit_test_http_core_SOURCES = tests/unit/test-http-core.c $(http_test_lib)
+tests_unit_test_http_hostile_SOURCES = tests/unit/test-http-hostile.c $(http_test_lib)
+tests_unit_test_http_queue_SOURCES = tests/unit/test-http-queue.c $(http_test_lib)
 tests_unit_test_http_retry_SOURCES = tests/unit/test-http-retry.c $(http_test_lib)
 
 include tests/fuzz/local.mk

@@ -20,7 +20,7 @@ static const struct http_error_row rows[] = {
     {CURLE_SEND_ERROR, -ECONNRESET, true, "the connection broke while sending"},
     {CURLE_RECV_ERROR, -ECONNRESET, true, "the connection broke while receiving"},
     {CURLE_GOT_NOTHING, -ECONNRESET, true, "the connection was closed without a reply"},
-    {CURLE_PARTIAL_FILE, -EIO, true, "the reply ended before its declared length"},
+    {CURLE_PARTIAL_FILE, -EIO, true, "the reply ended too early"},
     {CURLE_HTTP2, -EIO, true, "HTTP/2 failed on the connection"},
     {CURLE_HTTP2_STREAM, -EIO, true, "the HTTP/2 stream was reset"},
     {CURLE_SEND_FAIL_REWIND, -EIO, true, "the body could not be sent again"},
@@ -42,7 +42,7 @@ static const struct http_error_row rows[] = {
     {CURLE_READ_ERROR, -EIO, false, "the body of the request could not be read"},
     {CURLE_ABORTED_BY_CALLBACK, -EIO, false, "the request was given up"},
     {CURLE_URL_MALFORMAT, -EINVAL, false, "not a valid URL"},
-    {CURLE_OUT_OF_MEMORY, -ENOMEM, true, "out of memory"},
+    {CURLE_OUT_OF_MEMORY, -ENOMEM, false, "out of memory"},
     {CURL_LAST, -EIO, false, "the transfer failed"}, /* all others; must stay the last row */
 };
 

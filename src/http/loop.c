@@ -214,6 +214,7 @@ loop_main(void *arg)
         http_queue_admit(http);
         curl_multi_perform(http->multi, &running);
         http_transfer_reap(http);
+        run_commands(http); /* what completions want comes before what waits */
         http_queue_admit(http);
     } while (wait_for_work(http));
     retire(http);

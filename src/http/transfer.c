@@ -412,10 +412,15 @@ transfer_done(struct sf_http *http, struct sf_http_req *req, CURLcode code)
     long os_errno = info_long(req->try.easy, CURLINFO_OS_ERRNO);
     bool sent = http_transfer_detach(http, req);
     struct sf_err err;
-    if (code == CURLE_OK && req->recv.status) {
+    if (code == CURLE_OK && req->recv.head_done) {
         got_reply(http, req);
         return;
     }
+    if (code == CURLE_OK) /* curl takes an end within the headers for an end of the reply */
+        code = CURLE_PARTIAL_FILE;
+    if (code == CURLE_OUT_OF_MEMORY && req->recv.status && !req->recv.head_done)
+        /* So says curl of a header line over 100 KB. */
+        give_up(req, -EPROTO, "a header line of the reply is too long");
     if (req->try.abort_code)
         http_error_text(&err, req, req->try.abort_code, req->try.abort_code == -ECONNRESET,
                         req->try.abort_text);

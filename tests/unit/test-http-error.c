@@ -48,7 +48,7 @@ static const struct {
     {CURLE_READ_ERROR, -EIO, false},
     {CURLE_ABORTED_BY_CALLBACK, -EIO, false},
     {CURLE_URL_MALFORMAT, -EINVAL, false},
-    {CURLE_OUT_OF_MEMORY, -ENOMEM, true},
+    {CURLE_OUT_OF_MEMORY, -ENOMEM, false},
 };
 
 static void
