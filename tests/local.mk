@@ -42,7 +42,8 @@ lint_tests = \
 
 # What tests read but do not run: fixtures, ...
 test_data = \
-	tests/lint/lib.sh
+	tests/lint/lib.sh \
+	tests/unit/config-fixture.h
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests)
@@ -54,11 +55,21 @@ EXTRA_DIST += $(lint_tests) $(integ_tests) $(test_data)
 AM_TESTS_ENVIRONMENT = \
 	ASAN_OPTIONS='allocator_may_return_null=1:detect_leaks=1'; export ASAN_OPTIONS; \
 	UBSAN_OPTIONS='print_stacktrace=1:halt_on_error=1'; export UBSAN_OPTIONS; \
+	TSAN_OPTIONS='allocator_may_return_null=1:halt_on_error=1'; export TSAN_OPTIONS; \
 	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
 	top_builddir='$(abs_top_builddir)'; export top_builddir; \
 	SUPAFS_BUILDDIR='$(abs_top_builddir)'; export SUPAFS_BUILDDIR; \
 	SUPAFS='$(abs_top_builddir)/supafs'; export SUPAFS; \
 	SUPAFS_DEVSERVER='$(abs_top_builddir)/supafs-devserver'; export SUPAFS_DEVSERVER;
+
+# A test that hangs is a failure.
+LOG_COMPILER = timeout -k 10 $${SF_TEST_TIMEOUT:-300}
+
+check-unit: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests)'
+check-integ: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tests)'
+check-lint: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)'
+distcheck-quick: ; $(MAKE) $(AM_MAKEFLAGS) distcheck TESTS='$(unit_tests)'
+.PHONY: check-unit check-integ check-lint distcheck-quick
 
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)
