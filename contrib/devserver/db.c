@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "db.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "db-internal.h"
+
+static const char schema[] =
+    "PRAGMA journal_mode=WAL;"
+    "PRAGMA synchronous=NORMAL;"
+    "PRAGMA foreign_keys=ON;"
+    "PRAGMA cache_size=-32768;"
+    "PRAGMA wal_autocheckpoint=4000;"
+    "CREATE TABLE IF NOT EXISTS settings(name TEXT PRIMARY KEY, value TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS buckets("
+    " id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner TEXT, mime_types TEXT,"
+    " size_limit INTEGER NOT NULL, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL,"
+    " is_public INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS objects("
+    " bucket TEXT NOT NULL REFERENCES buckets(id), name TEXT NOT NULL, id TEXT NOT NULL,"
+    " version TEXT NOT NULL, owner TEXT, etag TEXT NOT NULL, mime TEXT NOT NULL,"
+    " cache TEXT NOT NULL, robots TEXT, user_meta TEXT, size INTEGER NOT NULL,"
+    " modified_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL,"
+    " accessed_ms INTEGER NOT NULL, PRIMARY KEY(bucket, name)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS objects_created ON objects(bucket, created_ms, name);"
+    "CREATE INDEX IF NOT EXISTS objects_updated ON objects(bucket, updated_ms, name);";
+
+#define BUCKET_COLUMNS "id, name, owner, mime_types, size_limit, created_ms, updated_ms, is_public"
+#define OBJECT_COLUMNS                                                                             \
+    "bucket, name, id, version, owner, etag, mime, cache, robots, user_meta, size, "               \
+    "modified_ms, created_ms, updated_ms, accessed_ms"
+#define SELECT_OBJECT "SELECT " OBJECT_COLUMNS " FROM objects "
+
+/* ?1 bucket, ?2 lower bound, ?3 upper bound, ?4 limit; with times ?5 time and ?6 name of the
+ * cursor. */
+#define LIST_RANGE SELECT_OBJECT "WHERE bucket=?1 AND name>=?2 AND name<?3 "
+#define LIST_TIMED(column, op, order)                                                              \
+    LIST_RANGE "AND (" column ", name)" op "(?5, ?6) ORDER BY " column " " order ", name " order   \
+               " LIMIT ?4"
+
+static const char *const statements[DS_STMT_COUNT] = {
+    [DS_STMT_BEGIN] = "BEGIN IMMEDIATE",
+    [DS_STMT_COMMIT] = "COMMIT",
+    [DS_STMT_ROLLBACK] = "ROLLBACK",
+    [DS_STMT_SETTING_GET] = "SELECT value FROM settings WHERE name=?1",
+    [DS_STMT_SETTING_PUT] = "INSERT INTO settings(name, value) VALUES(?1, ?2) "
+                            "ON CONFLICT(name) DO UPDATE SET value=excluded.value",
+    [DS_STMT_BUCKET_GET] = "SELECT " BUCKET_COLUMNS " FROM buckets WHERE id=?1",
+    [DS_STMT_BUCKET_INSERT] =
+        "INSERT INTO buckets(" BUCKET_COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [DS_STMT_BUCKET_UPDATE] = "UPDATE buckets SET mime_types=?2, size_limit=?3, updated_ms=?4, "
+                              "is_public=?5 WHERE id=?1",
+    [DS_STMT_BUCKET_DELETE] = "DELETE FROM buckets WHERE id=?1",
+    [DS_STMT_BUCKET_USED] = "SELECT 1 FROM objects WHERE bucket=?1 LIMIT 1",
+    [DS_STMT_OBJECT_GET] = SELECT_OBJECT "WHERE bucket=?1 AND name=?2",
+    [DS_STMT_OBJECT_INSERT] =
+        "INSERT INTO objects(" OBJECT_COLUMNS ") "
+        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    [DS_STMT_OBJECT_OVERWRITE] =
+        "UPDATE objects SET version=?3, owner=coalesce(?4, owner), etag=?5, mime=?6, cache=?7, "
+        "robots=?8, user_meta=coalesce(?9, user_meta), size=?10, modified_ms=?11, updated_ms=?12 "
+        "WHERE bucket=?1 AND name=?2",
+    [DS_STMT_OBJECT_MOVE] = "UPDATE objects SET bucket=?4, name=?5, version=?6, etag=?7, "
+                            "modified_ms=?8, updated_ms=?9 "
+                            "WHERE bucket=?1 AND name=?2 AND version=?3",
+    [DS_STMT_OBJECT_DELETE] = "DELETE FROM objects WHERE bucket=?1 AND name=?2 "
+                              "RETURNING " OBJECT_COLUMNS,
+    [DS_STMT_OBJECT_EACH] = SELECT_OBJECT "WHERE bucket=?1 LIMIT ?2",
+    [DS_STMT_VERSIONS] = "SELECT version FROM objects ORDER BY version",
+    [DS_STMT_LIST_UP] = LIST_RANGE "ORDER BY name LIMIT ?4",
+    [DS_STMT_LIST_DOWN] = LIST_RANGE "ORDER BY name DESC LIMIT ?4",
+    [DS_STMT_LIST_CREATED_UP] = LIST_TIMED("created_ms", ">", "ASC"),
+    [DS_STMT_LIST_CREATED_DOWN] = LIST_TIMED("created_ms", "<", "DESC"),
+    [DS_STMT_LIST_UPDATED_UP] = LIST_TIMED("updated_ms", ">", "ASC"),
+    [DS_STMT_LIST_UPDATED_DOWN] = LIST_TIMED("updated_ms", "<", "DESC"),
+};
+
+void
+ds_bucket_fini(struct ds_bucket *bucket)
+{
+    free(bucket->id);
+    free(bucket->name);
+    free(bucket->owner);
+    free(bucket->mime_types);
+    *bucket = (struct ds_bucket){0};
+}
+
+int
+ds_db_open(const char *path, struct ds_db **ret, struct sf_err *err)
+{
+    struct ds_db *db = calloc(1, sizeof *db);
+    if (!db)
+        return sf_err_set(err, -ENOMEM, "database %s: no memory", path);
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&db->lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    int rc = sqlite3_open_v2(path, &db->sqlite, flags, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db->sqlite, schema, NULL, NULL, NULL);
+    if (rc != SQLITE_OK) {
+        int code = sf_err_set(err, -EIO, "database %s: %s", path, sqlite3_errmsg(db->sqlite));
+        ds_db_close(db);
+        return code;
+    }
+    *ret = db;
+    return 0;
+}
+
+void
+ds_db_close(struct ds_db *db)
+{
+    if (!db)
+        return;
+    for (size_t i = 0; i < DS_STMT_COUNT; i++)
+        sqlite3_finalize(db->stmts[i]);
+    sqlite3_close(db->sqlite);
+    pthread_mutex_destroy(&db->lock);
+    free(db);
+}
+
+sqlite3_stmt *
+ds_db_stmt_locked(struct ds_db *db, enum ds_stmt which)
+{
+    sqlite3_stmt **stmt = &db->stmts[which];
+    if (!*stmt) {
+        int rc = sqlite3_prepare_v3(db->sqlite, statements[which], -1, SQLITE_PREPARE_PERSISTENT,
+                                    stmt, NULL);
+        if (rc != SQLITE_OK) {
+            fprintf(stderr, "supafs-devserver: %s: %s\n", statements[which],
+                    sqlite3_errmsg(db->sqlite));
+            return NULL;
+        }
+        return *stmt;
+    }
+    sqlite3_reset(*stmt);
+    sqlite3_clear_bindings(*stmt);
+    return *stmt;
+}
+
+int
+ds_db_run_locked(struct ds_db *db, sqlite3_stmt *stmt)
+{
+    int rc = sqlite3_step(stmt);
+    int extended = rc == SQLITE_DONE ? 0 : sqlite3_extended_errcode(db->sqlite);
+    sqlite3_reset(stmt);
+    if (rc == SQLITE_DONE || rc == SQLITE_ROW)
+        return 0;
+    if (extended == SQLITE_CONSTRAINT_PRIMARYKEY || extended == SQLITE_CONSTRAINT_UNIQUE)
+        return -EEXIST;
+    if (extended == SQLITE_CONSTRAINT_FOREIGNKEY)
+        return -ENXIO;
+    fprintf(stderr, "supafs-devserver: database: %s\n", sqlite3_errmsg(db->sqlite));
+    return extended == SQLITE_NOMEM ? -ENOMEM : -EIO;
+}
+
+static void
+bind_text(sqlite3_stmt *stmt, int at, const char *text)
+{
+    if (text)
+        sqlite3_bind_text(stmt, at, text, -1, SQLITE_STATIC);
+    else
+        sqlite3_bind_null(stmt, at);
+}
+
+/* ---- settings ---- */
+
+int
+ds_db_setting_get(struct ds_db *db, const char *name, char **ret)
+{
+    DS_DB_GUARD(db);
+    sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_SETTING_GET);
+    if (!stmt)
+        return -EIO;
+    bind_text(stmt, 1, name);
+    if (sqlite3_step(stmt) != SQLITE_ROW) {
+        sqlite3_reset(stmt);
+        return -ENOENT;
+    }
+    char *value = strdup((const char *)sqlite3_column_text(stmt, 0));
+    sqlite3_reset(stmt);
+    if (!value)
+        return -ENOMEM;
+    *ret = value;
+    return 0;
+}
+
+int
+ds_db_setting_put(struct ds_db *db, const char *name, const char *value)
+{
+    DS_DB_GUARD(db);
+    sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_SETTING_PUT);
+    if (!stmt)
+        return -EIO;
+    bind_text(stmt, 1, name);
+    bind_text(stmt, 2, value);
+    return ds_db_run_locked(db, stmt);
+}
+
+/* ---- buckets ---- */
+
+static char *
+column_borrowed(sqlite3_stmt *stmt, int at)
+{
+    return (char *)(uintptr_t)sqlite3_column_text(stmt, at);
+}
+
+static void
+bucket_row(sqlite3_stmt *stmt, struct ds_bucket *bucket)
+{
+    *bucket = (struct ds_bucket){
+        .id = column_borrowed(stmt, 0),
+        .name = column_borrowed(stmt, 1),
+        .owner = column_borrowed(stmt, 2),
+        .mime_types = column_borrowed(stmt, 3),
+        .size_limit = sqlite3_column_int64(stmt, 4),
+        .created_ms = sqlite3_column_int64(stmt, 5),
+        .updated_ms = sqlite3_column_int64(stmt, 6),
+        .is_public = sqlite3_column_int(stmt, 7) != 0,
+    };
+}
+
+/* Copies a string that may be NULL; notes a failure. */
+static char *
+dup_or_null(const char *text, bool *failed)
+{
+    char *copy = text ? strdup(text) : NULL;
+    if (text && !copy)
+        *failed = true;
+    return copy;
+}
+
+int
+ds_db_bucket_get(struct ds_db *db, const char *id, struct ds_bucket *ret)
+{
+    DS_DB_GUARD(db);
+    sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_BUCKET_GET);
+    if (!stmt)
+        return -EIO;
+    bind_text(stmt, 1, id);
+    if (sqlite3_step(stmt) != SQLITE_ROW) {
+        sqlite3_reset(stmt);
+        return -ENOENT;
+    }
+    struct ds_bucket row;
+    bucket_row(stmt, &row);
+    bool failed = false;
+    struct ds_bucket copy = row;
+    copy.id = dup_or_null(row.id, &failed);
+    copy.name = dup_or_null(row.name, &failed);
+    copy.owner = dup_or_null(row.owner, &failed);
+    copy.mime_types = dup_or_null(row.mime_types, &failed);
+    sqlite3_reset(stmt);
+    if (failed) {
+        ds_bucket_fini(&copy);
+        return -ENOMEM;
+    }
+    *ret = copy;
+    return 0;
+}
+
+int
+ds_db_bucket_insert(struct ds_db *db, const struct ds_bucket *bucket)
+{
+    DS_DB_GUARD(db);
+    sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_BUCKET_INSERT);
+    if (!stmt)
+        return -EIO;
+    bind_text(stmt, 1, bucket->id);
+    bind_text(stmt, 2, bucket->name);
+    bind_text(stmt, 3, bucket->owner);
+    bind_text(stmt, 4, bucket->mime_types);
+    sqlite3_bind_int64(stmt, 5, bucket->size_limit);
+    sqlite3_bind_int64(stmt, 6, bucket->created_ms);
+    sqlite3_bind_int64(stmt, 7, bucket->updated_ms);
+    sqlite3_bind_int(stmt, 8, bucket->is_public);
+    return ds_db_run_locked(db, stmt);
+}
+
+int
+ds_db_bucket_update(struct ds_db *db, const struct ds_bucket *bucket)
+{
+    DS_DB_GUARD(db);
+    sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_BUCKET_UPDATE);
+    if (!stmt)
+        return -EIO;
+    bind_text(stmt, 1, bucket->id);
+    bind_text(stmt, 2, bucket->mime_types);
+    sqlite3_bind_int64(stmt, 3, bucket->size_limit);
+    sqlite3_bind_int64(stmt, 4, bucket->updated_ms);
+    sqlite3_bind_int(stmt, 5, bucket->is_public);
+    int rc = ds_db_run_locked(db, stmt);
+    if (rc < 0)
+        return rc;
+    return sqlite3_changes(db->sqlite) > 0 ? 0 : -ENOENT;
+}
+
+int
+ds_db_bucket_delete(struct ds_db *db, const char *id)
+{
+    DS_DB_GUARD(db);
+    sqlite3_stmt *used = ds_db_stmt_locked(db, DS_STMT_BUCKET_USED);
+    sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_BUCKET_DELETE);
+    if (!used || !stmt)
+        return -EIO;
+    bind_text(used, 1, id);
+    bool has_objects = sqlite3_step(used) == SQLITE_ROW;
+    sqlite3_reset(used);
+    if (has_objects)
+        return -ENOTEMPTY;
+    bind_text(stmt, 1, id);
+    int rc = ds_db_run_locked(db, stmt);
+    if (rc < 0)
+        return rc;
+    return sqlite3_changes(db->sqlite) > 0 ? 0 : -ENOENT;
+}
+
+int
+ds_db_bucket_list(struct ds_db *db, const struct ds_bucket_query *query,
+                  void (*row)(void *arg, const struct ds_bucket *bucket), void *arg)
+{
+    static const char *const columns[] = {"id", "name", "created_at", "updated_at"};
+    static const char *const orders[] = {"id", "name", "created_ms", "updated_ms"};
+    const char *order = "rowid";
+    for (size_t i = 0; query->column && i < sizeof columns / sizeof columns[0]; i++)
+        if (strcmp(columns[i], query->column) == 0)
+            order = orders[i];
+    char sql[400];
+    snprintf(sql, sizeof sql,
+             "SELECT " BUCKET_COLUMNS " FROM buckets "
+             "WHERE ?1 IS NULL OR instr(lower(name), lower(?1)) > 0 "
+             "ORDER BY %s %s LIMIT ?2 OFFSET ?3",
+             order, query->descending ? "DESC" : "ASC");
+    DS_DB_GUARD(db);
+    sqlite3_stmt *stmt = NULL;
+    if (sqlite3_prepare_v2(db->sqlite, sql, -1, &stmt, NULL) != SQLITE_OK)
+        return -EIO;
+    bind_text(stmt, 1, query->search && *query->search ? query->search : NULL);
+    sqlite3_bind_int64(stmt, 2, query->limit);
+    sqlite3_bind_int64(stmt, 3, query->offset);
+    while (sqlite3_step(stmt) == SQLITE_ROW) {
+        struct ds_bucket bucket;
+        bucket_row(stmt, &bucket);
+        row(arg, &bucket);
+    }
+    sqlite3_finalize(stmt);
+    return 0;
+}

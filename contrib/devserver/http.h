@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DS_HTTP_H
+#define DS_HTTP_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "auth.h"
+#include "buf.h"
+#include "fault.h"
+#include "server.h"
+#include "store.h"
+
+#define DS_API_PREFIX "/storage/v1"
+
+/* What the body of a request is, which says how it is taken in. */
+enum ds_body_kind {
+    DS_BODY_NONE,   /* read and dropped */
+    DS_BODY_JSON,   /* kept in memory, parsed by the service's rules */
+    DS_BODY_OBJECT, /* the bytes of an object: goes to the store */
+};
+
+struct ds_request;
+
+struct ds_route {
+    const char *kind; /* name in the log */
+    enum ds_body_kind body;
+    bool auth_optional;                     /* a missing or bad token counts as anon */
+    void (*begin)(struct ds_request *req);  /* before the body, may set a reply; NULL = nothing */
+    void (*finish)(struct ds_request *req); /* after the body, sets the reply */
+};
+
+#define DS_REPLY_HEADERS 16
+
+struct ds_reply {
+    int status; /* 0 = none yet */
+    char *body;
+    size_t body_len;
+    int fd; /* >= 0: the body is a part of this file */
+    uint64_t fd_offset;
+    uint64_t fd_len;
+    uint64_t head_len; /* HEAD: the Content-Length that is shown */
+    bool head;
+    struct {
+        const char *name; /* static */
+        char *value;
+    } headers[DS_REPLY_HEADERS];
+    size_t header_count;
+};
+
+/* One request, owned by its connection's thread. */
+struct ds_request {
+    struct ds_server *server;
+    struct MHD_Connection *conn;
+    int socket;
+    const char *method;
+    const struct ds_route *route;
+    char *target;      /* as sent */
+    const char *path;  /* below the API's prefix, escapes kept; within target */
+    const char *query; /* after '?', "" when there is none; within target */
+    char *decoded;     /* path without escapes */
+    char *bucket;      /* of the route, NULL when it has none */
+    char *key;
+    size_t key_len;
+
+    struct ds_identity who;
+    bool authenticated; /* a valid token was sent */
+
+    struct ds_buf text;          /* body of a JSON route */
+    struct ds_incoming incoming; /* body of an object route */
+    bool has_incoming;
+    uint64_t received;
+    int body_error; /* negative errno of taking in the body */
+
+    struct ds_reply reply;
+    struct ds_fault_plan plan;
+    uint64_t log_seq;
+    bool queued;
+
+    /* Kept by the upload route between begin and finish. */
+    char *user_meta;
+};
+
+/* The value of a header or a query parameter, NULL when absent; borrowed for the request. */
+const char *ds_request_header(const struct ds_request *req, const char *name);
+const char *ds_request_query(const struct ds_request *req, const char *name);
+
+struct ds_http;
+
+/* Serve on the project's socket, a thread for each connection. */
+int ds_http_start(struct ds_server *server, int socket, struct ds_http **ret, struct sf_err *err);
+
+/* Waits for the requests that run; ds_pace_stop() first, so that none sleeps. */
+void ds_http_stop(struct ds_http *http);
+
+#endif

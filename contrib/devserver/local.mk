@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+bin_PROGRAMS += supafs-devserver
+EXTRA_DIST += contrib/devserver/README.md
+
+supafs_devserver_SOURCES = \
+	contrib/devserver/admin.c contrib/devserver/admin.h \
+	contrib/devserver/auth.c contrib/devserver/auth.h \
+	contrib/devserver/buf.c contrib/devserver/buf.h \
+	contrib/devserver/db.c contrib/devserver/db.h contrib/devserver/db-internal.h \
+	contrib/devserver/db-list.c contrib/devserver/db-object.c \
+	contrib/devserver/fault.c contrib/devserver/fault.h \
+	contrib/devserver/http.c contrib/devserver/http.h \
+	contrib/devserver/import.c contrib/devserver/import.h \
+	contrib/devserver/main.c \
+	contrib/devserver/pace.c contrib/devserver/pace.h \
+	contrib/devserver/project.c contrib/devserver/project.h \
+	contrib/devserver/reply.c contrib/devserver/reply.h \
+	contrib/devserver/reqlog.c contrib/devserver/reqlog.h \
+	contrib/devserver/route.c contrib/devserver/route.h \
+	contrib/devserver/route-bucket.c contrib/devserver/route-delete.c \
+	contrib/devserver/route-list.c contrib/devserver/route-move-copy.c \
+	contrib/devserver/route-read.c contrib/devserver/route-tus.c \
+	contrib/devserver/route-write.c \
+	contrib/devserver/server.h \
+	contrib/devserver/store.c contrib/devserver/store.h \
+	contrib/devserver/stream.c contrib/devserver/stream.h \
+	contrib/devserver/text.c contrib/devserver/text.h
+supafs_devserver_CFLAGS = $(AM_CFLAGS) $(MICROHTTPD_CFLAGS) $(SQLITE_CFLAGS)
+supafs_devserver_LDADD = src/libsupafs.a $(MICROHTTPD_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
+	$(CRYPTO_LIBS)

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DS_ROUTE_H
+#define DS_ROUTE_H
+
+#include "http.h"
+
+/*
+ * Finds the route of a request: sets route, path, query, decoded, bucket and key, or a reply (no
+ * such route, not in this server, malformed path). Returns the route's name for the log, static.
+ */
+const char *ds_route_resolve(struct ds_request *req);
+
+extern const struct ds_route ds_route_bucket_list;
+extern const struct ds_route ds_route_bucket_get;
+extern const struct ds_route ds_route_bucket_create;
+extern const struct ds_route ds_route_bucket_update;
+extern const struct ds_route ds_route_bucket_delete;
+extern const struct ds_route ds_route_bucket_empty;
+extern const struct ds_route ds_route_download;        /* needs a token */
+extern const struct ds_route ds_route_download_short;  /* falls back to anon */
+extern const struct ds_route ds_route_download_public; /* looks at no token */
+extern const struct ds_route ds_route_info;
+extern const struct ds_route ds_route_info_short;
+extern const struct ds_route ds_route_info_public;
+extern const struct ds_route ds_route_upload;
+extern const struct ds_route ds_route_update;
+extern const struct ds_route ds_route_list;
+extern const struct ds_route ds_route_move;
+extern const struct ds_route ds_route_copy;
+extern const struct ds_route ds_route_delete;
+extern const struct ds_route ds_route_delete_many;
+extern const struct ds_route ds_route_tus_options;
+
+#endif
