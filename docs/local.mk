@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 EXTRA_DIST += \
 	docs/formats/names.md
+include docs/man/local.mk
