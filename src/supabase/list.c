@@ -9,9 +9,11 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "supabase/call.h"
 #include "supabase/json.h"
+#include "supabase/scan.h"
 
 /* 1000 rows of up to 1 KiB of key, attributes and JSON around them, with room to spare. */
 #define PAGE_BYTES (16 * 1024 * 1024)
@@ -50,17 +52,22 @@ sf_list_cursor(const char *prefix, const char *after, bool delimiter)
     return sf_base64_encode(&out, text, (size_t)n) == 0 ? sf_buf_steal(&out, NULL) : NULL;
 }
 
-/* ---- a page --------------------------------------------------------------------------------- */
+/* ---- rows as they come ---------------------------------------------------------------------- */
 
-/* Text of a folder whose name the service had cut. */
+/* Text of a folder whose name is another than the one sent. */
 struct made {
     struct made *next;
     char text[];
 };
 
+struct rows {
+    struct sf_list_row *v;
+    size_t n, cap;
+};
+
 struct sf_list_reply {
-    json_t *root;
-    struct sf_list_row *rows;
+    char *text; /* the body, cut into strings */
+    struct rows rows;
     struct made *made;
     struct sf_list_page page;
 };
@@ -71,49 +78,213 @@ struct parser {
     const struct sf_list_args *args;
     const char *prefix;
     size_t prefix_len;
-    bool delimiter;
+    struct rows folders, objects; /* as sent */
+    bool has_folders, has_objects, has_more, more;
     bool doubt; /* rows may be missing although the service says that there are no more */
     char *why;
+
+    struct sf_list_row *row; /* the one being read */
+    const char *modified;    /* its metadata.lastModified */
+    bool has_size;
+    unsigned seen, seen_meta; /* members of it, to refuse doubles */
 };
-
-void
-sf_list_reply_free(struct sf_list_reply *reply)
-{
-    if (!reply)
-        return;
-    while (reply->made) {
-        struct made *m = reply->made;
-        reply->made = m->next;
-        free(m);
-    }
-    free(reply->rows);
-    json_decref(reply->root);
-    free(reply);
-}
-
-const struct sf_list_page *
-sf_list_reply_page(const struct sf_list_reply *reply)
-{
-    return &reply->page;
-}
 
 static int
 refuse(struct parser *p, const char *what, const char *key)
 {
     char shown[80];
-    sf_text_clean(key, strlen(key), shown, sizeof shown);
-    snprintf(p->why, 160, "%s (row %.80s)", what, shown);
+    sf_text_clean(key ? key : "", key ? strlen(key) : 0, shown, sizeof shown);
+    snprintf(p->why, 160, "%s%s%s%s", what, shown[0] ? " (row " : "", shown, shown[0] ? ")" : "");
     return -EPROTO;
 }
 
-static const char *
-make_key(struct parser *p, const char *text, size_t len)
+/* The number of @name in @names, or -1. */
+static int
+member_of(const char *name, const char *const names[])
 {
-    struct made *m = malloc(sizeof *m + len + 1);
+    for (int i = 0; names[i]; i++) {
+        if (name[0] == names[i][0] && strcmp(name, names[i]) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static int
+note_member(struct parser *p, unsigned *seen, int member)
+{
+    if (*seen & 1U << member)
+        return refuse(p, "a member is there twice", p->row->key);
+    *seen |= 1U << member;
+    return 0;
+}
+
+/* A text or null, which is "". */
+static int
+take_text(struct sf_scan *s, const char **ret)
+{
+    *ret = "";
+    return sf_scan_null(s) ? 0 : sf_scan_text(s, ret, NULL);
+}
+
+static int
+take_time(struct parser *p, struct sf_scan *s, int64_t *ret_ns)
+{
+    const char *text;
+    int rc = take_text(s, &text);
+    if (rc == 0 && *text && sf_time_parse(text, ret_ns) < 0)
+        rc = refuse(p, "not a time", p->row->key);
+    return rc;
+}
+
+static int
+on_metadata(struct sf_scan *s, const char *name, void *arg)
+{
+    enum { ETAG, SIZE, LENGTH, MIME, CACHE, MODIFIED };
+    static const char *const names[] = {
+        "eTag", "size", "contentLength", "mimetype", "cacheControl", "lastModified", NULL};
+    struct parser *p = arg;
+    struct sf_list_row *row = p->row;
+    uint64_t size;
+    int m = member_of(name, names), rc = m < 0 ? 0 : note_member(p, &p->seen_meta, m);
+    if (rc < 0)
+        return rc;
+    switch (m) {
+    case ETAG:
+        return take_text(s, &row->etag);
+    case MIME:
+        return take_text(s, &row->mime);
+    case CACHE:
+        return take_text(s, &row->cache_control);
+    case MODIFIED:
+        return take_time(p, s, &row->mtime_ns);
+    case SIZE:
+    case LENGTH:
+        if (sf_scan_null(s))
+            return 0;
+        rc = sf_scan_u64(s, &size);
+        if (rc == 0 && (m == SIZE || !p->has_size))
+            row->size = size;
+        p->has_size = p->has_size || m == SIZE;
+        return rc;
+    default:
+        return sf_scan_skip(s);
+    }
+}
+
+static int
+on_row_member(struct sf_scan *s, const char *name, void *arg)
+{
+    enum { NAME, ID, UPDATED, CREATED, METADATA };
+    static const char *const names[] = {"name", "id", "updated_at", "created_at", "metadata", NULL};
+    struct parser *p = arg;
+    struct sf_list_row *row = p->row;
+    int m = member_of(name, names), rc = m < 0 ? 0 : note_member(p, &p->seen, m);
+    if (rc < 0)
+        return rc;
+    switch (m) {
+    case NAME:
+        return sf_scan_text(s, &row->key, &row->key_len);
+    case ID:
+        return take_text(s, &row->id);
+    case UPDATED:
+        return take_time(p, s, &row->updated_ns);
+    case CREATED:
+        return take_time(p, s, &row->created_ns);
+    case METADATA:
+        /* Rows written by SQL may have none. */
+        return sf_scan_null(s) ? 0 : sf_scan_object(s, on_metadata, p);
+    default:
+        return sf_scan_skip(s);
+    }
+}
+
+static int
+grow(struct rows *rows, size_t limit)
+{
+    if (rows->n < rows->cap)
+        return 0;
+    size_t cap = rows->cap ? rows->cap * 2 : 32;
+    if (cap > limit)
+        cap = limit;
+    struct sf_list_row *v = reallocarray(rows->v, cap, sizeof *v);
+    if (!v)
+        return -ENOMEM;
+    rows->v = v;
+    rows->cap = cap;
+    return 0;
+}
+
+static int
+take_row(struct parser *p, struct sf_scan *s, struct rows *rows, bool folder)
+{
+    if (p->folders.n + p->objects.n >= p->args->limit)
+        return refuse(p, "more rows than asked for", NULL);
+    int rc = grow(rows, p->args->limit);
+    if (rc < 0)
+        return rc;
+    struct sf_list_row *row = &rows->v[rows->n];
+    *row = (struct sf_list_row){.id = "", .etag = "", .mime = "", .cache_control = ""};
+    p->row = row;
+    p->has_size = false;
+    p->seen = p->seen_meta = 0;
+    rc = sf_scan_object(s, on_row_member, p);
+    if (rc < 0)
+        return rc;
+    row->folder = folder;
+    if (!row->key)
+        return refuse(p, "a row without a name", NULL);
+    if (!folder && (!row->id[0] || strlen(row->id) >= 40))
+        return refuse(p, "an object without a usable id", row->key);
+    if (!row->mtime_ns)
+        row->mtime_ns = row->updated_ns;
+    rows->n++;
+    return 0;
+}
+
+static int
+on_folder(struct sf_scan *s, void *arg)
+{
+    struct parser *p = arg;
+    return take_row(p, s, &p->folders, true);
+}
+
+static int
+on_object(struct sf_scan *s, void *arg)
+{
+    struct parser *p = arg;
+    return take_row(p, s, &p->objects, false);
+}
+
+static int
+on_page_member(struct sf_scan *s, const char *name, void *arg)
+{
+    struct parser *p = arg;
+    if (strcmp(name, "folders") == 0 && !p->has_folders) {
+        p->has_folders = true;
+        return sf_scan_array(s, on_folder, p);
+    }
+    if (strcmp(name, "objects") == 0 && !p->has_objects) {
+        p->has_objects = true;
+        return sf_scan_array(s, on_object, p);
+    }
+    if (strcmp(name, "hasNext") == 0 && !p->has_more) {
+        p->has_more = true;
+        return sf_scan_bool(s, &p->more);
+    }
+    return sf_scan_skip(s);
+}
+
+/* ---- one order of all ----------------------------------------------------------------------- */
+
+static const char *
+make_key(struct parser *p, const char *text, size_t len, const char *tail)
+{
+    size_t n = strlen(tail);
+    struct made *m = malloc(sizeof *m + len + n + 1);
     if (!m)
         return NULL;
     memcpy(m->text, text, len);
-    m->text[len] = '\0';
+    memcpy(m->text + len, tail, n + 1);
     m->next = p->reply->made;
     p->reply->made = m;
     return m->text;
@@ -121,98 +292,42 @@ make_key(struct parser *p, const char *text, size_t len)
 
 /* "a/" or "/" where the prefix is "a//": the service cut the slashes off folder "a///". */
 static bool
-is_cut(const struct parser *p, const char *key, size_t len)
+is_cut(const struct parser *p, const struct sf_list_row *row)
 {
-    if (len > p->prefix_len || len == 0 || key[len - 1] != '/' || !p->prefix_len ||
-        memcmp(key, p->prefix, len) != 0)
+    size_t len = row->key_len;
+    if (!row->folder || len == 0 || len > p->prefix_len || memcmp(row->key, p->prefix, len) != 0)
         return false;
-    for (size_t i = len; i < p->prefix_len; i++) {
-        if (p->prefix[i] != '/')
-            return false;
-    }
-    return p->prefix[p->prefix_len - 1] == '/';
+    return row->key[len - 1] == '/' && strspn(p->prefix + len, "/") == p->prefix_len - len;
 }
 
-/* Set row->key for @name; folds at the delimiter. */
+/* Check the name of a row and fold it at the delimiter. */
 static int
-set_key(struct parser *p, struct sf_list_row *row, const char *name, size_t len)
+fold(struct parser *p, struct sf_list_row *row)
 {
-    if (row->folder && is_cut(p, name, len)) {
-        char *whole;
-        if (asprintf(&whole, "%s/", p->prefix) < 0)
-            return -ENOMEM;
-        row->key = make_key(p, whole, p->prefix_len + 1);
+    if (p->args->delimiter && is_cut(p, row)) {
+        row->key = make_key(p, p->prefix, p->prefix_len, "/");
         row->key_len = p->prefix_len + 1;
-        free(whole);
+        p->doubt = true;
         return row->key ? 0 : -ENOMEM;
     }
-    if (len == 0 || len > SF_KEY_BYTES)
-        return refuse(p, "a key that is empty or too long", "");
-    if (len < p->prefix_len || memcmp(name, p->prefix, p->prefix_len) != 0)
-        return refuse(p, "a key outside the prefix", name);
-    row->key = name;
-    row->key_len = len;
-    if (!p->delimiter)
+    if (row->key_len == 0 || row->key_len > SF_KEY_BYTES)
+        return refuse(p, "a key that is empty or too long", NULL);
+    if (row->key_len < p->prefix_len || memcmp(row->key, p->prefix, p->prefix_len) != 0)
+        return refuse(p, "a key outside the prefix", row->key);
+    if (!p->args->delimiter)
+        return row->folder ? refuse(p, "a folder in a flat listing", row->key) : 0;
+    size_t len = folder_len(row->key, p->prefix_len);
+    if (row->folder && len == 0)
+        return refuse(p, "a folder that does not end in a slash", row->key);
+    if (len == 0)
         return 0;
-    size_t fold = folder_len(name, p->prefix_len);
-    if (row->folder && fold != len)
-        return refuse(p, "a folder that does not end in one slash", name);
-    if (!fold)
-        return 0;
-    row->folder = true;
-    row->key_len = fold;
-    if (fold < len)
-        row->key = make_key(p, name, fold);
-    if (fold == p->prefix_len + 1)
-        p->doubt = true; /* the service itself counts what it folds below an empty name */
-    return row->key ? 0 : -ENOMEM;
-}
-
-static int
-set_metadata(struct parser *p, struct sf_list_row *row, const json_t *meta)
-{
-    bool found;
-    row->etag = row->mime = row->cache_control = "";
-    row->mtime_ns = row->updated_ns;
-    /* Rows written by SQL may have none. */
-    if (!meta || json_is_null(meta))
-        return 0;
-    if (!json_is_object(meta))
-        return refuse(p, "metadata is not an object", row->key);
-    row->etag = sf_json_text(meta, "eTag");
-    row->mime = sf_json_text(meta, "mimetype");
-    row->cache_control = sf_json_text(meta, "cacheControl");
-    if (!row->etag || !row->mime || !row->cache_control)
-        return refuse(p, "eTag, mimetype or cacheControl is not a text", row->key);
-    if (sf_json_size(meta, "size", &row->size, &found) < 0 ||
-        (!found && sf_json_size(meta, "contentLength", &row->size, &found) < 0))
-        return refuse(p, "the size is not a number of bytes", row->key);
-    int64_t modified;
-    if (sf_json_time(meta, "lastModified", &modified) < 0)
-        return refuse(p, "lastModified is not a time", row->key);
-    if (modified)
-        row->mtime_ns = modified;
-    return 0;
-}
-
-static int
-set_row(struct parser *p, struct sf_list_row *row, const json_t *o, bool folder)
-{
-    const json_t *name = json_object_get(o, "name");
-    memset(row, 0, sizeof *row);
-    row->folder = folder;
-    if (!json_is_string(name))
-        return refuse(p, "a row without a name", "");
-    int rc = set_key(p, row, json_string_value(name), json_string_length(name));
-    if (rc < 0 || row->folder)
-        return rc;
-    row->id = json_string_value(json_object_get(o, "id"));
-    if (!row->id || !row->id[0] || strlen(row->id) >= 40)
-        return refuse(p, "an object without a usable id", row->key);
-    if (sf_json_time(o, "updated_at", &row->updated_ns) < 0 ||
-        sf_json_time(o, "created_at", &row->created_ns) < 0)
-        return refuse(p, "updated_at or created_at is not a time", row->key);
-    return set_metadata(p, row, json_object_get(o, "metadata"));
+    /* The service itself counts what it folds below an empty name. */
+    if (len == p->prefix_len + 1)
+        p->doubt = true;
+    const char *key = len < row->key_len ? make_key(p, row->key, len, "") : row->key;
+    *row = (struct sf_list_row){.key = key, .key_len = len, .folder = true};
+    row->id = row->etag = row->mime = row->cache_control = "";
+    return key ? 0 : -ENOMEM;
 }
 
 static int
@@ -227,84 +342,98 @@ compare(const struct sf_list_row *a, const struct sf_list_row *b)
 static int
 append(struct parser *p, const struct sf_list_row *row)
 {
-    struct sf_list_reply *r = p->reply;
-    if (r->page.n > 0) {
-        int c = compare(&r->rows[r->page.n - 1], row);
-        if (c == 0 && row->folder && r->rows[r->page.n - 1].folder)
+    struct rows *rows = &p->reply->rows;
+    if (rows->n > 0) {
+        int c = compare(&rows->v[rows->n - 1], row);
+        if (c == 0 && row->folder && rows->v[rows->n - 1].folder)
             return 0;
         if (c >= 0)
             return refuse(p, "keys are not in increasing order", row->key);
     } else if (p->args->after && strcmp(row->key, p->args->after) <= 0) {
         return refuse(p, "a row that was to be skipped", row->key);
     }
-    r->rows[r->page.n++] = *row;
+    rows->v[rows->n++] = *row;
     return 0;
 }
 
 /* Both lists come sorted; one merge gives one order. */
 static int
-merge(struct parser *p, const json_t *folders, const json_t *objects)
+merge(struct parser *p)
 {
-    size_t nf = json_array_size(folders), no = json_array_size(objects), f = 0, o = 0;
-    struct sf_list_row folder, object;
-    bool have_f = false, have_o = false;
-    while (f < nf || o < no) {
-        int rc = 0;
-        if (f < nf && !have_f) {
-            rc = set_row(p, &folder, json_array_get(folders, f), true);
-            have_f = true;
-        }
-        if (rc == 0 && o < no && !have_o) {
-            rc = set_row(p, &object, json_array_get(objects, o), false);
-            have_o = true;
-        }
-        if (rc < 0)
-            return rc;
-        bool take_f = have_f && (!have_o || compare(&folder, &object) <= 0);
-        rc = append(p, take_f ? &folder : &object);
-        if (rc < 0)
-            return rc;
-        if (take_f) {
-            have_f = false;
-            f++;
-        } else {
-            have_o = false;
-            o++;
-        }
+    struct rows *f = &p->folders, *o = &p->objects;
+    size_t i = 0, j = 0;
+    int rc = 0;
+    for (size_t k = 0; k < f->n && rc == 0; k++)
+        rc = fold(p, &f->v[k]);
+    for (size_t k = 0; k < o->n && rc == 0; k++)
+        rc = fold(p, &o->v[k]);
+    while (rc == 0 && (i < f->n || j < o->n)) {
+        bool take_f = i < f->n && (j >= o->n || compare(&f->v[i], &o->v[j]) <= 0);
+        rc = append(p, take_f ? &f->v[i++] : &o->v[j++]);
     }
-    return 0;
+    return rc;
 }
 
 static int
-read_page(struct parser *p)
+finish_page(struct parser *p)
 {
     struct sf_list_reply *r = p->reply;
-    const json_t *folders = json_object_get(r->root, "folders");
-    const json_t *objects = json_object_get(r->root, "objects");
-    const json_t *more = json_object_get(r->root, "hasNext");
-    if (!json_is_array(folders) || !json_is_array(objects) || !json_is_boolean(more))
-        return refuse(p, "folders, objects or hasNext is missing", "");
-    size_t nf = json_array_size(folders), no = json_array_size(objects);
-    if (nf + no > p->args->limit)
-        return refuse(p, "more rows than asked for", "");
-    r->rows = calloc(nf + no ? nf + no : 1, sizeof *r->rows);
-    if (!r->rows)
+    size_t sent = p->folders.n + p->objects.n;
+    if (!p->has_folders || !p->has_objects || !p->has_more)
+        return refuse(p, "folders, objects or hasNext is missing", NULL);
+    r->rows.v = calloc(sent ? sent : 1, sizeof *r->rows.v);
+    if (!r->rows.v)
         return -ENOMEM;
-    int rc = merge(p, folders, objects);
+    int rc = merge(p);
     if (rc < 0)
         return rc;
-    r->page.rows = r->rows;
-    r->page.more = json_is_true(more);
-    if (r->page.more && r->page.n == 0)
-        return refuse(p, "more rows are said to follow an empty page", "");
+    if (p->more && r->rows.n == 0)
+        return refuse(p, "more rows are said to follow an empty page", NULL);
     /*
      * The service reads 1000 objects at a time and then seeks behind KEY + "/", so of a full page
      * without folders it may have lost the rows that begin with its last key.
      */
-    if (p->delimiter && (p->doubt || no >= SF_LIST_LIMIT))
-        r->page.more = r->page.n > 0;
-    r->page.last = r->page.n ? r->rows[r->page.n - 1].key : "";
+    if (p->args->delimiter && (p->doubt || p->objects.n >= SF_LIST_LIMIT))
+        p->more = true;
+    r->page.rows = r->rows.v;
+    r->page.n = r->rows.n;
+    r->page.more = p->more;
+    r->page.last = r->rows.n ? r->rows.v[r->rows.n - 1].key : "";
     return 0;
+}
+
+void
+sf_list_reply_free(struct sf_list_reply *reply)
+{
+    if (!reply)
+        return;
+    while (reply->made) {
+        struct made *m = reply->made;
+        reply->made = m->next;
+        free(m);
+    }
+    free(reply->rows.v);
+    free(reply->text);
+    free(reply);
+}
+
+const struct sf_list_page *
+sf_list_reply_page(const struct sf_list_reply *reply)
+{
+    return &reply->page;
+}
+
+static int
+read_page(struct parser *p, size_t len)
+{
+    struct sf_scan s;
+    sf_scan_init(&s, p->reply->text, len);
+    int rc = sf_scan_object(&s, on_page_member, p);
+    if (rc == 0)
+        rc = sf_scan_finish(&s);
+    if (rc == -EPROTO && !p->why[0])
+        refuse(p, s.why, p->row ? p->row->key : NULL);
+    return rc < 0 ? rc : finish_page(p);
 }
 
 int
@@ -312,19 +441,25 @@ sf_list_parse(const char *body, size_t len, const struct sf_list_args *args,
               struct sf_list_reply **ret, char *why)
 {
     struct sf_list_reply *r = calloc(1, sizeof *r);
-    if (!r)
-        return -ENOMEM;
     struct parser p = {
         .reply = r,
         .args = args,
         .prefix = args->prefix ? args->prefix : "",
-        .delimiter = args->delimiter,
         .why = why,
     };
-    p.prefix_len = strlen(p.prefix);
     why[0] = '\0';
-    r->root = sf_json_parse(body, len, why);
-    int rc = r->root ? read_page(&p) : -EPROTO;
+    if (r)
+        r->text = malloc(len + 1);
+    if (!r || !r->text) {
+        free(r);
+        return -ENOMEM;
+    }
+    memcpy(r->text, body, len);
+    r->text[len] = '\0';
+    p.prefix_len = strlen(p.prefix);
+    int rc = read_page(&p, len);
+    free(p.folders.v);
+    free(p.objects.v);
     if (rc < 0)
         sf_list_reply_free(r);
     else

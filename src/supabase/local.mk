@@ -15,6 +15,8 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/list.h \
 	src/supabase/object.c \
 	src/supabase/object.h \
+	src/supabase/scan.c \
+	src/supabase/scan.h \
 	src/supabase/secret.c \
 	src/supabase/secret.h \
 	src/supabase/storage.c \
