@@ -23,6 +23,7 @@ unit_tests = \
 	tests/unit/test-http-retry \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
+	tests/unit/test-supabase-errmap \
 	tests/unit/test-tree-names
 
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "supabase/object.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +9,6 @@
 #include "base/cleanup.h"
 #include "supabase/call.h"
 #include "supabase/json.h"
-#include "supabase/object.h"
 #include "supabase/storage.h"
 
 /* ---- info ----------------------------------------------------------------------------------- */
