@@ -13,3 +13,4 @@ include src/supabase/local.mk
 include src/http/local.mk
 include src/tree/local.mk
 include src/virtual/local.mk
+include src/write/local.mk

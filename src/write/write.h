@@ -14,8 +14,13 @@ struct sf_storage;
 /*
  * Everything that changes the project goes through here: staged contents and their upload, removal,
  * renaming, directories and buckets. One change per key is in flight; changes of one key happen in
- * the order in which they were asked for. They run on a bounded pool of worker threads, and end in exactly one callback on
- * one of these, holding no lock.
+ * the order in which they were asked for. They run on a bounded pool of worker threads, and end in
+ * exactly one callback, holding no lock: on one of these threads, or before the call returns when
+ * there is nothing to do or the change cannot be queued (queue full, memory gone, stopping), and
+ * for loads also on the event thread when the queue is full.
+ *
+ * After a lost reply nothing is repeated before the service has been asked what happened. What
+ * could not be found out has outcome_open in its error.
  *
  * Below the state directory: staging/ (contents being written, mode 0600, the target in the
  * extended attribute user.supafs.target) and quarantine/ (contents that could not be uploaded, each
@@ -25,17 +30,27 @@ struct sf_storage;
 struct sf_writer;
 
 struct sf_writer_opts {
-    const char *state_dir;     /* of this identity, existing, 0700, locked by the caller */
-    unsigned workers;          /* threads; 0 = 8 */
-    unsigned max_queue;        /* changes waiting; beyond it -EAGAIN; 0 = 65536 */
-    int64_t timeout_ms;        /* of one change with its retries */
-    uint64_t standard_limit;   /* largest body of one request in bytes; 0 = unknown */
+    const char *state_dir;   /* of this identity, existing, 0700, locked by the caller */
+    unsigned workers;        /* threads; 0 = 8 */
+    unsigned max_queue;      /* changes waiting or running; beyond it -EAGAIN; 0 = 65536 */
+    int64_t timeout_ms;      /* of one change with its retries, from when it runs; an upload has 1 s
+                                per MiB more; 0 = 60000 */
+    uint64_t standard_limit; /* largest body of one request in bytes; 0 = unknown */
 };
 
+/**
+ * sf_writer_new - a writer over one project; what the last daemon left is put in quarantine.
+ * @opts: copied.
+ * @st:   borrowed until sf_writer_free().
+ * Returns 0, -ENOMEM, or what is wrong with the directories.
+ */
 int sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct sf_writer **ret,
                   struct sf_err *err);
-/* Waits for changes under way until @deadline_ms (CLOCK_BOOTTIME). Returns how many remain. */
+/* Waits for changes under way until @deadline_ms (CLOCK_BOOTTIME); those that begin meanwhile end
+ * by then, too. Returns how many remain. */
 unsigned sf_writer_drain(struct sf_writer *w, int64_t deadline_ms);
+/* Changes that wait and loads end with -ECANCELED, those that run are waited for. All contents have
+ * been given back. The event thread must still run. */
 void sf_writer_free(struct sf_writer *w);
 
 /* The largest object that may be written now, given a bucket's limit (0 = none): the least of it,
@@ -68,23 +83,35 @@ struct sf_content;
 int sf_content_new(struct sf_writer *w, const char *bucket, const char *key,
                    struct sf_content **ret, struct sf_err *err);
 struct sf_content *sf_content_ref(struct sf_content *c);
+/* What is still dirty with the last reference goes to quarantine (I/O on the local disk). */
 void sf_content_unref(struct sf_content *c);
 
-/* Full pread/pwrite on the local file: bytes, or -errno. A write marks dirty. Locking: leaf. */
+/* Full pread/pwrite on the local file: bytes, or -errno. A write marks dirty; -EBUSY while the
+ * content is being loaded. Locking: order 62 and 64; the calls that change something do local I/O
+ * under the first. */
 ssize_t sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off);
 ssize_t sf_content_write(struct sf_content *c, const void *buf, size_t len, uint64_t off);
 /* Write at the end, whatever it is; *off = where. */
 ssize_t sf_content_append(struct sf_content *c, const void *buf, size_t len, uint64_t *off);
+/* To the size that it has: nothing happens. */
 int sf_content_truncate(struct sf_content *c, uint64_t size);
 uint64_t sf_content_size(const struct sf_content *c);
+/* Whether there is something to upload. Neither this nor the size takes a lock. */
 bool sf_content_dirty(const struct sf_content *c);
 /* Dirty even without a write: a new or truncated file. */
 void sf_content_mark_dirty(struct sf_content *c);
-/* Another key (rename of what was never uploaded) for uploads that begin from now on. */
+/**
+ * sf_content_retarget - another key for uploads that begin from now on.
+ * @exists: an object of that key is known, as in a commit; @args->exists of commits made before
+ *          speaks of the old key and counts no more.
+ * Returns 0; 1 when an upload to the old key is under way, so that the object has to be renamed as
+ * well (sf_write_rename() comes after it); -ENOMEM or an errno of the local disk.
+ */
 int sf_content_retarget(struct sf_content *c, const char *bucket, const char *key, bool exists);
 /* The name is gone (unlink): nothing is uploaded any more, the bytes vanish with the last
- * reference. */
-void sf_content_abandon(struct sf_content *c);
+ * reference. Returns true when an upload is under way, so that an object may yet appear: follow
+ * with sf_write_delete(), which comes after it. */
+bool sf_content_abandon(struct sf_content *c);
 
 /* What a finished upload knows. */
 struct sf_commit {
@@ -94,45 +121,54 @@ struct sf_commit {
     bool uploaded;     /* false: it was clean, nothing was sent */
     bool still_dirty;  /* written to meanwhile */
 };
-/* @err: NULL on success. */
+/* @err: NULL on success, else @done is NULL. */
 typedef void (*sf_commit_fn)(void *arg, const struct sf_err *err, const struct sf_commit *done);
 
 struct sf_commit_args {
-    bool exists;       /* an object of this key is known: replace it, keeping the content type,
-                          cache control and metadata that it has; else create, failing with -EEXIST */
-    uint64_t max_size; /* beyond it -EFBIG without a request */
+    bool exists;       /* an object of this key is known: replace it, keeping the content
+                          type, cache control and metadata that it has (if it is gone by now,
+                          create it); else create, failing with -EEXIST */
+    uint64_t max_size; /* beyond it -EFBIG without a request; 0 = the writer's limits alone */
     const char *const *mimes; /* the bucket's list or NULL; a type outside is -EPERM before a byte
                                  is sent; borrowed until the callback has run */
-    const char *mime;  /* NULL = guess from the name, then from the content */
+    const char *mime; /* NULL = the object's, else a guess from the name, then the content */
 };
 /**
  * sf_content_commit - upload what is dirty. Commits meanwhile join the one that runs unless there
- * were writes after it began.
+ * were writes after it began; then they wait for it and upload once more. A commit that joins has
+ * the arguments of the one that it joins. After a failure the content is dirty as before.
+ *
+ * Errors beside the service's: -EFBIG; -EPERM; -EEXIST; -ENOTSUP the object to replace has more
+ * metadata than a request can carry, and it would be lost.
  */
 void sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_commit_fn cb,
                        void *arg);
-/* Keep the bytes in quarantine/ because of @why, and log where. The content is clean (and empty of
- * purpose) afterwards. @path_out: may be NULL; at least PATH_MAX bytes. */
+/* Keep the bytes in quarantine/ because of @why, and log where. The content is clean afterwards;
+ * what is open still reads the bytes, a change leaves the kept file alone. @path_out: may be NULL;
+ * at least PATH_MAX bytes; "" for an empty content, of which nothing is kept. On failure (disk
+ * full) the bytes stay in staging/ for the next start, and @path_out says so. */
 int sf_content_quarantine(struct sf_content *c, const struct sf_err *why, char *path_out);
 
 typedef void (*sf_write_fn)(void *arg, const struct sf_err *err);
 /* Fill an empty, clean content with the object's bytes as they are in the bucket (version @etag or
- * -ESTALE; "" = any). It stays clean. Bytes are fetched in parallel ranges. */
+ * -ESTALE; "" = whichever it is, but one). It stays clean. Bytes are fetched in parallel ranges. On
+ * failure it is empty again. No changes meanwhile. */
 void sf_content_load(struct sf_content *c, const char *etag, uint64_t size, sf_write_fn cb,
                      void *arg);
 
-/* ---- changes of names -------------------------------------------------------------------------- */
+/* ---- changes of names ------------------------------------------------------------------------ */
 
 /* -ENOENT when there was no such object. */
 void sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,
                      void *arg);
-/* A small object written whole (symlinks, markers). @exists as in a commit: replace or -EEXIST. */
+/* A small object written whole (symlinks, markers). @replace: as `exists` in a commit. */
 void sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, const char *mime,
                         const void *data, size_t len, bool replace, sf_commit_fn cb, void *arg);
 /*
  * A file's rename. @replace: the target may exist and is replaced atomically (copy with upsert,
- * reply checked, source deleted); else -EEXIST (move). A lost reply is settled by looking at both
- * names before anything is repeated.
+ * reply checked against the source, source deleted); else -EEXIST (move). A lost reply is settled
+ * by looking at both names before anything is repeated. The limits of the target's bucket are the
+ * caller's to check: the service does not.
  */
 struct sf_rename_args {
     const char *bucket, *key, *to_bucket, *to_key;

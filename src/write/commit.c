@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "observe/counter.h"
+#include "observe/log.h"
+#include "write/content.h"
+#include "write/put.h"
+
+/* Somebody who committed and wants to know. */
+struct waiter {
+    struct waiter *next;
+    sf_commit_fn cb;
+    void *arg;
+};
+
+/* One upload of a content and everybody who waits for it. */
+struct sf_upload {
+    struct sf_job job;
+    struct sf_content *c; /* referenced */
+    char *bucket, *key;   /* whose lane it is in */
+    char *mime;
+    const char *const *mimes;
+    uint64_t max_size;
+    bool replace;
+    unsigned target_seq; /* of the target that replace speaks of */
+
+    uint64_t gen;           /* what it sends; from when it runs; content's lock */
+    struct waiter *waiters; /* content's lock */
+    struct waiter **tail;
+};
+
+static void upload_run(struct sf_job *job, const struct sf_err *refused);
+
+static void
+upload_free(struct sf_upload *up)
+{
+    sf_content_unref(up->c);
+    free(up->bucket);
+    free(up->key);
+    free(up->mime);
+    free(up);
+}
+
+static struct sf_upload *
+upload_new_locked(struct sf_content *c, const struct sf_commit_args *args)
+{
+    struct sf_upload *up = calloc(1, sizeof *up);
+    if (!up)
+        return NULL;
+    up->job.run = upload_run;
+    up->c = sf_content_ref(c);
+    up->mimes = args->mimes;
+    up->max_size = args->max_size;
+    up->replace = args->exists;
+    up->target_seq = c->target_seq;
+    up->tail = &up->waiters;
+    if (args->mime && !(up->mime = strdup(args->mime))) {
+        upload_free(up);
+        return NULL;
+    }
+    return up;
+}
+
+static void
+upload_join_locked(struct sf_upload *up, struct waiter *w)
+{
+    *up->tail = w;
+    up->tail = &w->next;
+}
+
+/* Order it by the key that the content has now. */
+static int
+upload_aim_locked(struct sf_upload *up)
+{
+    struct sf_content *c = up->c;
+    SF_ASSERT_HELD(&c->lock);
+    char *b = strdup(c->bucket), *k = strdup(c->key);
+    if (!b || !k) {
+        free(b);
+        free(k);
+        return -ENOMEM;
+    }
+    free(up->bucket);
+    free(up->key);
+    up->bucket = b;
+    up->key = k;
+    return 0;
+}
+
+static void
+upload_queue(struct sf_upload *up)
+{
+    struct sf_job_key key = {up->bucket, up->key};
+    sf_queue_add(up->c->w->queue, &up->job, &key, 1);
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+static void
+tell(struct waiter *list, const struct sf_err *err, const struct sf_commit *done)
+{
+    while (list) {
+        struct waiter *w = list;
+        list = w->next;
+        w->cb(w->arg, err, err ? NULL : done);
+        free(w);
+    }
+}
+
+/* Let the content go on to what was asked for meanwhile, then tell who waited for this one. */
+static void
+upload_finish(struct sf_upload *up, const struct sf_err *err, struct sf_commit *done)
+{
+    struct sf_content *c = up->c;
+    struct sf_err no_memory = SF_ERR_INIT;
+    struct waiter *lost = NULL;
+    sf_mutex_lock(&c->lock);
+    assert(c->up == up);
+    struct waiter *list = sf_steal(up->waiters);
+    struct sf_upload *next = sf_steal(c->next);
+    c->uploading = false;
+    if (!err && done->uploaded)
+        c->exists = true;
+    if (next && upload_aim_locked(next)) {
+        lost = sf_steal(next->waiters);
+        c->up = NULL;
+        sf_mutex_unlock(&c->lock);
+        upload_free(next);
+        next = NULL;
+    } else {
+        c->up = next;
+        sf_mutex_unlock(&c->lock);
+    }
+    if (next)
+        upload_queue(next);
+    done->still_dirty = sf_content_dirty(c);
+    tell(list, err, done);
+    if (lost) {
+        (void)!sf_err_set(&no_memory, -ENOMEM, "out of memory");
+        tell(lost, &no_memory, NULL);
+    }
+    upload_free(up);
+}
+
+/* ---- the upload ----------------------------------------------------------------------------- */
+
+static int
+too_large(struct sf_upload *up, uint64_t size, struct sf_err *err)
+{
+    uint64_t max = sf_writer_limit(up->c->w, up->max_size);
+    if (size <= max)
+        return 0;
+    atomic_fetch_add(&up->c->w->failures, 1);
+    sf_count(SF_C_UPLOAD_FAILURES, 1);
+    return sf_err_set(err, -EFBIG,
+                      "%s/%s has %" PRIu64 " bytes, more than the %" PRIu64
+                      " that one request may send here",
+                      up->bucket, up->key, size, max);
+}
+
+static int
+upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_err *err)
+{
+    struct sf_content *c = up->c;
+    struct sf_snapshot snap;
+    sf_mutex_lock(&c->lock);
+    c->uploading = true; /* whoever commits from now on may have written what is not sent */
+    up->gen = atomic_load(&c->gen);
+    bool replace = c->exists || (up->replace && up->target_seq == c->target_seq);
+    sf_mutex_unlock(&c->lock);
+    sf_content_freeze(c, &snap);
+    sf_mutex_lock(&c->lock);
+    up->gen = snap.gen;
+    sf_mutex_unlock(&c->lock);
+
+    struct sf_put put = {.bucket = up->bucket,
+                         .key = up->key,
+                         .fd = snap.stage->fd,
+                         .size = snap.size,
+                         .mime = up->mime,
+                         .mimes = up->mimes,
+                         .replace = replace};
+    int rc = too_large(up, snap.size, err);
+    if (!rc)
+        rc = sf_put_run(c->w, &put, err);
+    sf_content_thaw(c, &snap, rc == 0);
+    if (rc)
+        return rc;
+    done->uploaded = true;
+    done->size = put.size;
+    memcpy(done->id, put.id, sizeof done->id);
+    memcpy(done->md5_etag, put.md5_etag, sizeof done->md5_etag);
+    return 0;
+}
+
+static void
+upload_run(struct sf_job *job, const struct sf_err *refused)
+{
+    struct sf_upload *up = (struct sf_upload *)job;
+    struct sf_content *c = up->c;
+    struct sf_commit done = {.size = sf_content_size(c)};
+    struct sf_err err = SF_ERR_INIT;
+    if (refused) {
+        upload_finish(up, refused, &done);
+        return;
+    }
+    if (sf_content_dirty(c)) {
+        sf_mutex_lock(&c->lock);
+        bool moved = strcmp(c->bucket, up->bucket) != 0 || strcmp(c->key, up->key) != 0;
+        int rc = moved ? upload_aim_locked(up) : 0;
+        sf_mutex_unlock(&c->lock);
+        if (moved && !rc) {
+            upload_queue(up); /* behind what was asked for the new key before */
+            return;
+        }
+        if (rc)
+            (void)!sf_err_set(&err, rc, "out of memory");
+        else
+            (void)upload_send(up, &done, &err);
+    }
+    upload_finish(up, err.code ? &err : NULL, &done);
+}
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+/* Find or make the upload that sends what is there now. *fresh: it is to be queued. */
+static struct sf_upload *
+upload_for_locked(struct sf_content *c, const struct sf_commit_args *args, bool *fresh)
+{
+    SF_ASSERT_HELD(&c->lock);
+    *fresh = false;
+    if (c->up && (!c->uploading || c->up->gen == atomic_load(&c->gen)))
+        return c->up;
+    if (c->next)
+        return c->next;
+    struct sf_upload *up = upload_new_locked(c, args);
+    if (!up)
+        return NULL;
+    if (c->up)
+        return c->next = up;
+    if (upload_aim_locked(up)) {
+        upload_free(up); /* the caller has a reference, too */
+        return NULL;
+    }
+    *fresh = true;
+    return c->up = up;
+}
+
+void
+sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_commit_fn cb,
+                  void *arg)
+{
+    struct sf_commit clean = {.size = sf_content_size(c)};
+    struct sf_err err = SF_ERR_INIT;
+    if (!sf_content_dirty(c)) {
+        cb(arg, NULL, &clean);
+        return;
+    }
+    sf_autofree struct waiter *w = calloc(1, sizeof *w);
+    struct sf_upload *up = NULL;
+    bool fresh = false;
+    sf_mutex_lock(&c->lock);
+    if (w)
+        up = upload_for_locked(c, args, &fresh);
+    if (up) {
+        w->cb = cb;
+        w->arg = arg;
+        upload_join_locked(up, sf_steal(w));
+    }
+    sf_mutex_unlock(&c->lock);
+    if (!up) {
+        (void)!sf_err_set(&err, -ENOMEM, "out of memory");
+        cb(arg, &err, NULL);
+    } else if (fresh) {
+        upload_queue(up);
+    }
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "write/writer.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "observe/log.h"
+#include "write/quarantine.h"
+
+#define WORKERS_DEFAULT 8
+#define QUEUE_DEFAULT   65536
+#define TIMEOUT_DEFAULT 60000
+#define BYTES_PER_MS    1024 /* a link slower than 1 MiB/s gets more time by the size */
+#define SETTLE_MS       5000 /* of a deadline, kept for settling a lost reply */
+#define ATTEMPTS_MAX    8
+#define PAUSE_MIN_MS    200
+#define PAUSE_MAX_MS    5000
+
+static int
+make_dirs(struct sf_writer *w, const char *state_dir, struct sf_err *err)
+{
+    if (asprintf(&w->staging, "%s/staging", state_dir) < 0)
+        w->staging = NULL;
+    if (asprintf(&w->quarantine, "%s/quarantine", state_dir) < 0)
+        w->quarantine = NULL;
+    if (!w->staging || !w->quarantine)
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    int rc = sf_mkdir_p(w->staging, err);
+    return rc ? rc : sf_mkdir_p(w->quarantine, err);
+}
+
+static void
+writer_free_memory(struct sf_writer *w)
+{
+    sf_cond_fini(&w->stopped);
+    sf_mutex_fini(&w->lock);
+    free(w->staging);
+    free(w->quarantine);
+    free(w);
+}
+
+int
+sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct sf_writer **ret,
+              struct sf_err *err)
+{
+    struct sf_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    sf_mutex_init(&w->lock, 68);
+    sf_cond_init(&w->stopped);
+    w->st = st;
+    w->timeout_ms = opts->timeout_ms > 0 ? opts->timeout_ms : TIMEOUT_DEFAULT;
+    w->drain_ms = INT64_MAX;
+    atomic_init(&w->standard_limit, opts->standard_limit);
+
+    int rc = make_dirs(w, opts->state_dir, err);
+    if (!rc)
+        rc = sf_quarantine_leftovers(w, err);
+    if (!rc) {
+        rc = sf_queue_new("writer", opts->workers ? opts->workers : WORKERS_DEFAULT,
+                          opts->max_queue ? opts->max_queue : QUEUE_DEFAULT, &w->queue);
+        if (rc)
+            rc = sf_err_set(err, rc, "out of memory");
+    }
+    if (rc) {
+        writer_free_memory(w);
+        return rc;
+    }
+    *ret = w;
+    return 0;
+}
+
+unsigned
+sf_writer_drain(struct sf_writer *w, int64_t deadline_ms)
+{
+    sf_mutex_lock(&w->lock);
+    w->drain_ms = deadline_ms;
+    sf_mutex_unlock(&w->lock);
+    unsigned left = sf_queue_drain(w->queue, deadline_ms);
+    sf_mutex_lock(&w->lock);
+    w->drain_ms = INT64_MAX;
+    sf_mutex_unlock(&w->lock);
+    return left;
+}
+
+void
+sf_writer_free(struct sf_writer *w)
+{
+    if (!w)
+        return;
+    sf_mutex_lock(&w->lock);
+    w->stopping = true;
+    sf_cond_broadcast(&w->stopped);
+    sf_mutex_unlock(&w->lock);
+    sf_queue_stop(w->queue);
+    sf_load_cancel_all(w);
+    sf_queue_free(w->queue);
+    assert(atomic_load(&w->contents) == 0 && "a content outlives its writer");
+    writer_free_memory(w);
+}
+
+/* ---- time ----------------------------------------------------------------------------------- */
+
+int64_t
+sf_writer_deadline(struct sf_writer *w, uint64_t bytes)
+{
+    uint64_t extra = bytes / BYTES_PER_MS;
+    int64_t at = sf_clock_ms() + w->timeout_ms;
+    if (extra < INT64_MAX / 2)
+        at += (int64_t)extra;
+    SF_GUARD(&w->lock);
+    return at < w->drain_ms ? at : w->drain_ms;
+}
+
+int64_t
+sf_writer_try_until(const struct sf_writer *w, int64_t deadline_ms)
+{
+    int64_t part = w->timeout_ms / 8;
+    return deadline_ms - (part < SETTLE_MS ? part : SETTLE_MS);
+}
+
+bool
+sf_writer_pause(struct sf_writer *w, unsigned attempt, int64_t deadline_ms)
+{
+    if (attempt >= ATTEMPTS_MAX)
+        return false;
+    int64_t ms = PAUSE_MIN_MS;
+    for (unsigned i = 1; i < attempt && ms < PAUSE_MAX_MS; i++)
+        ms *= 2;
+    if (ms > PAUSE_MAX_MS)
+        ms = PAUSE_MAX_MS;
+    uint16_t jitter = 0;
+    (void)sf_random_bytes(&jitter, sizeof jitter);
+    ms = ms / 2 + ms * jitter / (2 * UINT16_MAX); /* half to all of it */
+    int64_t until = sf_clock_ms() + ms;
+    if (until >= deadline_ms)
+        return false;
+    SF_GUARD(&w->lock);
+    while (!w->stopping)
+        if (sf_cond_timedwait_ms(&w->stopped, &w->lock, until))
+            return true;
+    return false;
+}
+
+/* ---- limits --------------------------------------------------------------------------------- */
+
+static uint64_t
+least(uint64_t limit, uint64_t other)
+{
+    return other && other < limit ? other : limit;
+}
+
+uint64_t
+sf_writer_limit(struct sf_writer *w, uint64_t bucket_limit)
+{
+    uint64_t limit = least(UINT64_MAX, bucket_limit);
+    limit = least(limit, atomic_load(&w->standard_limit));
+    limit = least(limit, atomic_load(&w->global_limit));
+    return least(limit, atomic_load(&w->learned_limit));
+}
+
+void
+sf_writer_set_global_limit(struct sf_writer *w, uint64_t limit)
+{
+    atomic_store(&w->global_limit, limit);
+}
+
+struct bucket_wait {
+    struct sf_mutex lock; /* leaf */
+    struct sf_cond cond;
+    bool done;
+    int code;
+    uint64_t limit;
+};
+
+static void
+bucket_got(void *arg, const struct sf_err *err, const struct sf_bucket_row *rows, size_t n)
+{
+    struct bucket_wait *b = arg;
+    SF_GUARD(&b->lock);
+    b->code = err ? err->code : n == 1 ? 0 : -EPROTO;
+    if (!b->code)
+        b->limit = rows[0].size_limit;
+    b->done = true;
+    sf_cond_signal(&b->cond);
+}
+
+/* The bucket's own limit as it is now; 0 = none. */
+static int
+bucket_limit_wait(struct sf_writer *w, const char *bucket, int64_t deadline_ms, uint64_t *ret)
+{
+    struct bucket_wait b = {.done = false};
+    sf_mutex_init(&b.lock, 0);
+    sf_cond_init(&b.cond);
+    sf_storage_bucket_get(w->st, bucket, deadline_ms, bucket_got, &b);
+    sf_mutex_lock(&b.lock);
+    while (!b.done)
+        sf_cond_wait(&b.cond, &b.lock);
+    sf_mutex_unlock(&b.lock);
+    sf_cond_fini(&b.cond);
+    sf_mutex_fini(&b.lock);
+    if (!b.code)
+        *ret = b.limit;
+    return b.code;
+}
+
+void
+sf_writer_learn(struct sf_writer *w, const char *bucket, const char *key, uint64_t size,
+                int64_t deadline_ms)
+{
+    uint64_t own = 0;
+    if (size < 2 || sf_str_ends(key, SF_PLACEHOLDER)) /* such keys take no byte at all */
+        return;
+    if (bucket_limit_wait(w, bucket, deadline_ms, &own) || (own && size > own))
+        return;
+    uint64_t old = atomic_load(&w->learned_limit);
+    while (!old || size - 1 < old)
+        if (atomic_compare_exchange_weak(&w->learned_limit, &old, size - 1)) {
+            sf_warn("write", "event=limit-learned bytes=%llu", (unsigned long long)(size - 1));
+            break;
+        }
+}
+
+bool
+sf_etag_is_md5(const char *etag)
+{
+    if (!etag || etag[0] != '"')
+        return false;
+    for (int i = 1; i <= 32; i++)
+        if (!isxdigit((unsigned char)etag[i]))
+            return false;
+    return etag[33] == '"' && etag[34] == '\0';
+}
+
+/* ---- figures -------------------------------------------------------------------------------- */
+
+void
+sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out)
+{
+    struct sf_queue_stats q;
+    sf_queue_get_stats(w->queue, &q);
+    *out = (struct sf_writer_stats){
+        .threads = q.threads,
+        .running = q.running,
+        .queued = q.queued,
+        .uploads = atomic_load(&w->uploads),
+        .upload_bytes = atomic_load(&w->upload_bytes),
+        .failures = atomic_load(&w->failures),
+        .quarantined = atomic_load(&w->quarantined),
+        .staged_files = atomic_load(&w->staged_files),
+        .staged_bytes = atomic_load(&w->staged_bytes),
+        .learned_limit = atomic_load(&w->learned_limit),
+    };
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_WRITE_WRITER_H
+#define SF_WRITE_WRITER_H
+
+#include <stdatomic.h>
+
+#include "base/lock.h"
+#include "supabase/storage.h"
+#include "write/queue.h"
+#include "write/write.h"
+
+/* Internal to src/write: what all its files share. */
+
+struct sf_load;
+
+/* The marker of an empty directory, as Supabase Studio writes it; the service keeps it empty. */
+#define SF_PLACEHOLDER ".emptyFolderPlaceholder"
+
+struct sf_writer {
+    struct sf_storage *st; /* borrowed */
+    struct sf_queue *queue;
+    char *staging, *quarantine; /* directories */
+    int64_t timeout_ms;
+
+    _Atomic uint64_t standard_limit, global_limit, learned_limit; /* bytes; 0 = unknown */
+    _Atomic uint64_t uploads, upload_bytes, failures, quarantined;
+    _Atomic uint64_t staged_files, staged_bytes;
+    _Atomic unsigned contents; /* alive */
+
+    struct sf_mutex lock;   /* order 68; protects the fields below */
+    struct sf_cond stopped; /* stopping was set */
+    bool stopping;
+    int64_t drain_ms;      /* jobs end by this; INT64_MAX = not draining */
+    struct sf_load *loads; /* all that have not ended, oldest first */
+    unsigned loads_active; /* of these, with requests under way */
+};
+
+/* The deadline of a change of @bytes that begins now: timeout_ms, and time to send the bytes. */
+int64_t sf_writer_deadline(struct sf_writer *w, uint64_t bytes);
+
+/* When a request that changes something is to be given up: early enough to settle it afterwards. */
+int64_t sf_writer_try_until(const struct sf_writer *w, int64_t deadline_ms);
+
+/**
+ * sf_writer_pause - wait before the @attempt-th repetition (from 1): longer each time, with jitter.
+ * Returns false when nothing is to be repeated: stopping, the deadline is near, enough attempts.
+ */
+bool sf_writer_pause(struct sf_writer *w, unsigned attempt, int64_t deadline_ms);
+
+/* A 413 for @size bytes in @bucket: lower the learned limit, unless the bucket's own explains it.
+ */
+void sf_writer_learn(struct sf_writer *w, const char *bucket, const char *key, uint64_t size,
+                     int64_t deadline_ms);
+
+/* End all loads; for sf_writer_free(). */
+void sf_load_cancel_all(struct sf_writer *w);
+
+#define sf_autoobject sf_defer(sf_object_fini)
+
+/* Whether an ETag has the form of an MD5: 32 hex digits in quotes. Others are opaque. */
+bool sf_etag_is_md5(const char *etag);
+
+#endif
