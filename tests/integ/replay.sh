@@ -12,7 +12,7 @@ start_server
 
 step "replaying the recordings"
 rc=0
-python3 "$SF_SRC/tests/replay/replay.py" >"$SF_TMP/replay.out" || rc=$?
+python3 "$SF_SRC/tests/replay/replay.py" "$SF_PROJECT_DIR" >"$SF_TMP/replay.out" || rc=$?
 cat "$SF_TMP/replay.out"
 expect_eq "exit status of replay.py" 0 "$rc"
 expect_match "the summary" '^509 recordings: .* 0 unexplained$' "$(tail -n 1 "$SF_TMP/replay.out")"

@@ -288,7 +288,7 @@ await check('emptyBucket', 'takes everything away', async () => {
 const ownMethods = (object) => Object.getOwnPropertyNames(Object.getPrototypeOf(object))
   .filter((name) => name !== 'constructor' && typeof object[name] === 'function')
 const helpers = new Set(['uploadOrUpdate', 'prepareUploadFormData', 'encodeMetadata', '_getFinalPath',
-  '_removeEmptyFolders', 'applyTransformOptsToQuery', 'listBucketOptionsToQueryString'])
+  '_removeEmptyFolders', 'applyTransformOptsToQuery', 'listBucketOptionsToQueryString', 'bucketLifecycleUrl'])
 const bucketApi = Object.getPrototypeOf(Object.getPrototypeOf(storage))
 const methods = [...ownMethods(files()),
   ...Object.getOwnPropertyNames(bucketApi).filter((name) => name !== 'constructor')]

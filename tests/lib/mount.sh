@@ -46,7 +46,8 @@ mount_at() {
     own=$SF_TMP/own-$name
     mkdir -p "$own/cache" "$own/state"
     timeout 60 "$SUPAFS" mount ${SF_MOUNT_URL:+"$SF_MOUNT_URL"} "$dir" \
-        -o "cache_dir=$own/cache,state_dir=$own/state,log_file=$SF_TMP/daemon-$name.log" "$@" >>"$SF_TMP/mount-$sf_mounts.log" 2>&1 </dev/null
+        -o "cache_dir=$own/cache,state_dir=$own/state,log_file=$SF_TMP/daemon-$name.log" \
+        "$@" >>"$SF_TMP/mount-$sf_mounts.log" 2>&1 </dev/null
 }
 
 # remount_project MOUNTPOINT [ARGUMENT...]: umount and mount again, same directories.

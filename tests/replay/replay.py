@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Replays the recorded exchanges with the real Storage server against the dev server.
 
-  replay.py [-v] [--only GLOB] [--report FILE]
+  replay.py [-v] [--only GLOB] [--report FILE] DATA-DIR
 
-SUPABASE_URL and SUPABASE_JWT_SECRET come from the environment (project.env). THE PROJECT IS EMPTIED
+DATA-DIR is the dev server's, SUPABASE_URL and SUPABASE_JWT_SECRET come from the environment (project.env). THE PROJECT IS EMPTIED
 FIRST: every bucket is removed. differences.txt says which recordings may differ and why, and which
 routes are not there yet; a difference that is not listed fails, and so does a listed one that is
 gone. Exit status 0 when all is as listed, 1 otherwise, 2 on wrong use.
@@ -97,11 +97,12 @@ def whole_body(body):
 
 
 class Replayer:
-    def __init__(self, url, secret):
+    def __init__(self, url, secret, data):
         parts = urllib.parse.urlsplit(url)
         self.base = parts.path.rstrip("/") + "/storage/v1"
         self.wire = wire.Wire(parts.hostname, parts.port or 80)
         self.tokens = tokens(secret)
+        self.data = data
         self.comparison = compare.Comparison()
 
     def fill_in(self, text):
@@ -156,6 +157,7 @@ class Replayer:
             headers.append(("Cache-Control", cache_control))
         if metadata:
             headers.append(("x-metadata", base64.b64encode(metadata.encode()).decode()))
+        time.sleep(0.002)  # times have milliseconds, and the recorded ones were all different
         self.call("PUT", f"/object/{bucket}/{urllib.parse.quote(key)}", headers, body)
 
     def vanish(self, path, declared, part):
@@ -223,7 +225,8 @@ class Verdict:
                          [f"{reply.status} where {NOT_THERE} is listed (line {entry.number})"])
         elif entry and found:
             self.listed += 1
-            self.line("differs", name, ["; ".join(found), "reason: " + entry.reason])
+            self.line("differs", name, [compare.short("; ".join(found), 200),
+                                        "reason: " + entry.reason])
         elif entry:
             self.bad("NO LONGER", name, request,
                      [f"equal now: take line {entry.number} out of the list"])
@@ -257,11 +260,13 @@ def main():
     parser.add_argument("--only", default="*", metavar="GLOB",
                         help="judge these only (all are still sent: they build on each other)")
     parser.add_argument("--report", metavar="FILE", help="write the table there too")
+    parser.add_argument("data", metavar="DATA-DIR", help="the dev server's --data")
     options = parser.parse_args()
     if not os.environ.get("SUPABASE_URL") or not os.environ.get("SUPABASE_JWT_SECRET"):
         parser.error("set SUPABASE_URL and SUPABASE_JWT_SECRET (source a project.env)")
 
-    replayer = Replayer(os.environ["SUPABASE_URL"], os.environ["SUPABASE_JWT_SECRET"])
+    replayer = Replayer(os.environ["SUPABASE_URL"], os.environ["SUPABASE_JWT_SECRET"],
+                        options.data)
     table = []
     verdict = Verdict(read_entries(os.path.join(HERE, "differences.txt")), table)
     seeded = set()

@@ -2,9 +2,12 @@
 """What happened between the recorded exchanges and was not recorded itself.
 
 The recorder kept the telling exchanges only. What the others left behind is known from later
-answers: names, sizes, MD5 sums and times. Each entry here does it again, through the API, just
-before the recording it is named after.
+answers: names, sizes, MD5 sums and times. Each entry here does it again, mostly through the API,
+just before the recording it is named after.
 """
+import json
+import os
+import sqlite3
 
 
 def start(api):
@@ -93,6 +96,21 @@ def vanish(api):
     api.vanish("/object/fx-rls/trunc", 1000, b"0123456789")
 
 
+def orphans(api):
+    """Rows of objects whose bytes were never there; the recorder had put them in with SQL."""
+    api.create_bucket("fx-10k")
+    for key in ("flat/file-000001.txt", "flat/file-000002.txt"):
+        api.put("fx-10k", key, b"", "text/plain", "max-age=3600")
+        version = json.loads(api.call("GET", f"/object/info/authenticated/fx-10k/{key}"))["version"]
+        os.unlink(os.path.join(api.data, "objects", version[:2], version))
+    with sqlite3.connect(os.path.join(api.data, "project.db"), timeout=10) as database:
+        database.execute("UPDATE objects SET size = 1 WHERE bucket = 'fx-10k'")
+
+
+def hidden_object(api):
+    api.put("fx-rls", "a.txt", b"aaa", "text/plain")
+
+
 BEFORE = {
     "auth.none": start,
     "key.put a.txt": drop_named_buckets,
@@ -111,5 +129,7 @@ BEFORE = {
     "tus.defer_info": resumable("tus/defer", b"abcdef"),
     "s3.put_info_rest": s3_small,
     "s3.mpu_info": s3_parts,
+    "orphan.get": orphans,
+    "rls.selectonly_list": hidden_object,
     "upload.client_disconnect_then_info": vanish,
 }
