@@ -28,7 +28,9 @@ unit_tests = \
 
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
-integ_tests =
+integ_tests = \
+	tests/integ/replay.sh \
+	tests/integ/supabase-js.sh
 
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
 lint_tests = \
@@ -85,4 +87,6 @@ tests_unit_test_http_queue_SOURCES = tests/unit/test-http-queue.c $(http_test_li
 tests_unit_test_http_retry_SOURCES = tests/unit/test-http-retry.c $(http_test_lib)
 
 include tests/fuzz/local.mk
+include tests/js/local.mk
 include tests/lib/local.mk
+include tests/replay/local.mk
