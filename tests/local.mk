@@ -24,6 +24,7 @@ unit_tests = \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-supabase-errmap \
+	tests/unit/test-tree-knowledge \
 	tests/unit/test-tree-names
 
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
@@ -77,6 +78,10 @@ distcheck-quick: ; $(MAKE) $(AM_MAKEFLAGS) distcheck TESTS='$(unit_tests)'
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)
 LDADD = $(unit_ldadd)
+
+# The tree over a project in memory.
+tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c \
+	tests/unit/fake-project.c tests/unit/fake-project.h
 
 # The toy server and the completions of the http tests.
 http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c \

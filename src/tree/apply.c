@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tree/internal.h"
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "observe/counter.h"
 
@@ -10,6 +11,9 @@
 #include <sys/stat.h>
 
 #define MIME_SYMLINK "inode/symlink"
+
+/* An empty list of a bucket is believed for so long after token and bucket were seen to be good. */
+#define VERIFY_MS 10000
 
 static void
 inval_entry(struct sf_tree *t, const struct node *dir, const char *name)
@@ -26,7 +30,7 @@ inval_node(struct sf_tree *t, const struct node *n, bool data)
 }
 
 void
-apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ms)
+apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ns)
 {
     struct node *dir = n->parent;
     if (!dir)
@@ -36,8 +40,8 @@ apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ms)
     if (n->type != N_ABSENT)
         inval_entry(t, dir, n->name);
     node_detach_locked(t, n);
-    if (name && checked_ms)
-        node_absent_locked(t, dir, name, checked_ms, false);
+    if (name && checked_ns)
+        node_absent_locked(t, dir, name, checked_ns, false);
     free(name);
     node_unref_locked(t, dir);
 }
@@ -89,20 +93,20 @@ forget_local_times(struct node *n)
 
 static struct node *
 new_object(struct sf_tree *t, struct node *dir, const char *name, const char *comp,
-           const struct sf_list_row *row, int64_t start_ms)
+           const struct sf_list_row *row, int64_t start_ns)
 {
     struct node *n = node_new_locked(t, dir, name, comp, N_FILE);
     if (!n)
         return NULL;
     set_version(n, row);
-    n->checked_ms = start_ms;
+    n->checked_ns = start_ns;
     return n;
 }
 
 /* A known file and a row of its name. */
 static struct node *
 update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct sf_list_row *row,
-              int64_t start_ms)
+              int64_t start_ns)
 {
     if (n->content && (n->local_only || sf_content_dirty(n->content)))
         return n; /* being written here: what others did meanwhile is seen at the upload */
@@ -114,8 +118,8 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
             n->mtime_ns = mtime ? mtime : row->mtime_ns;
             n->updated_ns = updated ? updated : row->updated_ns;
         }
-        if (start_ms > n->checked_ms)
-            n->checked_ms = start_ms;
+        if (start_ns > n->checked_ns)
+            n->checked_ns = start_ns;
         return n;
     }
     sf_count(SF_C_REMOTE_CHANGES, 1);
@@ -128,7 +132,7 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
         inval_entry(t, dir, n->name);
         node_detach_locked(t, n);
         if (name)
-            fresh = new_object(t, dir, name, comp, row, start_ms);
+            fresh = new_object(t, dir, name, comp, row, start_ns);
         if (fresh) {
             fresh->local = keep;
             forget_local_times(fresh);
@@ -141,7 +145,7 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
     }
     set_version(n, row);
     forget_local_times(n);
-    n->checked_ms = start_ms;
+    n->checked_ns = start_ns;
     inval_node(t, n, true);
     return n;
 }
@@ -170,7 +174,7 @@ find_object(struct sf_tree *t, struct node *dir, const char *comp, size_t len,
 
 struct node *
 apply_object_locked(struct sf_tree *t, struct node *dir, const char *comp, size_t len,
-                    const struct sf_list_row *row, uint64_t start_seq, int64_t start_ms,
+                    const struct sf_list_row *row, uint64_t start_seq, int64_t start_ns,
                     uint32_t listing_id)
 {
     char name[SF_NAME_BUF_SIZE];
@@ -190,9 +194,9 @@ apply_object_locked(struct sf_tree *t, struct node *dir, const char *comp, size_
         n = NULL;
     }
     if (n && n->type == N_FILE)
-        return update_object(t, dir, n, row, start_ms);
+        return update_object(t, dir, n, row, start_ns);
     char *copy = strndup(comp, len);
-    n = copy ? new_object(t, dir, name, copy, row, start_ms) : NULL;
+    n = copy ? new_object(t, dir, name, copy, row, start_ns) : NULL;
     free(copy);
     return n;
 }
@@ -219,7 +223,7 @@ give_way(struct sf_tree *t, struct node *dir, struct node *n, const char *comp, 
 
 struct node *
 apply_folder_locked(struct sf_tree *t, struct node *dir, const char *comp, size_t len,
-                    uint64_t start_seq, int64_t start_ms, uint32_t listing_id)
+                    uint64_t start_seq, int64_t start_ns, uint32_t listing_id)
 {
     char name[SF_NAME_BUF_SIZE];
     if (sf_name_from_key(comp, len, node_name_flags(t, dir), name) < 0) {
@@ -232,8 +236,8 @@ apply_folder_locked(struct sf_tree *t, struct node *dir, const char *comp, size_
     if (n && n->type == N_FILE && (n->local_only || n->content))
         return n;
     if (n && node_is_dir(n)) {
-        if (start_ms > n->checked_ms)
-            n->checked_ms = start_ms;
+        if (start_ns > n->checked_ns)
+            n->checked_ns = start_ns;
         return n;
     }
     if (n && n->type == N_FILE)
@@ -246,7 +250,7 @@ apply_folder_locked(struct sf_tree *t, struct node *dir, const char *comp, size_
     n = copy ? node_new_locked(t, dir, name, copy, N_DIR) : NULL;
     free(copy);
     if (n)
-        n->checked_ms = start_ms;
+        n->checked_ns = start_ns;
     return n;
 }
 
@@ -280,7 +284,7 @@ bucket_set(struct bucket *b, const struct sf_bucket_row *row)
 
 struct node *
 apply_bucket_locked(struct sf_tree *t, struct node *root, const struct sf_bucket_row *row,
-                    uint64_t start_seq, int64_t start_ms)
+                    uint64_t start_seq, int64_t start_ns)
 {
     char name[SF_NAME_BUF_SIZE];
     if (sf_bucket_to_name(row->id, name) < 0) {
@@ -302,9 +306,15 @@ apply_bucket_locked(struct sf_tree *t, struct node *root, const struct sf_bucket
     bucket_set(n->dir->bucket, row);
     n->ino = sf_hash64(row->id, strlen(row->id)) | 1;
     n->mtime_ns = n->updated_ns = row->updated_ns;
-    if (start_ms > n->checked_ms)
-        n->checked_ms = start_ms;
+    if (start_ns > n->checked_ns)
+        n->checked_ns = start_ns;
     return n;
+}
+
+bool
+bucket_verified(const struct bucket *b)
+{
+    return b && b->verified_ms && sf_clock_ms() - b->verified_ms < VERIFY_MS;
 }
 
 int

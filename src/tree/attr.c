@@ -72,7 +72,7 @@ attr_ttl_locked(const struct sf_tree *t, const struct node *n)
         return t->opts.attr_ttl_ms;
     if (!n->parent)
         return 0;
-    left = t->opts.attr_ttl_ms - (sf_clock_ms() - n->checked_ms);
+    left = t->opts.attr_ttl_ms - (sf_clock_ns() - n->checked_ns) / 1000000;
     return left > 0 ? left : 0;
 }
 
@@ -136,12 +136,12 @@ void
 sf_tree_getattr(struct sf_tree *t, uint64_t nid, struct sf_file *file, sf_tree_fn cb, void *arg)
 {
     struct sf_tree_result res = {0};
-    struct getattr *g, on_stack = {.tree = t, .r = {.since_ms = sf_clock_ms()}};
+    struct getattr *g, on_stack = {.tree = t, .r = {.since_ns = sf_clock_ns()}};
     tree_lock(t);
     struct node *n = file ? file->node : node_get_locked(t, nid);
     int rc = n ? 0 : -ESTALE;
     if (n && (n == t->root || n->content || !n->parent ||
-              fresh_locked(t, n->checked_ms, on_stack.r.since_ms))) {
+              fresh_locked(t, n->checked_ns, on_stack.r.since_ns))) {
         /* Known, or no longer to be known better: a detached node keeps what it had. */
         attr_fill_locked(t, n, &res.attr);
         res.ttl_ms = attr_ttl_locked(t, n);

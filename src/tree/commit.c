@@ -54,7 +54,7 @@ commit_success_locked(struct sf_tree *t, struct node *n, const struct sf_commit 
     n->local_only = false;
     n->replace = false;
     n->changed_seq = ++t->seq;
-    n->checked_ms = sf_clock_ms();
+    n->checked_ns = sf_clock_ns();
     n->size = done->size;
     n->delivered = false;
     if (done->id[0])
@@ -97,7 +97,7 @@ give_up_locked(struct sf_tree *t, struct node *n, struct sf_content **drop)
 {
     *drop = content_take_locked(n);
     n->delivered = n->keep_pages = false;
-    n->checked_ms = 0;
+    n->checked_ns = 0;
     if (n->local)
         n->local->valid &= ~(unsigned)(SF_SET_MTIME | SF_SET_ATIME | SF_SET_CTIME);
     if (n->local_only)

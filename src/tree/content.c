@@ -44,7 +44,7 @@ load_done(void *arg, const struct sf_err *err)
     if (!rc && !n->content)
         n->content = sf_steal(l->content);
     if (rc == -ESTALE || rc == -ENOENT)
-        n->checked_ms = 0;
+        n->checked_ns = 0;
     tree_wake_locked(t, &n->load_waiters, rc);
     node_unref_locked(t, n);
     tree_unlock(t);

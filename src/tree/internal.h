@@ -93,7 +93,7 @@ struct node {
     uint64_t ino;
     uint64_t size;
     int64_t mtime_ns, updated_ns;
-    int64_t checked_ms;   /* the service confirmed this at (start of the request) */
+    int64_t checked_ns;   /* the service confirmed this at (CLOCK_BOOTTIME, start of the request) */
     uint64_t changed_seq; /* tree->seq of the last change made here */
     uint32_t listing_id;  /* the last listing that holds it */
     uint32_t commits;     /* uploads under way */
@@ -130,7 +130,7 @@ struct listing {
     bool rows_seen;
     int err;
     uint64_t start_seq;
-    int64_t start_ms;
+    int64_t start_ns;
     char *last; /* key after which the next page begins */
     char *prefix, *bucket;
     struct waiter *waiters;
@@ -147,7 +147,7 @@ struct lookup {
     char *key, *bucket;
     bool as_folder; /* second step: is anything below key/ ? */
     uint64_t start_seq;
-    int64_t start_ms;
+    int64_t start_ns;
     struct waiter *waiters;
 };
 
@@ -163,7 +163,7 @@ struct sf_dir {
     struct sf_dir *prev, *next;
     struct node *node;       /* counted */
     struct listing *listing; /* counted; NULL until there is one */
-    int64_t open_ms;
+    int64_t open_ns;
     char name[256];
 };
 
@@ -231,8 +231,8 @@ int node_attach_locked(struct sf_tree *t, struct node *n, struct node *dir, cons
                        const char *comp);
 /* Free it if it is detached and unused. */
 void node_reap_locked(struct sf_tree *t, struct node *n);
-/* Remember that a name is absent (as of @checked_ms, after a change made here if @changed). */
-void node_absent_locked(struct sf_tree *t, struct node *dir, const char *name, int64_t checked_ms,
+/* Remember that a name is absent (as of @checked_ns, after a change made here if @changed). */
+void node_absent_locked(struct sf_tree *t, struct node *dir, const char *name, int64_t checked_ns,
                         bool changed);
 struct bucket *node_bucket_locked(const struct node *n);
 /* "bucket" and key (directories: with final '/'; a bucket: ""). Owned by the caller. 0, -ENOMEM,
@@ -284,26 +284,28 @@ int lookup_start_locked(struct sf_tree *t, struct node *dir, const char *name, s
 /* What a row says goes into the nodes. Returns the child, or NULL when nothing is to be shown. */
 struct node *apply_object_locked(struct sf_tree *t, struct node *dir, const char *comp,
                                  size_t comp_len, const struct sf_list_row *row, uint64_t start_seq,
-                                 int64_t start_ms, uint32_t listing_id);
+                                 int64_t start_ns, uint32_t listing_id);
 struct node *apply_folder_locked(struct sf_tree *t, struct node *dir, const char *comp,
-                                 size_t comp_len, uint64_t start_seq, int64_t start_ms,
+                                 size_t comp_len, uint64_t start_seq, int64_t start_ns,
                                  uint32_t listing_id);
 struct node *apply_bucket_locked(struct sf_tree *t, struct node *root,
                                  const struct sf_bucket_row *row, uint64_t start_seq,
-                                 int64_t start_ms);
+                                 int64_t start_ns);
 int bucket_set(struct bucket *b, const struct sf_bucket_row *row);
+/* Were token and bucket seen to be good lately? NULL = no. */
+bool bucket_verified(const struct bucket *b);
 /* Give an N_BUCKET node its bucket. */
 int bucket_ensure(struct node *n, const char *id);
 /* A name turned out to be gone at the service. */
-void apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ms);
+void apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ns);
 
 /* ---- resolve.c ------------------------------------------------------------------------------ */
 
-/* Whether knowledge from @checked_ms is good enough for an operation begun at @since_ms. */
-bool fresh_locked(const struct sf_tree *t, int64_t checked_ms, int64_t since_ms);
+/* Whether knowledge from @checked_ns is good enough for an operation begun at @since_ns. */
+bool fresh_locked(const struct sf_tree *t, int64_t checked_ns, int64_t since_ns);
 
 struct resolve {
-    int64_t since_ms; /* when the operation began */
+    int64_t since_ns; /* when the operation began */
     unsigned rounds;  /* how often it waited */
     int err;          /* of the last wait */
 };

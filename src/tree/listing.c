@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An empty list of a bucket is believed for so long after token and bucket were seen to be good. */
-#define VERIFY_MS 10000
-
 static void listing_ask(struct action *a);
 
 void
@@ -87,7 +84,7 @@ listing_new(struct sf_tree *t)
     l->tree = t;
     l->refs = 1;
     l->id = ++t->next_listing ? t->next_listing : ++t->next_listing;
-    l->start_ms = sf_clock_ms();
+    l->start_ns = sf_clock_ns();
     l->start_seq = t->seq;
     return l;
 }
@@ -210,9 +207,9 @@ apply_page_locked(struct sf_tree *t, struct listing *l, const struct sf_list_pag
         struct node *c;
         l->rows_seen = true;
         if (row->folder)
-            c = apply_folder_locked(t, l->dir, comp, len, l->start_seq, l->start_ms, l->id);
+            c = apply_folder_locked(t, l->dir, comp, len, l->start_seq, l->start_ns, l->id);
         else
-            c = apply_object_locked(t, l->dir, comp, len, row, l->start_seq, l->start_ms, l->id);
+            c = apply_object_locked(t, l->dir, comp, len, row, l->start_seq, l->start_ns, l->id);
         if (c)
             listing_append_locked(l, c);
     }
@@ -233,7 +230,7 @@ verify_done(void *arg, const struct sf_err *err)
         code = 0; /* never shown to this role: an empty list is all there is to know */
     if (!code && l->dir != t->root && l->dir->type == N_DIR && !l->dir->dir->placeholder &&
         l->dir->parent && l->dir->changed_seq <= l->start_seq)
-        apply_gone_locked(t, l->dir, l->start_ms);
+        apply_gone_locked(t, l->dir, l->start_ns);
     listing_finish_locked(t, l, code == -ENOENT ? 0 : code, true);
     tree_unlock(t);
 }
@@ -251,7 +248,7 @@ page_empty_locked(struct sf_tree *t, struct listing *l)
 {
     const struct bucket *b = node_bucket_locked(l->dir);
     bool gone_dir = l->dir->type == N_DIR && l->dir->changed_seq <= l->start_seq;
-    if (b && !gone_dir && b->verified_ms && sf_clock_ms() - b->verified_ms < VERIFY_MS) {
+    if (!gone_dir && bucket_verified(b)) {
         listing_finish_locked(t, l, 0, true);
         return;
     }
@@ -317,7 +314,7 @@ buckets_done(void *arg, const struct sf_err *err, const struct sf_bucket_row *ro
     tree_lock(t);
     tree_answer_locked(t, err);
     for (size_t i = 0; !err && i < n; i++) {
-        struct node *c = apply_bucket_locked(t, l->dir, &rows[i], l->start_seq, l->start_ms);
+        struct node *c = apply_bucket_locked(t, l->dir, &rows[i], l->start_seq, l->start_ns);
         if (c)
             listing_append_locked(l, c);
     }

@@ -53,7 +53,7 @@ lookup_start_locked(struct sf_tree *t, struct node *dir, const char *name, struc
             free(l);
             return rc;
         }
-        l->start_ms = sf_clock_ms();
+        l->start_ns = sf_clock_ns();
         l->start_seq = t->seq;
         l->dir = dir;
         node_ref_locked(dir);
@@ -91,12 +91,12 @@ lookup_absent_locked(struct sf_tree *t, struct lookup *l)
 {
     struct node *n = node_find_locked(l->dir, l->name);
     if (!n)
-        node_absent_locked(t, l->dir, l->name, l->start_ms, false);
+        node_absent_locked(t, l->dir, l->name, l->start_ns, false);
     else if (n->changed_seq <= l->start_seq && !n->local_only && !n->content && !n->commits) {
         if (n->type == N_ABSENT)
-            n->checked_ms = l->start_ms;
+            n->checked_ns = l->start_ns;
         else
-            apply_gone_locked(t, n, l->start_ms);
+            apply_gone_locked(t, n, l->start_ns);
     }
 }
 
@@ -131,7 +131,7 @@ static void
 lookup_empty_locked(struct sf_tree *t, struct lookup *l)
 {
     const struct bucket *b = node_bucket_locked(l->dir);
-    if (b && b->verified_ms && sf_clock_ms() - b->verified_ms < 10000) {
+    if (bucket_verified(b)) {
         lookup_absent_locked(t, l);
         lookup_finish_locked(t, l, 0);
         return;
@@ -152,10 +152,10 @@ lookup_apply_locked(struct sf_tree *t, struct lookup *l, const struct sf_list_pa
     for (size_t i = 0; i < page->n; i++) {
         const struct sf_list_row *row = &page->rows[i];
         if (!row->folder && !l->as_folder && !strcmp(row->key, l->key)) {
-            apply_object_locked(t, l->dir, comp, nc, row, l->start_seq, l->start_ms, 0);
+            apply_object_locked(t, l->dir, comp, nc, row, l->start_seq, l->start_ns, 0);
             object = true;
         } else if (!strncmp(row->key, l->key, nk) && row->key[nk] == '/') {
-            apply_folder_locked(t, l->dir, comp, nc, l->start_seq, l->start_ms, 0);
+            apply_folder_locked(t, l->dir, comp, nc, l->start_seq, l->start_ns, 0);
             folder = true;
         }
     }

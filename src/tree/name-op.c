@@ -23,7 +23,7 @@ name_op_new(struct sf_tree *t, const char *name, sf_tree_fn cb, void *arg)
     op->tree = t;
     op->cb = cb;
     op->arg = arg;
-    op->r.since_ms = sf_clock_ms();
+    op->r.since_ns = sf_clock_ns();
     snprintf(op->name, sizeof op->name, "%s", name);
     return op;
 }

@@ -308,7 +308,7 @@ node_attach_locked(struct sf_tree *t, struct node *n, struct node *dir, const ch
 }
 
 void
-node_absent_locked(struct sf_tree *t, struct node *dir, const char *name, int64_t checked_ms,
+node_absent_locked(struct sf_tree *t, struct node *dir, const char *name, int64_t checked_ns,
                    bool changed)
 {
     struct node *n = node_find_locked(dir, name);
@@ -317,7 +317,7 @@ node_absent_locked(struct sf_tree *t, struct node *dir, const char *name, int64_
     /* Without memory for it the name is asked again, nothing worse. */
     if (!n && !(n = node_new_locked(t, dir, name, NULL, N_ABSENT)))
         return;
-    n->checked_ms = checked_ms;
+    n->checked_ns = checked_ns;
     if (changed)
         n->changed_seq = ++t->seq;
 }

@@ -25,7 +25,7 @@ sf_tree_opendir(struct sf_tree *t, uint64_t nid, sf_tree_fn cb, void *arg)
     int rc = !d ? -ENOMEM : !n ? -ESTALE : !node_is_dir(n) ? -ENOTDIR : 0;
     if (!rc) {
         d->node = n;
-        d->open_ms = sf_clock_ms();
+        d->open_ns = sf_clock_ns();
         node_ref_locked(n);
         d->next = t->open_dir_list;
         if (d->next)
@@ -65,11 +65,11 @@ struct readdir_op {
 };
 
 static bool
-listing_usable(const struct sf_tree *t, const struct listing *l, int64_t since_ms)
+listing_usable(const struct sf_tree *t, const struct listing *l, int64_t since_ns)
 {
     if (!l || l->failed)
         return false;
-    return (l->running || l->complete) && fresh_locked(t, l->start_ms, since_ms);
+    return (l->running || l->complete) && fresh_locked(t, l->start_ns, since_ns);
 }
 
 /* Bind the handle to a listing: the newest one if it is young enough, else one begun now. */
@@ -83,7 +83,7 @@ bind_locked(struct sf_tree *t, struct sf_dir *d, struct waiter *w)
     node_touch_lru_locked(t, n);
     if (tree_offline_locked(t) && n->dir->listing && n->dir->listing->complete) {
         l = n->dir->listing; /* what is known serves while the service is away */
-    } else if (!listing_usable(t, l, d->open_ms)) {
+    } else if (!listing_usable(t, l, d->open_ns)) {
         int rc = listing_start_locked(t, n, true, w);
         if (rc < 0)
             return rc;
@@ -158,7 +158,7 @@ sf_tree_readdir(struct sf_tree *t, struct sf_dir *dir, uint64_t off, sf_tree_fn 
     tree_lock(t);
     if (off == 0 && dir->listing) { /* rewinddir(3): look again */
         listing_unref_locked(t, sf_steal(dir->listing));
-        dir->open_ms = sf_clock_ms();
+        dir->open_ns = sf_clock_ns();
     }
     int rc = readdir_try_locked(op, 0);
     tree_unlock(t);

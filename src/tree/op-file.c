@@ -190,7 +190,7 @@ sf_tree_open(struct sf_tree *t, uint64_t nid, int flags, sf_tree_fn cb, void *ar
     *op = (struct open_op){.w = {.resume = open_resume}, .tree = t, .flags = flags};
     op->cb = cb;
     op->arg = arg;
-    op->r.since_ms = sf_clock_ms();
+    op->r.since_ns = sf_clock_ns();
     tree_lock(t);
     struct node *n = op->node = node_get_locked(t, nid);
     int rc = -ESTALE;
@@ -219,7 +219,7 @@ struct read_op {
     struct waiter w;   /* of the look at a changed version */
     struct resolve r;
     uint64_t off;
-    size_t len;
+    size_t want, len; /* asked for; of which the object has */
     bool retried;
     char *bucket, *key, *etag;
     uint64_t total;
@@ -253,8 +253,7 @@ read_prepare_locked(struct read_op *op)
     struct node *n = op->node;
     if (op->off >= n->size)
         return 0;
-    if (op->len > n->size - op->off)
-        op->len = n->size - op->off;
+    op->len = op->want < n->size - op->off ? op->want : n->size - op->off;
     free(sf_steal(op->bucket));
     free(sf_steal(op->key));
     free(sf_steal(op->etag));
@@ -297,11 +296,11 @@ static bool
 read_retry_locked(struct read_op *op)
 {
     struct node *n = op->node;
-    n->checked_ms = 0;
+    n->checked_ns = 0;
     if (op->retried || n->delivered || !n->parent)
         return false;
     op->retried = true;
-    op->r = (struct resolve){.since_ms = sf_clock_ms()};
+    op->r = (struct resolve){.since_ns = sf_clock_ns()};
     return true;
 }
 
@@ -366,7 +365,7 @@ sf_tree_read(struct sf_tree *t, struct sf_file *f, uint64_t off, size_t len, sf_
     op->node = f->node;
     op->w.resume = read_resume;
     op->off = off;
-    op->len = len;
+    op->want = len;
     op->cb = cb;
     op->arg = arg;
     tree_lock(t);

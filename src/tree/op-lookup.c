@@ -28,10 +28,10 @@ static int64_t
 absent_ttl(const struct sf_tree *t, const struct node *dir, const char *name)
 {
     const struct node *n = node_find_locked(dir, name);
-    int64_t checked = n ? n->checked_ms : 0;
-    if (dir->dir->listing && dir->dir->listing->start_ms > checked)
-        checked = dir->dir->listing->start_ms;
-    int64_t left = t->opts.attr_ttl_ms - (sf_clock_ms() - checked);
+    int64_t checked = n ? n->checked_ns : 0;
+    if (dir->dir->listing && dir->dir->listing->start_ns > checked)
+        checked = dir->dir->listing->start_ns;
+    int64_t left = t->opts.attr_ttl_ms - (sf_clock_ns() - checked) / 1000000;
     return left > 0 ? left : 0;
 }
 
@@ -71,7 +71,7 @@ void
 sf_tree_lookup(struct sf_tree *t, uint64_t parent, const char *name, sf_tree_fn cb, void *arg)
 {
     struct sf_tree_result res = {0};
-    struct resolve r = {.since_ms = sf_clock_ms()};
+    struct resolve r = {.since_ns = sf_clock_ns()};
     struct lookup_op *op = NULL;
     if (strlen(name) > SF_NAME_MAX) {
         cb(arg, -ENAMETOOLONG, NULL);
@@ -132,7 +132,7 @@ readlink_done(void *arg, const struct sf_err *err, const struct sf_get_result *g
         res.len = got->len;
         node_set_str(&op->node->link, op->buf);
     } else if (rc == -ESTALE) {
-        op->node->checked_ms = 0;
+        op->node->checked_ns = 0;
     }
     node_unref_locked(t, op->node);
     tree_unlock(t);

@@ -29,7 +29,7 @@ make_node_locked(struct name_op *op, enum node_type type, mode_t mode)
     if (!n)
         return NULL;
     n->changed_seq = ++t->seq;
-    n->checked_ms = sf_clock_ms();
+    n->checked_ns = sf_clock_ns();
     name_new_attr_locked(op, n, mode);
     attr_stamp_locked(op->dir, true);
     listing_added_locked(op->dir, n);

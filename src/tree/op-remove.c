@@ -23,7 +23,7 @@ removed_locked(struct name_op *op)
         attr_stamp_locked(n, false);
         node_detach_locked(t, n);
     }
-    node_absent_locked(t, op->dir, op->name, sf_clock_ms(), true);
+    node_absent_locked(t, op->dir, op->name, sf_clock_ns(), true);
     attr_stamp_locked(op->dir, true);
 }
 

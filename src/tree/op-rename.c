@@ -70,11 +70,11 @@ renamed_locked(struct name_op *op, bool sent)
         node_detach_locked(t, old);
     }
     int rc = node_attach_locked(t, n, op->dir, op->name, op->comp);
-    node_absent_locked(t, op->from_dir, op->from_name, sf_clock_ms(), true);
+    node_absent_locked(t, op->from_dir, op->from_name, sf_clock_ns(), true);
     if (rc == 0 && op->from_dir != op->dir)
         listing_added_locked(op->dir, n);
     n->changed_seq = ++t->seq;
-    n->checked_ms = sf_clock_ms();
+    n->checked_ns = sf_clock_ns();
     if (n->content)
         rc = sf_content_retarget(n->content, op->bucket, op->key, sent || op->replaces);
     struct local_attr *l = attr_local_locked(n);

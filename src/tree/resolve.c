@@ -13,9 +13,9 @@
 #define BACKGROUND_MS 1000
 
 bool
-fresh_locked(const struct sf_tree *t, int64_t checked_ms, int64_t since_ms)
+fresh_locked(const struct sf_tree *t, int64_t checked_ns, int64_t since_ns)
 {
-    return checked_ms >= since_ms || sf_clock_ms() - checked_ms < t->opts.attr_ttl_ms;
+    return checked_ns >= since_ns || (sf_clock_ns() - checked_ns) / 1000000 < t->opts.attr_ttl_ms;
 }
 
 enum known { K_UNKNOWN, K_PRESENT, K_ABSENT };
@@ -23,7 +23,7 @@ enum known { K_UNKNOWN, K_PRESENT, K_ABSENT };
 /* What is known of a name, and since when. */
 static enum known
 knowledge(const struct sf_tree *t, const struct node *dir, const char *name, struct node **ret,
-          int64_t *checked_ms)
+          int64_t *checked_ns)
 {
     struct node *n = node_find_locked(dir, name);
     const struct listing *l = dir->dir->listing, *run = dir->dir->run;
@@ -32,24 +32,24 @@ knowledge(const struct sf_tree *t, const struct node *dir, const char *name, str
     if (n && n->type != N_ABSENT) {
         *ret = n;
         /* What was made or is being written here is known best here. */
-        *checked_ms = n->content || n->local_only ? INT64_MAX : n->checked_ms;
+        *checked_ns = n->content || n->local_only ? INT64_MAX : n->checked_ns;
         return K_PRESENT;
     }
     int rc = sf_name_lookup(name, node_name_flags(t, dir), &ref);
     if (rc < 0) {
-        *checked_ms = INT64_MAX; /* no key is ever shown so */
+        *checked_ns = INT64_MAX; /* no key is ever shown so */
         return K_ABSENT;
     }
     bool covered =
         l && (l->complete || (ref.kind <= SF_NAME_KEY && listing_covers_locked(l, ref.comp)));
     if (covered)
-        *checked_ms = l->start_ms;
+        *checked_ns = l->start_ns;
     if (run && ref.kind <= SF_NAME_KEY && listing_covers_locked(run, ref.comp)) {
-        *checked_ms = run->start_ms;
+        *checked_ns = run->start_ns;
         covered = true;
     }
-    if (n && (!covered || n->checked_ms > *checked_ms)) {
-        *checked_ms = n->checked_ms;
+    if (n && (!covered || n->checked_ns > *checked_ns)) {
+        *checked_ns = n->checked_ns;
         covered = true;
     }
     return covered ? K_ABSENT : K_UNKNOWN;
@@ -84,14 +84,14 @@ int
 resolve_locked(struct sf_tree *t, struct resolve *r, struct node *dir, const char *name,
                struct waiter *w, struct node **ret)
 {
-    int64_t checked_ms = 0;
+    int64_t checked_ns = 0;
     if (dir->type > N_DIR)
         return -ENOTDIR;
     if (dir != t->root && !dir->parent)
         return -ENOENT;
     node_touch_lru_locked(t, dir);
-    enum known k = knowledge(t, dir, name, ret, &checked_ms);
-    bool fresh = k != K_UNKNOWN && fresh_locked(t, checked_ms, r->since_ms);
+    enum known k = knowledge(t, dir, name, ret, &checked_ns);
+    bool fresh = k != K_UNKNOWN && fresh_locked(t, checked_ns, r->since_ns);
     if (!fresh && k != K_UNKNOWN && (r->err < 0 || r->rounds >= MAX_ROUNDS))
         fresh = true; /* 'unknown' serves what is known */
     if (!fresh && k != K_UNKNOWN && tree_offline_locked(t)) {
