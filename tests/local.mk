@@ -24,6 +24,7 @@ unit_tests = \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-supabase-errmap \
+	tests/unit/test-supabase-keyfile \
 	tests/unit/test-tree-knowledge \
 	tests/unit/test-tree-names
 

@@ -22,16 +22,17 @@ struct sf_auth_source {
     enum sf_auth_source_kind kind;
     const char *value; /* the key, or the path of a file whose first line is the key or which holds
                           NAME=key lines (an env file; then @variable names the one to take) */
-    const char *variable; /* NULL, or the variable to take from an env file */
+    const char *variable; /* NULL, or what to take from the file, as for sf_key_file_read() */
     const char *label;    /* for messages: "SUPABASE_SERVICE_ROLE_KEY from the environment" */
     const char *apikey;   /* NULL, or the project key that goes with a user's token in `apikey` */
 };
 
 /**
  * sf_auth_new - read the key. @src is copied.
- * A file must be a regular one of the caller or root, with no permission for anybody else.
+ * A file must be a regular one with no permission for anybody but its owner.
  *
- * Returns 0; -EINVAL not a key; -EACCES the file is readable by others; -ENOENT; -EIO; -ENOMEM.
+ * Returns 0; -EINVAL not a key; -EPERM the file is readable by others; -ENOKEY the file has no such
+ * key; -ENOENT; -EIO; -ENOMEM.
  */
 int sf_auth_new(const struct sf_auth_source *src, struct sf_auth **ret, struct sf_err *err);
 void sf_auth_free(struct sf_auth *auth);
