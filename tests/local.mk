@@ -40,6 +40,7 @@ lint_tests = \
 	tests/lint/format \
 	tests/lint/headers \
 	tests/lint/layers \
+	tests/lint/options \
 	tests/lint/self-test \
 	tests/lint/shell \
 	tests/lint/sizes \

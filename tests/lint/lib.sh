@@ -69,8 +69,10 @@ planted() {
 # A small sound tree, fresh, in the current directory, which is the self-test's own.
 small_tree() {
     rm -rf ./src ./tests ./contrib ./docs ./.ci
-    mkdir -p src/http src/fuse tests/lint contrib docs/man .ci
+    mkdir -p src/config tests/lint contrib docs/man .ci
     cp -r "$lint_home/src/base" "$lint_home/src/LAYERS" src/
+    cp "$lint_home/src/config/options.def" src/config/
+    cp "$lint_home/docs/man/supafs.pod" docs/man/
     cp "$lint_home/.clang-format" .
     cp "$lint_home/.ci/run" .ci/
     cp "$lint_home/tests/lint/lib.sh" tests/lint/
