@@ -90,6 +90,16 @@ sf_content_dirty(const struct sf_content *c)
 
 /* ---- the local file ------------------------------------------------------------------------- */
 
+/* The target as it is now. 0 or -ENOMEM. */
+static int
+target_copy(struct sf_content *c, char **bucket, char **key)
+{
+    SF_GUARD(&c->lock);
+    *bucket = strdup(c->bucket);
+    *key = strdup(c->key);
+    return *bucket && *key ? 0 : -ENOMEM;
+}
+
 static void
 set_stage_locked_io(struct sf_content *c, struct sf_stage *stage)
 {
@@ -102,6 +112,42 @@ set_stage_locked_io(struct sf_content *c, struct sf_stage *stage)
     c->frozen = false;
 }
 
+/* Go on with a copy of the first @keep bytes; somebody needs the file as it is. */
+static int
+clone_locked_io(struct sf_content *c, uint64_t keep)
+{
+    sf_autofree char *bucket = NULL, *key = NULL;
+    struct sf_stage *fresh = NULL;
+    atomic_store(&c->target_stale, false); /* before the target is read */
+    int rc = target_copy(c, &bucket, &key);
+    if (!rc)
+        rc = sf_stage_new(c->w, bucket, key, &fresh, NULL);
+    if (!rc)
+        rc = sf_stage_copy(fresh, c->stage, keep);
+    if (rc) {
+        sf_stage_unref(fresh);
+        return rc;
+    }
+    set_stage_locked_io(c, fresh);
+    return 0;
+}
+
+/* Let the file say whose bytes it holds now. */
+static int
+note_target_locked_io(struct sf_content *c)
+{
+    SF_ASSERT_HELD(&c->io);
+    if (c->stage->moved || !atomic_exchange(&c->target_stale, false))
+        return 0;
+    sf_autofree char *bucket = NULL, *key = NULL;
+    int rc = target_copy(c, &bucket, &key);
+    if (!rc)
+        rc = sf_stage_target(c->stage, bucket, key);
+    if (rc)
+        atomic_store(&c->target_stale, true);
+    return rc;
+}
+
 /* Make the file ready for a change that needs its first @keep bytes. */
 static int
 begin_change_locked_io(struct sf_content *c, uint64_t keep)
@@ -109,17 +155,9 @@ begin_change_locked_io(struct sf_content *c, uint64_t keep)
     SF_ASSERT_HELD(&c->io);
     if (c->loading)
         return -EBUSY;
-    if (c->frozen) {
-        struct sf_stage *fresh = NULL;
-        int rc = sf_stage_new(c->w, c->bucket, c->key, &fresh, NULL);
-        if (!rc)
-            rc = sf_stage_copy(fresh, c->stage, keep);
-        if (rc) {
-            sf_stage_unref(fresh);
-            return rc;
-        }
-        set_stage_locked_io(c, fresh);
-    }
+    int rc = c->frozen ? clone_locked_io(c, keep) : note_target_locked_io(c);
+    if (rc)
+        return rc;
     return atomic_load(&c->abandoned) ? 0 : sf_stage_mark_dirty(c->stage);
 }
 
@@ -197,7 +235,8 @@ void
 sf_content_mark_dirty(struct sf_content *c)
 {
     SF_GUARD(&c->io);
-    (void)sf_stage_mark_dirty(c->stage);
+    if (!atomic_load(&c->abandoned))
+        (void)sf_stage_mark_dirty(c->stage);
     atomic_fetch_add(&c->gen, 1);
 }
 
@@ -207,33 +246,33 @@ sf_content_retarget(struct sf_content *c, const char *bucket, const char *key, b
     sf_autofree char *b = strdup(bucket), *k = strdup(key);
     if (!b || !k)
         return -ENOMEM;
-    SF_GUARD(&c->io);
-    if (!c->stage->moved) {
-        int rc = sf_stage_target(c->stage, bucket, key);
-        if (rc)
-            return rc;
-    }
     sf_mutex_lock(&c->lock);
     char *old_bucket = c->bucket, *old_key = c->key;
     c->bucket = sf_steal(b);
     c->key = sf_steal(k);
     c->exists = exists;
     c->target_seq++;
-    bool uploading = c->uploading;
     sf_mutex_unlock(&c->lock);
     free(old_bucket);
     free(old_key);
-    return uploading;
+    atomic_store(&c->target_stale, true);
+    if (sf_mutex_trylock(&c->io)) { /* else who holds it, or the next change */
+        (void)note_target_locked_io(c);
+        sf_mutex_unlock(&c->io);
+    }
+    return 0;
 }
 
 bool
 sf_content_abandon(struct sf_content *c)
 {
-    SF_GUARD(&c->io);
-    if (!c->stage->moved)
-        sf_stage_mark_clean(c->stage);
-    SF_GUARD(&c->lock);
     atomic_store(&c->abandoned, true);
+    if (sf_mutex_trylock(&c->io)) { /* else a kill now would keep bytes that nobody wants */
+        if (!c->stage->moved)
+            sf_stage_mark_clean(c->stage);
+        sf_mutex_unlock(&c->io);
+    }
+    SF_GUARD(&c->lock);
     return c->uploading;
 }
 
@@ -248,8 +287,8 @@ sf_content_quarantine(struct sf_content *c, const struct sf_err *why, char *path
         if (path_out)
             snprintf(path_out, PATH_MAX, "%s", c->stage->path);
     } else if (atomic_load(&c->size) > 0) {
-        sf_autofree char *target = NULL;
-        if (asprintf(&target, "%s/%s", c->bucket, c->key) < 0)
+        sf_autofree char *bucket = NULL, *key = NULL, *target = NULL;
+        if (target_copy(c, &bucket, &key) || asprintf(&target, "%s/%s", bucket, key) < 0)
             target = NULL;
         rc = sf_quarantine_take(c->w, c->stage, target, why, path_out);
         c->frozen = true; /* descriptors still open read it; a change leaves it alone */

@@ -17,9 +17,10 @@ struct sf_content {
     _Atomic uint64_t gen;       /* counts changes; changed under io */
     _Atomic uint64_t clean_gen; /* the bucket has this one, or nobody wants it */
     _Atomic bool abandoned;
+    _Atomic bool target_stale; /* the file does not name the present target yet */
 
     /* order 62; whoever changes the local file holds it meanwhile: the one lock held over I/O, of
-     * the local disk. bucket, key and stage change only under both this and `lock`. */
+     * the local disk. stage changes only under both this and `lock`. */
     struct sf_mutex io;
     bool frozen;  /* somebody needs the file as it is: clone it before a change */
     bool loading; /* being filled: no changes */

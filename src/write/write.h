@@ -104,8 +104,8 @@ void sf_content_mark_dirty(struct sf_content *c);
  * sf_content_retarget - another key for uploads that begin from now on.
  * @exists: an object of that key is known, as in a commit; @args->exists of commits made before
  *          speaks of the old key and counts no more.
- * Returns 0; 1 when an upload to the old key is under way, so that the object has to be renamed as
- * well (sf_write_rename() comes after it); -ENOMEM or an errno of the local disk.
+ * An upload that runs already ends under the old key: sf_write_rename() comes after it.
+ * Returns 0 or -ENOMEM. Does not wait for I/O; neither does the next.
  */
 int sf_content_retarget(struct sf_content *c, const char *bucket, const char *key, bool exists);
 /* The name is gone (unlink): nothing is uploaded any more, the bytes vanish with the last
