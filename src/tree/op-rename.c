@@ -75,8 +75,10 @@ renamed_locked(struct name_op *op, bool sent)
         listing_added_locked(op->dir, n);
     n->changed_seq = ++t->seq;
     n->checked_ns = sf_clock_ns();
-    if (n->content)
+    if (rc == 0 && n->content) { /* 1: an upload is under way, which the writer renames after */
         rc = sf_content_retarget(n->content, op->bucket, op->key, sent || op->replaces);
+        rc = rc < 0 ? rc : 0;
+    }
     struct local_attr *l = attr_local_locked(n);
     if (l && !(l->valid & SF_SET_MTIME)) { /* the service's own time of the object moves */
         l->mtime_ns = n->mtime_ns;

@@ -487,10 +487,11 @@ sf_content_retarget(struct sf_content *c, const char *bucket, const char *key, b
     return 0;
 }
 
-void
+bool
 sf_content_abandon(struct sf_content *c)
 {
     c->abandoned = true;
+    return false;
 }
 
 void
