@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A fuzz target is tests/fuzz/fuzz-NAME.c with a corpus in tests/fuzz/corpus/NAME, replayed by `make check`.
-fuzz_tests = tests/fuzz/fuzz-tree-names
+fuzz_tests = \
+	tests/fuzz/fuzz-config \
+	tests/fuzz/fuzz-tree-names
 check_PROGRAMS += $(fuzz_tests)
 TESTS += $(fuzz_tests)
 EXTRA_DIST += tests/fuzz/corpus
@@ -8,4 +10,8 @@ EXTRA_DIST += tests/fuzz/corpus
 tests_fuzz_fuzz_tree_names_SOURCES = \
 	tests/fuzz/fuzz-tree-names.c \
 	tests/fuzz/names-properties.h \
+	tests/fuzz/replay.c
+
+tests_fuzz_fuzz_config_SOURCES = \
+	tests/fuzz/fuzz-config.c \
 	tests/fuzz/replay.c
