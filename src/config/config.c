@@ -58,15 +58,33 @@ sf_pending_fini(struct sf_pending *p)
 }
 
 void
+sf_config_drop_pending(struct sf_config *cfg)
+{
+    SF_VEC_FOREACH (&cfg->pending, p)
+        sf_pending_fini(p);
+    sf_pending_vec_fini(&cfg->pending);
+}
+
+void
+sf_config_wipe_keys(struct sf_config *cfg)
+{
+    for (int i = 0; i < SF_OPT_COUNT; i++) {
+        struct sf_slot *slot = &cfg->slots[i];
+        if (!(sf_opt_info((enum sf_opt)i)->flags & SF_OPT_F_SECRET) || !slot->set)
+            continue;
+        sf_value_fini(&slot->value);
+        slot->wiped = true;
+    }
+}
+
+void
 sf_config_free(struct sf_config *cfg)
 {
     if (!cfg)
         return;
     for (int i = 0; i < SF_OPT_COUNT; i++)
         slot_fini(&cfg->slots[i]);
-    SF_VEC_FOREACH (&cfg->pending, p)
-        sf_pending_fini(p);
-    sf_pending_vec_fini(&cfg->pending);
+    sf_config_drop_pending(cfg);
     SF_VEC_FOREACH (&cfg->warnings, w)
         free(*w);
     sf_text_vec_fini(&cfg->warnings);
@@ -253,7 +271,7 @@ bool
 sf_config_is_set(const struct sf_config *cfg, enum sf_opt opt)
 {
     const struct sf_slot *slot = slot_of(cfg, opt);
-    return slot->set && (!slot->value.str || *slot->value.str);
+    return slot->set && !slot->wiped && (!slot->value.str || *slot->value.str);
 }
 
 const char *
@@ -272,7 +290,9 @@ sf_config_origin_kind(const struct sf_config *cfg, enum sf_opt opt)
 const char *
 sf_config_text(const struct sf_config *cfg, enum sf_opt opt, char *out, size_t size)
 {
-    if (!sf_config_is_set(cfg, opt))
+    if (slot_of(cfg, opt)->wiped)
+        snprintf(out, size, "(hidden)");
+    else if (!sf_config_is_set(cfg, opt))
         snprintf(out, size, "%s", "");
     else if (sf_opt_info(opt)->flags & SF_OPT_F_SECRET)
         snprintf(out, size, "(hidden)");

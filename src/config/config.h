@@ -13,7 +13,7 @@
 /*
  * The settings of one mount, collected from all sources of the option table. For each option the
  * nearer source wins, in whatever order they are read. Filled once by one thread; after
- * sf_config_load() it is only read, from any thread.
+ * sf_config_load() and sf_config_wipe_keys() it is only read, from any thread.
  *
  * Errors are whole sentences naming source, line, option, value and what is allowed. Codes:
  * -EINVAL a bad option or value; -EPERM a file with keys in it can be read by others; -ENOENT,
@@ -59,6 +59,10 @@ void sf_config_free(struct sf_config *cfg);
  * for the caller to check (sf_config_require_url).
  */
 int sf_config_load(struct sf_config *cfg, const struct sf_config_sources *src, struct sf_err *err);
+
+/* Forget the keys once sf_keys_choose() has copied the one in use: they are wiped, and asking for
+ * one gives NULL; sf_config_text() and sf_config_origin() still tell that they were there. */
+void sf_config_wipe_keys(struct sf_config *cfg);
 
 /* 0, or -EINVAL with a sentence that names the ways to give the URL. */
 int sf_config_require_url(const struct sf_config *cfg, struct sf_err *err);

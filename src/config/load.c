@@ -324,6 +324,7 @@ sf_config_load(struct sf_config *cfg, const struct sf_config_sources *src, struc
         rc = check_rest(cfg, err);
     if (!rc && warn_overridden(cfg))
         rc = no_memory(err);
+    sf_config_drop_pending(cfg); /* keys of other profiles among them */
     return rc;
 }
 

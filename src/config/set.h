@@ -26,6 +26,7 @@ struct sf_slot {
     char *name;    /* owned; of keys: what they are called at their source */
     unsigned rank; /* origin and rank in one number; 0 = default */
     bool set;      /* there is a value, be it the default's */
+    bool wiped;    /* a key that was there */
 };
 
 /* A value of a [project.NAME] section, kept until it is known whether the profile is used. */
@@ -59,6 +60,7 @@ int sf_config_check(const struct sf_config *cfg, enum sf_opt opt, const char *te
 
 /* Give back what a pending value owns; wipes its text. */
 void sf_pending_fini(struct sf_pending *p);
+void sf_config_drop_pending(struct sf_config *cfg);
 
 /* The error for a name that is no option. @where as in struct sf_source. */
 int sf_config_unknown(const char *where, const char *name, struct sf_err *err);

@@ -304,6 +304,14 @@ keys_are_never_repeated(void **state)
     src.environment = good;
     struct sf_config *cfg = load(&src);
     assert_string_equal(sf_config_text(cfg, SF_OPT_SERVICE_KEY, quoted, sizeof quoted), "(hidden)");
+    assert_string_equal(sf_config_str(cfg, SF_OPT_SERVICE_KEY), "mysecret");
+    sf_config_wipe_keys(cfg);
+    assert_null(sf_config_str(cfg, SF_OPT_SERVICE_KEY));
+    assert_false(sf_config_is_set(cfg, SF_OPT_SERVICE_KEY));
+    assert_string_equal(sf_config_text(cfg, SF_OPT_SERVICE_KEY, quoted, sizeof quoted), "(hidden)");
+    assert_string_equal(sf_config_text(cfg, SF_OPT_ANON_KEY, quoted, sizeof quoted), "");
+    assert_string_equal(sf_config_origin(cfg, SF_OPT_SERVICE_KEY),
+                        "SUPABASE_SERVICE_ROLE_KEY in the environment");
     sf_config_free(cfg);
 }
 
