@@ -284,7 +284,9 @@ ds_require_storable(struct ds_request *req, const char *bucket, const char *key)
         char version[DS_UUID_SIZE] = "";
         ds_uuid_new(version);
         ds_autobuf path = DS_BUF_INIT;
-        ds_buf_addf(&path, "%s/%s/%s contains dot path segment", bucket, key, version);
+        ds_buf_addf(&path,
+                    "supa-storage-bucket/supafs-devserver/%s/%s/%s contains dot path segment",
+                    bucket, key, version);
         if (path.failed)
             ds_fail(req, DS_FAIL_INTERNAL);
         else
