@@ -13,6 +13,7 @@
 #include <sys/random.h>
 
 #include "base/cleanup.h"
+#include "json.h"
 #include "text.h"
 
 #define CACHE_SLOTS 64
@@ -29,13 +30,6 @@ struct ds_auth {
     pthread_mutex_t lock; /* protects the cache */
     struct cached cache[CACHE_SLOTS];
 };
-
-static void
-json_at_exit(json_t **json)
-{
-    json_decref(*json);
-}
-#define autojson __attribute__((cleanup(json_at_exit))) json_t
 
 const char *
 ds_role_name(enum ds_role role)
@@ -134,7 +128,7 @@ role_of(const char *name)
 static const char *
 read_claims(const char *part, size_t len, struct cached *ret)
 {
-    autojson *claims = part_json(part, len);
+    ds_autojson *claims = part_json(part, len);
     if (!claims)
         return "JWT Claims Set must be a top-level JSON object";
     json_t *exp = json_object_get(claims, "exp"), *nbf = json_object_get(claims, "nbf");
@@ -160,7 +154,7 @@ check_token(const struct ds_auth *auth, const char *token, struct cached *ret)
     const char *dot2 = dot1 ? strchr(dot1 + 1, '.') : NULL;
     if (!dot2 || strchr(dot2 + 1, '.'))
         return "Invalid Compact JWS";
-    autojson *header = part_json(token, (size_t)(dot1 - token));
+    ds_autojson *header = part_json(token, (size_t)(dot1 - token));
     if (!header)
         return "JWS Protected Header is invalid";
     const char *alg = json_string_value(json_object_get(header, "alg"));

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <string.h>
 
 #include "db.h"
 
@@ -53,6 +54,33 @@ void ds_db_object_row(sqlite3_stmt *stmt, struct ds_object *object);
 
 /* A copy that owns its strings. */
 int ds_object_copy(const struct ds_object *from, struct ds_object *to);
+
+/* Bind a string that stays valid until the statement is reset; NULL becomes SQL null. */
+static inline void
+ds_db_bind_text(sqlite3_stmt *stmt, int at, const char *text)
+{
+    if (text)
+        sqlite3_bind_text(stmt, at, text, -1, SQLITE_STATIC);
+    else
+        sqlite3_bind_null(stmt, at);
+}
+
+/* A text column, valid until the next step; NULL for SQL null. */
+static inline char *
+ds_db_text(sqlite3_stmt *stmt, int at)
+{
+    return (char *)(uintptr_t)sqlite3_column_text(stmt, at);
+}
+
+/* Copies a string that may be NULL; notes a failure. */
+static inline char *
+ds_db_dup(const char *text, bool *failed)
+{
+    char *copy = text ? strdup(text) : NULL;
+    if (text && !copy)
+        *failed = true;
+    return copy;
+}
 
 static inline void
 ds_db_unlock_at_exit(struct ds_db **db)

@@ -23,50 +23,26 @@ ds_object_fini(struct ds_object *object)
     *object = (struct ds_object){0};
 }
 
-static void
-bind_text(sqlite3_stmt *stmt, int at, const char *text)
-{
-    if (text)
-        sqlite3_bind_text(stmt, at, text, -1, SQLITE_STATIC);
-    else
-        sqlite3_bind_null(stmt, at);
-}
-
-static char *
-column_borrowed(sqlite3_stmt *stmt, int at)
-{
-    return (char *)(uintptr_t)sqlite3_column_text(stmt, at);
-}
-
 void
 ds_db_object_row(sqlite3_stmt *stmt, struct ds_object *object)
 {
     *object = (struct ds_object){
-        .bucket = column_borrowed(stmt, 0),
-        .name = column_borrowed(stmt, 1),
-        .owner = column_borrowed(stmt, 4),
-        .etag = column_borrowed(stmt, 5),
-        .mime = column_borrowed(stmt, 6),
-        .cache = column_borrowed(stmt, 7),
-        .robots = column_borrowed(stmt, 8),
-        .user_meta = column_borrowed(stmt, 9),
+        .bucket = ds_db_text(stmt, 0),
+        .name = ds_db_text(stmt, 1),
+        .owner = ds_db_text(stmt, 4),
+        .etag = ds_db_text(stmt, 5),
+        .mime = ds_db_text(stmt, 6),
+        .cache = ds_db_text(stmt, 7),
+        .robots = ds_db_text(stmt, 8),
+        .user_meta = ds_db_text(stmt, 9),
         .size = (uint64_t)sqlite3_column_int64(stmt, 10),
         .modified_ms = sqlite3_column_int64(stmt, 11),
         .created_ms = sqlite3_column_int64(stmt, 12),
         .updated_ms = sqlite3_column_int64(stmt, 13),
         .accessed_ms = sqlite3_column_int64(stmt, 14),
     };
-    snprintf(object->id, sizeof object->id, "%s", column_borrowed(stmt, 2));
-    snprintf(object->version, sizeof object->version, "%s", column_borrowed(stmt, 3));
-}
-
-static char *
-dup_or_null(const char *text, bool *failed)
-{
-    char *copy = text ? strdup(text) : NULL;
-    if (text && !copy)
-        *failed = true;
-    return copy;
+    snprintf(object->id, sizeof object->id, "%s", ds_db_text(stmt, 2));
+    snprintf(object->version, sizeof object->version, "%s", ds_db_text(stmt, 3));
 }
 
 int
@@ -74,14 +50,14 @@ ds_object_copy(const struct ds_object *from, struct ds_object *to)
 {
     bool failed = false;
     struct ds_object copy = *from;
-    copy.bucket = dup_or_null(from->bucket, &failed);
-    copy.name = dup_or_null(from->name, &failed);
-    copy.owner = dup_or_null(from->owner, &failed);
-    copy.etag = dup_or_null(from->etag, &failed);
-    copy.mime = dup_or_null(from->mime, &failed);
-    copy.cache = dup_or_null(from->cache, &failed);
-    copy.robots = dup_or_null(from->robots, &failed);
-    copy.user_meta = dup_or_null(from->user_meta, &failed);
+    copy.bucket = ds_db_dup(from->bucket, &failed);
+    copy.name = ds_db_dup(from->name, &failed);
+    copy.owner = ds_db_dup(from->owner, &failed);
+    copy.etag = ds_db_dup(from->etag, &failed);
+    copy.mime = ds_db_dup(from->mime, &failed);
+    copy.cache = ds_db_dup(from->cache, &failed);
+    copy.robots = ds_db_dup(from->robots, &failed);
+    copy.user_meta = ds_db_dup(from->user_meta, &failed);
     if (failed) {
         ds_object_fini(&copy);
         return -ENOMEM;
@@ -116,8 +92,8 @@ ds_db_object_get(struct ds_db *db, const char *bucket, const char *key, struct d
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_OBJECT_GET);
     if (!stmt)
         return -EIO;
-    bind_text(stmt, 1, bucket);
-    bind_text(stmt, 2, key);
+    ds_db_bind_text(stmt, 1, bucket);
+    ds_db_bind_text(stmt, 2, key);
     return one_object(db, stmt, ret);
 }
 
@@ -128,16 +104,16 @@ insert_locked(struct ds_db *db, const struct ds_object *object)
     char id[DS_UUID_SIZE];
     if (!stmt || ds_uuid_new(id) < 0)
         return -EIO;
-    bind_text(stmt, 1, object->bucket);
-    bind_text(stmt, 2, object->name);
-    bind_text(stmt, 3, id);
-    bind_text(stmt, 4, object->version);
-    bind_text(stmt, 5, object->owner);
-    bind_text(stmt, 6, object->etag);
-    bind_text(stmt, 7, object->mime);
-    bind_text(stmt, 8, object->cache);
-    bind_text(stmt, 9, object->robots);
-    bind_text(stmt, 10, object->user_meta);
+    ds_db_bind_text(stmt, 1, object->bucket);
+    ds_db_bind_text(stmt, 2, object->name);
+    ds_db_bind_text(stmt, 3, id);
+    ds_db_bind_text(stmt, 4, object->version);
+    ds_db_bind_text(stmt, 5, object->owner);
+    ds_db_bind_text(stmt, 6, object->etag);
+    ds_db_bind_text(stmt, 7, object->mime);
+    ds_db_bind_text(stmt, 8, object->cache);
+    ds_db_bind_text(stmt, 9, object->robots);
+    ds_db_bind_text(stmt, 10, object->user_meta);
     sqlite3_bind_int64(stmt, 11, (sqlite3_int64)object->size);
     sqlite3_bind_int64(stmt, 12, object->modified_ms);
     sqlite3_bind_int64(stmt, 13, object->updated_ms);
@@ -152,15 +128,15 @@ overwrite_locked(struct ds_db *db, const struct ds_object *object)
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_OBJECT_OVERWRITE);
     if (!stmt)
         return -EIO;
-    bind_text(stmt, 1, object->bucket);
-    bind_text(stmt, 2, object->name);
-    bind_text(stmt, 3, object->version);
-    bind_text(stmt, 4, object->owner);
-    bind_text(stmt, 5, object->etag);
-    bind_text(stmt, 6, object->mime);
-    bind_text(stmt, 7, object->cache);
-    bind_text(stmt, 8, object->robots);
-    bind_text(stmt, 9, object->user_meta);
+    ds_db_bind_text(stmt, 1, object->bucket);
+    ds_db_bind_text(stmt, 2, object->name);
+    ds_db_bind_text(stmt, 3, object->version);
+    ds_db_bind_text(stmt, 4, object->owner);
+    ds_db_bind_text(stmt, 5, object->etag);
+    ds_db_bind_text(stmt, 6, object->mime);
+    ds_db_bind_text(stmt, 7, object->cache);
+    ds_db_bind_text(stmt, 8, object->robots);
+    ds_db_bind_text(stmt, 9, object->user_meta);
     sqlite3_bind_int64(stmt, 10, (sqlite3_int64)object->size);
     sqlite3_bind_int64(stmt, 11, object->modified_ms);
     sqlite3_bind_int64(stmt, 12, object->updated_ms);
@@ -192,13 +168,13 @@ ds_db_object_move(struct ds_db *db, const char *bucket, const char *key, const c
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_OBJECT_MOVE);
     if (!stmt)
         return -EIO;
-    bind_text(stmt, 1, bucket);
-    bind_text(stmt, 2, key);
-    bind_text(stmt, 3, old_version);
-    bind_text(stmt, 4, target->bucket);
-    bind_text(stmt, 5, target->name);
-    bind_text(stmt, 6, target->version);
-    bind_text(stmt, 7, target->etag);
+    ds_db_bind_text(stmt, 1, bucket);
+    ds_db_bind_text(stmt, 2, key);
+    ds_db_bind_text(stmt, 3, old_version);
+    ds_db_bind_text(stmt, 4, target->bucket);
+    ds_db_bind_text(stmt, 5, target->name);
+    ds_db_bind_text(stmt, 6, target->version);
+    ds_db_bind_text(stmt, 7, target->etag);
     sqlite3_bind_int64(stmt, 8, target->modified_ms);
     sqlite3_bind_int64(stmt, 9, target->updated_ms);
     int rc = ds_db_run_locked(db, stmt);
@@ -214,8 +190,8 @@ ds_db_object_delete(struct ds_db *db, const char *bucket, const char *key, struc
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_OBJECT_DELETE);
     if (!stmt)
         return -EIO;
-    bind_text(stmt, 1, bucket);
-    bind_text(stmt, 2, key);
+    ds_db_bind_text(stmt, 1, bucket);
+    ds_db_bind_text(stmt, 2, key);
     return one_object(db, stmt, ret);
 }
 
@@ -245,7 +221,7 @@ ds_db_object_each(struct ds_db *db, const char *bucket, int limit,
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_OBJECT_EACH);
     if (!stmt)
         return -EIO;
-    bind_text(stmt, 1, bucket);
+    ds_db_bind_text(stmt, 1, bucket);
     sqlite3_bind_int(stmt, 2, limit);
     while (sqlite3_step(stmt) == SQLITE_ROW) {
         struct ds_object object;
@@ -275,7 +251,7 @@ ds_db_versions(struct ds_db *db, char (**ret)[DS_UUID_SIZE], size_t *count)
             }
             all = grown;
         }
-        snprintf(all[n++], sizeof *all, "%s", column_borrowed(stmt, 0));
+        snprintf(all[n++], sizeof *all, "%s", ds_db_text(stmt, 0));
     }
     sqlite3_reset(stmt);
     *ret = sf_steal(all);

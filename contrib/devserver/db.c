@@ -161,15 +161,6 @@ ds_db_run_locked(struct ds_db *db, sqlite3_stmt *stmt)
     return extended == SQLITE_NOMEM ? -ENOMEM : -EIO;
 }
 
-static void
-bind_text(sqlite3_stmt *stmt, int at, const char *text)
-{
-    if (text)
-        sqlite3_bind_text(stmt, at, text, -1, SQLITE_STATIC);
-    else
-        sqlite3_bind_null(stmt, at);
-}
-
 /* ---- settings ---- */
 
 int
@@ -179,7 +170,7 @@ ds_db_setting_get(struct ds_db *db, const char *name, char **ret)
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_SETTING_GET);
     if (!stmt)
         return -EIO;
-    bind_text(stmt, 1, name);
+    ds_db_bind_text(stmt, 1, name);
     if (sqlite3_step(stmt) != SQLITE_ROW) {
         sqlite3_reset(stmt);
         return -ENOENT;
@@ -199,42 +190,26 @@ ds_db_setting_put(struct ds_db *db, const char *name, const char *value)
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_SETTING_PUT);
     if (!stmt)
         return -EIO;
-    bind_text(stmt, 1, name);
-    bind_text(stmt, 2, value);
+    ds_db_bind_text(stmt, 1, name);
+    ds_db_bind_text(stmt, 2, value);
     return ds_db_run_locked(db, stmt);
 }
 
 /* ---- buckets ---- */
 
-static char *
-column_borrowed(sqlite3_stmt *stmt, int at)
-{
-    return (char *)(uintptr_t)sqlite3_column_text(stmt, at);
-}
-
 static void
 bucket_row(sqlite3_stmt *stmt, struct ds_bucket *bucket)
 {
     *bucket = (struct ds_bucket){
-        .id = column_borrowed(stmt, 0),
-        .name = column_borrowed(stmt, 1),
-        .owner = column_borrowed(stmt, 2),
-        .mime_types = column_borrowed(stmt, 3),
+        .id = ds_db_text(stmt, 0),
+        .name = ds_db_text(stmt, 1),
+        .owner = ds_db_text(stmt, 2),
+        .mime_types = ds_db_text(stmt, 3),
         .size_limit = sqlite3_column_int64(stmt, 4),
         .created_ms = sqlite3_column_int64(stmt, 5),
         .updated_ms = sqlite3_column_int64(stmt, 6),
         .is_public = sqlite3_column_int(stmt, 7) != 0,
     };
-}
-
-/* Copies a string that may be NULL; notes a failure. */
-static char *
-dup_or_null(const char *text, bool *failed)
-{
-    char *copy = text ? strdup(text) : NULL;
-    if (text && !copy)
-        *failed = true;
-    return copy;
 }
 
 int
@@ -244,7 +219,7 @@ ds_db_bucket_get(struct ds_db *db, const char *id, struct ds_bucket *ret)
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_BUCKET_GET);
     if (!stmt)
         return -EIO;
-    bind_text(stmt, 1, id);
+    ds_db_bind_text(stmt, 1, id);
     if (sqlite3_step(stmt) != SQLITE_ROW) {
         sqlite3_reset(stmt);
         return -ENOENT;
@@ -253,10 +228,10 @@ ds_db_bucket_get(struct ds_db *db, const char *id, struct ds_bucket *ret)
     bucket_row(stmt, &row);
     bool failed = false;
     struct ds_bucket copy = row;
-    copy.id = dup_or_null(row.id, &failed);
-    copy.name = dup_or_null(row.name, &failed);
-    copy.owner = dup_or_null(row.owner, &failed);
-    copy.mime_types = dup_or_null(row.mime_types, &failed);
+    copy.id = ds_db_dup(row.id, &failed);
+    copy.name = ds_db_dup(row.name, &failed);
+    copy.owner = ds_db_dup(row.owner, &failed);
+    copy.mime_types = ds_db_dup(row.mime_types, &failed);
     sqlite3_reset(stmt);
     if (failed) {
         ds_bucket_fini(&copy);
@@ -273,10 +248,10 @@ ds_db_bucket_insert(struct ds_db *db, const struct ds_bucket *bucket)
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_BUCKET_INSERT);
     if (!stmt)
         return -EIO;
-    bind_text(stmt, 1, bucket->id);
-    bind_text(stmt, 2, bucket->name);
-    bind_text(stmt, 3, bucket->owner);
-    bind_text(stmt, 4, bucket->mime_types);
+    ds_db_bind_text(stmt, 1, bucket->id);
+    ds_db_bind_text(stmt, 2, bucket->name);
+    ds_db_bind_text(stmt, 3, bucket->owner);
+    ds_db_bind_text(stmt, 4, bucket->mime_types);
     sqlite3_bind_int64(stmt, 5, bucket->size_limit);
     sqlite3_bind_int64(stmt, 6, bucket->created_ms);
     sqlite3_bind_int64(stmt, 7, bucket->updated_ms);
@@ -291,8 +266,8 @@ ds_db_bucket_update(struct ds_db *db, const struct ds_bucket *bucket)
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_BUCKET_UPDATE);
     if (!stmt)
         return -EIO;
-    bind_text(stmt, 1, bucket->id);
-    bind_text(stmt, 2, bucket->mime_types);
+    ds_db_bind_text(stmt, 1, bucket->id);
+    ds_db_bind_text(stmt, 2, bucket->mime_types);
     sqlite3_bind_int64(stmt, 3, bucket->size_limit);
     sqlite3_bind_int64(stmt, 4, bucket->updated_ms);
     sqlite3_bind_int(stmt, 5, bucket->is_public);
@@ -310,12 +285,12 @@ ds_db_bucket_delete(struct ds_db *db, const char *id)
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_BUCKET_DELETE);
     if (!used || !stmt)
         return -EIO;
-    bind_text(used, 1, id);
+    ds_db_bind_text(used, 1, id);
     bool has_objects = sqlite3_step(used) == SQLITE_ROW;
     sqlite3_reset(used);
     if (has_objects)
         return -ENOTEMPTY;
-    bind_text(stmt, 1, id);
+    ds_db_bind_text(stmt, 1, id);
     int rc = ds_db_run_locked(db, stmt);
     if (rc < 0)
         return rc;
@@ -342,7 +317,7 @@ ds_db_bucket_list(struct ds_db *db, const struct ds_bucket_query *query,
     sqlite3_stmt *stmt = NULL;
     if (sqlite3_prepare_v2(db->sqlite, sql, -1, &stmt, NULL) != SQLITE_OK)
         return -EIO;
-    bind_text(stmt, 1, query->search && *query->search ? query->search : NULL);
+    ds_db_bind_text(stmt, 1, query->search && *query->search ? query->search : NULL);
     sqlite3_bind_int64(stmt, 2, query->limit);
     sqlite3_bind_int64(stmt, 3, query->offset);
     while (sqlite3_step(stmt) == SQLITE_ROW) {

@@ -11,7 +11,7 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/fault.c contrib/devserver/fault.h \
 	contrib/devserver/http.c contrib/devserver/http.h \
 	contrib/devserver/import.c contrib/devserver/import.h \
-	contrib/devserver/main.c \
+	contrib/devserver/json.h contrib/devserver/main.c \
 	contrib/devserver/pace.c contrib/devserver/pace.h \
 	contrib/devserver/project.c contrib/devserver/project.h \
 	contrib/devserver/reply.c contrib/devserver/reply.h \

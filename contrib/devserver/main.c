@@ -238,6 +238,7 @@ serve(struct ds_server *server, const struct options *options, const sigset_t *s
 int
 main(int argc, char **argv)
 {
+    argp_err_exit_status = 2;
     struct options options = {.standard_limit = STANDARD_LIMIT, .global_limit = GLOBAL_LIMIT};
     if (argp_parse(&argp, argc, argv, 0, NULL, &options) != 0)
         return 2;

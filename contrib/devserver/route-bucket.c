@@ -8,16 +8,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "json.h"
 #include "reply.h"
 
 #define EMPTY_BATCH 500
-
-static void
-json_at_exit(json_t **json)
-{
-    json_decref(*json);
-}
-#define autojson __attribute__((cleanup(json_at_exit))) json_t
 
 /* ---- reading ---- */
 
@@ -321,7 +315,7 @@ insert_bucket(struct ds_request *req, const json_t *json, struct bucket_body *bo
 static void
 create_bucket(struct ds_request *req)
 {
-    autojson *json = ds_require_json(req);
+    ds_autojson *json = ds_require_json(req);
     if (!json)
         return;
     struct bucket_body body = {.limit = -1};
@@ -372,7 +366,7 @@ change_bucket(struct ds_request *req, const json_t *json, struct bucket_body *bo
 static void
 update_bucket(struct ds_request *req)
 {
-    autojson *json = ds_require_json(req);
+    ds_autojson *json = ds_require_json(req);
     if (!json)
         return;
     struct bucket_body body = {.limit = -1};
@@ -419,40 +413,57 @@ delete_bucket(struct ds_request *req)
         reply_message(req, "Successfully deleted");
 }
 
-struct names {
+struct batch {
     char *keys[EMPTY_BATCH];
+    char versions[EMPTY_BATCH][DS_UUID_SIZE]; /* of what was deleted */
     size_t count;
 };
 
 static void
 collect_key(void *arg, const struct ds_object *object)
 {
-    struct names *names = arg;
+    struct batch *batch = arg;
     char *key = strdup(object->name);
-    if (key && names->count < EMPTY_BATCH)
-        names->keys[names->count++] = key;
-    else
-        free(key);
+    if (!key)
+        return;
+    batch->keys[batch->count++] = key;
+}
+
+/* One transaction; the bytes go when it is committed. */
+static int
+remove_batch(struct ds_server *server, const char *bucket, struct batch *batch)
+{
+    int failed = 0;
+    ds_db_begin(server->db);
+    for (size_t i = 0; i < batch->count; i++) {
+        ds_autoobject old = {0};
+        int rc = ds_db_object_delete(server->db, bucket, batch->keys[i], &old);
+        memcpy(batch->versions[i], old.version, DS_UUID_SIZE); /* "" when it was gone already */
+        if (rc < 0 && rc != -ENOENT)
+            failed = rc;
+    }
+    int committed = ds_db_commit(server->db);
+    for (size_t i = 0; committed == 0 && i < batch->count; i++)
+        ds_store_remove(server->store, batch->versions[i]);
+    return committed < 0 ? committed : failed;
 }
 
 /* The service queues this; here it is done at once, by batches. */
 static int
 remove_all(struct ds_server *server, const char *bucket)
 {
+    sf_autofree struct batch *batch = malloc(sizeof *batch);
+    if (!batch)
+        return -ENOMEM;
     for (;;) {
-        struct names names = {.count = 0};
-        int rc = ds_db_object_each(server->db, bucket, EMPTY_BATCH, collect_key, &names);
-        if (rc < 0 || names.count == 0)
-            return rc;
-        ds_db_begin(server->db);
-        for (size_t i = 0; i < names.count; i++) {
-            ds_autoobject old = {0};
-            if (ds_db_object_delete(server->db, bucket, names.keys[i], &old) == 0)
-                ds_store_remove(server->store, old.version);
-            free(names.keys[i]);
-        }
-        rc = ds_db_commit(server->db);
-        if (rc < 0)
+        batch->count = 0;
+        int rc = ds_db_object_each(server->db, bucket, EMPTY_BATCH, collect_key, batch);
+        bool done = batch->count == 0;
+        if (rc == 0 && !done)
+            rc = remove_batch(server, bucket, batch);
+        for (size_t i = 0; i < batch->count; i++)
+            free(batch->keys[i]);
+        if (rc < 0 || done)
             return rc;
     }
 }

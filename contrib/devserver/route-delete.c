@@ -6,17 +6,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "json.h"
 #include "reply.h"
 
 /* Rows of one transaction, as the service deletes them. */
 #define BATCH 500
-
-static void
-json_at_exit(json_t **json)
-{
-    json_decref(*json);
-}
-#define autojson __attribute__((cleanup(json_at_exit))) json_t
 
 static void
 delete_one(struct ds_request *req)
@@ -109,7 +103,7 @@ delete_batch(struct ds_request *req, const json_t *keys, size_t first, struct ds
 static void
 delete_many(struct ds_request *req)
 {
-    autojson *json = ds_require_json(req);
+    ds_autojson *json = ds_require_json(req);
     const json_t *keys = NULL;
     if (!json || !check_prefixes(req, json, &keys) || !ds_require_auth(req))
         return;

@@ -7,16 +7,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "json.h"
 #include "reply.h"
 
 #define LIMIT_MAX 1000
-
-static void
-json_at_exit(json_t **json)
-{
-    json_decref(*json);
-}
-#define autojson __attribute__((cleanup(json_at_exit))) json_t
 
 /* What a cursor holds: lines "l:name", "o:order", "c:column", "a:time" in base64. */
 struct cursor {
@@ -351,7 +345,7 @@ run(struct listing *listing)
 static void
 list(struct ds_request *req)
 {
-    autojson *json = ds_require_json(req);
+    ds_autojson *json = ds_require_json(req);
     struct listing listing = {.req = req};
     if (!json || !check_body(req, json, &listing) || !ds_require_auth(req))
         return;

@@ -6,14 +6,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "json.h"
 #include "reply.h"
-
-static void
-json_at_exit(json_t **json)
-{
-    json_decref(*json);
-}
-#define autojson __attribute__((cleanup(json_at_exit))) json_t
 
 /* What move and copy have in common; strings are borrowed from the body. */
 struct transfer {
@@ -91,8 +85,6 @@ fail_target(struct ds_request *req, int code, enum ds_failure exists)
         ds_fail(req, DS_FAIL_NO_RELATED);
     else if (code == -EEXIST)
         ds_fail(req, exists);
-    else if (code == -ENOENT)
-        ds_fail(req, DS_FAIL_NO_KEY);
     else
         ds_fail_errno(req, code, "write the target");
 }
@@ -150,6 +142,10 @@ move_object(struct ds_request *req, const struct transfer *transfer)
         rc = ds_db_object_move(req->server->db, transfer->bucket, transfer->key, source.version,
                                &target);
         ds_store_remove(req->server->store, rc < 0 ? target.version : source.version);
+        if (rc == -ENOENT) { /* overwritten meanwhile: the service finds its copied bytes gone */
+            ds_fail(req, DS_FAIL_INTERNAL);
+            return;
+        }
         if (rc < 0) {
             fail_target(req, rc, DS_FAIL_RESOURCE_EXISTS);
             return;
@@ -164,7 +160,7 @@ static void
 move(struct ds_request *req)
 {
     static const char *const required[] = {"bucketId", "sourceKey", "destinationKey"};
-    autojson *json = ds_require_json(req);
+    ds_autojson *json = ds_require_json(req);
     struct transfer transfer;
     if (json && read_transfer(req, json, required, &transfer) && ds_require_auth(req) &&
         ds_require_key(req, transfer.to_key, strlen(transfer.to_key)))
@@ -283,7 +279,7 @@ static void
 copy(struct ds_request *req)
 {
     static const char *const required[] = {"sourceKey", "bucketId", "destinationKey"};
-    autojson *json = ds_require_json(req);
+    ds_autojson *json = ds_require_json(req);
     struct transfer transfer;
     struct copy_options options;
     if (json && read_transfer(req, json, required, &transfer) &&

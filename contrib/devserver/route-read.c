@@ -49,12 +49,10 @@ parse_range(const char *header, uint64_t size, uint64_t *first, uint64_t *last)
         *last = size - 1;
         return true;
     }
-    if (to_len == 0 || b >= size)
-        b = to_len == 0 || a <= b ? size - 1 : b;
-    if (a > b || a >= size)
+    if (a >= size || (to_len > 0 && a > b))
         return false;
     *first = a;
-    *last = b;
+    *last = to_len == 0 || b >= size ? size - 1 : b;
     return true;
 }
 
