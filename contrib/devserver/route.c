@@ -253,6 +253,8 @@ ds_route_resolve(struct ds_request *req)
     if (!decode(req, req->path, strlen(req->path), &req->decoded, &len))
         return "malformed";
     req->route = find_route(req);
+    if (req->route && strcmp(req->method, "HEAD") == 0 && req->key)
+        return "head";
     if (req->route)
         return req->route->kind;
     if (req->reply.status == 0)
