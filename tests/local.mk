@@ -48,6 +48,7 @@ lint_tests = \
 
 # What tests read but do not run: fixtures, ...
 test_data = \
+	tests/integ/devserver-faults.py \
 	tests/lint/lib.sh \
 	tests/unit/config-fixture.h
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The server a test works against: a supafs-devserver of its own, or the real one that
 # SUPAFS_REAL_URL names (then SUPABASE_SERVICE_ROLE_KEY and SUPABASE_ANON_KEY must be there too).
-# Source common.sh first. Keys travel on stdin or in the environment, never in argv.
+# Source common.sh first. Keys travel through pipes and the environment, never in argv.
 #
 # After start_server: SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_SERVICE_ROLE_KEY are exported, and
 # with the dev server SUPABASE_JWT_SECRET and SUPAFS_DEVSERVER_ADMIN; SF_STORAGE is the API's URL.
@@ -115,13 +115,12 @@ sf_reap() {
 
 # --- the Storage API, as another client uses it ----------------------------------------------
 
-# sf_curl [CURL-OPTION...]: curl with the service key, which is read from stdin's config.
-sf_curl() {
-    curl -sS --max-time 120 --config - "$@" <<EOF
-header = "Authorization: Bearer $SUPABASE_SERVICE_ROLE_KEY"
-header = "apikey: $SUPABASE_SERVICE_ROLE_KEY"
-user-agent = "supafs-tests/1"
-EOF
+# sf_curl [CURL-OPTION...]: curl with the service key, which comes through a pipe of its own.
+sf_curl() { curl -sS --max-time 120 --config <(sf_curl_config) "$@"; }
+
+sf_curl_config() {
+    printf 'header = "Authorization: Bearer %s"\n' "$SUPABASE_SERVICE_ROLE_KEY"
+    printf 'header = "apikey: %s"\nuser-agent = "supafs-tests/1"\n' "$SUPABASE_SERVICE_ROLE_KEY"
 }
 
 # api METHOD PATH [CURL-OPTION...]: prints the body; fails the command on a status of 400 or more.
