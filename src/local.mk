@@ -14,3 +14,4 @@ include src/http/local.mk
 include src/tree/local.mk
 include src/virtual/local.mk
 include src/write/local.mk
+include src/fuse/local.mk

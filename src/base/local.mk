@@ -14,6 +14,8 @@ src_libsupafs_a_SOURCES += \
 	src/base/htab.h \
 	src/base/lock.c \
 	src/base/lock.h \
+	src/base/mounts.c \
+	src/base/mounts.h \
 	src/base/redact.c \
 	src/base/redact.h \
 	src/base/str.c \

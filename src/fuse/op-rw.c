@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "fuse/internal.h"
+
+#include "observe/counter.h"
+
+#include <errno.h>
+
+static int
+reply_read(struct op *op, const struct sf_tree_result *res)
+{
+    sf_count(SF_C_READ_BYTES, res->len);
+    fuse_reply_buf(op->req, res->data, res->len);
+    return 0;
+}
+
+static const struct op_kind read_kind = {"read", reply_read, NULL, false, false};
+/* A write may have to fetch the object's old bytes first. */
+static const struct op_kind write_kind = {"write", reply_count, NULL, true, false};
+static const struct op_kind fallocate_kind = {"fallocate", reply_ok, NULL, true, false};
+static const struct op_kind copy_kind = {"copy_file_range", reply_count, NULL, true, false};
+
+void
+do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    struct sf_fuse *f = fuse_of(req);
+    if (sf_virtual_owns(ino)) {
+        virtual_read(req, size, off, fi);
+        return;
+    }
+    struct op *op = op_begin(f, req, &read_kind);
+    if (!op)
+        return;
+    sf_count(SF_C_READS, 1);
+    op_end(op, sf_tree_read(f->tree, file_of(fi), (uint64_t)off, size, op_done, op));
+}
+
+void
+do_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+         struct fuse_file_info *fi)
+{
+    struct sf_fuse *f = fuse_of(req);
+    if (sf_virtual_owns(ino)) {
+        fuse_reply_err(req, EPERM);
+        return;
+    }
+    struct op *op = op_begin(f, req, &write_kind);
+    if (!op)
+        return;
+    sf_count(SF_C_WRITES, 1);
+    sf_count(SF_C_WRITE_BYTES, size);
+    sf_tree_write(f->tree, file_of(fi), (uint64_t)off, buf, size, op_done, op);
+    op_end(op, 0);
+}
+
+void
+do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+             struct fuse_file_info *fi)
+{
+    struct sf_fuse *f = fuse_of(req);
+    if (sf_virtual_owns(ino) || off < 0 || len <= 0) {
+        fuse_reply_err(req, sf_virtual_owns(ino) ? EPERM : EINVAL);
+        return;
+    }
+    struct op *op = op_begin(f, req, &fallocate_kind);
+    if (!op)
+        return;
+    sf_tree_fallocate(f->tree, file_of(fi), mode, (uint64_t)off, (uint64_t)len, op_done, op);
+    op_end(op, 0);
+}
+
+void
+do_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
+                   fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len,
+                   int flags)
+{
+    struct sf_fuse *f = fuse_of(req);
+    /* EXDEV: the tool copies by reading and writing. */
+    if (sf_virtual_owns(ino_in) || sf_virtual_owns(ino_out) || flags) {
+        fuse_reply_err(req, flags ? EINVAL : EXDEV);
+        return;
+    }
+    struct op *op = op_begin(f, req, &copy_kind);
+    if (!op)
+        return;
+    sf_tree_copy_range(f->tree, file_of(fi_in), (uint64_t)off_in, file_of(fi_out),
+                       (uint64_t)off_out, len, op_done, op);
+    op_end(op, 0);
+}
