@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Real input through ordinary tools: in the mount, and through a bind mount of its parent in another
+# mount namespace as a user who is not root, as a container would.
+set -u
+. "$(dirname "$0")/../lib/common.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/mount.sh"
+
+need_root
+need git rsync setpriv unshare autoreconf
+need_devserver "it puts a large object in with --import"
+
+headers=/usr/include/linux
+size=256M
+[ -z "${SF_SOAK:-}" ] || headers=/usr/include size=1G
+# A repository of our own sources, also where this is no git checkout (make distcheck).
+mkdir "$SF_TMP/src"
+tar -C "$SF_SRC" --exclude=.git --exclude='build*' --exclude=autom4te.cache --exclude='*.o' -cf - . |
+    tar -C "$SF_TMP/src" -xf -
+(cd "$SF_TMP/src" && git init -q . && git add -A && git -c user.name=t -c user.email=t@example.org \
+    commit -qm sources) || fail "cannot make a repository"
+head -c "$size" /dev/urandom >"$SF_TMP/large"
+sum=$(sha256sum <"$SF_TMP/large")
+start_server --import "user-files/large.bin=$SF_TMP/large"
+rm "$SF_TMP/large"
+
+mkdir "$SF_TMP/parent" "$SF_TMP/scratch1" "$SF_TMP/scratch2" "$SF_TMP/elsewhere"
+chmod 755 "$SF_TMP" "$SF_TMP/parent"
+chown 65534:65534 "$SF_TMP/scratch2"
+mount --bind "$SF_TMP/parent" "$SF_TMP/parent" || fail "bind mount"
+at_exit umount -R "$SF_TMP/parent"
+mount --make-shared "$SF_TMP/parent"
+mkdir "$SF_TMP/parent/mnt"
+at_exit umount_project "$SF_TMP/parent/mnt"
+mount_at "$SF_TMP/parent/mnt" || fail "mount: $(cat "$SF_TMP"/mount-*.log)"
+mnt=$SF_TMP/parent/mnt
+
+step "as root, in the mount"
+mkdir "$mnt/real-root" || fail "mkdir of a bucket"
+bash "$SF_SRC/tests/lib/real-input.sh" "$mnt/real-root" "$SF_TMP/scratch1" "$headers" "$SF_TMP/src" \
+    "$mnt/user-files/large.bin" "$sum" || fail "as root"
+expect_eq "a clean state" 0 "$(mount_counter "$mnt" 'd.get("quarantined", 0)')"
+
+step "as nobody, through a bind mount in another namespace"
+mkdir "$mnt/real-user" && chown 65534:65534 "$mnt/real-user" || fail "chown of a bucket"
+unshare -m --propagation slave bash -c '
+    mount --rbind "$1/parent" "$1/elsewhere" && mount --make-rslave "$1/elsewhere" &&
+    exec setpriv --reuid 65534 --regid 65534 --clear-groups \
+        bash "$2" "$1/elsewhere/mnt/real-user" "$1/scratch2" "$3" "$1/src" \
+        "$1/elsewhere/mnt/user-files/large.bin" "$4"' \
+    container "$SF_TMP" "$SF_SRC/tests/lib/real-input.sh" "$headers" "$sum" || fail "as nobody"
+expect_eq "owner of what nobody made" 65534 "$(stat -c %u "$mnt/real-user/copied")"
+passed
