@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 EXTRA_DIST += \
+	docs/architecture.md \
+	docs/consistency.md \
+	docs/threads.md \
+	docs/decisions/0001-callbacks-and-retried-operations.md \
+	docs/decisions/0002-no-uthash-for-children.md \
 	docs/errors.md \
 	docs/formats/names.md
 include docs/man/local.mk
