@@ -57,6 +57,13 @@ int sf_http_new(const struct sf_http_opts *opts, struct sf_http **ret, struct sf
  */
 void sf_http_free(struct sf_http *http);
 
+/**
+ * sf_http_close - end all requests with -ECANCELED, those under way soon and later ones at once.
+ * The thread goes on for them, for timers and for posted calls, so that what uses it can be taken
+ * down in order before sf_http_free().
+ */
+void sf_http_close(struct sf_http *http);
+
 /** sf_http_on_loop - true on the event thread of @http. */
 bool sf_http_on_loop(const struct sf_http *http);
 

@@ -181,6 +181,7 @@ struct sf_http {
     uint64_t next_id;
     bool woken; /* a wake-up is on its way */
     bool stopping;
+    bool closing; /* requests are ended, the thread goes on */
 
     /* Loop. */
     struct http_host_list hosts;

@@ -152,6 +152,13 @@ commands_wait_locked(const struct sf_http *http)
     return !TAILQ_EMPTY(&http->inbox) || !TAILQ_EMPTY(&http->cancels) || !TAILQ_EMPTY(&http->posts);
 }
 
+static bool
+closing(struct sf_http *http)
+{
+    SF_GUARD(&http->lock);
+    return http->closing && !http->retiring;
+}
+
 /* Returns false when the loop is to end. */
 static bool
 wait_for_work(struct sf_http *http)
@@ -162,7 +169,7 @@ wait_for_work(struct sf_http *http)
         SF_GUARD(&http->lock);
         if (http->stopping)
             return false;
-        if (commands_wait_locked(http))
+        if (commands_wait_locked(http) || (http->closing && !http->retiring))
             return true;
         int64_t timer = http_timer_next_locked(http);
         if (timer < next)
@@ -216,6 +223,8 @@ loop_main(void *arg)
         http_transfer_reap(http);
         run_commands(http); /* what completions want comes before what waits */
         http_queue_admit(http);
+        if (closing(http))
+            retire(http);
     } while (wait_for_work(http));
     retire(http);
     return NULL;
@@ -336,6 +345,16 @@ sf_http_new(const struct sf_http_opts *opts, struct sf_http **ret, struct sf_err
     }
     *ret = http;
     return 0;
+}
+
+void
+sf_http_close(struct sf_http *http)
+{
+    {
+        SF_GUARD(&http->lock);
+        http->closing = true;
+    }
+    curl_multi_wakeup(http->multi);
 }
 
 void
