@@ -178,7 +178,8 @@ open_bytes(struct ds_request *req, struct ds_object *object, uint64_t *size)
 static int
 fill_body(struct ds_request *req, int fd, uint64_t offset, uint64_t len)
 {
-    if (len > INLINE_MAX) {
+    /* A lie about the length is told where bytes are streamed from the file. */
+    if (len > INLINE_MAX || req->plan.lies & DS_LIE_LENGTH) {
         req->reply.fd = fd;
         req->reply.fd_offset = offset;
         req->reply.fd_len = len;
