@@ -31,6 +31,7 @@ unit_tests = \
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
 integ_tests = \
+	tests/integ/devserver-faults.sh \
 	tests/integ/replay.sh \
 	tests/integ/supabase-js.sh
 

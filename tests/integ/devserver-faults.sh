@@ -40,8 +40,8 @@ expect_match "its message" "$SF_PROJECT_DIR" "$SF_OUT"
 expect_eq "the first one serves on" 200 "$(api_status GET /bucket)"
 
 step "wrong use"
-expect_exit "without --data" 64 timeout 10 "$bin"
-expect_exit "a bad number" 64 timeout 10 "$bin" --data "$SF_TMP/none" --delay-ms x
+expect_exit "without --data" 2 timeout 10 "$bin"
+expect_exit "a bad number" 2 timeout 10 "$bin" --data "$SF_TMP/none" --delay-ms x
 expect_missing "nothing was made" "$SF_TMP/none"
 expect_exit "--import of a missing file" 1 timeout 10 "$bin" --data "$SF_TMP/other" \
     --import "results/x=$SF_TMP/missing"
