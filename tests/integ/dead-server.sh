@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A server that does not answer: 1,000 reads hang on it, a cached stat does not; Ctrl-C ends a cat at
 # once, a program that handles SIGINT goes on at the read deadline; when the server is back, so are we.
+# shellcheck source-path=SCRIPTDIR disable=SC2119,SC2016
 set -u
 . "$(dirname "$0")/../lib/common.sh"
 . "$(dirname "$0")/../lib/server.sh"
@@ -10,6 +11,7 @@ set -u
 need python3 setsid
 need_devserver "it makes the server hang"
 start_server
+bucket='' mnt=''
 new_bucket bucket
 head -c 5000000 /dev/urandom >"$SF_TMP/big"
 put_object "$bucket" big "$SF_TMP/big" || fail "put"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Real input through ordinary tools: in the mount, and through a bind mount of its parent in another
 # mount namespace as a user who is not root, as a container would.
+# shellcheck source-path=SCRIPTDIR disable=SC2119,SC2016
 set -u
 . "$(dirname "$0")/../lib/common.sh"
 . "$(dirname "$0")/../lib/server.sh"
@@ -43,7 +44,8 @@ bash "$SF_SRC/tests/lib/real-input.sh" "$mnt/real-root" "$SF_TMP/scratch1" "$hea
 expect_eq "a clean state" 0 "$(mount_counter "$mnt" 'd.get("quarantined", 0)')"
 
 step "as nobody, through a bind mount in another namespace"
-mkdir "$mnt/real-user" && chown 65534:65534 "$mnt/real-user" || fail "chown of a bucket"
+mkdir "$mnt/real-user" || fail "mkdir of a bucket"
+chown 65534:65534 "$mnt/real-user" || fail "chown of a bucket"
 unshare -m --propagation slave bash -c '
     mount --rbind "$1/parent" "$1/elsewhere" && mount --make-rslave "$1/elsewhere" &&
     exec setpriv --reuid 65534 --regid 65534 --clear-groups \
