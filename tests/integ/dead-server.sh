@@ -21,7 +21,7 @@ mount_project mnt -o "attr_ttl=60,read_timeout=8"
 stat "$mnt/$bucket/known" "$mnt/$bucket/big" >/dev/null || fail "stat"
 
 step "1,000 reads hang, a cached stat answers in less than 1 ms"
-set_faults '[{"method":"GET","path":"/storage/v1/object/*","kind":"hang","bytes":0}]' || fail "faults"
+set_faults '[{"method":"GET","path":"/object/authenticated/","kind":"hang"}]' || fail "faults"
 python3 - "$mnt/$bucket" <<'PY' || fail "cached stat while 1,000 reads hang"
 import os, signal, sys, threading, time
 top = sys.argv[1]
