@@ -2,9 +2,10 @@
 #include "http/internal.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,6 +14,7 @@
 #define KEEP_CONN_S  55L /* the service closes idle connections after 60 s */
 #define KEEP_IDLE_S  30L
 #define KEEP_PROBE_S 10L
+#define KEEP_UNSENT  (128 << 10) /* bytes the kernel holds beyond what is under way */
 #define BIG_BUFFER   (128L << 10)
 #define SMALL_BUFFER (16L << 10)
 
@@ -98,6 +100,24 @@ on_seek(void *arg, curl_off_t off, int origin)
 }
 
 /*
+ * What curl has written must be close to what has left, or a stall would hide behind megabytes of
+ * socket buffer; and what has left must be acknowledged in time, or the peer is gone. Both are
+ * hints: without them only the detection of stalls is slower.
+ */
+static int
+on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+    const struct sf_http *http = arg;
+    int unsent = KEEP_UNSENT;
+    unsigned timeout_ms = 2 * http->opts.stall_ms;
+    if (purpose == CURLSOCKTYPE_IPCXN) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+    }
+    return CURL_SOCKOPT_OK;
+}
+
+/*
  * A connection is ready and the request is about to be sent on it. When a kept connection turns out
  * to be dead before any byte of the reply, curl by itself takes another one and comes here again,
  * whatever the method. That is what we want for idempotent requests, once; it must not happen to
@@ -154,6 +174,8 @@ set_connection(CURL *e, const struct sf_http *http, const struct sf_http_req *re
     SET(CURLOPT_HTTP_VERSION, req->peer.tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_CONNECTTIMEOUT_MS, left_ms < connect_ms ? (long)left_ms : connect_ms);
     SET(CURLOPT_MAXAGE_CONN, KEEP_CONN_S);
+    SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
+    SET(CURLOPT_SOCKOPTDATA, http);
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_TCP_KEEPIDLE, KEEP_IDLE_S);
@@ -323,19 +345,14 @@ http_transfer_stalled(struct sf_http *http, struct sf_http_req *req, int64_t now
     }
     int64_t up = info_off(t->easy, CURLINFO_SIZE_UPLOAD_T), down = req->recv.head_bytes;
     down += info_off(t->easy, CURLINFO_SIZE_DOWNLOAD_T);
-    curl_socket_t fd = CURL_SOCKET_BAD;
-    int unsent = 0; /* what curl has written may still sit in the kernel */
-    if (curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
-        fd == CURL_SOCKET_BAD || ioctl(fd, SIOCOUTQ, &unsent) < 0)
-        unsent = 0;
-    int64_t bytes = up + down - unsent;
+    int64_t bytes = up + down;
     if (bytes != t->progress_bytes) {
         t->progress_bytes = bytes;
         t->progress_ms = now_ms;
     }
     /* All is sent and the service thinks: some operations take long, and asking again would only
      * add to its load. Changes that cannot be repeated wait until the deadline. */
-    if (!down && !unsent && (uint64_t)up >= req->body_len)
+    if (!down && (uint64_t)up >= req->body_len)
         stall = req->idempotent ? 2 * stall : INT32_MAX;
     *next = t->progress_ms + stall;
     if (*next <= now_ms)

@@ -161,13 +161,20 @@ serve_one(struct conn *c, char *buf, size_t size, size_t *have, unsigned on_conn
     const char *cl = toy_header(&rq, "Content-Length");
     if (cl)
         len = strtoull(cl, NULL, 10);
+    size_t early = *have - head < len ? *have - head : len;
+    rq.early = early;
     enum toy_then then = toy->opts.head ? toy->opts.head(toy->opts.arg, c->fd, &rq) : TOY_KEEP;
+    if (then == TOY_SKIP) {
+        buf[head] = saved;
+        *have -= head;
+        memmove(buf, buf + head, *have);
+        return TOY_KEEP;
+    }
     if (then != TOY_KEEP)
         return then;
     if (toy_header(&rq, "Expect") && toy_printf(c->fd, "HTTP/1.1 100 Continue\r\n\r\n"))
         return TOY_CLOSE;
     buf[head] = saved;
-    size_t early = *have - head < len ? *have - head : len;
     char *body = read_body(c->fd, len, buf + head, early);
     if (!body)
         return TOY_CLOSE;

@@ -18,6 +18,7 @@ struct toy_req {
     const char *head; /* the whole header block */
     const char *body; /* NUL-terminated */
     size_t body_len;
+    size_t early;     /* in head: bytes of the body that came with it, and are not to be read */
     unsigned seq;     /* 1 = the first request to this server */
     unsigned conn;    /* 1 = the first connection */
     unsigned on_conn; /* 1 = the first request on this connection */
@@ -27,13 +28,15 @@ enum toy_then {
     TOY_KEEP,  /* wait for the next request on the connection */
     TOY_CLOSE, /* close it in order */
     TOY_RESET, /* so that the peer gets ECONNRESET */
+    TOY_SKIP,  /* in head: all is said, and the body will not come; wait for the next request */
 };
 
 typedef enum toy_then (*toy_fn)(void *arg, int fd, const struct toy_req *rq);
 
 struct toy_opts {
     toy_fn serve; /* after a whole request has been read; on the connection's thread */
-    toy_fn head;  /* NULL, or called before the body is read; other than KEEP ends it there */
+    toy_fn
+        head; /* NULL, or called before the body is read; other than KEEP and SKIP ends it there */
     void *arg;
     int port;   /* 0 = any */
     int rcvbuf; /* receive buffer of the connections; 0 = the system's */

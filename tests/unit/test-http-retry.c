@@ -32,7 +32,7 @@ head(void *arg, int fd, const struct toy_req *rq)
     (void)arg;
     if (!strcmp(rq->path, "/no-expect") && toy_header(rq, "Expect")) {
         toy_text(fd, 417, NULL, "");
-        return TOY_CLOSE;
+        return TOY_SKIP;
     }
     if (!strncmp(rq->path, "/op/", 4) && atoi(rq->path + 4) % 11 == 3)
         return TOY_RESET;
@@ -96,7 +96,7 @@ serve(void *arg, int fd, const struct toy_req *rq)
     if (!strcmp(rq->path, "/reset-once"))
         return n == 1 ? TOY_RESET : toy_text(fd, 409, NULL, "ok");
     if (!strcmp(rq->path, "/reset-kept")) /* on a kept connection only */
-        return rq->on_conn > 1 ? TOY_RESET : toy_text(fd, 200, NULL, "ok");
+        return rq->on_conn > 1 ? TOY_RESET : toy_text(fd, 200, NULL, "");
     if (!strcmp(rq->path, "/reset"))
         return TOY_RESET;
     if (!strcmp(rq->path, "/close-after")) {
