@@ -198,10 +198,12 @@ sf_finish() {
 # A sanitizer's report ends a test as failed, also when nothing else went wrong.
 sf_sanitizer_reports() {
     local r bad=0
-    for r in "$SF_TMP"/sanitizer.*; do
+    for r in "$SF_TMP"/sanitizer.* "$SF_TMP"/*.log; do
+        # gcc's UBSan does not know log_path: its reports are in the programs' stderr.
+        case $r in *.log) grep -qs 'runtime error: ' "$r" || continue ;; esac
         [ -s "$r" ] || continue
         bad=1
-        note "sanitizer report:"
+        note "sanitizer report in ${r##*/}:"
         head -n 60 "$r" | sed 's/^/    /' >&2
     done
     return "$bad"
