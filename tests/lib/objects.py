@@ -16,6 +16,9 @@ import sys
 import threading
 import urllib.parse
 
+sys.dont_write_bytecode = True
+import wire  # noqa: E402
+
 CONNECTIONS = 8
 
 
@@ -24,8 +27,11 @@ class Api:
 
     def __init__(self):
         url = urllib.parse.urlsplit(os.environ["SUPABASE_URL"])
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        self.connection = kind(url.hostname, url.port, timeout=120)
+        self.tls = self.wire = None
+        if url.scheme == "https":
+            self.tls = http.client.HTTPSConnection(url.hostname, url.port, timeout=120)
+        else:  # three times as fast, which counts for 100,000 objects
+            self.wire = wire.Wire(url.hostname, url.port or 80, 120)
         self.base = url.path.rstrip("/") + "/storage/v1"
         key = os.environ["SUPABASE_SERVICE_ROLE_KEY"]
         self.headers = {"Authorization": "Bearer " + key, "apikey": key,
@@ -35,15 +41,19 @@ class Api:
         headers = dict(self.headers)
         if content_type:
             headers["Content-Type"] = content_type
-        self.connection.request(method, self.base + path, body, headers)
-        reply = self.connection.getresponse()
-        data = reply.read()
-        if reply.status != 200:
-            raise SystemExit(f"{method} {path}: {reply.status} {data[:200].decode(errors='replace')}")
+        if self.wire:
+            reply = self.wire.send(method, self.base + path, headers.items(), body)
+            status, data = reply.status, reply.body
+        else:
+            self.tls.request(method, self.base + path, body, headers)
+            reply = self.tls.getresponse()
+            status, data = reply.status, reply.read()
+        if status != 200:
+            raise SystemExit(f"{method} {path}: {status} {data[:200].decode(errors='replace')}")
         return data
 
     def call_json(self, method, path, value):
-        return json.loads(self.call(method, path, json.dumps(value), "application/json"))
+        return json.loads(self.call(method, path, json.dumps(value).encode(), "application/json"))
 
 
 def quote(text):

@@ -35,6 +35,7 @@ class Wire:
         """One exchange. body None = no body and no length; declared = send only the head, with
         this Content-Length. headers is a list of pairs."""
         head = [f"{method} {target} HTTP/1.1", f"Host: {self.address[0]}:{self.address[1]}"]
+        headers = list(headers)
         head += [f"{name}: {value}" for name, value in headers]
         chunked = any(n.lower() == "transfer-encoding" for n, _ in headers)
         if declared is not None:
