@@ -73,11 +73,13 @@ AM_TESTS_ENVIRONMENT = \
 # A test that hangs is a failure.
 LOG_COMPILER = timeout -k 10 $${SF_TEST_TIMEOUT:-300}
 
+# Those that need no unit test do not build them.
 check-unit: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests)'
-check-integ: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tests)'
-check-lint: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)'
+check-integ: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tests)' check_PROGRAMS=
+check-lint: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)' check_PROGRAMS=
+check-programs: $(check_PROGRAMS)
 distcheck-quick: ; $(MAKE) $(AM_MAKEFLAGS) distcheck TESTS='$(unit_tests)'
-.PHONY: check-unit check-integ check-lint distcheck-quick
+.PHONY: check-unit check-integ check-lint check-programs distcheck-quick
 
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)

@@ -20,11 +20,15 @@ static _Thread_local char self_mark;
 static _Thread_local const struct sf_mutex *held[HELD_MAX];
 static _Thread_local int held_count;
 
+/* Leaves that this thread holds. */
+static _Thread_local int held_leaves;
+
 static void
 order_check(const struct sf_mutex *m)
 {
     if (!m->order)
         return;
+    assert(!held_leaves && "a mutex with an order is taken under a leaf, see docs/threads.md");
     for (int i = 0; i < held_count; i++)
         assert(held[i]->order < m->order && "lock order violated, see docs/threads.md");
 }
@@ -32,8 +36,10 @@ order_check(const struct sf_mutex *m)
 static void
 order_push(const struct sf_mutex *m)
 {
-    if (!m->order)
+    if (!m->order) {
+        held_leaves++;
         return;
+    }
     assert(held_count < HELD_MAX);
     held[held_count++] = m;
 }
@@ -41,8 +47,10 @@ order_push(const struct sf_mutex *m)
 static void
 order_pop(const struct sf_mutex *m)
 {
-    if (!m->order)
+    if (!m->order) {
+        held_leaves--;
         return;
+    }
     int i = held_count;
     while (i > 0 && held[i - 1] != m)
         i--;

@@ -14,7 +14,8 @@
  * A mutex that knows who holds it and where it stands in the global order (docs/threads.md).
  * With SF_LOCK_CHECK (configure --disable-lock-check turns it off) every lock operation asserts
  * that the order of the mutex is greater than that of each mutex the thread holds already, and
- * that nobody locks twice or unlocks what another thread holds. Order 0 is a leaf: unchecked.
+ * that nobody locks twice or unlocks what another thread holds. Order 0 is a leaf: it may be taken
+ * any time, and only other leaves under it.
  */
 struct sf_mutex {
     pthread_mutex_t m;
@@ -37,7 +38,7 @@ struct sf_mutex {
 
 /**
  * sf_mutex_init - make a mutex ready for use; cannot fail on Linux (asserted).
- * @order: place in the global lock order; 0 = leaf, not checked.
+ * @order: place in the global lock order; 0 = leaf.
  */
 void sf_mutex_init(struct sf_mutex *m, int order);
 

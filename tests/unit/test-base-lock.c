@@ -88,6 +88,13 @@ same_order(void)
 }
 
 static void
+order_under_leaf(void)
+{
+    sf_mutex_lock(&leaf);
+    sf_mutex_lock(&low);
+}
+
+static void
 lock_twice(void)
 {
     sf_mutex_lock(&leaf);
@@ -114,6 +121,7 @@ right_order(void)
     sf_mutex_unlock(&low); /* not the last one taken */
     sf_mutex_lock(&leaf);
     sf_mutex_unlock(&high);
+    sf_mutex_unlock(&leaf);
     sf_mutex_lock(&low);
 }
 
@@ -126,11 +134,13 @@ mistakes_are_caught(void **state)
 #ifdef SF_LOCK_CHECK
     assert_true(aborts(wrong_order));
     assert_true(aborts(same_order));
+    assert_true(aborts(order_under_leaf));
     assert_true(aborts(lock_twice));
     assert_true(aborts(unlock_unheld));
 #else
     (void)wrong_order;
     (void)same_order;
+    (void)order_under_leaf;
     (void)lock_twice;
     (void)unlock_unheld;
 #endif
