@@ -212,6 +212,9 @@ sf_key_file_read(const char *path, const char *variable, char **ret, struct sf_e
     int rc = open_key_file(path, &file, err);
     if (rc)
         return rc;
+    /* What stands behind a NUL must not be left out of the key silently. */
+    if (memchr(file.text, '\0', file.len))
+        return sf_err_set(err, -EINVAL, "%s is not a text file: it has a NUL byte", path);
     if (!variable)
         f.found = first_line(file.text);
     else if (*variable == '[')
