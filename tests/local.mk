@@ -23,8 +23,12 @@ unit_tests = \
 	tests/unit/test-http-retry \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
+	tests/unit/test-supabase-auth \
+	tests/unit/test-supabase-calls \
 	tests/unit/test-supabase-errmap \
 	tests/unit/test-supabase-keyfile \
+	tests/unit/test-supabase-list \
+	tests/unit/test-supabase-storage \
 	tests/unit/test-tree-knowledge \
 	tests/unit/test-tree-names
 
@@ -96,6 +100,12 @@ tests_unit_test_http_core_SOURCES = tests/unit/test-http-core.c $(http_test_lib)
 tests_unit_test_http_hostile_SOURCES = tests/unit/test-http-hostile.c $(http_test_lib)
 tests_unit_test_http_queue_SOURCES = tests/unit/test-http-queue.c $(http_test_lib)
 tests_unit_test_http_retry_SOURCES = tests/unit/test-http-retry.c $(http_test_lib)
+
+# The Storage client: waiting forms of its calls.
+storage_test_lib = tests/lib/storage-sync.c tests/lib/storage-sync.h
+tests_unit_test_supabase_calls_SOURCES = tests/unit/test-supabase-calls.c $(storage_test_lib) \
+	tests/lib/toy-server.c tests/lib/toy-server.h
+tests_unit_test_supabase_storage_SOURCES = tests/unit/test-supabase-storage.c $(storage_test_lib)
 
 include tests/fuzz/local.mk
 include tests/js/local.mk

@@ -307,7 +307,6 @@ fold(struct parser *p, struct sf_list_row *row)
     if (p->args->delimiter && is_cut(p, row)) {
         row->key = make_key(p, p->prefix, p->prefix_len, "/");
         row->key_len = p->prefix_len + 1;
-        p->doubt = true;
         return row->key ? 0 : -ENOMEM;
     }
     if (row->key_len == 0 || row->key_len > SF_KEY_BYTES)
@@ -321,8 +320,8 @@ fold(struct parser *p, struct sf_list_row *row)
         return refuse(p, "a folder that does not end in a slash", row->key);
     if (len == 0)
         return 0;
-    /* The service itself counts what it folds below an empty name. */
-    if (len == p->prefix_len + 1)
+    /* Newer services list what lies below an empty name, fold it late, and count it as rows. */
+    if (len == p->prefix_len + 1 && p->prefix_len && p->prefix[p->prefix_len - 1] == '/')
         p->doubt = true;
     const char *key = len < row->key_len ? make_key(p, row->key, len, "") : row->key;
     *row = (struct sf_list_row){.key = key, .key_len = len, .folder = true};

@@ -218,7 +218,7 @@ get_done(struct sf_call *call, const struct sf_http_reply *reply, const struct s
         return;
     }
     bad = *err;
-    if (err->code == -EFBIG && err->http_status == 0) {
+    if (err->code == -EFBIG && reply && reply->status == 0) {
         /* More than was asked for: the server or a proxy ignores Range. */
         bad = SF_ERR_INIT;
         bad.code = sf_err_set(&bad, -EIO, "%s: the reply is longer than the %zu bytes asked for",
