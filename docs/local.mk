@@ -5,6 +5,8 @@ EXTRA_DIST += \
 	docs/threads.md \
 	docs/decisions/0001-callbacks-and-retried-operations.md \
 	docs/decisions/0002-no-uthash-for-children.md \
+	docs/decisions/0003-mime-table.md \
 	docs/errors.md \
-	docs/formats/names.md
+	docs/formats/names.md \
+	docs/formats/quarantine.md
 include docs/man/local.mk

@@ -30,7 +30,14 @@ unit_tests = \
 	tests/unit/test-supabase-list \
 	tests/unit/test-supabase-storage \
 	tests/unit/test-tree-knowledge \
-	tests/unit/test-tree-names
+	tests/unit/test-tree-names \
+	tests/unit/test-write-change \
+	tests/unit/test-write-commit \
+	tests/unit/test-write-content \
+	tests/unit/test-write-load \
+	tests/unit/test-write-mime \
+	tests/unit/test-write-order \
+	tests/unit/test-write-quarantine
 
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
@@ -92,6 +99,15 @@ LDADD = $(unit_ldadd)
 # The tree over a project in memory.
 tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c \
 	tests/unit/fake-project.c tests/unit/fake-project.h
+
+# The writer over a Storage service in memory.
+write_test_lib = tests/unit/fake-storage.c tests/unit/fake-storage.h tests/unit/write-fixture.h
+tests_unit_test_write_change_SOURCES = tests/unit/test-write-change.c $(write_test_lib)
+tests_unit_test_write_commit_SOURCES = tests/unit/test-write-commit.c $(write_test_lib)
+tests_unit_test_write_content_SOURCES = tests/unit/test-write-content.c $(write_test_lib)
+tests_unit_test_write_load_SOURCES = tests/unit/test-write-load.c $(write_test_lib)
+tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test_lib)
+tests_unit_test_write_quarantine_SOURCES = tests/unit/test-write-quarantine.c $(write_test_lib)
 
 # The toy server and the completions of the http tests.
 http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c \

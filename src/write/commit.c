@@ -157,6 +157,8 @@ too_large(struct sf_upload *up, uint64_t size, struct sf_err *err)
         return 0;
     atomic_fetch_add(&up->c->w->failures, 1);
     sf_count(SF_C_UPLOAD_FAILURES, 1);
+    sf_warn("write", "event=upload-refused object=%s/%s bytes=%" PRIu64 " limit=%" PRIu64,
+            up->bucket, up->key, size, max);
     return sf_err_set(err, -EFBIG,
                       "%s/%s has %" PRIu64 " bytes, more than the %" PRIu64
                       " that one request may send here",

@@ -94,26 +94,35 @@ chunk_fail(struct chunk *ch, int code, const char *what)
     (void)!sf_err_set(&ch->err, code, "read of %s/%s: %s", ch->load->bucket, ch->load->key, what);
 }
 
+/* The first reply says of which version the rest has to be. */
+static void
+pin_version(struct chunk *ch, const char *etag)
+{
+    struct sf_load *l = ch->load;
+    SF_GUARD(&l->c->w->lock);
+    if (l->etag[0] || !etag || !etag[0])
+        return;
+    char *copy = strdup(etag);
+    if (!copy) {
+        chunk_fail(ch, -ENOMEM, "out of memory");
+        return;
+    }
+    free(l->etag);
+    l->etag = copy;
+}
+
 /* On the event thread. */
 static void
 chunk_got(void *arg, const struct sf_err *err, const struct sf_get_result *res)
 {
     struct chunk *ch = arg;
-    struct sf_load *l = ch->load;
     if (err)
         ch->err = *err;
     else if (res->len != ch->len)
         chunk_fail(ch, -EIO, "fewer bytes than asked for");
-    else if (!l->etag[0] && res->etag && res->etag[0]) {
-        char *etag = strdup(res->etag); /* the only range under way: nobody else looks */
-        if (etag) {
-            free(l->etag);
-            l->etag = etag;
-        } else {
-            chunk_fail(ch, -ENOMEM, "out of memory");
-        }
-    }
-    sf_queue_add(l->c->w->queue, &ch->job, NULL, 0);
+    else
+        pin_version(ch, res->etag);
+    sf_queue_add(ch->load->c->w->queue, &ch->job, NULL, 0);
 }
 
 static void

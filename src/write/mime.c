@@ -17,7 +17,7 @@ struct suffix {
 };
 
 /* Sorted by ext (the unit test checks it). A suffix with two common meanings, such as ts, is left
- * out: the content decides. Why a table: docs/decisions/mime-table.md. */
+ * out: the content decides. Why a table: docs/decisions/0003-mime-table.md. */
 static const struct suffix suffixes[] = {
     {"7z", "application/x-7z-compressed"},
     {"aac", "audio/aac"},

@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "fake-storage.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "supabase/storage.h"
+#include "write/put.h"
+
+#define OBJECTS_MAX 256
+#define FAULTS_MAX  32
+#define GETS_MAX    64
+
+struct fault {
+    enum fake_op op;
+    unsigned left;
+    enum fake_fault fault;
+    int code;
+};
+
+struct get {
+    bool used, cancelled;
+    uint64_t id;
+    char bucket[32], key[200], etag[40];
+    struct sf_get_args args;
+    sf_get_fn cb;
+    void *arg;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects all below */
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static struct fake_object objects[OBJECTS_MAX];
+static struct {
+    char name[32];
+    uint64_t limit;
+} buckets[8];
+static struct fault faults[FAULTS_MAX];
+static size_t n_faults;
+static unsigned serial, version;
+static bool opaque, closed[FAKE_OPS], running;
+static unsigned at_gate[FAKE_OPS], counts[FAKE_OPS], active[FAKE_OPS], peak[FAKE_OPS];
+static void (*meanwhile[FAKE_OPS])(void);
+static struct sf_buf order = SF_BUF_INIT;
+static struct get gets[GETS_MAX];
+static uint64_t last_get;
+static pthread_t loop_thread;
+
+/* ---- what is there -------------------------------------------------------------------------- */
+
+static struct fake_object *
+find_locked(const char *bucket, const char *key)
+{
+    for (size_t i = 0; i < OBJECTS_MAX; i++)
+        if (objects[i].id[0] && !strcmp(objects[i].bucket, bucket) && !strcmp(objects[i].key, key))
+            return &objects[i];
+    return NULL;
+}
+
+static int
+bucket_index(const char *bucket)
+{
+    for (int i = 0; i < 8; i++)
+        if (buckets[i].name[0] && !strcmp(buckets[i].name, bucket))
+            return i;
+    return -1;
+}
+
+static void
+md5_etag(const void *data, size_t len, char out[40])
+{
+    FILE *f = tmpfile();
+    assert(f && fwrite(data, 1, len, f) == len && fflush(f) == 0);
+    char etag[36];
+    assert(sf_md5_etag(fileno(f), len, etag) == 0);
+    snprintf(out, 40, "%s", etag);
+    fclose(f);
+}
+
+static struct fake_object *
+set_locked(const char *bucket, const char *key, const void *data, size_t len)
+{
+    struct fake_object *o = find_locked(bucket, key);
+    for (size_t i = 0; !o && i < OBJECTS_MAX; i++)
+        if (!objects[i].id[0])
+            o = &objects[i];
+    assert(o);
+    if (!o->id[0]) {
+        snprintf(o->bucket, sizeof o->bucket, "%s", bucket);
+        snprintf(o->key, sizeof o->key, "%s", key);
+        snprintf(o->id, sizeof o->id, "id-%u", ++serial);
+    }
+    free(o->data);
+    free(o->metadata);
+    o->data = malloc(len + 1);
+    memcpy(o->data, data, len);
+    o->data[len] = '\0';
+    o->len = len;
+    o->metadata = strdup("{}");
+    snprintf(o->mime, sizeof o->mime, "application/octet-stream");
+    snprintf(o->cache_control, sizeof o->cache_control, "no-cache");
+    o->version = ++version;
+    o->updated_ns = sf_clock_ns();
+    if (opaque)
+        snprintf(o->etag, sizeof o->etag, "\"1a1f-%u\"", version);
+    else
+        md5_etag(data, len, o->etag);
+    return o;
+}
+
+static void
+remove_locked(struct fake_object *o)
+{
+    free(o->data);
+    free(o->metadata);
+    *o = (struct fake_object){0};
+}
+
+struct fake_object *
+fake_set_bytes(const char *bucket, const char *key, const void *data, size_t len)
+{
+    pthread_mutex_lock(&lock);
+    struct fake_object *o = set_locked(bucket, key, data, len);
+    pthread_mutex_unlock(&lock);
+    return o;
+}
+
+struct fake_object *
+fake_set(const char *bucket, const char *key, const char *text)
+{
+    return fake_set_bytes(bucket, key, text, strlen(text));
+}
+
+const struct fake_object *
+fake_find(const char *bucket, const char *key)
+{
+    pthread_mutex_lock(&lock);
+    const struct fake_object *o = find_locked(bucket, key);
+    pthread_mutex_unlock(&lock);
+    return o;
+}
+
+bool
+fake_has(const char *bucket, const char *key, const char *text)
+{
+    pthread_mutex_lock(&lock);
+    const struct fake_object *o = find_locked(bucket, key);
+    bool yes = o && o->len == strlen(text) && !memcmp(o->data, text, o->len);
+    pthread_mutex_unlock(&lock);
+    return yes;
+}
+
+void
+fake_remove(const char *bucket, const char *key)
+{
+    pthread_mutex_lock(&lock);
+    struct fake_object *o = find_locked(bucket, key);
+    if (o)
+        remove_locked(o);
+    pthread_mutex_unlock(&lock);
+}
+
+void
+fake_bucket(const char *bucket, uint64_t size_limit)
+{
+    pthread_mutex_lock(&lock);
+    int i = bucket_index(bucket);
+    for (int k = 0; i < 0 && k < 8; k++)
+        if (!buckets[k].name[0])
+            i = k;
+    assert(i >= 0);
+    snprintf(buckets[i].name, sizeof buckets[i].name, "%s", bucket);
+    buckets[i].limit = size_limit;
+    pthread_mutex_unlock(&lock);
+}
+
+bool
+fake_has_bucket(const char *bucket)
+{
+    pthread_mutex_lock(&lock);
+    bool yes = bucket_index(bucket) >= 0;
+    pthread_mutex_unlock(&lock);
+    return yes;
+}
+
+void
+fake_opaque_etags(bool on)
+{
+    opaque = on;
+}
+
+/* ---- faults and gates ----------------------------------------------------------------------- */
+
+void
+fake_fault(enum fake_op op, unsigned n, enum fake_fault fault, int code)
+{
+    pthread_mutex_lock(&lock);
+    assert(n_faults < FAULTS_MAX);
+    faults[n_faults++] = (struct fault){op, n, fault, code};
+    pthread_mutex_unlock(&lock);
+}
+
+void
+fake_meanwhile(enum fake_op op, void (*fn)(void))
+{
+    meanwhile[op] = fn;
+}
+
+void
+fake_close(enum fake_op op)
+{
+    pthread_mutex_lock(&lock);
+    closed[op] = true;
+    pthread_mutex_unlock(&lock);
+}
+
+void
+fake_open(enum fake_op op)
+{
+    pthread_mutex_lock(&lock);
+    closed[op] = false;
+    pthread_cond_broadcast(&cond);
+    pthread_mutex_unlock(&lock);
+}
+
+void
+fake_wait_at_gate(enum fake_op op, unsigned n)
+{
+    pthread_mutex_lock(&lock);
+    while (at_gate[op] < n)
+        pthread_cond_wait(&cond, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
+unsigned
+fake_count(enum fake_op op)
+{
+    pthread_mutex_lock(&lock);
+    unsigned n = counts[op];
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+unsigned
+fake_peak(enum fake_op op)
+{
+    pthread_mutex_lock(&lock);
+    unsigned n = peak[op];
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+const char *
+fake_order(void)
+{
+    static char text[8192];
+    pthread_mutex_lock(&lock);
+    snprintf(text, sizeof text, "%s", sf_buf_str(&order));
+    pthread_mutex_unlock(&lock);
+    return text;
+}
+
+static void
+begin_locked(enum fake_op op)
+{
+    counts[op]++;
+    if (++active[op] > peak[op])
+        peak[op] = active[op];
+}
+
+/* Count the request, wait at the gate. Returns with the lock. */
+static void
+enter(enum fake_op op)
+{
+    pthread_mutex_lock(&lock);
+    begin_locked(op);
+    at_gate[op]++;
+    pthread_cond_broadcast(&cond);
+    while (closed[op])
+        pthread_cond_wait(&cond, &lock);
+    at_gate[op]--;
+}
+
+/* The fault of this request, or -1. */
+static int
+fault_locked(enum fake_op op, int *code)
+{
+    for (size_t i = 0; i < n_faults; i++)
+        if (faults[i].op == op && faults[i].left) {
+            faults[i].left--;
+            *code = faults[i].code;
+            return (int)faults[i].fault;
+        }
+    return -1;
+}
+
+/* Whether the request is done, given its fault; else *rc is the answer. */
+static bool
+shall_do(int fault)
+{
+    return fault != FAKE_LOST_BEFORE && fault != FAKE_REFUSED;
+}
+
+/* The answer: what was done, unless a fault says otherwise. Gives the lock back. */
+static int
+leave(enum fake_op op, int rc, int fault, int code, struct sf_err *err)
+{
+    active[op]--;
+    void (*fn)(void) = meanwhile[op];
+    meanwhile[op] = NULL;
+    pthread_mutex_unlock(&lock);
+    if (fn)
+        fn();
+    if (fault >= 0)
+        rc = code;
+    if (rc && err) {
+        (void)!sf_err_set(err, rc, "fake answer %d", rc);
+        err->outcome_open = fault == FAKE_LOST_AFTER || fault == FAKE_LOST_BEFORE;
+    }
+    return rc;
+}
+
+static void
+note_locked(const char *what, const char *bucket, const char *key)
+{
+    sf_buf_printf(&order, "%s %s/%s;", what, bucket, key);
+}
+
+/* ---- supabase/storage.h --------------------------------------------------------------------- */
+
+void
+sf_object_fini(struct sf_object *o)
+{
+    free(o->id);
+    free(o->version);
+    free(o->etag);
+    free(o->mime);
+    free(o->cache_control);
+    free(o->metadata);
+    *o = (struct sf_object){0};
+}
+
+static void
+export_locked(const struct fake_object *o, struct sf_object *out)
+{
+    char v[16];
+    snprintf(v, sizeof v, "v%u", o->version);
+    *out = (struct sf_object){.id = strdup(o->id),
+                              .version = strdup(v),
+                              .etag = strdup(o->etag),
+                              .mime = strdup(o->mime),
+                              .cache_control = strdup(o->cache_control),
+                              .metadata = strdup(o->metadata),
+                              .size = o->len,
+                              .updated_ns = o->updated_ns};
+}
+
+int
+sf_storage_info_wait(struct sf_storage *st, const char *bucket, const char *key,
+                     int64_t deadline_ms, struct sf_object *out, struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_INFO);
+    int code = 0, fault = fault_locked(FAKE_INFO, &code), rc = -ENOENT;
+    const struct fake_object *o = find_locked(bucket, key);
+    if (o && fault < 0) {
+        export_locked(o, out);
+        rc = 0;
+    }
+    return leave(FAKE_INFO, rc, fault, code, err);
+}
+
+static int
+put_locked(const struct sf_put_args *a, char id[40])
+{
+    char *data = malloc(a->size + 1);
+    ssize_t n = sf_pread_full(a->fd, data, a->size, 0);
+    int b = bucket_index(a->bucket);
+    int rc = n != (ssize_t)a->size                            ? -EIO
+             : b < 0                                          ? -ENOENT
+             : buckets[b].limit && a->size > buckets[b].limit ? -EFBIG
+             : !a->upsert && find_locked(a->bucket, a->key)   ? -EEXIST
+                                                              : 0;
+    if (!rc) {
+        struct fake_object *o = set_locked(a->bucket, a->key, data, a->size);
+        snprintf(o->mime, sizeof o->mime, "%s", a->mime ? a->mime : "application/octet-stream");
+        if (a->cache_control)
+            snprintf(o->cache_control, sizeof o->cache_control, "%s", a->cache_control);
+        if (a->metadata) {
+            free(o->metadata);
+            o->metadata = strdup(a->metadata);
+        }
+        snprintf(id, 40, "%s", o->id);
+        note_locked(a->upsert ? "put" : "post", a->bucket, a->key);
+    }
+    free(data);
+    return rc;
+}
+
+int
+sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *a, int64_t deadline_ms,
+                    char id[40], struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_PUT);
+    int code = 0, fault = fault_locked(FAKE_PUT, &code);
+    int rc = shall_do(fault) ? put_locked(a, id) : 0;
+    if (rc)
+        fault = -1; /* the true answer comes first */
+    return leave(FAKE_PUT, rc, fault, code, err);
+}
+
+int
+sf_storage_delete_wait(struct sf_storage *st, const char *bucket, const char *key,
+                       int64_t deadline_ms, struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_DELETE);
+    int code = 0, fault = fault_locked(FAKE_DELETE, &code), rc = 0;
+    if (shall_do(fault)) {
+        struct fake_object *o = find_locked(bucket, key);
+        rc = o ? 0 : -ENOENT;
+        if (o)
+            remove_locked(o);
+        note_locked(o ? "delete" : "delete-none", bucket, key);
+    }
+    return leave(FAKE_DELETE, rc, rc ? -1 : fault, code, err);
+}
+
+static int
+move_locked(const char *bucket, const char *key, const char *to_bucket, const char *to_key)
+{
+    struct fake_object *o = find_locked(bucket, key);
+    if (!o || bucket_index(to_bucket) < 0)
+        return -ENOENT;
+    if (find_locked(to_bucket, to_key))
+        return -EEXIST;
+    snprintf(o->bucket, sizeof o->bucket, "%s", to_bucket);
+    snprintf(o->key, sizeof o->key, "%s", to_key);
+    o->version = ++version;
+    o->updated_ns = sf_clock_ns();
+    sf_buf_printf(&order, "move %s/%s %s/%s;", bucket, key, to_bucket, to_key);
+    return 0;
+}
+
+int
+sf_storage_move_wait(struct sf_storage *st, const char *bucket, const char *key,
+                     const char *to_bucket, const char *to_key, int64_t deadline_ms,
+                     struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_MOVE);
+    int code = 0, fault = fault_locked(FAKE_MOVE, &code);
+    int rc = shall_do(fault) ? move_locked(bucket, key, to_bucket, to_key) : 0;
+    return leave(FAKE_MOVE, rc, rc ? -1 : fault, code, err);
+}
+
+static int
+copy_locked(const struct sf_copy_args *a, struct sf_object *out)
+{
+    const struct fake_object *s = find_locked(a->bucket, a->key);
+    if (!s || bucket_index(a->to_bucket) < 0)
+        return -ENOENT;
+    if (!a->upsert && find_locked(a->to_bucket, a->to_key))
+        return -EEXIST;
+    struct fake_object *o = set_locked(a->to_bucket, a->to_key, s->data, s->len);
+    snprintf(o->mime, sizeof o->mime, "%s", s->mime);
+    snprintf(o->cache_control, sizeof o->cache_control, "%s", s->cache_control);
+    free(o->metadata);
+    o->metadata = strdup(s->metadata);
+    sf_buf_printf(&order, "copy %s/%s %s/%s;", a->bucket, a->key, a->to_bucket, a->to_key);
+    if (out)
+        export_locked(o, out);
+    return 0;
+}
+
+int
+sf_storage_copy_wait(struct sf_storage *st, const struct sf_copy_args *a, int64_t deadline_ms,
+                     struct sf_object *out, struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_COPY);
+    int code = 0, fault = fault_locked(FAKE_COPY, &code);
+    int rc = shall_do(fault) ? copy_locked(a, fault < 0 ? out : NULL) : 0;
+    return leave(FAKE_COPY, rc, rc ? -1 : fault, code, err);
+}
+
+int
+sf_storage_list_wait(struct sf_storage *st, const struct sf_list_args *a, int64_t deadline_ms,
+                     size_t *n, char **first, struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_LIST);
+    int code = 0, fault = fault_locked(FAKE_LIST, &code);
+    const char *least = NULL;
+    size_t found = 0;
+    for (size_t i = 0; i < OBJECTS_MAX; i++) {
+        const struct fake_object *o = &objects[i];
+        if (!o->id[0] || strcmp(o->bucket, a->bucket) ||
+            strncmp(o->key, a->prefix, strlen(a->prefix)))
+            continue;
+        found++;
+        if (!least || strcmp(o->key, least) < 0)
+            least = o->key;
+    }
+    if (fault < 0) {
+        *n = found < a->limit ? found : a->limit;
+        *first = least ? strdup(least) : NULL;
+    }
+    return leave(FAKE_LIST, 0, fault, code, err);
+}
+
+int
+sf_storage_bucket_create_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
+                              struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_BUCKET_CREATE);
+    int code = 0, fault = fault_locked(FAKE_BUCKET_CREATE, &code), rc = 0;
+    if (shall_do(fault)) {
+        rc = bucket_index(id) >= 0 ? -EEXIST : 0;
+        for (int i = 0; !rc && bucket_index(id) < 0; i++)
+            if (!buckets[i].name[0])
+                snprintf(buckets[i].name, sizeof buckets[i].name, "%s", id);
+        note_locked("mkbucket", id, "");
+    }
+    return leave(FAKE_BUCKET_CREATE, rc, rc ? -1 : fault, code, err);
+}
+
+int
+sf_storage_bucket_delete_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
+                              struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_BUCKET_DELETE);
+    int code = 0, fault = fault_locked(FAKE_BUCKET_DELETE, &code), rc = 0;
+    if (shall_do(fault)) {
+        int b = bucket_index(id);
+        rc = b < 0 ? -ENOENT : 0;
+        for (size_t i = 0; !rc && i < OBJECTS_MAX; i++)
+            if (objects[i].id[0] && !strcmp(objects[i].bucket, id))
+                rc = -ENOTEMPTY;
+        if (!rc)
+            buckets[b].name[0] = '\0';
+        note_locked(rc ? "rmbucket-refused" : "rmbucket", id, "");
+    }
+    return leave(FAKE_BUCKET_DELETE, rc, rc ? -1 : fault, code, err);
+}
+
+uint64_t
+sf_storage_bucket_get(struct sf_storage *st, const char *id, int64_t deadline_ms,
+                      sf_bucket_list_fn cb, void *arg)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_BUCKET_GET);
+    int b = bucket_index(id);
+    struct sf_bucket_row row = {.id = id, .name = id, .size_limit = b < 0 ? 0 : buckets[b].limit};
+    struct sf_err err = SF_ERR_INIT;
+    int rc = leave(FAKE_BUCKET_GET, b < 0 ? -ENOENT : 0, -1, 0, &err);
+    cb(arg, rc ? &err : NULL, rc ? NULL : &row, rc ? 0 : 1);
+    return 1;
+}
+
+/* ---- GET, on a thread of its own, as on the event thread --------------------------------------
+ */
+
+static void
+get_answer(const struct get *g)
+{
+    struct sf_err err = SF_ERR_INIT;
+    char etag[40];
+    size_t n = 0;
+    uint64_t total = 0;
+    pthread_mutex_lock(&lock);
+    int code = 0, fault = fault_locked(FAKE_GET, &code);
+    const struct fake_object *o = find_locked(g->bucket, g->key);
+    int rc = g->cancelled                             ? -ECANCELED
+             : fault >= 0                             ? code
+             : !o                                     ? -ENOENT
+             : g->etag[0] && strcmp(g->etag, o->etag) ? -ESTALE
+             : g->args.total != o->len                ? -ESTALE
+                                                      : 0;
+    if (!rc) {
+        n = o->len - g->args.off < g->args.len ? o->len - g->args.off : g->args.len;
+        memcpy(g->args.buf, o->data + g->args.off, n);
+        total = o->len;
+        snprintf(etag, sizeof etag, "%s", o->etag);
+    }
+    (void)leave(FAKE_GET, rc, -1, 0, &err);
+    const struct sf_get_result res = {n, etag, total};
+    g->cb(g->arg, rc ? &err : NULL, rc ? NULL : &res);
+}
+
+static struct get *
+next_locked(void)
+{
+    for (size_t i = 0; i < GETS_MAX; i++)
+        if (gets[i].used && (!closed[FAKE_GET] || gets[i].cancelled))
+            return &gets[i];
+    return NULL;
+}
+
+static void *
+loop(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&lock);
+    for (;;) {
+        struct get *g = next_locked();
+        if (!g && !running)
+            break;
+        if (!g) {
+            pthread_cond_wait(&cond, &lock);
+            continue;
+        }
+        struct get mine = *g;
+        g->used = false;
+        at_gate[FAKE_GET]--;
+        pthread_mutex_unlock(&lock);
+        get_answer(&mine);
+        pthread_mutex_lock(&lock);
+    }
+    pthread_mutex_unlock(&lock);
+    return NULL;
+}
+
+uint64_t
+sf_storage_get(struct sf_storage *st, const struct sf_get_args *a, int64_t deadline_ms,
+               sf_get_fn cb, void *arg)
+{
+    (void)st, (void)deadline_ms;
+    pthread_mutex_lock(&lock);
+    begin_locked(FAKE_GET);
+    struct get *g = gets;
+    while (g->used)
+        g++;
+    assert(g < gets + GETS_MAX);
+    *g = (struct get){.used = true, .id = ++last_get, .args = *a, .cb = cb, .arg = arg};
+    snprintf(g->bucket, sizeof g->bucket, "%s", a->bucket);
+    snprintf(g->key, sizeof g->key, "%s", a->key);
+    snprintf(g->etag, sizeof g->etag, "%s", a->etag ? a->etag : "");
+    uint64_t id = g->id;
+    at_gate[FAKE_GET]++;
+    pthread_cond_broadcast(&cond);
+    pthread_mutex_unlock(&lock);
+    return id;
+}
+
+void
+sf_storage_cancel(struct sf_storage *st, uint64_t id)
+{
+    (void)st;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < GETS_MAX; i++)
+        if (gets[i].used && gets[i].id == id)
+            gets[i].cancelled = true;
+    pthread_cond_broadcast(&cond);
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- start and end -------------------------------------------------------------------------- */
+
+void
+fake_start(void)
+{
+    running = true;
+    opaque = false;
+    n_faults = 0;
+    memset(closed, 0, sizeof closed);
+    memset(counts, 0, sizeof counts);
+    memset(peak, 0, sizeof peak);
+    memset(meanwhile, 0, sizeof meanwhile);
+    memset(buckets, 0, sizeof buckets);
+    sf_buf_clear(&order);
+    fake_bucket("b", 0);
+    assert(pthread_create(&loop_thread, NULL, loop, NULL) == 0);
+}
+
+void
+fake_stop(void)
+{
+    pthread_mutex_lock(&lock);
+    running = false;
+    pthread_cond_broadcast(&cond);
+    pthread_mutex_unlock(&lock);
+    pthread_join(loop_thread, NULL);
+    for (size_t i = 0; i < OBJECTS_MAX; i++)
+        if (objects[i].id[0])
+            remove_locked(&objects[i]);
+    sf_buf_fini(&order);
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "write-fixture.h"
+
+/* Deletions, renames, directories and buckets, and what happens when their replies are lost. */
+
+static void
+deletions(void **state)
+{
+    (void)state;
+    fake_set("b", "k", "x");
+    assert_int_equal(wait_for(delete_key("k")), 0);
+    assert_int_equal(wait_for(delete_key("k")), -ENOENT);
+    fake_set("b", "k", "x");
+    fake_fault(FAKE_DELETE, 1, FAKE_LOST_AFTER, -EIO);
+    assert_int_equal(wait_for(delete_key("k")), 0);
+    assert_int_equal(fake_count(FAKE_DELETE), 3);
+    fake_set("b", "k", "x");
+    fake_fault(FAKE_DELETE, 1, FAKE_LOST_BEFORE, -EIO);
+    assert_int_equal(wait_for(delete_key("k")), 0);
+    assert_int_equal(fake_count(FAKE_DELETE), 5);
+    assert_null(fake_find("b", "k"));
+    fake_set("b", "k", "x");
+    fake_fault(FAKE_DELETE, 1, FAKE_REFUSED, -EACCES);
+    assert_int_equal(wait_for(delete_key("k")), -EACCES);
+    assert_true(fake_has("b", "k", "x"));
+}
+
+static void
+small_objects(void **state)
+{
+    (void)state;
+    struct got *g = put_small("link", "target", false);
+    assert_int_equal(wait_for(g), 0);
+    assert_int_equal(g->done.size, 6);
+    assert_string_equal(fake_find("b", "link")->mime, "text/plain");
+    assert_int_equal(wait_for(put_small("link", "other", false)), -EEXIST);
+    assert_int_equal(wait_for(put_small("link", "other", true)), 0);
+    assert_true(fake_has("b", "link", "other"));
+    assert_int_equal(wait_for(put_small("empty", "", false)), 0);
+    assert_true(fake_has("b", "empty", ""));
+    fake_fault(FAKE_PUT, 1, FAKE_LOST_AFTER, -EIO);
+    assert_int_equal(wait_for(put_small("lost", "text", false)), 0);
+}
+
+/* ---- renames -------------------------------------------------------------------------------- */
+
+static void
+moves(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "x");
+    assert_int_equal(wait_for(rename_to("a", "c", false)), 0);
+    assert_true(fake_has("b", "c", "x"));
+    assert_int_equal(wait_for(rename_to("a", "c", false)), -ENOENT);
+    fake_set("b", "a", "y");
+    assert_int_equal(wait_for(rename_to("a", "c", false)), -EEXIST);
+    assert_true(fake_has("b", "a", "y") && fake_has("b", "c", "x"));
+    assert_int_equal(fake_count(FAKE_INFO), 0);
+    assert_int_equal(wait_for(rename_to("a", "a", true)), 0); /* nothing to do */
+    assert_int_equal(fake_count(FAKE_COPY), 0);
+}
+
+static void
+a_move_whose_reply_is_lost(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "x");
+    fake_fault(FAKE_MOVE, 1, FAKE_LOST_AFTER, -EIO);
+    assert_int_equal(wait_for(rename_to("a", "c", false)), 0);
+    assert_int_equal(fake_count(FAKE_MOVE), 1);
+    fake_fault(FAKE_MOVE, 1, FAKE_LOST_BEFORE, -EIO); /* answered 500 and moved nothing */
+    assert_int_equal(wait_for(rename_to("c", "d", false)), 0);
+    assert_int_equal(fake_count(FAKE_MOVE), 3);
+    assert_true(fake_has("b", "d", "x"));
+
+    fake_set("b", "e", "theirs"); /* both names: nothing was moved, the target is somebody's */
+    fake_fault(FAKE_MOVE, 1, FAKE_LOST_BEFORE, -EIO);
+    assert_int_equal(wait_for(rename_to("d", "e", false)), -EEXIST);
+    assert_true(fake_has("b", "d", "x") && fake_has("b", "e", "theirs"));
+
+    fake_fault(FAKE_MOVE, 1, FAKE_LOST_BEFORE, -EIO);
+    assert_int_equal(wait_for(rename_to("none", "f", false)), -ENOENT);
+
+    fake_fault(FAKE_MOVE, 1, FAKE_LOST_AFTER, -EIO);
+    fake_fault(FAKE_INFO, 1, FAKE_REFUSED, -ECONNREFUSED);
+    struct got *g = rename_to("d", "g", false);
+    assert_int_equal(wait_for(g), -EIO);
+    assert_true(g->err.outcome_open);
+}
+
+static void
+replacing(void **state)
+{
+    (void)state;
+    for (int opaque = 0; opaque < 2; opaque++) {
+        fake_opaque_etags(opaque);
+        strcpy(fake_set("b", "a", "new")->mime, "text/x-new");
+        fake_set("b", "c", "old");
+        assert_int_equal(wait_for(rename_to("a", "c", true)), 0);
+        assert_true(fake_has("b", "c", "new"));
+        assert_string_equal(fake_find("b", "c")->mime, "text/x-new");
+        assert_null(fake_find("b", "a"));
+    }
+    assert_int_equal(wait_for(rename_to("none", "c", true)), -ENOENT);
+    assert_true(fake_has("b", "c", "new"));
+    assert_int_equal(wait_for(rename_to("c", "free", true)), 0);
+    assert_true(fake_has("b", "free", "new"));
+}
+
+static void
+replacing_with_lost_replies(void **state)
+{
+    (void)state;
+    for (int opaque = 0; opaque < 2; opaque++) {
+        fake_opaque_etags(opaque);
+        for (int op = 0; op < 4; op++) {
+            fake_set("b", "a", "new");
+            fake_set("b", "c", "old");
+            fake_fault(op < 2 ? FAKE_COPY : FAKE_DELETE, 1,
+                       op % 2 ? FAKE_LOST_AFTER : FAKE_LOST_BEFORE, -EIO);
+            assert_int_equal(wait_for(rename_to("a", "c", true)), 0);
+            assert_true(fake_has("b", "c", "new"));
+            assert_null(fake_find("b", "a"));
+        }
+    }
+}
+
+static void
+write_source(void)
+{
+    fake_set("b", "a", "newer");
+}
+
+static void
+spoil_source(void)
+{
+    struct fake_object *o = fake_set("b", "a", "spoilt");
+    o->updated_ns = 1; /* not later than the copy: so the copy is not of it */
+}
+
+static void
+a_source_that_changes_meanwhile(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "new");
+    fake_set("b", "c", "old");
+    fake_meanwhile(FAKE_COPY, write_source); /* after the bytes were copied */
+    assert_int_equal(wait_for(rename_to("a", "c", true)), 0);
+    assert_int_equal(fake_count(FAKE_COPY), 2);
+    assert_true(fake_has("b", "c", "newer")); /* somebody else's write is not lost */
+    assert_null(fake_find("b", "a"));
+
+    fake_set("b", "a", "new");
+    fake_meanwhile(FAKE_COPY, spoil_source);
+    assert_int_equal(wait_for(rename_to("a", "c", true)), -EIO);
+    assert_true(fake_has("b", "a", "spoilt")); /* what cannot be explained deletes nothing */
+}
+
+static void
+a_source_that_cannot_be_removed(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "new");
+    fake_fault(FAKE_DELETE, 1, FAKE_REFUSED, -EACCES);
+    struct got *g = rename_to("a", "c", true);
+    assert_int_equal(wait_for(g), -EACCES);
+    assert_non_null(strstr(g->err.msg, "could not be removed"));
+    assert_true(fake_has("b", "a", "new") && fake_has("b", "c", "new"));
+}
+
+static void
+across_buckets(void **state)
+{
+    (void)state;
+    fake_bucket("other", 0);
+    fake_set("b", "a", "x");
+    fake_set("other", "a", "old");
+    struct got *g = got_new();
+    struct sf_rename_args args = {"b", "a", "other", "a", false};
+    sf_write_rename(writer, &args, on_write, g);
+    assert_int_equal(wait_for(g), -EEXIST);
+    args.replace = true;
+    g = got_new();
+    sf_write_rename(writer, &args, on_write, g);
+    assert_int_equal(wait_for(g), 0);
+    assert_true(fake_has("other", "a", "x"));
+    assert_null(fake_find("b", "a"));
+}
+
+/* ---- directories and buckets ---------------------------------------------------------------- */
+
+static struct got *
+rmdir_prefix(const char *prefix)
+{
+    struct got *g = got_new();
+    sf_write_rmdir(writer, "b", prefix, on_write, g);
+    return g;
+}
+
+static void
+directories(void **state)
+{
+    (void)state;
+    assert_int_equal(wait_for(rmdir_prefix("d/")), 0); /* vanished with its last object */
+    fake_set("b", "d/.emptyFolderPlaceholder", "");
+    fake_set("b", "d-not/x", "x");
+    assert_int_equal(wait_for(rmdir_prefix("d/")), 0);
+    assert_null(fake_find("b", "d/.emptyFolderPlaceholder"));
+    fake_set("b", "d/.emptyFolderPlaceholder", "");
+    fake_set("b", "d/x", "x");
+    assert_int_equal(wait_for(rmdir_prefix("d/")), -ENOTEMPTY);
+    fake_remove("b", "d/.emptyFolderPlaceholder");
+    assert_int_equal(wait_for(rmdir_prefix("d/")), -ENOTEMPTY);
+    fake_remove("b", "d/x");
+    fake_set("b", "d/sub/.emptyFolderPlaceholder", ""); /* another directory's marker */
+    assert_int_equal(wait_for(rmdir_prefix("d/")), -ENOTEMPTY);
+    assert_true(fake_has("b", "d/sub/.emptyFolderPlaceholder", ""));
+    fake_remove("b", "d/sub/.emptyFolderPlaceholder");
+    fake_set("b", "d/.emptyFolderPlaceholder", "");
+    fake_fault(FAKE_DELETE, 1, FAKE_LOST_AFTER, -EIO);
+    assert_int_equal(wait_for(rmdir_prefix("d/")), 0);
+    fake_set("b", "d/.emptyFolderPlaceholder", "");
+    fake_fault(FAKE_LIST, 1, FAKE_REFUSED, -EKEYEXPIRED); /* a list that failed proves nothing */
+    assert_int_equal(wait_for(rmdir_prefix("d/")), -EKEYEXPIRED);
+    assert_true(fake_has("b", "d/.emptyFolderPlaceholder", ""));
+}
+
+static struct got *
+bucket_create(const char *name)
+{
+    struct got *g = got_new();
+    sf_write_bucket_create(writer, name, on_write, g);
+    return g;
+}
+
+static struct got *
+bucket_delete(const char *name)
+{
+    struct got *g = got_new();
+    sf_write_bucket_delete(writer, name, on_write, g);
+    return g;
+}
+
+static void
+buckets(void **state)
+{
+    (void)state;
+    assert_int_equal(wait_for(bucket_create("n")), 0);
+    assert_true(fake_has_bucket("n"));
+    assert_int_equal(wait_for(bucket_create("n")), -EEXIST);
+    fake_set("n", "x", "x");
+    assert_int_equal(wait_for(bucket_delete("n")), -ENOTEMPTY);
+    fake_set("n", ".emptyFolderPlaceholder", "");
+    assert_int_equal(wait_for(bucket_delete("n")), -ENOTEMPTY);
+    assert_true(fake_has("n", ".emptyFolderPlaceholder", ""));
+    fake_remove("n", "x");
+    assert_int_equal(wait_for(bucket_delete("n")), 0); /* the marker at the top counts as empty */
+    assert_false(fake_has_bucket("n"));
+    assert_int_equal(wait_for(bucket_delete("n")), -ENOENT);
+
+    fake_fault(FAKE_BUCKET_CREATE, 1, FAKE_LOST_AFTER, -EIO);
+    assert_int_equal(wait_for(bucket_create("n")), 0);
+    fake_fault(FAKE_BUCKET_DELETE, 1, FAKE_LOST_AFTER, -EIO);
+    assert_int_equal(wait_for(bucket_delete("n")), 0);
+    assert_false(fake_has_bucket("n"));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(deletions),
+        TEST(small_objects),
+        TEST(moves),
+        TEST(a_move_whose_reply_is_lost),
+        TEST(replacing),
+        TEST(replacing_with_lost_replies),
+        TEST(a_source_that_changes_meanwhile),
+        TEST(a_source_that_cannot_be_removed),
+        TEST(across_buckets),
+        TEST(directories),
+        TEST(buckets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
