@@ -85,11 +85,11 @@ AM_TESTS_ENVIRONMENT = \
 LOG_COMPILER = timeout -k 10 $${SF_TEST_TIMEOUT:-300}
 
 # Those that need no unit test do not build them.
-check-unit: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests)'
+check-unit: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(fuzz_tests)'
 check-integ: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tests)' check_PROGRAMS=
 check-lint: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)' check_PROGRAMS=
 check-programs: $(check_PROGRAMS)
-distcheck-quick: ; $(MAKE) $(AM_MAKEFLAGS) distcheck TESTS='$(unit_tests)'
+distcheck-quick: ; $(MAKE) $(AM_MAKEFLAGS) distcheck TESTS='$(unit_tests) $(fuzz_tests)'
 .PHONY: check-unit check-integ check-lint check-programs distcheck-quick
 
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -74,14 +74,46 @@ is_plain(const unsigned char *p, size_t n)
     return true;
 }
 
+#define CONTEXT_MAX 32 /* "Authorization: Bearer " or "access_token=" before an argument counts */
+
+/* Copy at most SF_VALUE_MAX bytes of an argument and hide the secrets, while no escape is in their
+ * way. What the format has before the argument may say that it is one. */
+static size_t
+redact_argument(const struct sf_line *line, const char *s, size_t n, bool whole,
+                char out[SF_VALUE_MAX + 1])
+{
+    char text[CONTEXT_MAX + SF_VALUE_MAX + 1];
+    size_t context = line->len - line->literal;
+    if (context > CONTEXT_MAX)
+        context = CONTEXT_MAX;
+    const char *before = line->text + line->len - context;
+    if (n > SF_VALUE_MAX)
+        n = SF_VALUE_MAX;
+    memcpy(text, before, context);
+    if (whole) { /* of a value that its name makes a secret nothing remains, not its second word */
+        memcpy(text + context, "x", 2);
+        sf_redact(text);
+        if (text[context] == '*')
+            return (size_t)snprintf(out, SF_VALUE_MAX, "***");
+    }
+    memcpy(text + context, s, n);
+    text[context + n] = '\0';
+    sf_redact(text);
+    /* A secret that began before the argument took the border away. */
+    const char *value = memcmp(text, before, context) ? "***" : text + context;
+    n = strlen(value);
+    memcpy(out, value, n + 1);
+    return n;
+}
+
 /* Append a string argument. @whole: it is all of a value. */
 static void
 put_string(struct sf_line *line, const char *s, size_t n, bool whole)
 {
-    const unsigned char *p = (const unsigned char *)s;
+    char value[SF_VALUE_MAX + 1];
+    const unsigned char *p = (const unsigned char *)value;
     bool cut = n > SF_VALUE_MAX;
-    if (cut)
-        n = SF_VALUE_MAX;
+    n = redact_argument(line, s, n, whole, value);
     bool quote = whole && !is_plain(p, n);
     if (quote) {
         put(line, "\"", 1);
@@ -229,18 +261,22 @@ sf_line_format(struct sf_line *line, const char *fmt, va_list args)
     va_list ap;
     va_copy(ap, args); /* its own object, so that its address can be passed */
     char before = ' ';
+    line->literal = line->len;
     for (const char *p = fmt; *p;) {
         if (*p != '%') {
             if (*p == '"')
                 line->quoted = !line->quoted;
             before = *p;
             put(line, p++, 1);
+            if (before == ' ' && !line->quoted)
+                line->literal = line->len; /* another pair begins */
             continue;
         }
         struct spec s;
         p = spec_read(p + 1, &s, &ap);
         bool whole = before == '=' && !line->quoted && (*p == ' ' || *p == '\0');
         put_argument(line, &s, &ap, whole, saved_errno);
+        line->literal = line->len;
         before = s.conv;
         if (line->truncated)
             break;
@@ -261,8 +297,6 @@ sf_line_printf(struct sf_line *line, const char *fmt, ...)
 void
 sf_line_finish(struct sf_line *line)
 {
-    sf_redact(line->text);
-    line->len = strlen(line->text);
     if (line->truncated) {
         const char *tail = line->quoted ? TAIL : &TAIL[1];
         size_t n = strlen(tail) - 1; /* the caller adds the newline */

@@ -12,6 +12,7 @@
 /* A log line that grows up to its limit. Zeroed = empty. */
 struct sf_line {
     size_t len;
+    size_t literal; /* since here the text is the format's, and of one pair */
     bool quoted;    /* inside a quoted value */
     bool truncated; /* something did not fit; nothing is added any more */
     char text[SF_LINE_MAX];
@@ -26,7 +27,7 @@ __attribute__((format(printf, 2, 0))) void sf_line_format(struct sf_line *line, 
 __attribute__((format(printf, 2, 3))) void sf_line_printf(struct sf_line *line, const char *fmt,
                                                           ...);
 
-/* Hide secrets, close an open quote, say when the line was cut. No newline. */
+/* Close an open quote, say when the line was cut. No newline. */
 void sf_line_finish(struct sf_line *line);
 
 #endif

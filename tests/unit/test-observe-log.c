@@ -74,6 +74,64 @@ hostile_names_cannot_forge(void **state)
     assert_string_equal(line_of("c=%c", '\n'), "c=\"\\n\"");
 }
 
+/* Whether the line is made of pairs: KEY=VALUE with one space between, quotes paired. */
+static bool
+is_pairs(const char *s)
+{
+    for (;;) {
+        if (!(*s >= 'a' && *s <= 'z'))
+            return false;
+        while (*s >= 'a' && *s <= 'z')
+            s++;
+        if (*s++ != '=')
+            return false;
+        if (*s == '"') {
+            for (s++; *s && *s != '"'; s++)
+                if (*s == '\\' && !*++s)
+                    return false;
+            if (*s++ != '"')
+                return false;
+        } else {
+            for (; *s && *s != ' ' && *s != '"'; s++)
+                if (*s == '\\' && !*++s)
+                    return false;
+        }
+        if (!*s)
+            return true;
+        if (*s++ != ' ')
+            return false;
+    }
+}
+
+static void
+random_bytes_stay_one_value(void **state)
+{
+    (void)state;
+    static const char pieces[][8] = {"\"",   "\\",   " ",        "=",       "a=b",    "\n",
+                                     "\x7f", "\xc2", "\xe2\x80", "\xae",    "token=", "eyJ",
+                                     ".",    "x",    "\x01",     "\xf0\x9f"};
+    unsigned seed = 20261121;
+    char arg[6000];
+    for (int round = 0; round < 20000; round++) {
+        size_t n = 0, want = (size_t)rand_r(&seed) % (round % 100 ? 200 : 5000);
+        while (n < want) {
+            const char *p = pieces[(unsigned)rand_r(&seed) % (sizeof pieces / sizeof *pieces)];
+            memcpy(arg + n, p, strlen(p));
+            n += strlen(p);
+        }
+        arg[n] = '\0';
+        const char *s = line_of("first=%s last=%s", arg, "end");
+        if (!is_pairs(s))
+            fail_msg("round %d: %s", round, s);
+        for (const char *p = s; *p; p++)
+            assert_true((unsigned char)*p >= 0x20 && *p != 0x7f);
+        assert_int_equal(s[strlen(s) - 1] == 'd' && s[strlen(s) - 2] == 'n', 1);
+        s = line_of("path=%s/%s msg=\"it was %s, and %s\" last=%d", arg, "x", arg, arg, 1);
+        if (!is_pairs(s))
+            fail_msg("round %d: %s", round, s);
+    }
+}
+
 static void
 length_is_bounded(void **state)
 {
@@ -112,7 +170,11 @@ secrets_are_hidden(void **state)
     assert_string_equal(line_of("k=%s", "sk-0123456789abcdefXYZ"), "k=sk-***");
     assert_string_equal(line_of("url=%s", "http://h/o?token=abc&x=1&Access_Token=def"),
                         "url=\"http://h/o?token=***&x=1&Access_Token=***\"");
-    assert_string_equal(line_of("token=%s z=1", "very secret value"), "token=\"***\" z=1");
+    assert_string_equal(line_of("msg=\"Bearer %s\"", "abc"), "msg=\"Bearer ***\"");
+    assert_string_equal(line_of("a=eyJ%s b=1", "hbGciOiJIUzI1NiJ9"), "a=eyJ*** b=1");
+    assert_string_equal(line_of("key=%s err=%s", "token=\\", "fatal"),
+                        "key=\"token=\\\\\" err=fatal");
+    assert_string_equal(line_of("token=%s z=1", "very secret value"), "token=*** z=1");
     assert_string_equal(line_of("b=%s", "{\"access_token\":\"abcdef\",\"x\":1}"),
                         "b=\"{\\\"access_token\\\":\\\"***\\\",\\\"x\\\":1}\"");
     /* what only looks a little like one stays */
@@ -287,6 +349,7 @@ main(void)
         cmocka_unit_test(numbers_are_printf_s),
         cmocka_unit_test(strings_are_quoted_only_when_needed),
         cmocka_unit_test(hostile_names_cannot_forge),
+        cmocka_unit_test(random_bytes_stay_one_value),
         cmocka_unit_test(length_is_bounded),
         cmocka_unit_test(secrets_are_hidden),
         cmocka_unit_test(levels_per_module),
