@@ -15,3 +15,5 @@ include src/tree/local.mk
 include src/virtual/local.mk
 include src/write/local.mk
 include src/fuse/local.mk
+include src/daemon/local.mk
+include src/cmd/local.mk

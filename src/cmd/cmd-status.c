@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cmd/cmd.h"
+
+#include "base/mounts.h"
+#include "base/vec.h"
+#include "daemon/exit.h"
+#include "daemon/place.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+SF_VEC_DEFINE(point_vec, char *);
+
+struct status_line {
+    const char *point;
+    bool json;
+};
+
+static error_t
+parse(int key, char *arg, struct argp_state *state)
+{
+    struct status_line *l = state->input;
+    switch (key) {
+    case 'j':
+        l->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (l->point)
+            argp_error(state, "one mount point, or none for all");
+        l->point = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option options[] = {
+    {"json", 'j', NULL, 0, "Print one JSON object, with every counter", 0}, {0}};
+
+static const struct argp argp = {
+    options, parse, "[MOUNTPOINT]", "Tell how a mount, or every mount, is doing.", NULL,
+    NULL,    NULL};
+
+static const char *
+trouble(int rc)
+{
+    switch (rc) {
+    case -ENOTCONN:
+    case -ECONNABORTED:
+        return "dead: its process is gone; mount again there, or run `supafs umount`";
+    case -ETIMEDOUT:
+        return "does not answer";
+    case -EACCES:
+        return "belongs to another user";
+    default:
+        return strerror(-rc);
+    }
+}
+
+/* The JSON of one mount, also of one that does not answer. */
+static json_t *
+one_json(const char *point, int *rc)
+{
+    sf_autobuf struct sf_buf text = SF_BUF_INIT;
+    *rc = control_read(point, "stats", &text);
+    json_t *root = *rc ? NULL : json_loadb(text.data, text.len, 0, NULL);
+    if (!*rc && !root)
+        *rc = -EPROTO;
+    return root ? root : json_pack("{s:s, s:s}", "mountpoint", point, "trouble", trouble(*rc));
+}
+
+static int
+print_json(const struct point_vec *points, bool all)
+{
+    json_t *root = all ? json_object() : NULL, *list = json_array();
+    int rc = 0, failed = 0;
+    for (size_t i = 0; i < points->len; i++) {
+        json_array_append_new(list, one_json(points->data[i], &rc));
+        failed |= rc < 0;
+    }
+    if (all)
+        json_object_set(root, "mounts", list);
+    else
+        root = json_incref(json_array_get(list, 0));
+    json_dumpf(root, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(list);
+    json_decref(root);
+    return failed ? SF_EXIT_FAILED : SF_EXIT_OK;
+}
+
+static int
+print_text(const struct point_vec *points)
+{
+    int failed = 0;
+    for (size_t i = 0; i < points->len; i++) {
+        sf_autobuf struct sf_buf text = SF_BUF_INIT;
+        int rc = control_read(points->data[i], "status", &text);
+        if (i)
+            putchar('\n');
+        if (rc < 0)
+            printf("mountpoint: %s\ntrouble: %s\n", points->data[i], trouble(rc));
+        else
+            fputs(text.data, stdout);
+        failed |= rc < 0;
+    }
+    return failed ? SF_EXIT_FAILED : SF_EXIT_OK;
+}
+
+static int
+collect(void *arg, const struct sf_mount *m)
+{
+    struct point_vec *v = arg;
+    if (!sf_place_is_ours(m->fstype))
+        return 0;
+    char *copy = strdup(m->point);
+    return copy ? point_vec_push(v, copy) : -ENOMEM;
+}
+
+/* The mounts that are asked for. */
+static int
+choose(const struct status_line *l, struct point_vec *v)
+{
+    struct sf_mount_copy m;
+    char point[PATH_MAX];
+    if (!l->point) {
+        int rc = sf_mounts_each(collect, v);
+        if (rc < 0)
+            complain("cannot list the mounts: %s", strerror(-rc));
+        return rc < 0 ? SF_EXIT_FAILED : SF_EXIT_OK;
+    }
+    int rc = sf_mount_path(l->point, point);
+    if (rc < 0) {
+        complain("%s: %s", l->point, strerror(-rc));
+        return SF_EXIT_USAGE;
+    }
+    if (sf_mount_find(point, &m) != 1 || !sf_place_is_ours(m.fstype)) {
+        complain("nothing of supafs is mounted on %s", point);
+        return SF_EXIT_USAGE;
+    }
+    char *copy = strdup(point);
+    return copy && point_vec_push(v, copy) == 0 ? SF_EXIT_OK : SF_EXIT_FAILED;
+}
+
+int
+cmd_status(int argc, char **argv)
+{
+    struct status_line l = {0};
+    struct point_vec points = {0};
+    error_t bad = argp_parse(&argp, argc, argv, 0, NULL, &l);
+    if (bad) {
+        complain("%s", strerror(bad));
+        return SF_EXIT_USAGE;
+    }
+    int rc = choose(&l, &points);
+    if (rc == SF_EXIT_OK && l.json)
+        rc = print_json(&points, !l.point);
+    else if (rc == SF_EXIT_OK && points.len)
+        rc = print_text(&points);
+    else if (rc == SF_EXIT_OK)
+        puts("nothing of supafs is mounted");
+    for (size_t i = 0; i < points.len; i++)
+        free(points.data[i]);
+    point_vec_fini(&points);
+    return rc;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_CMD_CMD_H
+#define SF_CMD_CMD_H
+
+#include "base/buf.h"
+
+/* The verbs. @argv[0] is what --help shows as the program's name ("supafs mount"). Each returns the
+ * code to exit with. */
+int cmd_mount(int argc, char **argv);
+int cmd_umount(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+
+/* "supafs: TEXT" on the standard error output. */
+__attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
+
+/**
+ * control_read - read a file of a mount's control tree without ever hanging on a dead mount.
+ * @point: the mount point; @name: "status" or "stats".
+ *
+ * Returns 0; -ENOTCONN the mount's process is gone; -ETIMEDOUT it does not answer; -errno.
+ */
+int control_read(const char *point, const char *name, struct sf_buf *out);
+
+/* The value of a "name: value" line in @text; 0, or -ENOENT. Cut to @size. */
+int control_value(const char *text, const char *name, char *out, size_t size);
+
+#endif

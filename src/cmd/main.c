@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cmd/cmd.h"
+
+#include "daemon/exit.h"
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct verb {
+    const char *name, *usage_name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} verbs[] = {
+    {"mount", "supafs mount", cmd_mount, "[URL|PROJECT] MOUNTPOINT   make a project a directory"},
+    {"umount", "supafs umount", cmd_umount, "MOUNTPOINT                finish uploads and unmount"},
+    {"status", "supafs status", cmd_status, "[MOUNTPOINT]              tell how a mount is doing"},
+};
+
+#define N_VERBS (sizeof verbs / sizeof *verbs)
+
+static void
+usage(FILE *to)
+{
+    fputs("Usage: supafs VERB [ARGUMENT...]\n\n", to);
+    for (size_t i = 0; i < N_VERBS; i++)
+        fprintf(to, "  %-7s %s\n", verbs[i].name, verbs[i].help);
+    fputs("\n`supafs VERB --help` tells more, `man supafs` everything.\n"
+          "supafs --version, supafs --exit-codes: what they say.\n",
+          to);
+}
+
+/* What argp's --usage and --help show, and what --version prints. */
+static int
+run_verb(const struct verb *v, int argc, char **argv)
+{
+    argp_program_version = "supafs " PACKAGE_VERSION;
+    argp_err_exit_status = SF_EXIT_USAGE;
+    argv[0] = (char *)v->usage_name;
+    return v->run(argc, argv);
+}
+
+int
+main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    const char *self = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+    /* As mount(8) calls its helpers: mount.supafs SOURCE DIRECTORY -o OPTIONS */
+    if (!strcmp(self, "mount.supafs") || !strcmp(self, "mount.fuse.supafs"))
+        return run_verb(&verbs[0], argc, argv);
+    for (size_t i = 0; i < N_VERBS; i++)
+        if (!strcmp(word, verbs[i].name))
+            return run_verb(&verbs[i], argc - 1, argv + 1);
+    if (!strcmp(word, "--version") || !strcmp(word, "-V")) {
+        puts("supafs " PACKAGE_VERSION);
+        return SF_EXIT_OK;
+    }
+    if (!strcmp(word, "--exit-codes")) {
+        sf_exit_print();
+        return SF_EXIT_OK;
+    }
+    if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help")) {
+        usage(stdout);
+        return SF_EXIT_OK;
+    }
+    if (*word)
+        complain("there is no verb like this one; is `mount`, `umount` or `status` meant?");
+    usage(stderr);
+    return SF_EXIT_USAGE;
+}

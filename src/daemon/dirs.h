@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_DAEMON_DIRS_H
+#define SF_DAEMON_DIRS_H
+
+#include <limits.h>
+#include <stdint.h>
+
+#include "daemon/exit.h"
+
+struct sf_config;
+
+/*
+ * Cache and state directory of one identity (project, role, subject), below what cache_dir and
+ * state_dir name: 0700, and held by one mount at a time.
+ */
+struct sf_dirs {
+    char cache[PATH_MAX], state[PATH_MAX];
+    int cache_fd, state_fd; /* the locks; -1 = none */
+};
+
+/**
+ * sf_dirs_hold - make and lock them. Waits for a mount that is being taken down, for as long as a
+ * stop may take; fails at once when another one is in use.
+ *
+ * Returns 0, or -1 with @o (SF_EXIT_DIRS_HELD names holder and option).
+ */
+int sf_dirs_hold(struct sf_dirs *d, const struct sf_config *cfg, const char *role,
+                 const char *subject, const char *point, struct sf_outcome *o);
+
+/* Let a next mount know that it need only wait. */
+void sf_dirs_stopping(struct sf_dirs *d, const char *point);
+
+void sf_dirs_release(struct sf_dirs *d);
+
+#endif

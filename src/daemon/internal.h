@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_DAEMON_INTERNAL_H
+#define SF_DAEMON_INTERNAL_H
+
+#include "daemon/daemon.h"
+#include "daemon/dirs.h"
+#include "supabase/auth.h"
+
+#include <limits.h>
+#include <stdint.h>
+
+/* Everything that one mount consists of. */
+struct daemon {
+    const struct sf_config *cfg;
+    char point[PATH_MAX];
+    int64_t since_ns;
+    struct sf_dirs dirs;
+    struct sf_auth *auth;
+    struct sf_http *http;
+    struct sf_storage *storage;
+    struct sf_writer *writer;
+    struct sf_tree *tree;
+    struct sf_virtual *virt;
+    struct sf_fuse *fuse;
+};
+
+/* start.c: 0, or -1 with @o; then stop_free() what is there. */
+int start_all(struct daemon *d, struct sf_key_choice *key, struct sf_outcome *o);
+
+/* stop.c: unmount, finish what can be finished within stop_timeout. Returns how many files could
+ * not be uploaded (they are in quarantine). */
+unsigned stop_all(struct daemon *d);
+/* Give everything back, in order; works for a start that went half-way. */
+void stop_free(struct daemon *d);
+
+/* status.c: the virtual files. 0 or -errno. */
+int status_register(struct daemon *d);
+
+/* serve.c: until a signal or the end of the session says stop. */
+void serve(struct daemon *d);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/internal.h"
+
+#include "base/clock.h"
+#include "config/config.h"
+#include "config/keys.h"
+#include "daemon/place.h"
+#include "fuse/session.h"
+#include "http/http.h"
+#include "observe/log.h"
+#include "supabase/storage.h"
+#include "tree/tree.h"
+#include "virtual/virtual.h"
+#include "write/write.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int
+failed(struct sf_outcome *o, enum sf_exit exit, const struct sf_err *err)
+{
+    return sf_outcome_fail(o, exit, "%s", err->msg);
+}
+
+static int
+start_auth(struct daemon *d, struct sf_key_choice *key, struct sf_outcome *o)
+{
+    struct sf_err err = SF_ERR_INIT;
+    const struct sf_auth_source src = {.kind = key->from_file ? SF_AUTH_FILE : SF_AUTH_VALUE,
+                                       .value = key->value,
+                                       .variable = key->variable,
+                                       .label = key->label,
+                                       .apikey = key->apikey};
+    int rc = sf_auth_new(&src, &d->auth, &err);
+    if (rc == -EINVAL)
+        return failed(o, SF_EXIT_KEY_WRONG, &err);
+    if (rc == -EACCES)
+        return failed(o, SF_EXIT_KEY_EXPOSED, &err);
+    if (rc < 0)
+        return failed(o, sf_exit_of_config(&err), &err);
+    sf_outcome_say(o, "%s", key->sentence);
+    return 0;
+}
+
+static int
+start_service(struct daemon *d, struct sf_outcome *o)
+{
+    const struct sf_config *c = d->cfg;
+    struct sf_err err = SF_ERR_INIT;
+    const struct sf_http_opts http = {
+        .max_connections = (unsigned)sf_config_u64(c, SF_OPT_CONNECTIONS),
+        .max_queue = (unsigned)sf_config_u64(c, SF_OPT_MAX_PARKED),
+        .connect_ms = (unsigned)sf_config_ms(c, SF_OPT_CONNECT_TIMEOUT),
+        .ca_file = sf_config_str(c, SF_OPT_CA_FILE),
+        .insecure = sf_config_bool(c, SF_OPT_INSECURE)};
+    int rc = sf_http_new(&http, &d->http, &err);
+    if (rc < 0)
+        return failed(o, rc == -ENOENT || rc == -EACCES ? SF_EXIT_USAGE : SF_EXIT_FAILED, &err);
+    rc = sf_storage_new(d->http, d->auth, sf_config_str(c, SF_OPT_URL), &d->storage, &err);
+    if (rc < 0)
+        return failed(o, rc == -ENOMEM ? SF_EXIT_FAILED : SF_EXIT_USAGE, &err);
+
+    const struct sf_writer_opts writer = {
+        .state_dir = d->dirs.state,
+        .workers = (unsigned)sf_config_u64(c, SF_OPT_UPLOAD_WORKERS),
+        .timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT),
+        .standard_limit = sf_config_u64(c, SF_OPT_STANDARD_LIMIT)};
+    rc = sf_writer_new(&writer, d->storage, &d->writer, &err);
+    return rc < 0 ? failed(o, SF_EXIT_FAILED, &err) : 0;
+}
+
+static int
+start_tree(struct daemon *d, struct sf_outcome *o)
+{
+    const struct sf_config *c = d->cfg;
+    struct sf_err err = SF_ERR_INIT;
+    const struct sf_tree_opts tree = {.bucket = sf_config_str(c, SF_OPT_BUCKET),
+                                      .prefix = sf_config_str(c, SF_OPT_PREFIX),
+                                      .read_only = sf_config_bool(c, SF_OPT_RO),
+                                      .uid = (uid_t)sf_config_u64(c, SF_OPT_UID),
+                                      .gid = (gid_t)sf_config_u64(c, SF_OPT_GID),
+                                      .umask = (mode_t)sf_config_u64(c, SF_OPT_UMASK),
+                                      .attr_ttl_ms = sf_config_ms(c, SF_OPT_ATTR_TTL),
+                                      .read_timeout_ms = sf_config_ms(c, SF_OPT_READ_TIMEOUT),
+                                      .write_timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT),
+                                      .max_nodes = sf_config_u64(c, SF_OPT_MAX_NODES)};
+    int rc = sf_tree_new(&tree, d->http, d->storage, d->writer, &d->tree, &err);
+    return rc < 0 ? failed(o, SF_EXIT_FAILED, &err) : 0;
+}
+
+/* The first question to the project, and what its answer means for a start. */
+static int
+probe(struct daemon *d, struct sf_outcome *o)
+{
+    const char *url = sf_config_str(d->cfg, SF_OPT_URL);
+    const char *bucket = sf_config_str(d->cfg, SF_OPT_BUCKET);
+    const char *label = sf_auth_label(d->auth);
+    bool service = !strcmp(sf_auth_role(d->auth), "service_role");
+    struct sf_err err = SF_ERR_INIT;
+    int64_t deadline = sf_clock_ms() + sf_config_ms(d->cfg, SF_OPT_CONNECT_TIMEOUT);
+    int rc = sf_tree_start(d->tree, deadline, &err);
+    if (rc == 0)
+        return 0;
+    if (rc == -EKEYEXPIRED)
+        return sf_outcome_fail(o, SF_EXIT_KEY_EXPIRED,
+                               "the key (%s) has expired; get a new one from the project's "
+                               "settings and put it in its place (%s)",
+                               label, err.msg);
+    if (rc == -EKEYREJECTED || rc == -EACCES || rc == -EPERM)
+        return sf_outcome_fail(o, SF_EXIT_KEY_WRONG,
+                               "%s does not accept the key (%s); is it a key of this project? (%s)",
+                               url, label, err.msg);
+    if (rc == -ENOENT && bucket && service)
+        return sf_outcome_fail(o, SF_EXIT_NO_BUCKET,
+                               "%s has no bucket %s; `supafs mount` without -o bucket= shows those "
+                               "it has",
+                               url, bucket);
+    if (rc == -ENOENT && bucket) {
+        sf_outcome_say(o,
+                       "warning: the bucket %s does not exist, or this key (role %s) may not see "
+                       "it; mounted all the same",
+                       bucket, sf_auth_role(d->auth));
+        return 0;
+    }
+    if (rc == -ENOMEM)
+        return failed(o, SF_EXIT_FAILED, &err);
+    return sf_outcome_fail(o, SF_EXIT_UNREACHABLE,
+                           "cannot reach the project %s (%s); check the URL and the network", url,
+                           err.msg);
+}
+
+static int
+start_fuse(struct daemon *d, struct sf_outcome *o)
+{
+    const struct sf_config *c = d->cfg;
+    struct sf_err err = SF_ERR_INIT;
+    const struct sf_fuse_opts opts = {.mountpoint = d->point,
+                                      .fsname = sf_config_str(c, SF_OPT_URL),
+                                      .kernel_options = sf_config_kernel_options(c),
+                                      .read_only = sf_config_bool(c, SF_OPT_RO),
+                                      .allow_other = sf_config_bool(c, SF_OPT_ALLOW_OTHER),
+                                      .default_permissions =
+                                          sf_config_bool(c, SF_OPT_DEFAULT_PERMISSIONS),
+                                      .owner = geteuid(),
+                                      .max_parked = (unsigned)sf_config_u64(c, SF_OPT_MAX_PARKED),
+                                      .readahead = sf_config_u64(c, SF_OPT_KERNEL_READAHEAD),
+                                      .read_timeout_ms = sf_config_ms(c, SF_OPT_READ_TIMEOUT),
+                                      .write_timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT)};
+    if (sf_virtual_new(geteuid(), getegid(), &d->virt) < 0 || status_register(d) < 0)
+        return sf_outcome_fail(o, SF_EXIT_FAILED, "out of memory");
+    int rc = sf_fuse_new(&opts, d->tree, d->virt, d->http, &d->fuse, &err);
+    if (rc < 0)
+        return failed(o, rc == -EINVAL ? SF_EXIT_USAGE : SF_EXIT_FAILED, &err);
+    rc = sf_fuse_mount(d->fuse, &err);
+    if (rc < 0)
+        return failed(o, SF_EXIT_NO_FUSE, &err);
+    return 0;
+}
+
+int
+start_all(struct daemon *d, struct sf_key_choice *key, struct sf_outcome *o)
+{
+    char subject[128];
+    if (start_auth(d, key, o) < 0)
+        return -1;
+    sf_auth_subject(d->auth, subject, sizeof subject);
+    sf_key_choice_fini(key);
+    if (sf_dirs_hold(&d->dirs, d->cfg, sf_auth_role(d->auth), subject, d->point, o) < 0)
+        return -1;
+    if (start_service(d, o) < 0 || start_tree(d, o) < 0 || probe(d, o) < 0)
+        return -1;
+    if (start_fuse(d, o) < 0)
+        return -1;
+    sf_info("daemon", "event=mounted mountpoint=%s project=%s role=%s pid=%ld", d->point,
+            sf_config_str(d->cfg, SF_OPT_URL), sf_auth_role(d->auth), (long)getpid());
+    return 0;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/internal.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/str.h"
+#include "config/config.h"
+#include "fuse/session.h"
+#include "http/http.h"
+#include "observe/counter.h"
+#include "tree/tree.h"
+#include "virtual/virtual.h"
+#include "write/write.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* Everything that the two files tell, taken at one moment. */
+struct figures {
+    struct sf_http_stats http;
+    struct sf_tree_stats tree;
+    struct sf_writer_stats writer;
+    struct sf_fuse_stats fuse;
+    unsigned quarantined; /* files there, of this mount and of former ones */
+};
+
+static unsigned
+count_notes(const char *state_dir)
+{
+    char path[PATH_MAX + 16];
+    unsigned n = 0;
+    snprintf(path, sizeof path, "%s/quarantine", state_dir);
+    sf_autodir DIR *dir = opendir(path);
+    for (const struct dirent *e; dir && (e = readdir(dir));)
+        n += sf_str_ends(e->d_name, ".json");
+    return n;
+}
+
+static void
+figures_take(struct daemon *d, struct figures *f)
+{
+    *f = (struct figures){0};
+    sf_http_stats(d->http, &f->http);
+    sf_tree_stats(d->tree, &f->tree);
+    sf_writer_stats(d->writer, &f->writer);
+    if (d->fuse)
+        sf_fuse_stats(d->fuse, &f->fuse);
+    f->quarantined = count_notes(d->dirs.state);
+}
+
+/* ---- status: "name: value" lines --------------------------------------------------------------
+ */
+
+static const char *
+or_dash(const char *s)
+{
+    return s && *s ? s : "-";
+}
+
+static void
+print_identity(struct daemon *d, struct sf_buf *out)
+{
+    char time[32];
+    sf_time_format_ms(d->since_ns, time);
+    sf_buf_printf(out, "version: %s\npid: %ld\nmountpoint: %s\nsince: %s\n", PACKAGE_VERSION,
+                  (long)getpid(), d->point, time);
+    sf_buf_printf(out, "project: %s\nbucket: %s\nprefix: %s\nread_only: %s\n",
+                  sf_config_str(d->cfg, SF_OPT_URL), or_dash(sf_config_str(d->cfg, SF_OPT_BUCKET)),
+                  or_dash(sf_config_str(d->cfg, SF_OPT_PREFIX)),
+                  sf_config_bool(d->cfg, SF_OPT_RO) ? "yes" : "no");
+    int64_t expires = sf_auth_expires(d->auth);
+    if (expires)
+        sf_time_format_ms(expires * INT64_C(1000000000), time);
+    sf_buf_printf(out, "role: %s\nkey: %s\nkey_expires: %s\n", sf_auth_role(d->auth),
+                  sf_auth_label(d->auth), expires ? time : "never");
+}
+
+static void
+print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
+{
+    bool offline = f->tree.offline || (!f->http.reachable && f->http.last_error[0]);
+    sf_buf_printf(out, "service: %s\n", offline ? "does not answer" : "reachable");
+    if (f->http.last_reply_ms)
+        sf_buf_printf(out, "last_reply: %.1f s ago\n",
+                      (double)(sf_clock_ms() - f->http.last_reply_ms) / 1000);
+    if (f->http.last_error[0])
+        sf_buf_printf(out, "last_error: %s\n", f->http.last_error);
+    sf_buf_printf(out, "requests_waiting: %" PRIu64 "\n", f->fuse.waiting);
+    sf_buf_printf(out, "open_files: %" PRIu64 "\nnot_uploaded: %" PRIu64 "\n", f->tree.open_files,
+                  f->tree.dirty_files);
+    sf_buf_printf(out, "changes_running: %u\nchanges_queued: %u\n", f->writer.running,
+                  f->writer.queued);
+    sf_buf_printf(out, "staged_bytes: %" PRIu64 "\n", f->writer.staged_bytes);
+    sf_buf_printf(out, "quarantine: %u\nquarantine_dir: %s/quarantine\n", f->quarantined,
+                  d->dirs.state);
+    sf_buf_printf(out, "state_dir: %s\ncache_dir: %s\n", d->dirs.state, d->dirs.cache);
+    sf_buf_printf(out, "known_names: %" PRIu64 "\n", f->tree.nodes);
+    sf_buf_printf(out, "kernel_readahead: %" PRIu64 " KiB%s\n", f->fuse.readahead / 1024,
+                  f->fuse.readahead_denied ? " (only root may raise it)" : "");
+}
+
+static int
+status_text(void *arg, struct sf_buf *out)
+{
+    struct daemon *d = arg;
+    struct figures f;
+    char value[512];
+    figures_take(d, &f);
+    print_identity(d, out);
+    print_state(d, &f, out);
+    for (unsigned i = 0; i < SF_OPT_COUNT; i++)
+        if (sf_config_is_set(d->cfg, i))
+            sf_buf_printf(out, "option %s: %s (%s)\n", sf_opt_info(i)->name,
+                          sf_config_text(d->cfg, i, value, sizeof value),
+                          sf_config_origin(d->cfg, i));
+    return 0;
+}
+
+/* ---- stats: one JSON object -------------------------------------------------------------------
+ */
+
+static int
+add_metric(const struct sf_metric *m, void *arg)
+{
+    json_t *root = arg;
+    if (m->kind != SF_METRIC_HISTOGRAM)
+        return json_object_set_new(root, m->name, json_integer(m->value));
+    return json_object_set_new(root, m->name,
+                               json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "count",
+                                         (json_int_t)m->value, "sum", (json_int_t)m->sum, "max",
+                                         (json_int_t)m->max, "p50", (json_int_t)m->p50, "p90",
+                                         (json_int_t)m->p90, "p99", (json_int_t)m->p99));
+}
+
+static json_t *
+identity_json(struct daemon *d)
+{
+    return json_pack(
+        "{s:s, s:I, s:s, s:s, s:s?, s:s?, s:b, s:s, s:I, s:f}", "version", PACKAGE_VERSION, "pid",
+        (json_int_t)getpid(), "mountpoint", d->point, "project", sf_config_str(d->cfg, SF_OPT_URL),
+        "bucket", sf_config_str(d->cfg, SF_OPT_BUCKET), "prefix",
+        sf_config_str(d->cfg, SF_OPT_PREFIX), "read_only", (int)sf_config_bool(d->cfg, SF_OPT_RO),
+        "role", sf_auth_role(d->auth), "key_expires", (json_int_t)sf_auth_expires(d->auth),
+        "uptime_s", (double)(sf_wall_ns() - d->since_ns) / 1e9);
+}
+
+static void
+set(json_t *root, const char *name, uint64_t value)
+{
+    json_object_set_new(root, name, json_integer((json_int_t)value));
+}
+
+static void
+add_figures(struct daemon *d, json_t *root)
+{
+    struct figures f;
+    figures_take(d, &f);
+    json_object_set_new(root, "service_reachable", json_boolean(!f.tree.offline));
+    json_object_set_new(root, "last_error", json_string(f.http.last_error));
+    set(root, "requests_waiting", f.fuse.waiting);
+    set(root, "kernel_readahead_bytes", f.fuse.readahead);
+    set(root, "kernel_notices", f.fuse.notices);
+    set(root, "kernel_notices_lost", f.fuse.notices_lost);
+    set(root, "known_names", f.tree.nodes);
+    set(root, "looked_up_names", f.tree.looked_up);
+    set(root, "known_directories", f.tree.directories);
+    set(root, "open_files", f.tree.open_files);
+    set(root, "open_directories", f.tree.open_dirs);
+    set(root, "not_uploaded_files", f.tree.dirty_files);
+    set(root, "changes_running", f.writer.running);
+    set(root, "changes_queued", f.writer.queued);
+    set(root, "staged_files", f.writer.staged_files);
+    set(root, "staged_bytes", f.writer.staged_bytes);
+    set(root, "learned_limit_bytes", f.writer.learned_limit);
+    set(root, "quarantine_files", f.quarantined);
+    set(root, "http_active_now", f.http.active);
+    set(root, "http_queued_now", f.http.queued);
+    set(root, "http_waiting_retry", f.http.waiting_retry);
+    set(root, "http_peak_active", f.http.peak_active);
+}
+
+static int
+stats_text(void *arg, struct sf_buf *out)
+{
+    struct daemon *d = arg;
+    json_t *root = identity_json(d);
+    if (!root)
+        return -ENOMEM;
+    add_figures(d, root);
+    sf_metric_each(add_metric, root);
+    char *text = json_dumps(root, JSON_INDENT(2));
+    json_decref(root);
+    if (!text)
+        return -ENOMEM;
+    int rc = sf_buf_puts(out, text);
+    free(text);
+    return rc ? rc : sf_buf_putc(out, '\n');
+}
+
+int
+status_register(struct daemon *d)
+{
+    int rc = sf_virtual_add(d->virt, "status", status_text, d);
+    return rc ? rc : sf_virtual_add(d->virt, "stats", stats_text, d);
+}
