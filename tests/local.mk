@@ -28,6 +28,7 @@ unit_tests = \
 	tests/unit/test-supabase-errmap \
 	tests/unit/test-supabase-keyfile \
 	tests/unit/test-supabase-list \
+	tests/unit/test-supabase-scan \
 	tests/unit/test-supabase-storage \
 	tests/unit/test-tree-knowledge \
 	tests/unit/test-tree-names \
