@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -50,12 +51,19 @@ sf_place_unmount(const char *point, bool lazy)
     return run_fusermount(point, lazy);
 }
 
+/* Not stat(2): the kernel may answer that from its cache. */
+static bool
+is_dead(const char *point)
+{
+    struct statfs st;
+    return statfs(point, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
 /* A mount whose process was killed answers ENOTCONN for ever, until somebody takes it away. */
 static int
 heal(const char *point, struct sf_outcome *o)
 {
     struct sf_mount_copy m;
-    struct stat st;
     if (sf_mount_find(point, &m) != 1 || !sf_place_is_ours(m.fstype))
         return sf_outcome_fail(o, SF_EXIT_POINT_STALE,
                                "%s holds a dead mount that is not of supafs; run `umount -l %s` "
@@ -67,7 +75,7 @@ heal(const char *point, struct sf_outcome *o)
                                "%s holds a mount whose process is gone, and it cannot be taken "
                                "away (%s); run `umount -l %s` as root",
                                point, strerror(-rc), point);
-    if (stat(point, &st) < 0 && errno == ENOTCONN)
+    if (is_dead(point))
         return heal(point, o); /* several lay on each other; each round takes one */
     sf_outcome_say(o, "a dead mount on %s was taken away", point);
     return 0;
@@ -82,16 +90,10 @@ sf_place_prepare(const char *path, char *point, struct sf_outcome *o)
     if (rc < 0)
         return sf_outcome_fail(o, SF_EXIT_USAGE, "the mount point %s: %s%s", path, strerror(-rc),
                                rc == -ENOENT ? "; make it with mkdir" : "");
-    if (stat(point, &st) < 0) {
-        if (errno != ENOTCONN)
-            return sf_outcome_fail(o, SF_EXIT_USAGE, "the mount point %s: %s", point,
-                                   strerror(errno));
-        if (heal(point, o) < 0)
-            return -1;
-        if (stat(point, &st) < 0)
-            return sf_outcome_fail(o, SF_EXIT_USAGE, "the mount point %s: %s", point,
-                                   strerror(errno));
-    }
+    if (is_dead(point) && heal(point, o) < 0)
+        return -1;
+    if (stat(point, &st) < 0)
+        return sf_outcome_fail(o, SF_EXIT_USAGE, "the mount point %s: %s", point, strerror(errno));
     if (!S_ISDIR(st.st_mode))
         return sf_outcome_fail(o, SF_EXIT_USAGE, "the mount point %s is not a directory", point);
     if (sf_mount_find(point, &m) == 1)
