@@ -21,6 +21,7 @@ unit_tests = \
 	tests/unit/test-http-hostile \
 	tests/unit/test-http-queue \
 	tests/unit/test-http-retry \
+	tests/unit/test-http-tls \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-supabase-auth \
@@ -116,6 +117,7 @@ http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c
 tests_unit_test_http_core_SOURCES = tests/unit/test-http-core.c $(http_test_lib)
 tests_unit_test_http_hostile_SOURCES = tests/unit/test-http-hostile.c $(http_test_lib)
 tests_unit_test_http_queue_SOURCES = tests/unit/test-http-queue.c $(http_test_lib)
+tests_unit_test_http_tls_SOURCES = tests/unit/test-http-tls.c $(http_test_lib)
 tests_unit_test_http_retry_SOURCES = tests/unit/test-http-retry.c $(http_test_lib)
 
 # The Storage client: waiting forms of its calls.

@@ -27,7 +27,6 @@
 #define HTTP_HEAD_MAX     (64u << 10) /* bytes of all header lines of one reply */
 #define HTTP_BODY_DEFAULT (1u << 20)  /* default limit of a reply body */
 #define HTTP_EXPECT_MIN   (1u << 20)  /* bodies above this wait for "100 Continue" */
-#define HTTP_LOCK_ORDER   900         /* callers may hold any lock of the upper modules */
 #define HTTP_CLASSES      3           /* priorities 1, 0, -1 */
 
 /* ---- timer.c: a heap of moments ---------------------------------------------------------------
@@ -170,7 +169,7 @@ struct sf_http {
     pthread_t thread;
     CURLM *multi;
 
-    struct sf_mutex lock;         /* order HTTP_LOCK_ORDER; guards down to the blank line */
+    struct sf_mutex lock;         /* leaf; guards down to the blank line */
     struct http_req_list inbox;   /* submitted, not yet seen by the loop */
     struct http_req_list cancels; /* by cancel_link */
     struct http_post_list posts;

@@ -326,7 +326,7 @@ sf_http_new(const struct sf_http_opts *opts, struct sf_http **ret, struct sf_err
     if (opts)
         http->opts = *opts;
     set_defaults(&http->opts);
-    sf_mutex_init(&http->lock, HTTP_LOCK_ORDER);
+    sf_mutex_init(&http->lock, 0);
     TAILQ_INIT(&http->inbox);
     TAILQ_INIT(&http->cancels);
     TAILQ_INIT(&http->posts);

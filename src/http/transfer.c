@@ -16,7 +16,7 @@
 #define KEEP_PROBE_S 10L
 #define KEEP_UNSENT  (128 << 10) /* bytes the kernel holds beyond what is under way */
 #define BIG_BUFFER   (128L << 10)
-#define SMALL_BUFFER (16L << 10)
+#define SMALL_BUFFER (16L << 10) /* curl's default; must not be less */
 
 static int64_t
 info_off(CURL *easy, CURLINFO what)
@@ -253,7 +253,9 @@ set_options(CURL *e, struct sf_http *http, struct sf_http_req *req, int64_t left
     SET(CURLOPT_WRITEDATA, req);
     SET(CURLOPT_PREREQFUNCTION, on_request);
     SET(CURLOPT_PREREQDATA, req);
-    SET(CURLOPT_BUFFERSIZE, most > (size_t)SMALL_BUFFER ? BIG_BUFFER : SMALL_BUFFER);
+    /* Refused while the handle has a buffer, which it keeps when a name was not resolved. */
+    (void)curl_easy_setopt(e, CURLOPT_BUFFERSIZE,
+                           most > (size_t)SMALL_BUFFER ? BIG_BUFFER : SMALL_BUFFER);
     CURLcode rc = set_connection(e, http, req, left_ms);
     if (!rc)
         rc = set_body(e, req);
