@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-EXTRA_DIST += contrib/check contrib/install-deps
+EXTRA_DIST += contrib/check contrib/install-deps contrib/quickstart
 include contrib/devserver/local.mk
