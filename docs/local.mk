@@ -7,6 +7,7 @@ EXTRA_DIST += \
 	docs/decisions/0002-no-uthash-for-children.md \
 	docs/decisions/0003-mime-table.md \
 	docs/decisions/0003-listings-are-read-in-place.md \
+	docs/decisions/0010-listing-cursors.md \
 	docs/errors.md \
 	docs/formats/names.md \
 	docs/formats/quarantine.md

@@ -546,6 +546,7 @@ sf_storage_list(struct sf_storage *st, const struct sf_list_args *args, int64_t 
     if (!c->call.err.code) {
         sf_call_json(&c->call, list_body(&c->args));
         sf_http_req_limit(c->call.req, PAGE_BYTES);
+        sf_http_req_priority(c->call.req, args->priority);
     }
     return sf_call_submit(&c->call);
 }

@@ -256,6 +256,7 @@ open_get(struct get_call *c, const struct sf_get_args *a, int64_t deadline_ms)
              (unsigned long long)last);
     sf_call_header(&c->call, "Range", range);
     sf_http_req_into(c->call.req, a->buf, a->len);
+    sf_http_req_priority(c->call.req, a->priority);
 }
 
 uint64_t

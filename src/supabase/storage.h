@@ -89,6 +89,7 @@ struct sf_list_args {
     const char *after;  /* NULL, or: only keys bytewise after this one */
     unsigned limit;     /* rows; 0 = 1000, the most the service gives */
     bool delimiter;     /* fold what lies below the next '/' into folders */
+    int priority;       /* as for sf_http_req_priority(): 1 somebody waits, 0, -1 ahead of need */
 };
 
 typedef void (*sf_list_fn)(void *arg, const struct sf_err *err, const struct sf_list_page *page);
@@ -130,6 +131,7 @@ struct sf_get_args {
     uint64_t total;    /* expected size of the object; another one gives -ESTALE */
     bool any_total;    /* do not check it */
     const char *token; /* NULL, or added as ?v=TOKEN against caches between */
+    int priority;      /* as for sf_http_req_priority(): 1 somebody waits, 0, -1 ahead of need */
 };
 
 struct sf_get_result {

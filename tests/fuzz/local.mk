@@ -2,6 +2,7 @@
 # A fuzz target is tests/fuzz/fuzz-NAME.c with a corpus in tests/fuzz/corpus/NAME, replayed by `make check`.
 fuzz_tests = \
 	tests/fuzz/fuzz-config \
+	tests/fuzz/fuzz-supabase \
 	tests/fuzz/fuzz-tree-names
 check_PROGRAMS += $(fuzz_tests)
 TESTS += $(fuzz_tests)
@@ -14,4 +15,8 @@ tests_fuzz_fuzz_tree_names_SOURCES = \
 
 tests_fuzz_fuzz_config_SOURCES = \
 	tests/fuzz/fuzz-config.c \
+	tests/fuzz/replay.c
+
+tests_fuzz_fuzz_supabase_SOURCES = \
+	tests/fuzz/fuzz-supabase.c \
 	tests/fuzz/replay.c

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,6 +29,8 @@ struct answer {
     int status; /* 0 = reset the connection instead */
     const char *headers, *body;
 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects answers */
 
 /* One service that gives these answers in turn (the last one again and again). */
 static struct world {
@@ -70,11 +73,12 @@ serve(void *arg, int fd, const struct toy_req *rq)
     KEEP(agent, "User-Agent");
     KEEP(info, "x-client-info");
     KEEP(cache, "Cache-Control");
+    pthread_mutex_lock(&lock);
     while (a > 0 && !w.answers[a].body && !w.answers[a].status && !w.answers[a].headers)
         a--;
-    if (!w.answers[a].status)
-        return TOY_RESET;
-    return toy_text(fd, w.answers[a].status, w.answers[a].headers, w.answers[a].body);
+    struct answer with = w.answers[a];
+    pthread_mutex_unlock(&lock);
+    return with.status ? toy_text(fd, with.status, with.headers, with.body) : TOY_RESET;
 }
 
 static const char *
@@ -127,15 +131,19 @@ teardown(void **state)
 static void
 answer(int status, const char *headers, const char *body)
 {
+    pthread_mutex_lock(&lock);
     memset(w.answers, 0, sizeof w.answers);
     w.answers[0] = (struct answer){status, headers, body};
     w.served = 0;
+    pthread_mutex_unlock(&lock);
 }
 
 static void
 then(unsigned i, int status, const char *headers, const char *body)
 {
+    pthread_mutex_lock(&lock);
     w.answers[i] = (struct answer){status, headers, body};
+    pthread_mutex_unlock(&lock);
 }
 
 #define INFO                                                                                       \

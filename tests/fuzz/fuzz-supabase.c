@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "supabase/errmap.h"
+#include "supabase/json.h"
+#include "supabase/list.h"
+#include "supabase/object.h"
+#include "supabase/scan.h"
+
+/* First byte: which reader. The rest: the reply of a service. */
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+/* A page keeps its promises whatever was sent, and following it comes to an end. */
+static void
+list(const char *body, size_t len, bool delimiter, const char *prefix, const char *after)
+{
+    char why[160];
+    struct sf_list_reply *r = NULL;
+    struct sf_list_args a = {
+        .prefix = prefix, .after = after, .limit = 1000, .delimiter = delimiter};
+    int rc = sf_list_parse(body, len, &a, &r, why);
+    REQUIRE(rc == 0 || (rc == -EPROTO && !r && why[0]));
+    if (rc < 0)
+        return;
+    const struct sf_list_page *page = sf_list_reply_page(r);
+    const char *last = after;
+    for (size_t i = 0; i < page->n; i++) {
+        const struct sf_list_row *row = &page->rows[i];
+        REQUIRE(strlen(row->key) == row->key_len && row->key_len <= SF_KEY_BYTES + 1);
+        REQUIRE(strncmp(row->key, prefix, strlen(prefix)) == 0);
+        REQUIRE(!last || strcmp(row->key, last) > 0);
+        REQUIRE(row->etag && row->mime && row->cache_control && row->size <= INT64_MAX);
+        REQUIRE(row->folder || (row->id[0] && strlen(row->id) < 40));
+        char *slash = strchr(row->key + strlen(prefix), '/');
+        REQUIRE(!delimiter || (slash ? row->folder && !slash[1] : !row->folder));
+        last = row->key;
+    }
+    REQUIRE(!page->more || page->n > 0);
+    REQUIRE(page->n == 0 || page->last == last);
+    if (page->n) {
+        char *cursor = sf_list_cursor(prefix, page->last, delimiter);
+        REQUIRE(cursor && (cursor[0] || strchr(page->last, '\n')));
+        free(cursor);
+    }
+    sf_list_reply_free(r);
+}
+
+/* The reader in place and jansson agree on what JSON is, but for the bound of nesting, numbers that
+ * jansson cannot hold, and NUL bytes between values, which jansson does not mind. */
+static void
+same_as_jansson(const char *body, size_t len)
+{
+    struct sf_scan s;
+    json_error_t error;
+    if (memchr(body, '\0', len))
+        return;
+    char *copy = malloc(len + 1);
+    REQUIRE(copy);
+    memcpy(copy, body, len);
+    copy[len] = '\0';
+    sf_scan_init(&s, copy, len);
+    bool ours = sf_scan_skip(&s) == 0 && sf_scan_finish(&s) == 0;
+    json_t *root = json_loadb(body, len, JSON_DECODE_ANY, &error);
+    enum json_error_code code = root ? json_error_unknown : json_error_code(&error);
+    if (ours != (root != NULL))
+        REQUIRE(ours ? code == json_error_numeric_overflow
+                     : strcmp(s.why, "nested too deeply") == 0);
+    json_decref(root);
+    free(copy);
+}
+
+static void
+info(const char *body, size_t len)
+{
+    char why[160], *metadata = NULL;
+    struct sf_object_info i;
+    json_t *root = sf_json_parse(body, len, why);
+    if (root && sf_object_parse_info(root, &i, &metadata) == 0)
+        REQUIRE(i.id && i.version && i.etag && i.mime && i.cache_control && metadata[0] == '{');
+    free(metadata);
+    json_decref(root);
+}
+
+static void
+range(const char *body, size_t len)
+{
+    uint64_t first = 1, last = 0, total = 0;
+    char *text = strndup(body, len);
+    REQUIRE(text);
+    if (sf_content_range_parse(text, &first, &last, &total) == 0)
+        REQUIRE(first <= last && last < total);
+    free(text);
+}
+
+static void
+fault(const char *body, size_t len)
+{
+    struct sf_fault f;
+    sf_fault_parse(400, body, len, &f);
+    REQUIRE(sf_errmap_find(&f)->err < 0);
+    for (const char *p = f.message; *p; p++)
+        REQUIRE(*p >= ' ' && *p < 0x7f);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    const char *body = (const char *)data + 1;
+    size--;
+    switch (data[0] % 8) {
+    case 0:
+        list(body, size, true, "", NULL);
+        break;
+    case 1:
+        list(body, size, true, "a/", "a/b");
+        break;
+    case 2:
+        list(body, size, false, "a", NULL);
+        break;
+    case 3:
+        list(body, size, true, "//", NULL);
+        break;
+    case 4:
+        same_as_jansson(body, size);
+        break;
+    case 5:
+        info(body, size);
+        break;
+    case 6:
+        range(body, size);
+        break;
+    default:
+        fault(body, size);
+    }
+    return 0;
+}
