@@ -142,7 +142,8 @@ fault_error(struct sf_call *c, const struct sf_http_reply *r, struct sf_err *out
                            tip[0] ? sf_auth_label(c->st->auth) : "");
     out->http_status = r->status;
     out->retryable = row->retry;
-    out->outcome_open = c->changes && row->class == SF_FAULT_SERVER;
+    /* Also when this attempt was refused: one before it may have had its way. */
+    out->outcome_open = c->changes && (row->class == SF_FAULT_SERVER || r->err.outcome_open);
     snprintf(out->api_code, sizeof out->api_code, "%s", f.code);
 }
 

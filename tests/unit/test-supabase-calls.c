@@ -601,6 +601,12 @@ test_outcome_open(void **state)
     assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, NULL), 0);
     assert_int_equal(w.served, 3);
     assert_string_equal(id, "8");
+    /* The first try may have been done, whatever the second one hears. */
+    answer(0, NULL, NULL);
+    then(1, 400, NULL, FAULT("AccessDenied", "403"));
+    err = SF_ERR_INIT;
+    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, &err), -EACCES);
+    assert_true(err.outcome_open);
     close(fd);
 }
 
