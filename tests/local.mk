@@ -46,7 +46,8 @@ unit_tests = \
 integ_tests = \
 	tests/integ/devserver-faults.sh \
 	tests/integ/replay.sh \
-	tests/integ/supabase-js.sh
+	tests/integ/supabase-js.sh \
+	tests/integ/write-live.sh
 
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
 lint_tests = \

@@ -124,6 +124,7 @@ upload_finish(struct sf_upload *up, const struct sf_err *err, struct sf_commit *
     struct waiter *list = sf_steal(up->waiters);
     struct sf_upload *next = sf_steal(c->next);
     c->uploading = false;
+    c->failure = err ? *err : SF_ERR_INIT;
     if (!err && done->uploaded)
         c->exists = true;
     if (next && upload_aim_locked(next)) {

@@ -54,7 +54,7 @@ set_size(struct sf_content *c, uint64_t size)
 static void
 keep_forgotten(struct sf_content *c)
 {
-    struct sf_err why = SF_ERR_INIT;
+    struct sf_err why = c->failure;
     (void)!sf_err_set(&why, -ECANCELED, "given up before it was uploaded");
     (void)sf_content_quarantine(c, &why, NULL);
 }

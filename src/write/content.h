@@ -31,6 +31,7 @@ struct sf_content {
     bool exists;            /* an object of this key was put there by us */
     unsigned target_seq;    /* counts changes of the target */
     bool uploading;         /* up runs */
+    struct sf_err failure;  /* of the last upload; empty after a success */
     struct sf_upload *up;   /* waits or runs */
     struct sf_upload *next; /* what comes after the running one */
 };

@@ -7,3 +7,8 @@ EXTRA_DIST += \
 	tests/lib/objects.py \
 	tests/lib/server.sh \
 	tests/lib/wire.py
+
+# Changes through src/write without a mount, for tests/integ/write-live.sh.
+noinst_PROGRAMS += tests/lib/write-probe
+tests_lib_write_probe_CFLAGS = $(AM_CFLAGS)
+tests_lib_write_probe_LDADD = $(supafs_libs)

@@ -138,6 +138,22 @@ fake_set(const char *bucket, const char *key, const char *text)
     return fake_set_bytes(bucket, key, text, strlen(text));
 }
 
+void
+fake_describe(struct fake_object *o, const char *mime, const char *cache_control,
+              const char *metadata)
+{
+    pthread_mutex_lock(&lock);
+    if (mime)
+        snprintf(o->mime, sizeof o->mime, "%s", mime);
+    if (cache_control)
+        snprintf(o->cache_control, sizeof o->cache_control, "%s", cache_control);
+    if (metadata) {
+        free(o->metadata);
+        o->metadata = strdup(metadata);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 const struct fake_object *
 fake_find(const char *bucket, const char *key)
 {

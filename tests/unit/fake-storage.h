@@ -49,6 +49,9 @@ void fake_bucket(const char *bucket, uint64_t size_limit);
 struct fake_object *fake_set(const char *bucket, const char *key, const char *text);
 struct fake_object *fake_set_bytes(const char *bucket, const char *key, const void *data,
                                    size_t len);
+/* Properties of an object that was set; NULL = as it is. */
+void fake_describe(struct fake_object *o, const char *mime, const char *cache_control,
+                   const char *metadata);
 /* NULL when there is none; valid until it is changed. */
 const struct fake_object *fake_find(const char *bucket, const char *key);
 bool fake_has(const char *bucket, const char *key, const char *text);

@@ -94,7 +94,7 @@ replacing(void **state)
     (void)state;
     for (int opaque = 0; opaque < 2; opaque++) {
         fake_opaque_etags(opaque);
-        strcpy(fake_set("b", "a", "new")->mime, "text/x-new");
+        fake_describe(fake_set("b", "a", "new"), "text/x-new", NULL, NULL);
         fake_set("b", "c", "old");
         assert_int_equal(wait_for(rename_to("a", "c", true)), 0);
         assert_true(fake_has("b", "c", "new"));

@@ -65,11 +65,8 @@ static void
 what_others_stored_is_kept(void **state)
 {
     (void)state;
-    struct fake_object *o = fake_set("b", "a.txt", "old");
-    strcpy(o->mime, "text/x-own");
-    strcpy(o->cache_control, "max-age=3600, supafs=\"m=100644\"");
-    free(o->metadata);
-    o->metadata = strdup("{\"who\":\"them\"}");
+    fake_describe(fake_set("b", "a.txt", "old"), "text/x-own", "max-age=3600, supafs=\"m=100644\"",
+                  "{\"who\":\"them\"}");
     struct sf_content *c = content("a.txt", "new");
     assert_int_equal(wait_for(commit(c, true)), 0);
     assert_string_equal(fake_order(), "put b/a.txt;");
@@ -85,12 +82,11 @@ static void
 too_much_metadata_is_not_dropped(void **state)
 {
     (void)state;
-    struct fake_object *o = fake_set("b", "k", "old");
-    free(o->metadata);
-    o->metadata = malloc(8001);
-    memset(o->metadata, 'x', 8000);
-    memcpy(o->metadata, "{\"k\":\"", 6);
-    strcpy(o->metadata + 7998, "\"}");
+    char json[8001];
+    memset(json, 'x', 8000);
+    memcpy(json, "{\"k\":\"", 6);
+    memcpy(json + 7998, "\"}", 3);
+    fake_describe(fake_set("b", "k", "old"), NULL, NULL, json);
     struct sf_content *c = content("k", "new");
     assert_int_equal(wait_for(commit(c, true)), -ENOTSUP);
     assert_int_equal(fake_count(FAKE_PUT), 0);

@@ -16,7 +16,7 @@ refusal(void)
     struct sf_err e = SF_ERR_INIT;
     (void)!sf_err_set(&e, -EACCES, "PUT b/k: a policy refuses");
     e.http_status = 400;
-    strcpy(e.api_code, "AccessDenied");
+    snprintf(e.api_code, sizeof e.api_code, "AccessDenied");
     return e;
 }
 
@@ -326,7 +326,7 @@ without_attributes(void **state)
     assert_non_null(e);
     snprintf(file, sizeof file, "%s/%s", dir, e->d_name);
     removexattr(file, "user.supafs.target");
-    strcat(file, ".target");
+    snprintf(file, sizeof file, "%s/%s.target", dir, e->d_name);
     assert_int_equal(sf_write_file_atomic(file, "b/dir/k", 7, 0600, NULL), 0);
     snprintf(file, sizeof file, "%s/0123456789ab.target", dir); /* of a file that is gone */
     assert_int_equal(sf_write_file_atomic(file, "b/x", 3, 0600, NULL), 0);
