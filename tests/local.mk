@@ -47,7 +47,8 @@ integ_tests = \
 	tests/integ/devserver-faults.sh \
 	tests/integ/replay.sh \
 	tests/integ/supabase-js.sh \
-	tests/integ/write-live.sh
+	tests/integ/write-live.sh \
+	tests/integ/wrong-starts.sh
 
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
 lint_tests = \

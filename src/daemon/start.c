@@ -103,15 +103,17 @@ probe(struct daemon *d, struct sf_outcome *o)
     int rc = sf_tree_start(d->tree, deadline, &err);
     if (rc == 0)
         return 0;
+    sf_warn("daemon", "event=first-request-failed err=%s", err.msg);
     if (rc == -EKEYEXPIRED)
         return sf_outcome_fail(o, SF_EXIT_KEY_EXPIRED,
-                               "the key (%s) has expired; get a new one from the project's "
-                               "settings and put it in its place (%s)",
-                               label, err.msg);
+                               "the key (%s) has expired; put a new one in its place, from the "
+                               "project's settings",
+                               label);
     if (rc == -EKEYREJECTED || rc == -EACCES || rc == -EPERM)
         return sf_outcome_fail(o, SF_EXIT_KEY_WRONG,
-                               "%s does not accept the key (%s); is it a key of this project? (%s)",
-                               url, label, err.msg);
+                               "%s does not accept the key (%s); take one from this project's "
+                               "settings",
+                               url, label);
     if (rc == -ENOENT && bucket && service)
         return sf_outcome_fail(o, SF_EXIT_NO_BUCKET,
                                "%s has no bucket %s; `supafs mount` without -o bucket= shows those "
