@@ -226,15 +226,15 @@ void
 http_req_abort(struct sf_http *http, struct sf_http_req *req, int code, const char *text)
 {
     struct sf_err err;
+    bool begun = req->state == HTTP_ACTIVE && req->try.prereqs;
     if (req->state == HTTP_ACTIVE && http_transfer_detach(http, req) && !req->safe)
         req->maybe_done = true;
     http_error_text(&err, req, code, code == -ETIMEDOUT, text);
     if (code == -ETIMEDOUT && req->last.code) {
         /* What went wrong before says more than that time is up. */
-        struct sf_err last = req->last;
-        last.code = code;
-        sf_err_prefix(&last, "gave up after %d attempts", req->attempts);
-        err = last;
+        err = req->last;
+        err.code = begun ? code : req->last.code;
+        sf_err_prefix(&err, "gave up after %d attempts", req->attempts);
     }
     if (code == -ETIMEDOUT)
         http_stats_error(http, &err);

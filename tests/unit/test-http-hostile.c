@@ -15,7 +15,7 @@
 #include "../lib/http-got.h"
 #include "../lib/toy-server.h"
 
-enum { STALL_MS = 200 };
+enum { STALL_MS = 400 };
 
 struct world {
     struct toy *toy;
@@ -96,7 +96,7 @@ serve_slow(struct world *w, int fd, const struct toy_req *rq)
     if (!strcmp(rq->path, "/hang-once") && n > 1)
         return toy_text(fd, 200, NULL, "ok");
     if (!strncmp(rq->path, "/think/", 7)) { /* a service that needs its time */
-        toy_hang(fd, atoi(rq->path + 7));
+        toy_hang(fd, (int)strtol(rq->path + 7, NULL, 10));
         return toy_text(fd, 200, NULL, "thought");
     }
     toy_printf(fd, OK "Content-Length: 60\r\n\r\nhalf");
