@@ -222,13 +222,17 @@ classify(void *arg, const struct sf_http_reply *reply)
     return SF_HTTP_FINAL;
 }
 
+/* The end of a call. Its storage may be freed as soon as the callback runs: it counts no more, and
+ * nothing behind this line touches it. */
 static void
-call_free(struct sf_call *c)
+call_end(struct sf_call *c, const struct sf_http_reply *reply, const struct sf_err *err)
 {
+    atomic_fetch_sub(&c->st->active, 1);
+    c->st = NULL;
+    c->done(c, reply, err);
     if (c->fini)
         c->fini(c);
     sf_http_req_free(c->req);
-    atomic_fetch_sub(&c->st->active, 1);
     free(c);
 }
 
@@ -238,20 +242,18 @@ replied(void *arg, const struct sf_http_reply *reply)
     struct sf_call *c = arg;
     struct sf_err err;
     if (reply->status >= 200 && reply->status < 300) {
-        c->done(c, reply, NULL);
+        call_end(c, reply, NULL);
     } else {
         sf_call_error(c, reply, &err);
-        c->done(c, reply, &err);
+        call_end(c, reply, &err);
     }
-    call_free(c);
 }
 
 static void
 unsent(void *arg)
 {
     struct sf_call *c = arg;
-    c->done(c, NULL, &c->err);
-    call_free(c);
+    call_end(c, NULL, &c->err);
 }
 
 /* ---- building and sending -----------------------------------------------------------------------

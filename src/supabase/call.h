@@ -18,14 +18,15 @@ struct sf_storage {
     struct sf_http *http;
     struct sf_auth *auth;
     char *base;              /* "https://host/storage/v1", no slash at the end */
-    _Atomic unsigned active; /* calls whose callback has not returned */
+    _Atomic unsigned active; /* calls whose callback has not begun */
 };
 
 struct sf_call;
 
 /*
  * The end of a call: hands the result to the user's callback. @err is NULL when the service
- * answered with success; then @reply is to be parsed. Runs once, on the event thread.
+ * answered with success; then @reply is to be parsed. Runs once, on the event thread; call->st is
+ * NULL by then, for the user may free it in the callback.
  */
 typedef void (*sf_call_done_fn)(struct sf_call *call, const struct sf_http_reply *reply,
                                 const struct sf_err *err);

@@ -33,7 +33,8 @@ struct sf_storage;
  */
 int sf_storage_new(struct sf_http *http, struct sf_auth *auth, const char *url,
                    struct sf_storage **ret, struct sf_err *err);
-/* No call may be under way: free the http (which ends them all), or wait for their callbacks. */
+/* No call may be under way: free the http first (which ends them all), or wait for all callbacks.
+ */
 void sf_storage_free(struct sf_storage *st);
 
 /* ---- buckets ------------------------------------------------------------------------------- */
