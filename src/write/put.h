@@ -21,7 +21,7 @@ struct sf_put {
 
     /* on success */
     char id[40];
-    char md5_etag[36];
+    char md5_etag[36]; /* "" where the system has no MD5 */
 };
 
 /**
@@ -35,11 +35,12 @@ struct sf_put {
  */
 int sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err);
 
-/* Whether a bucket with this list takes this type: "type/sub" exactly, or "type/ *" without the
- * blank. NULL = all. */
+/* Whether a bucket with this list (NULL = all) takes this type: rows are "type/sub", or "type/"
+ * and a star for all of a kind. */
 bool sf_mime_allowed(const char *mime, const char *const *mimes);
 
-/* The MD5 of @size bytes of @fd as an ETag, with quotes. 0, -EIO (fewer bytes), -errno. */
+/* The MD5 of @size bytes of @fd as an ETag, with quotes. 0, -EIO (fewer bytes), -ENOTSUP
+ * (libcrypto has none), -errno. */
 int sf_md5_etag(int fd, uint64_t size, char out[36]);
 
 #endif

@@ -117,7 +117,8 @@ bool sf_content_abandon(struct sf_content *c);
 struct sf_commit {
     char id[40];       /* object id; "" = not known */
     uint64_t size;     /* bytes uploaded */
-    char md5_etag[36]; /* the ETag that a service with MD5 ETags would give, with quotes */
+    char md5_etag[36]; /* the ETag that a service with MD5 ETags would give, with quotes;
+                          "" where libcrypto has no MD5 */
     bool uploaded;     /* false: it was clean, nothing was sent */
     bool still_dirty;  /* written to meanwhile */
 };

@@ -20,7 +20,7 @@
 #define TIMEOUT_DEFAULT 60000
 #define BYTES_PER_MS    1024 /* a link slower than 1 MiB/s gets more time by the size */
 #define SETTLE_MS       5000 /* of a deadline, kept for settling a lost reply */
-#define ATTEMPTS_MAX    8
+#define ATTEMPTS_MAX    30
 #define PAUSE_MIN_MS    200
 #define PAUSE_MAX_MS    5000
 
