@@ -16,8 +16,10 @@
 #include "fuse/internal.h"
 #include "observe/log.h"
 
-#define WORKERS        4
-#define MAX_BACKGROUND 64
+#define WORKERS 4
+/* Reads through the page cache count as background requests, and the kernel holds back what is over
+ * this: with a few dozen, that many reads of a dead server would hold up every other. */
+#define MAX_BACKGROUND 4096
 #define MAX_WRITE      (1u << 20)
 #define GREETING_MS    10000
 /* The tree ends what it does by its own deadlines; this is how much later nobody waits any more. */

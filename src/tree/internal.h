@@ -180,11 +180,12 @@ struct sf_tree {
     struct node *lru_first, *lru_last; /* directories, least recently used first */
     struct sf_file *files;             /* open handles */
     struct sf_dir *open_dir_list;
-    unsigned background;   /* commits that nobody waits for */
-    struct sf_cond idle;   /* background became 0 */
-    unsigned inflight;     /* questions to the service under way */
-    int64_t quiet_since;   /* of the last answer, or when inflight left 0 */
-    bool down;             /* the last question found no service */
+    unsigned background; /* commits that nobody waits for */
+    struct sf_cond idle; /* background became 0 */
+    unsigned inflight;   /* questions to the service under way */
+    int64_t quiet_since; /* of the last answer, or when inflight left 0 */
+    bool down;           /* the last question found no service */
+    int64_t gave_up_ms; /* a read reached its deadline then, and no answer came since; 0 = not so */
     int64_t background_ms; /* last refresh behind a stale answer */
     unsigned failed_commits;
 
