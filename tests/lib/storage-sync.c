@@ -160,7 +160,7 @@ sync_list_all(struct sf_storage *st, const char *bucket, const char *prefix, boo
     for (int pages = 0; more; pages++) {
         struct sf_list_args args = {
             .bucket = bucket, .prefix = prefix, .limit = limit, .delimiter = delimiter};
-        size_t count;
+        size_t count = 0;
         if (pages > 0)
             args.after = after.data;
         assert_true(pages < 5000);
