@@ -31,9 +31,9 @@ assert_file(const char *path, const char *text)
 static json_t *
 note_of(const char *path)
 {
-    char file[PATH_MAX + 8];
-    snprintf(file, sizeof file, "%s.json", path);
-    json_t *j = json_load_file(file, 0, NULL);
+    sf_autobuf struct sf_buf file = SF_BUF_INIT;
+    assert_int_equal(sf_buf_printf(&file, "%s.json", path), 0);
+    json_t *j = json_load_file(file.data, 0, NULL);
     assert_non_null(j);
     return j;
 }
