@@ -30,7 +30,7 @@
 
 static char last_words[200]; /* of libfuse while mounting; one thread */
 
-static void
+__attribute__((format(printf, 2, 0))) static void
 fuse_said(enum fuse_log_level level, const char *fmt, va_list ap)
 {
     char text[sizeof last_words];
