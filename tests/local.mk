@@ -45,6 +45,7 @@ unit_tests = \
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
 integ_tests = \
 	tests/integ/devserver-faults.sh \
+	tests/integ/quickstart.sh \
 	tests/integ/replay.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/write-live.sh \
