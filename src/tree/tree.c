@@ -272,13 +272,14 @@ drain_done(void *arg, int rc)
     free(d);
 }
 
-/* A node with bytes that no commit is sending. */
+/* A node with bytes that are not in the bucket yet. One whose upload runs is meant too: a program
+ * that was interrupted waits for it no more, but the drain has to. */
 static struct node *
 next_dirty_locked(struct sf_tree *t, uint32_t *slot)
 {
     for (; *slot < t->nslots; ++*slot) {
         struct node *n = t->slots[*slot];
-        if (n && n->content && n->parent && !n->commits && sf_content_dirty(n->content))
+        if (n && n->content && n->parent && (n->commits || sf_content_dirty(n->content)))
             return n;
     }
     return NULL;
