@@ -215,8 +215,6 @@ behind_done(void *arg, int rc)
     if (rc < 0 && !n->writers)
         commit_give_up(t, n, &why);
     tree_lock(t);
-    if (rc < 0)
-        t->failed_commits++;
     content_drop_locked(t, n);
     node_unref_locked(t, n);
     if (--t->background == 0)

@@ -187,7 +187,6 @@ struct sf_tree {
     bool down;           /* the last question found no service */
     int64_t gave_up_ms; /* a read reached its deadline then, and no answer came since; 0 = not so */
     int64_t background_ms; /* last refresh behind a stale answer */
-    unsigned failed_commits;
 
     /* constant */
     struct sf_tree_opts opts;

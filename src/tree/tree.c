@@ -262,9 +262,8 @@ drain_done(void *arg, int rc)
 {
     struct drain *d = arg;
     struct sf_tree *t = d->tree;
+    (void)rc; /* what failed is dirty still, and put in quarantine at the drain's end */
     tree_lock(t);
-    if (rc < 0)
-        t->failed_commits++;
     node_unref_locked(t, d->node);
     if (--t->background == 0)
         sf_cond_broadcast(&t->idle);
@@ -288,8 +287,10 @@ next_dirty_locked(struct sf_tree *t, uint32_t *slot)
 unsigned
 sf_tree_drain(struct sf_tree *t, int64_t deadline_ms)
 {
+    struct sf_writer_stats before, after;
     struct node *n;
     uint32_t slot = 0;
+    sf_writer_stats(t->writer, &before);
     tree_lock(t);
     while ((n = next_dirty_locked(t, &slot))) {
         struct drain *d = malloc(sizeof *d);
@@ -305,7 +306,6 @@ sf_tree_drain(struct sf_tree *t, int64_t deadline_ms)
     }
     while (t->background && sf_cond_timedwait_ms(&t->idle, &t->lock, deadline_ms) != -ETIMEDOUT)
         ;
-    unsigned failed = t->failed_commits + t->background;
     /* What is left is kept where it can be found. */
     slot = 0;
     struct sf_err why = SF_ERR_INIT;
@@ -316,5 +316,6 @@ sf_tree_drain(struct sf_tree *t, int64_t deadline_ms)
             sf_content_quarantine(n->content, &why, NULL);
     }
     tree_unlock(t);
-    return failed;
+    sf_writer_stats(t->writer, &after);
+    return (unsigned)(after.quarantined - before.quarantined);
 }
