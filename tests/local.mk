@@ -46,6 +46,8 @@ unit_tests = \
 integ_tests = \
 	tests/integ/devserver-faults.sh \
 	tests/integ/quickstart.sh \
+	tests/integ/mount-basic.sh \
+	tests/integ/mount-stop.sh \
 	tests/integ/replay.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/write-live.sh \
