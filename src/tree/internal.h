@@ -94,6 +94,7 @@ struct node {
     uint64_t size;
     int64_t mtime_ns, updated_ns;
     int64_t checked_ns;   /* the service confirmed this at (CLOCK_BOOTTIME, start of the request) */
+    int64_t gave_up_ms;   /* when a read last reached its deadline; 0 = never */
     uint64_t changed_seq; /* tree->seq of the last change made here */
     uint32_t listing_id;  /* the last listing that holds it */
     uint32_t commits;     /* uploads under way */
@@ -180,12 +181,11 @@ struct sf_tree {
     struct node *lru_first, *lru_last; /* directories, least recently used first */
     struct sf_file *files;             /* open handles */
     struct sf_dir *open_dir_list;
-    unsigned background; /* commits that nobody waits for */
-    struct sf_cond idle; /* background became 0 */
-    unsigned inflight;   /* questions to the service under way */
-    int64_t quiet_since; /* of the last answer, or when inflight left 0 */
-    bool down;           /* the last question found no service */
-    int64_t gave_up_ms; /* a read reached its deadline then, and no answer came since; 0 = not so */
+    unsigned background;   /* commits that nobody waits for */
+    struct sf_cond idle;   /* background became 0 */
+    unsigned inflight;     /* questions to the service under way */
+    int64_t quiet_since;   /* of the last answer, or when inflight left 0 */
+    bool down;             /* the last question found no service */
     int64_t background_ms; /* last refresh behind a stale answer */
 
     /* constant */

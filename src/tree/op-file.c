@@ -231,14 +231,15 @@ struct read_op {
 
 static uint64_t read_send(struct read_op *op);
 
-/* The kernel asks again at once for the page that its read-ahead did not get, and every reader has
- * waited once: for a moment after a deadline the others are not made to wait as long again. */
+/* The kernel asks again at once for the page that its read-ahead did not get: for a moment after a
+ * deadline the file's readers are not made to wait as long again, unless the service answers. */
 #define GIVE_UP_MS 1000
 
 static bool
-given_up_locked(const struct sf_tree *t)
+given_up_locked(const struct sf_tree *t, const struct node *n)
 {
-    return t->gave_up_ms && sf_clock_ms() - t->gave_up_ms < GIVE_UP_MS;
+    return n->gave_up_ms && t->quiet_since < n->gave_up_ms &&
+           sf_clock_ms() - n->gave_up_ms < GIVE_UP_MS;
 }
 
 static void
@@ -325,7 +326,7 @@ read_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
     tree_lock(t);
     tree_answer_locked(t, err);
     if (rc == -ETIMEDOUT)
-        t->gave_up_ms = sf_clock_ms();
+        n->gave_up_ms = sf_clock_ms();
     if (!rc && op->etag_open && n->etag_open && strcmp(got->etag, n->etag ? n->etag : "")) {
         /* Our own upload's ETag, learned now; unless it shows that somebody else wrote since. */
         if (n->etag && strlen(got->etag) == strlen(n->etag) && !strchr(got->etag, '-'))
@@ -382,7 +383,7 @@ sf_tree_read(struct sf_tree *t, struct sf_file *f, uint64_t off, size_t len, sf_
     op->arg = arg;
     tree_lock(t);
     struct sf_content *c = f->node->content ? sf_content_ref(f->node->content) : NULL;
-    int rc = c ? 0 : given_up_locked(t) ? -ETIMEDOUT : read_prepare_locked(op);
+    int rc = c ? 0 : given_up_locked(t, f->node) ? -ETIMEDOUT : read_prepare_locked(op);
     if (rc == 1) {
         node_ref_locked(f->node);
         tree_ask_locked(t);

@@ -81,10 +81,8 @@ tree_answer_locked(struct sf_tree *t, const struct sf_err *err)
         err && !err->http_status &&
         (err->code == -ECONNREFUSED || err->code == -ETIMEDOUT || err->code == -EHOSTUNREACH ||
          err->code == -ENETUNREACH || err->code == -ECONNRESET || err->code == -EIO);
-    if (!t->down) {
+    if (!t->down)
         t->quiet_since = sf_clock_ms();
-        t->gave_up_ms = 0;
-    }
 }
 
 bool

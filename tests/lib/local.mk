@@ -5,6 +5,7 @@ EXTRA_DIST += \
 	tests/lib/listing.py \
 	tests/lib/mount.sh \
 	tests/lib/objects.py \
+	tests/lib/real-input.sh \
 	tests/lib/server.sh \
 	tests/lib/wire.py
 
