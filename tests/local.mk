@@ -107,8 +107,9 @@ unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)
 LDADD = $(unit_ldadd)
 
 # The tree over a project in memory.
-tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c \
-	tests/unit/fake-project.c tests/unit/fake-project.h
+tree_test_lib = tests/unit/fake-project.c tests/unit/fake-writer.c tests/unit/fake-internal.h \
+	tests/unit/fake-project.h tests/unit/tree-fixture.h
+tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree_test_lib)
 
 # The writer over a Storage service in memory.
 write_test_lib = tests/unit/fake-storage.c tests/unit/fake-storage.h tests/unit/write-fixture.h

@@ -1,72 +1,111 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "fake-project.h"
+#include "fake-internal.h"
 
 #include "base/clock.h"
 #include "supabase/storage.h"
-#include "write/write.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_OBJECTS 4096
-
-struct object {
-    char bucket[64], key[300], id[37], etag[40], mime[64];
-    char *text;
-    int64_t time_ns;
-};
-
-static struct object objects[MAX_OBJECTS];
-static size_t n_objects;
+static struct object *objects; /* in order of bucket and key */
+static size_t n_objects, room;
 static char buckets[8][64];
 static size_t n_buckets;
 static unsigned serial;
 static int failing;
+static bool keep_ids;
 struct fake_counts fake_counts;
+
+static pthread_mutex_t big = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+void
+fake_lock(void)
+{
+    pthread_mutex_lock(&big);
+}
+
+void
+fake_unlock(void)
+{
+    pthread_mutex_unlock(&big);
+}
 
 /* ---- the objects -------------------------------------------------------------------------------
  */
 
-static int
-compare(const void *a, const void *b)
+struct object *
+fake_first(const char *bucket, const char *key)
 {
-    const struct object *x = a, *y = b;
-    int c = strcmp(x->bucket, y->bucket);
-    return c ? c : strcmp(x->key, y->key);
+    size_t low = 0, high = n_objects;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        int c = strcmp(objects[mid].bucket, bucket);
+        if (c < 0 || (c == 0 && strcmp(objects[mid].key, key) < 0))
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return objects + low;
 }
 
-static struct object *
-find(const char *bucket, const char *key)
+struct object *
+fake_end(void)
 {
-    for (size_t i = 0; i < n_objects; i++)
-        if (!strcmp(objects[i].bucket, bucket) && !strcmp(objects[i].key, key))
-            return &objects[i];
-    return NULL;
+    return objects + n_objects;
+}
+
+struct object *
+fake_find(const char *bucket, const char *key)
+{
+    struct object *o = fake_first(bucket, key);
+    return o < fake_end() && !strcmp(o->bucket, bucket) && !strcmp(o->key, key) ? o : NULL;
+}
+
+int
+fake_failing(void)
+{
+    return failing;
+}
+
+void
+fake_put_bytes(const char *bucket, const char *key, const char *data, size_t size, const char *mime)
+{
+    FAKE_GUARD();
+    struct object *o = fake_find(bucket, key);
+    bool fresh = !o;
+    if (fresh) {
+        size_t at = (size_t)(fake_first(bucket, key) - objects);
+        if (n_objects == room) {
+            room = room ? room * 2 : 64;
+            objects = realloc(objects, room * sizeof *objects);
+            assert(objects);
+        }
+        o = objects + at;
+        memmove(o + 1, o, (n_objects++ - at) * sizeof *o);
+        *o = (struct object){0};
+        snprintf(o->bucket, sizeof o->bucket, "%s", bucket);
+        snprintf(o->key, sizeof o->key, "%s", key);
+    }
+    if (fresh || !keep_ids)
+        snprintf(o->id, sizeof o->id, "id-%08u", ++serial);
+    free(o->text);
+    o->text = calloc(1, size + 1);
+    assert(o->text);
+    memcpy(o->text, data, size);
+    o->size = size;
+    snprintf(o->mime, sizeof o->mime, "%s", mime);
+    snprintf(o->etag, sizeof o->etag, "\"e-%u\"", ++serial);
+    o->time_ns = sf_wall_ns();
 }
 
 void
 fake_put_mime(const char *bucket, const char *key, const char *text, const char *mime)
 {
-    struct object *o = find(bucket, key);
-    bool fresh = !o;
-    if (fresh) {
-        assert(n_objects < MAX_OBJECTS);
-        o = &objects[n_objects++];
-        *o = (struct object){0};
-        snprintf(o->bucket, sizeof o->bucket, "%s", bucket);
-        snprintf(o->key, sizeof o->key, "%s", key);
-        snprintf(o->id, sizeof o->id, "id-%08u", ++serial);
-    }
-    free(o->text);
-    o->text = strdup(text);
-    snprintf(o->mime, sizeof o->mime, "%s", mime);
-    snprintf(o->etag, sizeof o->etag, "\"e-%u\"", ++serial);
-    o->time_ns = sf_wall_ns();
-    if (fresh)
-        qsort(objects, n_objects, sizeof *objects, compare);
+    fake_put_bytes(bucket, key, text, strlen(text), mime);
 }
 
 void
@@ -78,7 +117,8 @@ fake_put(const char *bucket, const char *key, const char *text)
 void
 fake_remove(const char *bucket, const char *key)
 {
-    struct object *o = find(bucket, key);
+    FAKE_GUARD();
+    struct object *o = fake_find(bucket, key);
     if (!o)
         return;
     free(o->text);
@@ -88,13 +128,22 @@ fake_remove(const char *bucket, const char *key)
 bool
 fake_has(const char *bucket, const char *key, const char *text)
 {
-    const struct object *o = find(bucket, key);
-    return o && !strcmp(o->text, text);
+    FAKE_GUARD();
+    const struct object *o = fake_find(bucket, key);
+    return o && o->size == strlen(text) && !memcmp(o->text, text, o->size);
+}
+
+bool
+fake_exists(const char *bucket, const char *key)
+{
+    FAKE_GUARD();
+    return fake_find(bucket, key) != NULL;
 }
 
 void
 fake_bucket(const char *bucket)
 {
+    FAKE_GUARD();
     snprintf(buckets[n_buckets++], sizeof buckets[0], "%s", bucket);
 }
 
@@ -110,10 +159,12 @@ has_bucket(const char *bucket)
 void
 fake_drop_bucket(const char *bucket)
 {
+    FAKE_GUARD();
     for (size_t i = 0; i < n_buckets; i++)
-        if (!strcmp(buckets[i], bucket))
-            memmove(buckets[i], buckets[n_buckets - 1], sizeof buckets[0]);
-    n_buckets--;
+        if (!strcmp(buckets[i], bucket)) {
+            memmove(buckets[i], buckets[i + 1], (--n_buckets - i) * sizeof buckets[0]);
+            return;
+        }
 }
 
 /* ---- questions and their answers
@@ -130,11 +181,11 @@ struct question {
     unsigned limit;
     bool delimiter;
     struct sf_get_args get;
-    char etag[40];
-    struct sf_list_row rows[1000];
-    char keys[1000][300], etags[1000][40];
+    char etag[40], asked[40];
+    struct sf_list_row *rows;
     struct sf_list_page page;
     struct sf_bucket_row bucket_rows[8];
+    size_t n_buckets;
     struct sf_get_result got;
     sf_list_fn list_fn;
     sf_plain_fn plain_fn;
@@ -148,10 +199,16 @@ static struct question *questions, **tail = &questions;
 void
 fake_reset(void)
 {
+    fake_writer_reset();
+    FAKE_GUARD();
     while (n_objects)
-        fake_remove(objects[0].bucket, objects[0].key);
+        free(objects[--n_objects].text);
+    free(objects);
+    objects = NULL;
+    room = 0;
     n_buckets = 0;
     failing = 0;
+    keep_ids = false;
     fake_counts = (struct fake_counts){0};
     assert(!questions);
 }
@@ -159,9 +216,18 @@ fake_reset(void)
 void
 fake_fail(int code)
 {
+    FAKE_GUARD();
     failing = code;
 }
 
+void
+fake_keep_ids(bool keep)
+{
+    FAKE_GUARD();
+    keep_ids = keep;
+}
+
+/* With the lock held until the question is complete. */
 static struct question *
 ask(enum kind kind, const char *bucket, const char *key, void *arg)
 {
@@ -193,12 +259,17 @@ static void
 answer_list(struct question *q)
 {
     size_t n = 0;
-    for (size_t i = 0; i < n_objects; i++) {
+    q->rows = calloc(q->limit, sizeof *q->rows);
+    assert(q->rows);
+    const char *from = strcmp(q->after, q->key) > 0 ? q->after : q->key;
+    for (const struct object *o = fake_first(q->bucket, from); o < fake_end(); o++) {
         bool folder;
-        size_t len = row_len(q, &objects[i], &folder);
+        size_t len = row_len(q, o, &folder);
         char key[300];
-        snprintf(key, sizeof key, "%.*s", (int)len, objects[i].key);
-        if (!len || strcmp(key, q->after) <= 0 || (n && !strcmp(key, q->keys[n - 1])))
+        if (!len)
+            break;
+        snprintf(key, sizeof key, "%.*s", (int)len, o->key);
+        if (strcmp(key, q->after) <= 0 || (n && !strcmp(key, q->rows[n - 1].key)))
             continue;
         if (folder && q->after[0] && !strncmp(q->after, key, len))
             continue;
@@ -206,71 +277,76 @@ answer_list(struct question *q)
             q->page.more = true;
             break;
         }
-        memcpy(q->keys[n], key, sizeof key);
-        memcpy(q->etags[n], objects[i].etag, sizeof q->etags[n]);
-        q->rows[n] = (struct sf_list_row){.key = q->keys[n],
+        q->rows[n] = (struct sf_list_row){.key = strdup(key),
                                           .key_len = len,
                                           .folder = folder,
-                                          .id = strdup(objects[i].id),
-                                          .etag = q->etags[n],
-                                          .mime = strdup(objects[i].mime),
+                                          .id = strdup(o->id),
+                                          .etag = strdup(o->etag),
+                                          .mime = strdup(o->mime),
                                           .cache_control = "",
-                                          .size = strlen(objects[i].text),
-                                          .mtime_ns = objects[i].time_ns,
-                                          .updated_ns = objects[i].time_ns};
+                                          .size = o->size,
+                                          .mtime_ns = o->time_ns,
+                                          .updated_ns = o->time_ns};
         n++;
     }
     q->page.rows = q->rows;
     q->page.n = n;
-    q->page.last = n ? q->keys[n - 1] : NULL;
+    q->page.last = n ? q->rows[n - 1].key : NULL;
 }
 
 static void
 answer_get(struct question *q)
 {
-    const struct object *o = find(q->bucket, q->key);
+    const struct object *o = fake_find(q->bucket, q->key);
     if (!o) {
         q->err.code = -ENOENT;
         return;
     }
-    size_t size = strlen(o->text);
     snprintf(q->etag, sizeof q->etag, "%s", o->etag);
-    if ((q->get.etag && *q->get.etag && strcmp(q->get.etag, o->etag)) || q->get.total != size) {
+    if ((q->asked[0] && strcmp(q->asked, o->etag)) ||
+        (!q->get.any_total && q->get.total != o->size)) {
         q->err.code = -ESTALE;
         return;
     }
-    size_t n = q->get.off < size ? size - q->get.off : 0;
-    q->got = (struct sf_get_result){n < q->get.len ? n : q->get.len, q->etag, size};
+    size_t n = q->get.off < o->size ? o->size - q->get.off : 0;
+    q->got = (struct sf_get_result){n < q->get.len ? n : q->get.len, q->etag, o->size};
     memcpy(q->get.buf, o->text + q->get.off, q->got.len);
+}
+
+static void
+answer(struct question *q)
+{
+    q->answered = true;
+    if (failing) {
+        q->err = (struct sf_err){.code = failing, .msg = "made to fail"};
+        return;
+    }
+    switch (q->kind) {
+    case Q_LIST:
+        answer_list(q);
+        break;
+    case Q_VERIFY:
+        q->err.code = has_bucket(q->bucket) ? 0 : -ENOENT;
+        break;
+    case Q_BUCKETS:
+        for (q->n_buckets = 0; q->n_buckets < n_buckets; q->n_buckets++) {
+            const char *id = strdup(buckets[q->n_buckets]);
+            q->bucket_rows[q->n_buckets] = (struct sf_bucket_row){.id = id, .name = id};
+        }
+        break;
+    case Q_GET:
+        answer_get(q);
+        break;
+    }
 }
 
 void
 fake_answer(void)
 {
-    for (struct question *q = questions; q; q = q->next) {
-        if (q->answered)
-            continue;
-        q->answered = true;
-        if (failing) {
-            q->err = (struct sf_err){.code = failing, .msg = "made to fail"};
-            continue;
-        }
-        switch (q->kind) {
-        case Q_LIST:
-            answer_list(q);
-            break;
-        case Q_VERIFY:
-            q->err.code = has_bucket(q->bucket) ? 0 : -ENOENT;
-            break;
-        case Q_BUCKETS:
-            for (size_t i = 0; i < n_buckets; i++)
-                q->bucket_rows[i] = (struct sf_bucket_row){.id = buckets[i], .name = buckets[i]};
-            break;
-        case Q_GET:
-            answer_get(q);
-            break;
-        }
-    }
+    FAKE_GUARD();
+    for (struct question *q = questions; q; q = q->next)
+        if (!q->answered)
+            answer(q);
 }
 
 static void
@@ -285,25 +361,48 @@ deliver(struct question *q)
         q->plain_fn(q->arg, err);
         break;
     case Q_BUCKETS:
-        q->bucket_fn(q->arg, err, q->bucket_rows, err ? 0 : n_buckets);
+        q->bucket_fn(q->arg, err, q->bucket_rows, err ? 0 : q->n_buckets);
         break;
     case Q_GET:
         q->get_fn(q->arg, err, err ? NULL : &q->got);
         break;
     }
     for (size_t i = 0; i < q->page.n; i++) {
+        free((char *)q->rows[i].key);
         free((char *)q->rows[i].id);
+        free((char *)q->rows[i].etag);
         free((char *)q->rows[i].mime);
     }
+    for (size_t i = 0; i < q->n_buckets; i++)
+        free((char *)q->bucket_rows[i].id);
+    free(q->rows);
     free(q);
+}
+
+/* The oldest question; answered now if it was not yet. */
+static struct question *
+take_question(void)
+{
+    FAKE_GUARD();
+    struct question *q = questions;
+    if (!q)
+        return NULL;
+    questions = q->next;
+    if (!questions)
+        tail = &questions;
+    if (!q->answered)
+        answer(q);
+    return q;
 }
 
 void
 fake_deliver(void)
 {
+    fake_lock();
     struct question *q = questions, *next;
     questions = NULL;
     tail = &questions;
+    fake_unlock();
     for (; q; q = next) {
         next = q->next;
         assert(q->answered);
@@ -311,13 +410,20 @@ fake_deliver(void)
     }
 }
 
+bool
+fake_step(void)
+{
+    struct question *q = take_question();
+    if (q)
+        deliver(q);
+    return fake_change() | fake_told() | (q != NULL);
+}
+
 void
 fake_run(void)
 {
-    while (questions) {
-        fake_answer();
-        fake_deliver();
-    }
+    while (fake_step())
+        ;
 }
 
 /* ---- supabase/storage.h, as far as the tree uses it
@@ -327,6 +433,7 @@ uint64_t
 sf_storage_list(struct sf_storage *st, const struct sf_list_args *a, int64_t deadline_ms,
                 sf_list_fn cb, void *arg)
 {
+    FAKE_GUARD();
     (void)st, (void)deadline_ms;
     struct question *q = ask(Q_LIST, a->bucket, a->prefix, arg);
     snprintf(q->after, sizeof q->after, "%s", a->after ? a->after : "");
@@ -341,6 +448,7 @@ uint64_t
 sf_storage_verify(struct sf_storage *st, const char *bucket, int64_t deadline_ms, sf_plain_fn cb,
                   void *arg)
 {
+    FAKE_GUARD();
     (void)st, (void)deadline_ms;
     ask(Q_VERIFY, bucket, NULL, arg)->plain_fn = cb;
     fake_counts.verifies++;
@@ -350,6 +458,7 @@ sf_storage_verify(struct sf_storage *st, const char *bucket, int64_t deadline_ms
 uint64_t
 sf_storage_bucket_list(struct sf_storage *st, int64_t deadline_ms, sf_bucket_list_fn cb, void *arg)
 {
+    FAKE_GUARD();
     (void)st, (void)deadline_ms;
     ask(Q_BUCKETS, NULL, NULL, arg)->bucket_fn = cb;
     fake_counts.lists++;
@@ -368,9 +477,11 @@ uint64_t
 sf_storage_get(struct sf_storage *st, const struct sf_get_args *a, int64_t deadline_ms,
                sf_get_fn cb, void *arg)
 {
+    FAKE_GUARD();
     (void)st, (void)deadline_ms;
     struct question *q = ask(Q_GET, a->bucket, a->key, arg);
     q->get = *a;
+    snprintf(q->asked, sizeof q->asked, "%s", a->etag ? a->etag : "");
     q->get_fn = cb;
     fake_counts.gets++;
     return 1;
@@ -380,248 +491,4 @@ void
 sf_storage_cancel(struct sf_storage *st, uint64_t id)
 {
     (void)st, (void)id;
-}
-
-/* ---- write/write.h: everything happens at once
- * ------------------------------------------------------- */
-
-struct sf_content {
-    char bucket[64], key[300];
-    char *data;
-    size_t size;
-    unsigned refs;
-    bool dirty, abandoned;
-};
-
-int
-sf_content_new(struct sf_writer *w, const char *bucket, const char *key, struct sf_content **ret,
-               struct sf_err *err)
-{
-    (void)w, (void)err;
-    struct sf_content *c = calloc(1, sizeof *c);
-    c->refs = 1;
-    c->data = calloc(1, 1);
-    sf_content_retarget(c, bucket, key, false);
-    *ret = c;
-    return 0;
-}
-
-struct sf_content *
-sf_content_ref(struct sf_content *c)
-{
-    c->refs++;
-    return c;
-}
-
-void
-sf_content_unref(struct sf_content *c)
-{
-    if (--c->refs)
-        return;
-    free(c->data);
-    free(c);
-}
-
-ssize_t
-sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off)
-{
-    size_t n = off < c->size ? c->size - off : 0;
-    n = n < len ? n : len;
-    memcpy(buf, c->data + off, n);
-    return (ssize_t)n;
-}
-
-ssize_t
-sf_content_write(struct sf_content *c, const void *buf, size_t len, uint64_t off)
-{
-    if (off + len > c->size)
-        sf_content_truncate(c, off + len);
-    memcpy(c->data + off, buf, len);
-    c->dirty = true;
-    return (ssize_t)len;
-}
-
-ssize_t
-sf_content_append(struct sf_content *c, const void *buf, size_t len, uint64_t *off)
-{
-    *off = c->size;
-    return sf_content_write(c, buf, len, c->size);
-}
-
-int
-sf_content_truncate(struct sf_content *c, uint64_t size)
-{
-    c->data = realloc(c->data, size + 1);
-    if (size > c->size)
-        memset(c->data + c->size, 0, size - c->size);
-    c->data[size] = '\0';
-    c->size = size;
-    c->dirty = true;
-    return 0;
-}
-
-uint64_t
-sf_content_size(const struct sf_content *c)
-{
-    return c->size;
-}
-
-bool
-sf_content_dirty(const struct sf_content *c)
-{
-    return c->dirty && !c->abandoned;
-}
-
-void
-sf_content_mark_dirty(struct sf_content *c)
-{
-    c->dirty = true;
-}
-
-int
-sf_content_retarget(struct sf_content *c, const char *bucket, const char *key, bool exists)
-{
-    (void)exists;
-    snprintf(c->bucket, sizeof c->bucket, "%s", bucket);
-    snprintf(c->key, sizeof c->key, "%s", key);
-    return 0;
-}
-
-bool
-sf_content_abandon(struct sf_content *c)
-{
-    c->abandoned = true;
-    return false;
-}
-
-void
-sf_content_commit(struct sf_content *c, const struct sf_commit_args *a, sf_commit_fn cb, void *arg)
-{
-    struct sf_commit done = {.size = c->size, .uploaded = c->dirty};
-    struct sf_err err = {.code = failing, .msg = "made to fail"};
-    if (!failing && !a->exists && find(c->bucket, c->key))
-        err.code = -EEXIST;
-    if (!err.code) {
-        fake_put(c->bucket, c->key, c->data);
-        fake_counts.puts++;
-        c->dirty = false;
-        snprintf(done.id, sizeof done.id, "%s", find(c->bucket, c->key)->id);
-    }
-    cb(arg, err.code ? &err : NULL, err.code ? NULL : &done);
-}
-
-int
-sf_content_quarantine(struct sf_content *c, const struct sf_err *why, char *path_out)
-{
-    (void)why, (void)path_out;
-    c->dirty = false;
-    return 0;
-}
-
-void
-sf_content_load(struct sf_content *c, const char *etag, uint64_t size, sf_write_fn cb, void *arg)
-{
-    const struct object *o = find(c->bucket, c->key);
-    struct sf_err err = {.code = o && (!*etag || !strcmp(etag, o->etag)) ? failing : -ESTALE};
-    if (!err.code) {
-        sf_content_write(c, o->text, size, 0);
-        c->dirty = false;
-    }
-    cb(arg, err.code ? &err : NULL);
-}
-
-uint64_t
-sf_writer_limit(struct sf_writer *w, uint64_t bucket_limit)
-{
-    (void)w;
-    return bucket_limit ? bucket_limit : 1000;
-}
-
-static void
-plain(sf_write_fn cb, void *arg, int code)
-{
-    struct sf_err err = {.code = code, .msg = "made to fail"};
-    cb(arg, code ? &err : NULL);
-}
-
-void
-sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb, void *arg)
-{
-    (void)w;
-    int code = failing ? failing : find(bucket, key) ? 0 : -ENOENT;
-    if (!code)
-        fake_remove(bucket, key);
-    fake_counts.deletes++;
-    plain(cb, arg, code);
-}
-
-void
-sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, const char *mime,
-                   const void *data, size_t len, bool replace, sf_commit_fn cb, void *arg)
-{
-    (void)w;
-    struct sf_err err = {.code = failing};
-    struct sf_commit done = {.size = len, .uploaded = true};
-    if (!failing && !replace && find(bucket, key))
-        err.code = -EEXIST;
-    if (!err.code) {
-        char text[300];
-        snprintf(text, sizeof text, "%.*s", (int)len, (const char *)data);
-        fake_put_mime(bucket, key, text, mime);
-        fake_counts.puts++;
-    }
-    cb(arg, err.code ? &err : NULL, err.code ? NULL : &done);
-}
-
-void
-sf_write_rename(struct sf_writer *w, const struct sf_rename_args *a, sf_write_fn cb, void *arg)
-{
-    (void)w;
-    const struct object *o = find(a->bucket, a->key);
-    int code = failing ? failing : !o ? -ENOENT : 0;
-    if (!code && !a->replace && find(a->to_bucket, a->to_key))
-        code = -EEXIST;
-    if (!code) {
-        char text[300];
-        snprintf(text, sizeof text, "%s", o->text);
-        fake_put(a->to_bucket, a->to_key, text);
-        fake_remove(a->bucket, a->key);
-    }
-    fake_counts.renames++;
-    plain(cb, arg, code);
-}
-
-void
-sf_write_rmdir(struct sf_writer *w, const char *bucket, const char *prefix, sf_write_fn cb,
-               void *arg)
-{
-    (void)w;
-    char marker[330];
-    snprintf(marker, sizeof marker, "%s.emptyFolderPlaceholder", prefix);
-    int code = failing;
-    for (size_t i = 0; !code && i < n_objects; i++)
-        if (!strcmp(objects[i].bucket, bucket) && strcmp(objects[i].key, marker) &&
-            !strncmp(objects[i].key, prefix, strlen(prefix)))
-            code = -ENOTEMPTY;
-    if (!code)
-        fake_remove(bucket, marker);
-    plain(cb, arg, code);
-}
-
-void
-sf_write_bucket_create(struct sf_writer *w, const char *bucket, sf_write_fn cb, void *arg)
-{
-    (void)w;
-    if (!failing)
-        fake_bucket(bucket);
-    plain(cb, arg, failing);
-}
-
-void
-sf_write_bucket_delete(struct sf_writer *w, const char *bucket, sf_write_fn cb, void *arg)
-{
-    (void)w;
-    if (!failing)
-        fake_drop_bucket(bucket);
-    plain(cb, arg, failing);
 }

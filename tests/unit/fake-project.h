@@ -10,27 +10,42 @@
 /*
  * A project in memory that stands in for supabase/storage.h and write/write.h below the tree.
  * Requests wait until fake_run() answers them, so that a test decides what happens between a
- * question and its answer.
+ * question and its answer. Changes happen at once unless they are held, too. Thread-safe.
  */
 void fake_reset(void);
 void fake_put(const char *bucket, const char *key, const char *text);
 void fake_put_mime(const char *bucket, const char *key, const char *text, const char *mime);
 void fake_remove(const char *bucket, const char *key);
 bool fake_has(const char *bucket, const char *key, const char *text);
+/* Whether there is such an object, whatever its bytes. */
+bool fake_exists(const char *bucket, const char *key);
 void fake_bucket(const char *bucket);
 void fake_drop_bucket(const char *bucket);
+/* Objects keep their id when they are replaced, as with an upsert; else each version has its own.
+ */
+void fake_keep_ids(bool keep);
 
 /* All answers fail so from now on; 0 = work again. */
 void fake_fail(int code);
 /* Take the answers now (what the service says), give them to the tree with fake_deliver(). */
 void fake_answer(void);
 void fake_deliver(void);
-/* Both, until nothing is asked any more. */
+/* Both, until nothing is asked any more, and no change waits. */
 void fake_run(void);
+/* The oldest question or change that waits, if any: for a thread that plays the service. */
+bool fake_step(void);
+
+/* Changes wait from now on: fake_change() does the oldest, fake_told() calls back. */
+void fake_hold(bool hold);
+bool fake_change(void);
+bool fake_told(void);
 
 struct fake_counts {
-    unsigned lists, verifies, gets, puts, deletes, renames;
+    unsigned lists, verifies, gets, puts, deletes, renames, loads, quarantined;
 };
 extern struct fake_counts fake_counts;
+
+/* "KEY=BYTES" of what went to quarantine last. */
+const char *fake_quarantined(void);
 
 #endif

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "fake-internal.h"
+
+#include "write/write.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* write/write.h over the fake project. Each change is a job: done at once, or when it is held, by
+ * fake_change() and fake_told(). */
+
+struct sf_content {
+    char bucket[64], key[300];
+    char *data;
+    size_t size;
+    unsigned refs;
+    unsigned uploading; /* jobs between fake_change() and fake_told() */
+    bool dirty, abandoned, kept;
+};
+
+enum change { UPLOAD, LOAD, DELETE, SMALL, RENAME, RMDIR, BUCKET_CREATE, BUCKET_DELETE };
+
+struct job {
+    struct job *next;
+    enum change what;
+    struct sf_content *content;
+    char bucket[64], key[300], to_bucket[64], to_key[300], mime[64], data[4100];
+    size_t len;
+    bool replace;
+    int code;
+    struct sf_commit done;
+    sf_commit_fn commit_fn;
+    sf_write_fn write_fn;
+    void *arg;
+};
+
+static struct job *waiting, **waiting_tail = &waiting; /* to be done */
+static struct job *finished, **finished_tail = &finished;
+static bool holding;
+static char quarantined[400];
+
+/* ---- contents ----------------------------------------------------------------------------------
+ */
+
+int
+sf_content_new(struct sf_writer *w, const char *bucket, const char *key, struct sf_content **ret,
+               struct sf_err *err)
+{
+    (void)w, (void)err;
+    struct sf_content *c = calloc(1, sizeof *c);
+    assert(c);
+    c->refs = 1;
+    c->data = calloc(1, 1);
+    sf_content_retarget(c, bucket, key, false);
+    *ret = c;
+    return 0;
+}
+
+struct sf_content *
+sf_content_ref(struct sf_content *c)
+{
+    FAKE_GUARD();
+    c->refs++;
+    return c;
+}
+
+void
+sf_content_unref(struct sf_content *c)
+{
+    FAKE_GUARD();
+    if (--c->refs)
+        return;
+    if (sf_content_dirty(c))
+        sf_content_quarantine(c, NULL, NULL);
+    free(c->data);
+    free(c);
+}
+
+ssize_t
+sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off)
+{
+    FAKE_GUARD();
+    size_t n = off < c->size ? c->size - off : 0;
+    n = n < len ? n : len;
+    memcpy(buf, c->data + off, n);
+    return (ssize_t)n;
+}
+
+static void
+resize(struct sf_content *c, size_t size)
+{
+    c->data = realloc(c->data, size + 1);
+    assert(c->data);
+    if (size > c->size)
+        memset(c->data + c->size, 0, size - c->size);
+    c->data[size] = '\0';
+    c->size = size;
+}
+
+ssize_t
+sf_content_write(struct sf_content *c, const void *buf, size_t len, uint64_t off)
+{
+    FAKE_GUARD();
+    if (off + len > c->size)
+        resize(c, off + len);
+    memcpy(c->data + off, buf, len);
+    c->dirty = true;
+    return (ssize_t)len;
+}
+
+ssize_t
+sf_content_append(struct sf_content *c, const void *buf, size_t len, uint64_t *off)
+{
+    FAKE_GUARD();
+    *off = c->size;
+    return sf_content_write(c, buf, len, c->size);
+}
+
+int
+sf_content_truncate(struct sf_content *c, uint64_t size)
+{
+    FAKE_GUARD();
+    if (size == c->size)
+        return 0;
+    resize(c, size);
+    c->dirty = true;
+    return 0;
+}
+
+uint64_t
+sf_content_size(const struct sf_content *c)
+{
+    FAKE_GUARD();
+    return c->size;
+}
+
+bool
+sf_content_dirty(const struct sf_content *c)
+{
+    FAKE_GUARD();
+    return c->dirty && !c->abandoned;
+}
+
+void
+sf_content_mark_dirty(struct sf_content *c)
+{
+    FAKE_GUARD();
+    c->dirty = true;
+}
+
+int
+sf_content_retarget(struct sf_content *c, const char *bucket, const char *key, bool exists)
+{
+    FAKE_GUARD();
+    (void)exists;
+    snprintf(c->bucket, sizeof c->bucket, "%s", bucket);
+    snprintf(c->key, sizeof c->key, "%s", key);
+    return 0;
+}
+
+bool
+sf_content_abandon(struct sf_content *c)
+{
+    FAKE_GUARD();
+    c->abandoned = true;
+    return c->uploading > 0;
+}
+
+int
+sf_content_quarantine(struct sf_content *c, const struct sf_err *why, char *path_out)
+{
+    FAKE_GUARD();
+    (void)why, (void)path_out;
+    c->dirty = false;
+    snprintf(quarantined, sizeof quarantined, "%s=%.80s", c->key, c->data);
+    fake_counts.quarantined++;
+    return 0;
+}
+
+const char *
+fake_quarantined(void)
+{
+    return quarantined;
+}
+
+uint64_t
+sf_writer_limit(struct sf_writer *w, uint64_t bucket_limit)
+{
+    (void)w;
+    return bucket_limit ? bucket_limit : 1000;
+}
+
+/* ---- what a job does ---------------------------------------------------------------------------
+ */
+
+static int
+upload(struct job *j)
+{
+    struct sf_content *c = j->content;
+    j->done = (struct sf_commit){.size = c->size};
+    if (!sf_content_dirty(c))
+        return 0;
+    if (!j->replace && fake_find(c->bucket, c->key))
+        return -EEXIST;
+    fake_put_bytes(c->bucket, c->key, c->data, c->size, "text/plain");
+    fake_counts.puts++;
+    c->dirty = false;
+    j->done.uploaded = true;
+    snprintf(j->done.id, sizeof j->done.id, "%s", fake_find(c->bucket, c->key)->id);
+    return 0;
+}
+
+static int
+load(struct job *j)
+{
+    struct sf_content *c = j->content;
+    const struct object *o = fake_find(c->bucket, c->key);
+    if (!o || (j->data[0] && strcmp(j->data, o->etag)) || o->size != j->len)
+        return -ESTALE;
+    resize(c, o->size);
+    memcpy(c->data, o->text, o->size);
+    return 0;
+}
+
+static int
+put_small(struct job *j)
+{
+    const struct object *o = fake_find(j->bucket, j->key);
+    if (o && !j->replace)
+        return -EEXIST;
+    fake_put_bytes(j->bucket, j->key, j->data, j->len, j->mime);
+    fake_counts.puts++;
+    j->done = (struct sf_commit){.size = j->len, .uploaded = true};
+    snprintf(j->done.id, sizeof j->done.id, "%s", fake_find(j->bucket, j->key)->id);
+    return 0;
+}
+
+static int
+rename_object(struct job *j)
+{
+    struct object *o = fake_find(j->bucket, j->key);
+    fake_counts.renames++;
+    if (!o)
+        return -ENOENT;
+    if (!j->replace && fake_find(j->to_bucket, j->to_key))
+        return -EEXIST;
+    struct object copy = *o;
+    copy.text = malloc(o->size + 1);
+    assert(copy.text);
+    memcpy(copy.text, o->text, o->size);
+    fake_put_bytes(j->to_bucket, j->to_key, copy.text, copy.size, copy.mime);
+    free(copy.text);
+    fake_remove(j->bucket, j->key);
+    return 0;
+}
+
+static int
+remove_dir(struct job *j)
+{
+    char marker[330];
+    snprintf(marker, sizeof marker, "%s.emptyFolderPlaceholder", j->key);
+    for (const struct object *o = fake_first(j->bucket, j->key); o < fake_end(); o++) {
+        if (strcmp(o->bucket, j->bucket) || strncmp(o->key, j->key, strlen(j->key)))
+            break;
+        if (strcmp(o->key, marker))
+            return -ENOTEMPTY;
+    }
+    fake_remove(j->bucket, marker);
+    return 0;
+}
+
+static int
+run(struct job *j)
+{
+    int code = fake_failing();
+    if (code)
+        return code;
+    switch (j->what) {
+    case UPLOAD:
+        return upload(j);
+    case LOAD:
+        return load(j);
+    case DELETE:
+        fake_counts.deletes++;
+        code = fake_find(j->bucket, j->key) ? 0 : -ENOENT;
+        fake_remove(j->bucket, j->key);
+        return code;
+    case SMALL:
+        return put_small(j);
+    case RENAME:
+        return rename_object(j);
+    case RMDIR:
+        return remove_dir(j);
+    case BUCKET_CREATE:
+        fake_bucket(j->bucket);
+        return 0;
+    case BUCKET_DELETE:
+        fake_drop_bucket(j->bucket);
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static void
+tell(struct job *j)
+{
+    struct sf_err err = {.code = j->code, .msg = "made to fail"};
+    if (j->commit_fn)
+        j->commit_fn(j->arg, j->code ? &err : NULL, j->code ? NULL : &j->done);
+    else
+        j->write_fn(j->arg, j->code ? &err : NULL);
+    if (j->content)
+        sf_content_unref(j->content);
+    free(j);
+}
+
+bool
+fake_change(void)
+{
+    FAKE_GUARD();
+    struct job *j = waiting;
+    if (!j)
+        return false;
+    waiting = j->next;
+    if (!waiting)
+        waiting_tail = &waiting;
+    j->next = NULL;
+    j->code = run(j);
+    if (j->content)
+        j->content->uploading++;
+    *finished_tail = j;
+    finished_tail = &j->next;
+    return true;
+}
+
+bool
+fake_told(void)
+{
+    fake_lock();
+    struct job *j = finished;
+    if (j) {
+        finished = j->next;
+        if (!finished)
+            finished_tail = &finished;
+        if (j->content)
+            j->content->uploading--;
+    }
+    fake_unlock();
+    if (j)
+        tell(j);
+    return j != NULL;
+}
+
+void
+fake_hold(bool hold)
+{
+    FAKE_GUARD();
+    holding = hold;
+}
+
+void
+fake_writer_reset(void)
+{
+    FAKE_GUARD();
+    assert(!waiting && !finished);
+    holding = false;
+    quarantined[0] = '\0';
+}
+
+/* ---- asking for one ----------------------------------------------------------------------------
+ */
+
+static struct job *
+job_new(enum change what, const char *bucket, const char *key, void *arg)
+{
+    struct job *j = calloc(1, sizeof *j);
+    assert(j);
+    j->what = what;
+    snprintf(j->bucket, sizeof j->bucket, "%s", bucket);
+    snprintf(j->key, sizeof j->key, "%s", key);
+    j->arg = arg;
+    return j;
+}
+
+static void
+job_start(struct job *j)
+{
+    fake_lock();
+    bool later = holding;
+    if (later) {
+        *waiting_tail = j;
+        waiting_tail = &j->next;
+    } else {
+        j->code = run(j);
+    }
+    fake_unlock();
+    if (!later)
+        tell(j);
+}
+
+void
+sf_content_commit(struct sf_content *c, const struct sf_commit_args *a, sf_commit_fn cb, void *arg)
+{
+    struct sf_commit clean = {.size = sf_content_size(c)};
+    if (!sf_content_dirty(c)) {
+        cb(arg, NULL, &clean);
+        return;
+    }
+    struct job *j = job_new(UPLOAD, "", "", arg);
+    j->content = sf_content_ref(c);
+    j->replace = a->exists;
+    j->commit_fn = cb;
+    job_start(j);
+}
+
+void
+sf_content_load(struct sf_content *c, const char *etag, uint64_t size, sf_write_fn cb, void *arg)
+{
+    struct job *j = job_new(LOAD, "", "", arg);
+    j->content = sf_content_ref(c);
+    snprintf(j->data, sizeof j->data, "%s", etag);
+    j->len = size;
+    j->write_fn = cb;
+    fake_counts.loads++;
+    job_start(j);
+}
+
+void
+sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb, void *arg)
+{
+    (void)w;
+    struct job *j = job_new(DELETE, bucket, key, arg);
+    j->write_fn = cb;
+    job_start(j);
+}
+
+void
+sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, const char *mime,
+                   const void *data, size_t len, bool replace, sf_commit_fn cb, void *arg)
+{
+    (void)w;
+    struct job *j = job_new(SMALL, bucket, key, arg);
+    assert(len < sizeof j->data);
+    memcpy(j->data, data, len);
+    j->len = len;
+    snprintf(j->mime, sizeof j->mime, "%s", mime);
+    j->replace = replace;
+    j->commit_fn = cb;
+    job_start(j);
+}
+
+void
+sf_write_rename(struct sf_writer *w, const struct sf_rename_args *a, sf_write_fn cb, void *arg)
+{
+    (void)w;
+    struct job *j = job_new(RENAME, a->bucket, a->key, arg);
+    snprintf(j->to_bucket, sizeof j->to_bucket, "%s", a->to_bucket);
+    snprintf(j->to_key, sizeof j->to_key, "%s", a->to_key);
+    j->replace = a->replace;
+    j->write_fn = cb;
+    job_start(j);
+}
+
+void
+sf_write_rmdir(struct sf_writer *w, const char *bucket, const char *prefix, sf_write_fn cb,
+               void *arg)
+{
+    (void)w;
+    struct job *j = job_new(RMDIR, bucket, prefix, arg);
+    j->write_fn = cb;
+    job_start(j);
+}
+
+void
+sf_write_bucket_create(struct sf_writer *w, const char *bucket, sf_write_fn cb, void *arg)
+{
+    (void)w;
+    struct job *j = job_new(BUCKET_CREATE, bucket, "", arg);
+    j->write_fn = cb;
+    job_start(j);
+}
+
+void
+sf_write_bucket_delete(struct sf_writer *w, const char *bucket, sf_write_fn cb, void *arg)
+{
+    (void)w;
+    struct job *j = job_new(BUCKET_DELETE, bucket, "", arg);
+    j->write_fn = cb;
+    job_start(j);
+}
