@@ -87,6 +87,7 @@ forget_local_times(struct node *n)
     free(sf_steal(n->link));
     n->delivered = false;
     n->keep_pages = false;
+    n->version++;
     if (n->local)
         n->local->valid &= ~(unsigned)(SF_SET_MTIME | SF_SET_ATIME | SF_SET_CTIME);
 }
@@ -108,7 +109,7 @@ static struct node *
 update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct sf_list_row *row,
               int64_t start_ns)
 {
-    if (n->content && (n->local_only || sf_content_dirty(n->content)))
+    if (node_is_local(n))
         return n; /* being written here: what others did meanwhile is seen at the upload */
     if (same_version(n, row)) {
         bool opened = n->etag_open;
@@ -233,7 +234,7 @@ apply_folder_locked(struct sf_tree *t, struct node *dir, const char *comp, size_
     struct node *n = node_find_locked(dir, name);
     if (n && n->changed_seq > start_seq)
         return n->type == N_ABSENT ? NULL : n;
-    if (n && n->type == N_FILE && (n->local_only || n->content))
+    if (n && n->type == N_FILE && node_is_local(n))
         return n;
     if (n && node_is_dir(n)) {
         if (start_ns > n->checked_ns)

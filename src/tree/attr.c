@@ -68,7 +68,7 @@ int64_t
 attr_ttl_locked(const struct sf_tree *t, const struct node *n)
 {
     int64_t left;
-    if (n->content || n == t->root)
+    if (n == t->root || (n->type == N_FILE && node_is_local(n)))
         return t->opts.attr_ttl_ms;
     if (!n->parent)
         return 0;
@@ -106,8 +106,8 @@ getattr_try_locked(struct getattr *g, struct sf_tree_result *res)
     struct sf_tree *t = g->tree;
     struct node *n = g->node;
     int rc = revalidate_locked(t, &g->r, n, &g->w);
-    if (rc < 0)
-        return rc;
+    if (rc < 0 && !(n->open && (rc == -ESTALE || rc == -ENOENT)))
+        return rc; /* fstat(2): handles keep what they have; the kernel does not name them */
     attr_fill_locked(t, n, &res->attr);
     res->ttl_ms = attr_ttl_locked(t, n);
     return 0;
@@ -140,7 +140,7 @@ sf_tree_getattr(struct sf_tree *t, uint64_t nid, struct sf_file *file, sf_tree_f
     tree_lock(t);
     struct node *n = file ? file->node : node_get_locked(t, nid);
     int rc = n ? 0 : -ESTALE;
-    if (n && (n == t->root || n->content || !n->parent ||
+    if (n && (n == t->root || !n->parent || node_is_local(n) ||
               fresh_locked(t, n->checked_ns, on_stack.r.since_ns))) {
         /* Known, or no longer to be known better: a detached node keeps what it had. */
         attr_fill_locked(t, n, &res.attr);

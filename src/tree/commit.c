@@ -80,7 +80,8 @@ drop_run(struct action *a)
 void
 content_drop_locked(struct sf_tree *t, struct node *n)
 {
-    if (!n->content || n->open || n->commits || n->loading || sf_content_dirty(n->content))
+    if (!n->content || n->open || n->busy || n->commits || n->loading ||
+        sf_content_dirty(n->content))
         return;
     struct drop *d = malloc(sizeof *d);
     if (!d) {
@@ -95,14 +96,22 @@ content_drop_locked(struct sf_tree *t, struct node *n)
 static void
 give_up_locked(struct sf_tree *t, struct node *n, struct sf_content **drop)
 {
-    *drop = content_take_locked(n);
+    if (n->open && !n->local_only) {
+        if (t->notify.inval_entry && n->parent && n->parent->nlookup)
+            t->notify.inval_entry(t->notify.arg, n->parent->nid, n->name);
+        node_split_locked(t, n);
+        return;
+    }
+    if (!n->open)
+        *drop = content_take_locked(n);
     n->delivered = n->keep_pages = false;
     n->checked_ns = 0;
     if (n->local)
         n->local->valid &= ~(unsigned)(SF_SET_MTIME | SF_SET_ATIME | SF_SET_CTIME);
-    if (n->local_only)
+    if (n->local_only) {
+        n->local_only = n->replace = false;
         apply_gone_locked(t, n, 0);
-    else if (t->notify.inval_node && n->nlookup)
+    } else if (t->notify.inval_node && n->nlookup)
         t->notify.inval_node(t->notify.arg, n->nid, true);
 }
 
@@ -110,16 +119,24 @@ void
 commit_give_up(struct sf_tree *t, struct node *n, const struct sf_err *why)
 {
     struct sf_content *drop = NULL;
+    bool revive = false;
     tree_lock(t);
     node_ref_locked(n);
-    struct sf_content *c = n->content ? sf_content_ref(n->content) : NULL;
+    /* Whoever may still write decides with the next close. */
+    bool mine = n->content && !n->writers && !n->busy;
+    struct sf_content *c = mine ? sf_content_ref(n->content) : NULL;
     tree_unlock(t);
     int rc = c ? sf_content_quarantine(c, why, NULL) : 0;
     tree_lock(t);
-    if (c && rc == 0 && n->content == c)
-        give_up_locked(t, n, &drop);
+    if (c && rc == 0 && n->content == c) {
+        revive = n->writers || n->busy; /* since then */
+        if (!revive)
+            give_up_locked(t, n, &drop);
+    }
     node_unref_locked(t, n);
     tree_unlock(t);
+    if (revive)
+        sf_content_mark_dirty(c);
     if (c)
         sf_content_unref(c);
     if (drop)
@@ -164,7 +181,7 @@ commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
     struct sf_commit_args args = {0};
     int rc = op ? 0 : -ENOMEM;
     tree_lock(t);
-    bool nothing = !n->content || !n->parent || !(sf_content_dirty(n->content) || n->commits);
+    bool nothing = !n->content || !(sf_content_dirty(n->content) || n->commits);
     if (op && !nothing) {
         const struct bucket *b = node_bucket_locked(n);
         *op = (struct commit_op){.tree = t, .node = n, .cb = cb, .arg = arg};

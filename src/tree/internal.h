@@ -89,6 +89,8 @@ struct node {
     bool replace;    /* a rename put this unsent file over an object: upload replaces */
     uint16_t open;   /* file handles */
     uint16_t writers;
+    uint16_t busy;    /* changes of bytes under way */
+    uint32_t version; /* counts the versions that others made */
 
     uint64_t ino;
     uint64_t size;
@@ -155,13 +157,16 @@ struct lookup {
 struct sf_file {
     struct sf_file *prev, *next;
     struct node *node; /* counted */
+    uint32_t refs;     /* the caller, until it releases, and operations that wait */
     int flags;
+    bool released;
     bool wrote;   /* FLUSH answers for what it wrote */
     bool created; /* created or truncated by this open: RELEASE uploads even without a write */
 };
 
 struct sf_dir {
     struct sf_dir *prev, *next;
+    uint32_t refs;           /* the caller, until it releases, and operations that wait */
     struct node *node;       /* counted */
     struct listing *listing; /* counted; NULL until there is one */
     int64_t open_ns;
@@ -215,6 +220,11 @@ int64_t tree_read_deadline(const struct sf_tree *t);
 /* ---- node.c --------------------------------------------------------------------------------- */
 
 bool node_is_dir(const struct node *n);
+/* A file of which more is known here than the service can tell: made, written or being sent. */
+bool node_is_local(const struct node *n);
+/* Handles keep this node and its staged bytes; the name gets another node, of what is in the
+ * bucket. */
+void node_split_locked(struct sf_tree *t, struct node *n);
 struct node *node_get_locked(struct sf_tree *t, uint64_t nid);
 /* A node below @parent (NULL: detached), with one reference less than it needs: none. NULL = no
  * memory or a name that is there already. */
@@ -340,6 +350,8 @@ struct sf_content *content_take_locked(struct node *n);
  * ------------------------------------------------------------------------ */
 
 struct sf_file *file_new_locked(struct sf_tree *t, struct node *n, int flags);
+void file_ref_locked(struct sf_file *f);
+void file_unref_locked(struct sf_tree *t, struct sf_file *f);
 /* An empty content for a node, not yet installed. No lock held. */
 int content_make(struct sf_tree *t, struct node *n, struct sf_content **ret);
 /* See to it that the node's bytes are staged: 0 and *ret (counted); -EINPROGRESS (@w is resumed);

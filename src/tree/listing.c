@@ -164,8 +164,7 @@ sweep_locked(struct sf_tree *t, struct node *dir, const struct listing *l)
     for (uint32_t i = 0; i < d->slots; i++)
         for (struct node *c = d->table[i], *next; c; c = next) {
             next = c->hnext;
-            if (c->listing_id == l->id || c->changed_seq > l->start_seq || c->local_only ||
-                c->content || c->commits)
+            if (c->listing_id == l->id || c->changed_seq > l->start_seq || node_is_local(c))
                 continue;
             apply_gone_locked(t, c, 0);
         }

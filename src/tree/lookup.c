@@ -92,7 +92,7 @@ lookup_absent_locked(struct sf_tree *t, struct lookup *l)
     struct node *n = node_find_locked(l->dir, l->name);
     if (!n)
         node_absent_locked(t, l->dir, l->name, l->start_ns, false);
-    else if (n->changed_seq <= l->start_seq && !n->local_only && !n->content && !n->commits) {
+    else if (n->changed_seq <= l->start_seq && !node_is_local(n)) {
         if (n->type == N_ABSENT)
             n->checked_ns = l->start_ns;
         else

@@ -36,8 +36,7 @@ name_op_finish(struct name_op *op, int rc, struct node *entry)
     tree_lock(t);
     if (rc == 0 && entry)
         entry_fill_locked(t, entry, &res.entry);
-    res.open.file = op->file;
-    res.open.keep_cache = op->file != NULL;
+    res.open = op->open;
     if (op->node)
         node_unref_locked(t, op->node);
     if (op->from_dir)
@@ -46,8 +45,10 @@ name_op_finish(struct name_op *op, int rc, struct node *entry)
         node_unref_locked(t, op->dir);
     tree_unlock(t);
     op->cb(op->arg, rc, rc < 0 ? NULL : &res);
-    if (op->content)
+    if (op->content) { /* not needed after all */
+        sf_content_abandon(op->content);
         sf_content_unref(op->content);
+    }
     free(op->bucket);
     free(op->key);
     free(op->from_bucket);

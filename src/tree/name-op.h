@@ -28,7 +28,7 @@ struct name_op {
     bool replaces; /* rename: something is there that the service knows */
     bool second;   /* a step before the change is done */
     bool mknod;
-    struct sf_file *file; /* create of what turned out to be there */
+    struct sf_tree_open open; /* create: the handle */
     struct sf_content *content;
     char *bucket, *key; /* of @name */
     char *from_bucket, *from_key;

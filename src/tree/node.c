@@ -146,6 +146,13 @@ node_is_dir(const struct node *n)
     return n->type <= N_DIR;
 }
 
+bool
+node_is_local(const struct node *n)
+{
+    return n->local_only || n->commits || n->loading ||
+           (n->content && (n->writers || n->busy || sf_content_dirty(n->content)));
+}
+
 int
 node_set_str(char **dst, const char *src)
 {
@@ -305,6 +312,32 @@ node_attach_locked(struct sf_tree *t, struct node *n, struct node *dir, const ch
     }
     node_unref_locked(t, n);
     return rc;
+}
+
+void
+node_split_locked(struct sf_tree *t, struct node *n)
+{
+    struct node *dir = n->parent, *fresh = NULL;
+    char *name = strdup(n->name), *comp = n->comp ? strdup(n->comp) : NULL;
+    node_ref_locked(n);
+    node_detach_locked(t, n);
+    if (dir && name && (comp || !n->comp))
+        fresh = node_new_locked(t, dir, name, comp, N_FILE);
+    if (fresh) { /* else it is asked for again */
+        snprintf(fresh->id, sizeof fresh->id, "%s", n->id);
+        node_set_str(&fresh->etag, n->etag);
+        fresh->etag_open = n->etag_open;
+        fresh->size = n->size;
+        fresh->mtime_ns = n->mtime_ns;
+        fresh->updated_ns = n->updated_ns;
+        fresh->symlink = n->symlink;
+        fresh->local = sf_steal(n->local);
+        fresh->listing_id = n->listing_id;
+        listing_added_locked(dir, fresh);
+    }
+    free(name);
+    free(comp);
+    node_unref_locked(t, n);
 }
 
 void

@@ -25,6 +25,7 @@ sf_tree_opendir(struct sf_tree *t, uint64_t nid, sf_tree_fn cb, void *arg)
     int rc = !d ? -ENOMEM : !n ? -ESTALE : !node_is_dir(n) ? -ENOTDIR : 0;
     if (!rc) {
         d->node = n;
+        d->refs = 1;
         d->open_ns = sf_clock_ns();
         node_ref_locked(n);
         d->next = t->open_dir_list;
@@ -40,6 +41,17 @@ sf_tree_opendir(struct sf_tree *t, uint64_t nid, sf_tree_fn cb, void *arg)
     cb(arg, rc, rc < 0 ? NULL : &res);
 }
 
+static void
+dir_unref_locked(struct sf_tree *t, struct sf_dir *d)
+{
+    if (--d->refs)
+        return;
+    if (d->listing)
+        listing_unref_locked(t, d->listing);
+    node_unref_locked(t, d->node);
+    free(d);
+}
+
 void
 sf_tree_releasedir(struct sf_tree *t, struct sf_dir *d)
 {
@@ -48,17 +60,14 @@ sf_tree_releasedir(struct sf_tree *t, struct sf_dir *d)
     if (d->next)
         d->next->prev = d->prev;
     t->open_dirs--;
-    if (d->listing)
-        listing_unref_locked(t, d->listing);
-    node_unref_locked(t, d->node);
+    dir_unref_locked(t, d);
     tree_unlock(t);
-    free(d);
 }
 
 struct readdir_op {
     struct waiter w;
     struct sf_tree *tree;
-    struct sf_dir *dir;
+    struct sf_dir *dir; /* counted */
     uint64_t off;
     sf_tree_fn cb;
     void *arg;
@@ -130,24 +139,32 @@ readdir_try_locked(struct readdir_op *op, int err)
 }
 
 static void
+readdir_finish(struct readdir_op *op, int rc)
+{
+    struct sf_tree *t = op->tree;
+    struct sf_tree_result res = {0};
+    op->cb(op->arg, rc, rc < 0 ? NULL : &res);
+    tree_lock(t); /* the callback may read from the handle */
+    dir_unref_locked(t, op->dir);
+    tree_unlock(t);
+    free(op);
+}
+
+static void
 readdir_resume(struct waiter *w, int err)
 {
     struct readdir_op *op = (struct readdir_op *)w;
     struct sf_tree *t = op->tree;
-    struct sf_tree_result res = {0};
     tree_lock(t);
     int rc = readdir_try_locked(op, err);
     tree_unlock(t);
-    if (rc == -EINPROGRESS)
-        return;
-    op->cb(op->arg, rc, rc < 0 ? NULL : &res);
-    free(op);
+    if (rc != -EINPROGRESS)
+        readdir_finish(op, rc);
 }
 
 void
 sf_tree_readdir(struct sf_tree *t, struct sf_dir *dir, uint64_t off, sf_tree_fn cb, void *arg)
 {
-    struct sf_tree_result res = {0};
     struct readdir_op *op = calloc(1, sizeof *op);
     if (!op) {
         cb(arg, -ENOMEM, NULL);
@@ -156,16 +173,15 @@ sf_tree_readdir(struct sf_tree *t, struct sf_dir *dir, uint64_t off, sf_tree_fn 
     *op = (struct readdir_op){
         .w = {.resume = readdir_resume}, .tree = t, .dir = dir, .off = off, .cb = cb, .arg = arg};
     tree_lock(t);
+    dir->refs++;
     if (off == 0 && dir->listing) { /* rewinddir(3): look again */
         listing_unref_locked(t, sf_steal(dir->listing));
         dir->open_ns = sf_clock_ns();
     }
     int rc = readdir_try_locked(op, 0);
     tree_unlock(t);
-    if (rc == -EINPROGRESS)
-        return;
-    cb(arg, rc, rc < 0 ? NULL : &res);
-    free(op);
+    if (rc != -EINPROGRESS)
+        readdir_finish(op, rc);
 }
 
 /* "." and "..": no look-up is counted. */

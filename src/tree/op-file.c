@@ -26,6 +26,7 @@ file_new_locked(struct sf_tree *t, struct node *n, int flags)
         return NULL;
     f->node = n;
     f->flags = flags;
+    f->refs = 1;
     node_ref_locked(n);
     n->open++;
     if (for_writing(flags))
@@ -36,6 +37,21 @@ file_new_locked(struct sf_tree *t, struct node *n, int flags)
     t->files = f;
     t->open_files++;
     return f;
+}
+
+void
+file_ref_locked(struct sf_file *f)
+{
+    f->refs++;
+}
+
+void
+file_unref_locked(struct sf_tree *t, struct sf_file *f)
+{
+    if (--f->refs)
+        return;
+    node_unref_locked(t, f->node);
+    free(f);
 }
 
 struct sf_content *
@@ -54,22 +70,23 @@ sf_tree_release(struct sf_tree *t, struct sf_file *f)
     if (f->next)
         f->next->prev = f->prev;
     t->open_files--;
+    f->released = true;
     n->open--;
     if (for_writing(f->flags))
         n->writers--;
     bool dirty = n->content && n->parent && sf_content_dirty(n->content);
     /* Who reads only leaves it to the writers; a writer's last handle sends what is left. */
     bool commit = dirty && for_writing(f->flags) && (f->wrote || f->created || !n->writers);
-    if (commit)
+    if (commit) {
+        node_ref_locked(n);
         t->background++;
-    else if (!n->open && !n->commits && !n->loading && !dirty)
+    } else if (!n->open && !n->busy && !n->commits && !n->loading && !dirty) {
         drop = content_take_locked(n);
-    if (!commit)
-        node_unref_locked(t, n);
+    }
+    file_unref_locked(t, f);
     tree_unlock(t);
     if (drop)
         sf_content_unref(drop);
-    free(f);
     if (commit)
         commit_behind(t, n); /* keeps the reference and the place in `background` */
 }
@@ -112,6 +129,7 @@ truncate_open(struct sf_tree *t, struct node *n)
     if (rc == 0) {
         sf_content_mark_dirty(mine);
         tree_lock(t);
+        free(sf_steal(n->failure));
         attr_stamp_locked(n, true);
         tree_unlock(t);
     }
@@ -224,6 +242,7 @@ struct read_op {
     char *bucket, *key, *etag;
     uint64_t total;
     bool etag_open;
+    uint32_t version;
     sf_tree_fn cb;
     void *arg;
     char buf[];
@@ -275,43 +294,61 @@ read_prepare_locked(struct read_op *op)
         return -ENOMEM;
     op->total = n->size;
     op->etag_open = n->etag_open;
+    op->version = n->version;
     return 1;
+}
+
+/* Read what is staged. */
+static void
+read_content(struct read_op *op, struct sf_content *c)
+{
+    ssize_t n = sf_content_read(c, op->buf, op->want, op->off);
+    sf_content_unref(c);
+    read_finish(op, n < 0 ? (int)n : 0, n < 0 ? 0 : (size_t)n);
 }
 
 /* The version is another one now. A reader that got nothing of the old one may have the new. */
 static void
-read_resume(struct waiter *w, int err)
+read_again(struct read_op *op)
 {
-    struct read_op *op = (struct read_op *)((char *)w - offsetof(struct read_op, w));
     struct sf_tree *t = op->tree;
-    int rc;
+    struct sf_content *c = NULL;
     tree_lock(t);
-    op->r.err = err;
-    op->r.rounds++;
-    rc = revalidate_locked(t, &op->r, op->node, &op->w);
-    if (rc == 0) {
-        rc = read_prepare_locked(op);
-        if (rc == 1)
-            tree_ask_locked(t);
-    }
+    int rc = revalidate_locked(t, &op->r, op->node, &op->w);
+    if (rc == 0 && op->node->content)
+        c = sf_content_ref(op->node->content);
+    else if (rc == 0 && (rc = read_prepare_locked(op)) == 1)
+        tree_ask_locked(t);
     tree_unlock(t);
     if (rc == -EINPROGRESS)
         return;
-    if (rc == 1)
+    if (c)
+        read_content(op, c);
+    else if (rc == 1)
         read_send(op);
     else
         read_finish(op, rc, 0);
+}
+
+static void
+read_resume(struct waiter *w, int err)
+{
+    struct read_op *op = (struct read_op *)((char *)w - offsetof(struct read_op, w));
+    op->r.err = err; /* nobody else has it now */
+    op->r.rounds++;
+    read_again(op);
 }
 
 static bool
 read_retry_locked(struct read_op *op)
 {
     struct node *n = op->node;
-    n->checked_ns = 0;
+    if (op->version == n->version)
+        n->checked_ns = 0;
     if (op->retried || n->delivered || !n->parent)
         return false;
     op->retried = true;
-    op->r = (struct resolve){.since_ns = sf_clock_ns()};
+    op->r = (struct resolve){.since_ns = op->version == n->version ? sf_clock_ns() : 0};
     return true;
 }
 
@@ -334,6 +371,8 @@ read_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
         else if (node_set_str(&n->etag, got->etag) == 0)
             n->etag_open = false;
     }
+    if (!rc && op->version != n->version)
+        rc = -ESTALE; /* bytes of the version before */
     if (rc == -ESTALE || rc == -ENOENT) {
         sf_count(SF_C_STALE_ERRORS, 1);
         retry = read_retry_locked(op);
@@ -341,11 +380,11 @@ read_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
     } else if (!rc) {
         n->delivered = true;
     }
-    int again = retry ? revalidate_locked(t, &op->r, n, &op->w) : 0;
     tree_unlock(t);
-    if (retry && again == -EINPROGRESS)
-        return;
-    read_finish(op, rc, rc < 0 ? 0 : got->len);
+    if (retry)
+        read_again(op);
+    else
+        read_finish(op, rc, rc < 0 ? 0 : got->len);
 }
 
 static uint64_t
@@ -368,7 +407,6 @@ sf_tree_read(struct sf_tree *t, struct sf_file *f, uint64_t off, size_t len, sf_
              void *arg)
 {
     struct read_op *op = malloc(sizeof *op + len);
-    struct sf_tree_result res = {0};
     if (!op) {
         cb(arg, -ENOMEM, NULL);
         return 0;
@@ -382,27 +420,18 @@ sf_tree_read(struct sf_tree *t, struct sf_file *f, uint64_t off, size_t len, sf_
     op->cb = cb;
     op->arg = arg;
     tree_lock(t);
+    node_ref_locked(f->node);
     struct sf_content *c = f->node->content ? sf_content_ref(f->node->content) : NULL;
     int rc = c ? 0 : given_up_locked(t, f->node) ? -ETIMEDOUT : read_prepare_locked(op);
-    if (rc == 1) {
-        node_ref_locked(f->node);
+    if (rc == 1)
         tree_ask_locked(t);
-    }
     tree_unlock(t);
     if (rc == 1)
         return read_send(op);
-    if (c) {
-        ssize_t n = sf_content_read(c, op->buf, len, off);
-        sf_content_unref(c);
-        rc = n < 0 ? (int)n : 0;
-        res.len = n < 0 ? 0 : (size_t)n;
-    }
-    res.data = op->buf;
-    cb(arg, rc, rc < 0 ? NULL : &res);
-    free(op->bucket);
-    free(op->key);
-    free(op->etag);
-    free(op);
+    if (c)
+        read_content(op, c);
+    else
+        read_finish(op, rc, 0);
     return 0;
 }
 

@@ -111,6 +111,7 @@ sf_tree_lookup(struct sf_tree *t, uint64_t parent, const char *name, sf_tree_fn 
 struct readlink_op {
     struct sf_tree *tree;
     struct node *node; /* counted */
+    uint32_t version;
     sf_tree_fn cb;
     void *arg;
     char buf[LINK_MAX_BYTES + 1];
@@ -130,7 +131,8 @@ readlink_done(void *arg, const struct sf_err *err, const struct sf_get_result *g
     if (!rc) {
         op->buf[got->len] = '\0';
         res.len = got->len;
-        node_set_str(&op->node->link, op->buf);
+        if (op->version == op->node->version)
+            node_set_str(&op->node->link, op->buf);
     } else if (rc == -ESTALE) {
         op->node->checked_ns = 0;
     }
@@ -145,7 +147,7 @@ sf_tree_readlink(struct sf_tree *t, uint64_t nid, sf_tree_fn cb, void *arg)
 {
     struct readlink_op *op = calloc(1, sizeof *op);
     struct sf_tree_result res = {0};
-    char *bucket = NULL, *key = NULL;
+    char *bucket = NULL, *key = NULL, *etag = NULL;
     struct sf_get_args args = {0};
     if (!op) {
         cb(arg, -ENOMEM, NULL);
@@ -163,21 +165,25 @@ sf_tree_readlink(struct sf_tree *t, uint64_t nid, sf_tree_fn cb, void *arg)
     } else if (!rc && (n->size == 0 || n->size > LINK_MAX_BYTES)) {
         rc = n->size ? -ENAMETOOLONG : -EIO;
     } else if (!rc && !(rc = node_key_locked(n, &bucket, &key))) {
+        etag = n->etag && !n->etag_open ? strdup(n->etag) : NULL;
         args = (struct sf_get_args){.bucket = bucket,
                                     .key = key,
+                                    .etag = etag,
                                     .len = n->size,
                                     .buf = op->buf,
                                     .total = n->size,
                                     .any_total = n->etag_open};
         op->node = n;
+        op->version = n->version;
         node_ref_locked(n);
         tree_ask_locked(t);
     }
     tree_unlock(t);
-    if (op->node) {
+    if (args.buf) { /* from here on the op is the callback's */
         sf_storage_get(t->st, &args, tree_read_deadline(t), readlink_done, op);
         free(bucket);
         free(key);
+        free(etag);
         return;
     }
     cb(arg, rc < 0 ? rc : 0, rc < 0 ? NULL : &res);

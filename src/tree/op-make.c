@@ -61,43 +61,58 @@ create_opened(void *arg, int err, const struct sf_tree_result *res)
 {
     struct name_op *op = arg;
     if (err == 0)
-        op->file = res->open.file;
+        op->open = res->open;
     name_op_finish(op, err, op->node);
+}
+
+/* The node of a new file, its first handle, and the content that it has. 1: somebody else has made
+ * it meanwhile, and it may be opened instead. */
+static int
+create_node_locked(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = make_node_locked(op, N_FILE, op->mode);
+    if (!n) {
+        n = node_find_locked(op->dir, op->name);
+        if (!n || n->type != N_FILE || op->flags & O_EXCL)
+            return n ? -EEXIST : -ENOMEM;
+        op->node = n;
+        node_ref_locked(n);
+        return 1;
+    }
+    op->node = n;
+    node_ref_locked(n);
+    op->open.file = file_new_locked(t, n, op->flags);
+    if (!op->open.file) {
+        node_detach_locked(t, n);
+        return -ENOMEM;
+    }
+    op->open.keep_cache = true; /* nobody can have pages of it */
+    op->open.file->created = true;
+    n->local_only = true;
+    n->keep_pages = true;
+    n->content = sf_steal(op->content);
+    return 0;
 }
 
 static void
 create_go(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
-    if (op->node) {
-        sf_tree_open(t, op->node->nid, op->flags & ~O_CREAT, create_opened, op);
-        return;
-    }
     struct sf_err err = SF_ERR_INIT;
-    int rc = sf_content_new(t->writer, op->bucket, op->key, &op->content, &err);
+    int rc = op->node ? 1 : sf_content_new(t->writer, op->bucket, op->key, &op->content, &err);
     if (rc == 0) {
         sf_content_mark_dirty(op->content);
         tree_lock(t);
-        struct node *n = make_node_locked(op, N_FILE, op->mode);
-        rc = n ? 0 : -EEXIST;
-        if (n) {
-            n->local_only = true;
-            n->keep_pages = true;
-            op->node = n;
-            node_ref_locked(n);
-            op->file = file_new_locked(t, n, op->flags);
-            if (op->file) {
-                op->file->created = true;
-                n->content = sf_steal(op->content);
-            } else {
-                node_detach_locked(t, n);
-                rc = -ENOMEM;
-            }
-        }
+        rc = create_node_locked(op);
         tree_unlock(t);
     }
+    if (rc == 1) {
+        sf_tree_open(t, op->node->nid, op->flags & ~O_CREAT, create_opened, op);
+        return;
+    }
     if (rc == 0 && op->mknod) {
-        struct sf_file *f = sf_steal(op->file);
+        struct sf_file *f = sf_steal(op->open.file);
         struct node *n = op->node;
         tree_lock(t);
         node_ref_locked(n);

@@ -20,12 +20,15 @@ struct change_op {
     struct waiter w;
     struct sf_tree *tree;
     struct node *node;    /* counted */
-    struct sf_file *file; /* NULL: truncation by path, committed at once */
+    struct sf_file *file; /* counted; NULL: truncation by path, committed at once */
     enum change what;
     uint64_t off;
     size_t len;
     struct sf_attr attr; /* the rest of a setattr */
     unsigned valid;
+    struct resolve r; /* of the look at a changed version */
+    bool looking;     /* that is what it waits for */
+    bool looked;
     sf_tree_fn cb;
     void *arg;
     const void *data; /* the caller's, or what follows */
@@ -45,8 +48,12 @@ op_finish(struct change_op *op, int rc, size_t len)
     struct sf_tree *t = op->tree;
     struct sf_tree_result res = {.len = len};
     tree_lock(t);
+    op->node->busy--;
+    content_drop_locked(t, op->node);
     attr_fill_locked(t, op->node, &res.attr);
     res.ttl_ms = attr_ttl_locked(t, op->node);
+    if (op->file)
+        file_unref_locked(t, op->file);
     node_unref_locked(t, op->node);
     tree_unlock(t);
     op->cb(op->arg, rc, rc < 0 ? NULL : &res);
@@ -63,10 +70,12 @@ truncated(void *arg, int rc)
         tree_lock(t);
         if (op->node->failure)
             why = *op->node->failure;
-        bool writers = op->node->writers;
+        op->node->busy--; /* nothing more is changed: the bytes may be given up */
         tree_unlock(t);
-        if (!writers)
-            commit_give_up(t, op->node, &why);
+        commit_give_up(t, op->node, &why);
+        tree_lock(t);
+        op->node->busy++;
+        tree_unlock(t);
     }
     op_finish(op, rc, 0);
 }
@@ -83,14 +92,14 @@ apply_change(struct change_op *op, struct sf_content *c)
         return sf_content_write(c, op->data, op->len, op->off);
     case CH_TRUNCATE:
         n = sf_content_truncate(c, op->off);
+        if (n == 0) /* an object of another size may be in the bucket still */
+            sf_content_mark_dirty(c);
         break;
     case CH_EXTEND:
         if (op->off > sf_content_size(c))
             n = sf_content_truncate(c, op->off);
         break;
     }
-    if (n == 0)
-        sf_content_mark_dirty(c);
     return n;
 }
 
@@ -99,22 +108,63 @@ change_staged(struct change_op *op, struct sf_content *c)
 {
     struct sf_tree *t = op->tree;
     struct node *n = op->node;
-    ssize_t done = apply_change(op, c);
     tree_lock(t);
-    if (done >= 0) {
+    bool gone = op->file && op->file->released; /* it waited too long: nobody hears of it */
+    tree_unlock(t);
+    ssize_t done = gone ? -EBADF : apply_change(op, c);
+    bool behind = false;
+    tree_lock(t);
+    if (done >= 0 && sf_content_dirty(c)) {
         free(sf_steal(n->failure));
         if (op->file)
             op->file->wrote = true;
         attr_stamp_locked(n, true);
-        if (op->valid && attr_local_locked(n))
-            attr_set_locked(&op->attr, op->valid, n->local);
+    }
+    if (done >= 0 && op->valid && attr_local_locked(n))
+        attr_set_locked(&op->attr, op->valid, n->local);
+    if (done >= 0 && op->file && op->file->released && !n->writers) {
+        node_ref_locked(n); /* released in this very moment */
+        t->background++;
+        behind = true;
     }
     tree_unlock(t);
     sf_content_unref(c);
+    if (behind)
+        commit_behind(t, n);
     if (done >= 0 && !op->file)
         commit_start(t, n, truncated, op);
     else
         op_finish(op, done < 0 ? (int)done : 0, done > 0 ? (size_t)done : 0);
+}
+
+/* The version is another one now. If nobody was given bytes of the old one, the change may be made
+ * to the new. */
+static int
+change_look(struct change_op *op)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    tree_lock(t);
+    int rc = -ESTALE;
+    if (!op->looked && !n->delivered && n->parent && !n->content) {
+        op->looked = op->looking = true;
+        op->r = (struct resolve){.since_ns = sf_clock_ns()};
+        rc = revalidate_locked(t, &op->r, n, &op->w);
+    }
+    tree_unlock(t);
+    return rc;
+}
+
+static int
+change_looked(struct change_op *op, int err)
+{
+    struct sf_tree *t = op->tree;
+    tree_lock(t);
+    op->r.err = err;
+    op->r.rounds++;
+    int rc = revalidate_locked(t, &op->r, op->node, &op->w);
+    tree_unlock(t);
+    return rc;
 }
 
 static void
@@ -122,7 +172,12 @@ change_resume(struct waiter *w, int err)
 {
     struct change_op *op = (struct change_op *)w;
     struct sf_content *c = NULL;
-    int rc = err < 0 ? err : content_need(op->tree, op->node, &op->w, &c);
+    int rc = op->looking ? change_looked(op, err) : err == -ESTALE ? change_look(op) : err;
+    if (rc == -EINPROGRESS)
+        return;
+    op->looking = false;
+    if (rc == 0)
+        rc = content_need(op->tree, op->node, &op->w, &c);
     if (rc == 0)
         change_staged(op, c);
     else if (rc != -EINPROGRESS)
@@ -155,20 +210,17 @@ content_for(struct change_op *op, struct sf_content **c)
     return 0;
 }
 
-/* @end: the size that the file would have at least. */
+/* @end: the size that the file would have at least; @c: NULL or what is staged, counted. */
 static void
-change_start(struct change_op *op, uint64_t end, const void *data)
+change_start(struct change_op *op, uint64_t end, struct sf_content *c)
 {
     struct sf_tree *t = op->tree;
-    struct sf_content *c = NULL;
     tree_lock(t);
-    node_ref_locked(op->node);
     int rc = t->opts.read_only ? -EROFS : end > limit_locked(t, op->node) ? -EFBIG : 0;
-    bool staged = op->node->content != NULL;
     tree_unlock(t);
-    /* The caller's bytes may be gone when the content has come. */
-    op->data = staged || !op->len ? data : memcpy(op->copy, data, op->len);
-    if (rc == 0)
+    if (rc < 0 && c)
+        sf_content_unref(c);
+    else if (rc == 0 && !c)
         rc = content_for(op, &c);
     if (rc == 0)
         change_staged(op, c);
@@ -176,12 +228,28 @@ change_start(struct change_op *op, uint64_t end, const void *data)
         op_finish(op, rc, 0);
 }
 
+static void
+change_hold_locked(struct node *n, struct sf_file *f)
+{
+    node_ref_locked(n);
+    n->busy++;
+    if (f)
+        file_ref_locked(f);
+}
+
+/* Takes what change_hold_locked() took; NULL: it has been answered. */
 static struct change_op *
 change_new(struct sf_tree *t, struct node *n, struct sf_file *f, enum change what, size_t extra,
            sf_tree_fn cb, void *arg)
 {
     struct change_op *op = malloc(sizeof *op + extra);
     if (!op) {
+        tree_lock(t);
+        n->busy--;
+        if (f)
+            file_unref_locked(t, f);
+        node_unref_locked(t, n);
+        tree_unlock(t);
         cb(arg, -ENOMEM, NULL);
         return NULL;
     }
@@ -201,34 +269,44 @@ sf_tree_write(struct sf_tree *t, struct sf_file *f, uint64_t off, const void *da
 {
     uint64_t end;
     tree_lock(t);
-    size_t extra = f->node->content ? 0 : len;
+    struct sf_content *c = f->node->content ? sf_content_ref(f->node->content) : NULL;
+    change_hold_locked(f->node, f);
     tree_unlock(t);
-    /* A content does not go away while a handle is open, so what was staged stays so. */
-    struct change_op *op = change_new(t, f->node, f, CH_WRITE, extra, cb, arg);
-    if (!op)
+    struct change_op *op = change_new(t, f->node, f, CH_WRITE, c ? 0 : len, cb, arg);
+    if (!op) {
+        if (c)
+            sf_content_unref(c);
         return;
+    }
     op->off = off;
     op->len = len;
+    /* The caller's bytes may be gone when the content has come. */
+    op->data = c || !len ? data : memcpy(op->copy, data, len);
     if (__builtin_add_overflow(off, len, &end))
         end = UINT64_MAX;
-    change_start(op, end, data);
+    change_start(op, end, c);
 }
 
 void
 sf_tree_fallocate(struct sf_tree *t, struct sf_file *f, int mode, uint64_t off, uint64_t len,
                   sf_tree_fn cb, void *arg)
 {
+    struct sf_tree_result res = {0};
     uint64_t end;
-    if (mode & ~FALLOC_FL_KEEP_SIZE) {
-        cb(arg, -EOPNOTSUPP, NULL);
+    if (mode) { /* space is not set aside anyway: without a new size there is nothing to do */
+        bool keep_size = mode == FALLOC_FL_KEEP_SIZE;
+        cb(arg, keep_size ? 0 : -EOPNOTSUPP, keep_size ? &res : NULL);
         return;
     }
+    tree_lock(t);
+    change_hold_locked(f->node, f);
+    tree_unlock(t);
     struct change_op *op = change_new(t, f->node, f, CH_EXTEND, 0, cb, arg);
     if (!op)
         return;
     if (__builtin_add_overflow(off, len, &end))
         end = UINT64_MAX;
-    op->off = mode & FALLOC_FL_KEEP_SIZE ? 0 : end;
+    op->off = end;
     change_start(op, end, NULL);
 }
 
@@ -254,6 +332,8 @@ sf_tree_setattr(struct sf_tree *t, uint64_t nid, struct sf_file *f, const struct
         attr_set_locked(attr, valid, n->local);
         attr_fill_locked(t, n, &res.attr);
         res.ttl_ms = attr_ttl_locked(t, n);
+    } else if (rc == 0) {
+        change_hold_locked(n, f);
     }
     tree_unlock(t);
     if (rc < 0 || !(valid & SF_SET_SIZE)) {
@@ -325,7 +405,7 @@ sf_tree_fsync(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
 
 struct copy_op {
     struct sf_tree *tree;
-    struct sf_file *out;
+    struct sf_file *out; /* counted */
     uint64_t off;
     sf_tree_fn cb;
     void *arg;
@@ -335,11 +415,19 @@ static void
 copy_read(void *arg, int err, const struct sf_tree_result *res)
 {
     struct copy_op *op = arg;
+    struct sf_tree *t = op->tree;
     struct sf_tree_result none = {0};
+    tree_lock(t);
+    if (err == 0 && op->out->released)
+        err = -EBADF;
+    tree_unlock(t);
     if (err < 0 || !res->len)
         op->cb(op->arg, err, err < 0 ? NULL : &none);
     else
-        sf_tree_write(op->tree, op->out, op->off, res->data, res->len, op->cb, op->arg);
+        sf_tree_write(t, op->out, op->off, res->data, res->len, op->cb, op->arg);
+    tree_lock(t);
+    file_unref_locked(t, op->out);
+    tree_unlock(t);
     free(op);
 }
 
@@ -353,5 +441,8 @@ sf_tree_copy_range(struct sf_tree *t, struct sf_file *in, uint64_t off_in, struc
         return;
     }
     *op = (struct copy_op){t, out, off_out, cb, arg};
+    tree_lock(t);
+    file_ref_locked(out);
+    tree_unlock(t);
     sf_tree_read(t, in, off_in, len < COPY_MAX ? len : COPY_MAX, copy_read, op);
 }

@@ -15,7 +15,9 @@
 bool
 fresh_locked(const struct sf_tree *t, int64_t checked_ns, int64_t since_ns)
 {
-    return checked_ns >= since_ns || (sf_clock_ns() - checked_ns) / 1000000 < t->opts.attr_ttl_ms;
+    if (checked_ns >= since_ns)
+        return true;
+    return checked_ns > 0 && (sf_clock_ns() - checked_ns) / 1000000 < t->opts.attr_ttl_ms;
 }
 
 enum known { K_UNKNOWN, K_PRESENT, K_ABSENT };
@@ -32,7 +34,7 @@ knowledge(const struct sf_tree *t, const struct node *dir, const char *name, str
     if (n && n->type != N_ABSENT) {
         *ret = n;
         /* What was made or is being written here is known best here. */
-        *checked_ns = n->content || n->local_only ? INT64_MAX : n->checked_ns;
+        *checked_ns = node_is_local(n) ? INT64_MAX : n->checked_ns;
         return K_PRESENT;
     }
     int rc = sf_name_lookup(name, node_name_flags(t, dir), &ref);
@@ -112,7 +114,7 @@ int
 revalidate_locked(struct sf_tree *t, struct resolve *r, struct node *n, struct waiter *w)
 {
     struct node *found;
-    if (n == t->root || n->content)
+    if (n == t->root || node_is_local(n))
         return 0;
     if (!n->parent)
         return -ESTALE;

@@ -305,13 +305,16 @@ sf_tree_drain(struct sf_tree *t, int64_t deadline_ms)
     while (t->background && sf_cond_timedwait_ms(&t->idle, &t->lock, deadline_ms) != -ETIMEDOUT)
         ;
     /* What is left is kept where it can be found. */
-    slot = 0;
     struct sf_err why = SF_ERR_INIT;
     (void)!sf_err_set(&why, -ETIMEDOUT, "the file system was stopped before the upload succeeded");
-    for (slot = 0; slot < t->nslots; slot++) {
-        n = t->slots[slot];
-        if (n && n->content && n->parent && sf_content_dirty(n->content))
-            sf_content_quarantine(n->content, &why, NULL);
+    for (slot = 0; (n = next_dirty_locked(t, &slot)); slot++) {
+        if (!sf_content_dirty(n->content))
+            continue;
+        struct sf_content *c = sf_content_ref(n->content);
+        tree_unlock(t);
+        sf_content_quarantine(c, &why, NULL);
+        sf_content_unref(c);
+        tree_lock(t);
     }
     tree_unlock(t);
     sf_writer_stats(t->writer, &after);

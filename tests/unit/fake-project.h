@@ -34,6 +34,8 @@ void fake_deliver(void);
 void fake_run(void);
 /* The oldest question or change that waits, if any: for a thread that plays the service. */
 bool fake_step(void);
+/* The newest question is answered and delivered before all others. */
+void fake_overtake(void);
 
 /* Changes wait from now on: fake_change() does the oldest, fake_told() calls back. */
 void fake_hold(bool hold);

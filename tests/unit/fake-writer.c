@@ -193,6 +193,14 @@ sf_writer_limit(struct sf_writer *w, uint64_t bucket_limit)
     return bucket_limit ? bucket_limit : 1000;
 }
 
+void
+sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out)
+{
+    FAKE_GUARD();
+    (void)w;
+    *out = (struct sf_writer_stats){.quarantined = fake_counts.quarantined};
+}
+
 /* ---- what a job does ---------------------------------------------------------------------------
  */
 
