@@ -32,6 +32,11 @@ chown 65534:65534 "$SF_TMP/scratch2"
 mount --bind "$SF_TMP/parent" "$SF_TMP/parent" || fail "bind mount"
 at_exit umount -R "$SF_TMP/parent"
 mount --make-shared "$SF_TMP/parent"
+# Private, so that what is mounted in it stays in its namespace; also where / is no mount point.
+mount --bind "$SF_TMP/elsewhere" "$SF_TMP/elsewhere" || fail "bind mount"
+at_exit umount "$SF_TMP/elsewhere"
+mount --make-private "$SF_TMP/elsewhere"
+mkdir "$SF_TMP/elsewhere/parent"
 mkdir "$SF_TMP/parent/mnt"
 at_exit umount_project "$SF_TMP/parent/mnt"
 mount_at "$SF_TMP/parent/mnt" || fail "mount: $(cat "$SF_TMP"/mount-*.log)"
@@ -46,11 +51,11 @@ expect_eq "a clean state" 0 "$(mount_counter "$mnt" 'd.get("quarantined", 0)')"
 step "as nobody, through a bind mount in another namespace"
 mkdir "$mnt/real-user" || fail "mkdir of a bucket"
 chown 65534:65534 "$mnt/real-user" || fail "chown of a bucket"
-unshare -m --propagation slave bash -c '
-    mount --rbind "$1/parent" "$1/elsewhere" && mount --make-rslave "$1/elsewhere" &&
+unshare -m --propagation unchanged bash -c '
+    in=$1/elsewhere/parent && mount --rbind "$1/parent" "$in" && mount --make-rslave "$in" &&
     exec setpriv --reuid 65534 --regid 65534 --clear-groups \
-        bash "$2" "$1/elsewhere/mnt/real-user" "$1/scratch2" "$3" "$1/src" \
-        "$1/elsewhere/mnt/user-files/large.bin" "$4"' \
+        bash "$2" "$in/mnt/real-user" "$1/scratch2" "$3" "$1/src" \
+        "$in/mnt/user-files/large.bin" "$4"' \
     container "$SF_TMP" "$SF_SRC/tests/lib/real-input.sh" "$headers" "$sum" || fail "as nobody"
 expect_eq "owner of what nobody made" 65534 "$(stat -c %u "$mnt/real-user/copied")"
 passed
