@@ -35,7 +35,8 @@ same_here() {
 src=$SF_TMP/src
 mkdir "$src"
 for size in 0 1 4095 4096 4097 1048576 20971520; do
-    head -c "$size" /dev/urandom >"$src/$size"
+    # Not text, whatever the rest is.
+    { printf '\0' && head -c "$size" /dev/urandom; } | head -c "$size" >"$src/$size"
 done
 printf 'plain words\n' >"$src/t.txt"
 printf '\211PNG\r\n\032\n\0\0\0\rIHDR' >"$src/t.png"

@@ -26,7 +26,7 @@ function need(reply) {
 
 async function verify(key, file, type) {
   const wanted = readFileSync(file)
-  const about = need(await files.info(key))
+  const about = need(await files.info(inUrl(key)))
   if (about.size !== wanted.length) throw new Error(`size ${about.size}, wanted ${wanted.length}`)
   if (type !== '-' && about.contentType !== type) {
     throw new Error(`content type ${about.contentType}, wanted ${type}`)
@@ -47,7 +47,7 @@ const commands = {
     if (gone.length !== 1) throw new Error(`removed ${gone.length} objects`)
   },
   absent: async (key) => {
-    if ((await files.exists(key)).data) throw new Error('it is there')
+    if ((await files.exists(inUrl(key))).data) throw new Error('it is there')
   },
 }
 if (!commands[command] || !bucket) {
