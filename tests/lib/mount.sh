@@ -71,13 +71,22 @@ umount_project() {
     local pid rc=0
     is_mounted "$1" || return 0
     pid=$(timeout 5 sed -n 's/^pid: *//p' "$1/.supafs/status" 2>/dev/null)
-    timeout 60 "$SUPAFS" umount "$1" >>"$SF_TMP/umount.log" 2>&1 || rc=$?
+    timeout "${SF_UMOUNT_TIMEOUT:-60}" "$SUPAFS" umount "$1" >>"$SF_TMP/umount.log" 2>&1 || rc=$?
     if [ "$rc" != 0 ] || is_mounted "$1"; then
+        show_stacks "$pid"
         umount -l "$1" 2>/dev/null || fusermount3 -u -z "$1" 2>/dev/null
         [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null
         fail "supafs umount $1 exited $rc: $(tail -n 5 "$SF_TMP/umount.log")"
     fi
     [ -z "$pid" ] || wait_for 10 sf_is_gone "$pid" || fail "the daemon $pid outlives its mount $1"
+}
+
+# show_stacks PID: where the threads of a process that hangs are, if gdb is there to tell.
+show_stacks() {
+    if [ ! -d "/proc/${1:-none}" ] || ! command -v gdb >/dev/null 2>&1; then return 0; fi
+    note "threads of $1:"
+    timeout 20 gdb -p "$1" -batch -ex 'thread apply all bt 16' 2>/dev/null |
+        grep -E '^(Thread|#)' | sed 's/^/    /' >&2
 }
 
 # force_umount MOUNTPOINT: for tests that kill the daemon: takes the dead mount away.
