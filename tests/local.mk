@@ -45,13 +45,14 @@ unit_tests = \
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
 integ_tests = \
+	tests/integ/both-ways-js.sh \
 	tests/integ/dead-server.sh \
-	tests/integ/large-dir.sh \
-	tests/integ/real-input.sh \
 	tests/integ/devserver-faults.sh \
+	tests/integ/large-dir.sh \
 	tests/integ/quickstart.sh \
 	tests/integ/mount-basic.sh \
 	tests/integ/mount-stop.sh \
+	tests/integ/real-input.sh \
 	tests/integ/replay.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/write-live.sh \
