@@ -2,6 +2,7 @@
 #ifndef SF_FUSE_INTERNAL_H
 #define SF_FUSE_INTERNAL_H
 
+#include "base/lock.h"
 #include "fuse/notify.h"
 #include "fuse/park.h"
 #include "fuse/session.h"
@@ -25,6 +26,9 @@ struct sf_fuse {
     _Atomic bool gone; /* the loop's thread ends */
     uint64_t readahead;
     bool readahead_denied;
+
+    struct sf_mutex texts_lock; /* leaf; protects the list */
+    struct text *texts;         /* of open virtual files */
 };
 
 static inline struct sf_fuse *
@@ -103,7 +107,9 @@ void virtual_lookup(struct sf_fuse *f, fuse_req_t req, fuse_ino_t parent, const 
 void virtual_getattr(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino);
 void virtual_open(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void virtual_read(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi);
-void virtual_release(struct fuse_file_info *fi);
+void virtual_release(struct sf_fuse *f, const struct fuse_file_info *fi);
+/* What the kernel did not release. */
+void virtual_free_all(struct sf_fuse *f);
 void virtual_opendir(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void virtual_readdir(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                      bool plus);

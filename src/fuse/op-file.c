@@ -116,7 +116,7 @@ void
 do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     if (sf_virtual_owns(ino))
-        virtual_release(fi);
+        virtual_release(fuse_of(req), fi);
     else
         sf_tree_release(fuse_of(req)->tree, file_of(fi));
     fuse_reply_err(req, 0);

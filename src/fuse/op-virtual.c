@@ -47,6 +47,48 @@ virtual_getattr(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino)
     fuse_reply_attr(req, &st, 1.0);
 }
 
+/* What one open reads; in a list, because a forced end of the session brings no RELEASE. */
+struct text {
+    struct sf_buf buf;
+    struct text *next, **self;
+};
+
+static void
+text_free(struct sf_fuse *f, struct text *t)
+{
+    {
+        SF_GUARD(&f->texts_lock);
+        *t->self = t->next;
+        if (t->next)
+            t->next->self = t->self;
+    }
+    sf_buf_fini(&t->buf);
+    free(t);
+}
+
+static struct text *
+text_new(struct sf_fuse *f)
+{
+    struct text *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    sf_buf_init(&t->buf);
+    SF_GUARD(&f->texts_lock);
+    t->self = &f->texts;
+    t->next = f->texts;
+    if (t->next)
+        t->next->self = &t->next;
+    f->texts = t;
+    return t;
+}
+
+void
+virtual_free_all(struct sf_fuse *f)
+{
+    while (f->texts)
+        text_free(f, f->texts);
+}
+
 /* The text as it is now; reads of this open see nothing else. */
 void
 virtual_open(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -57,25 +99,20 @@ virtual_open(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, struct fuse_file
         fuse_reply_err(req, EACCES);
         return;
     }
-    struct sf_buf *text = calloc(1, sizeof *text);
-    if (!text) {
-        fuse_reply_err(req, ENOMEM);
-        return;
-    }
-    sf_buf_init(text);
-    int rc = sf_virtual_read(f->virt, ino, text);
-    fi->fh = (uintptr_t)text;
+    struct text *t = text_new(f);
+    int rc = t ? sf_virtual_read(f->virt, ino, &t->buf) : -ENOMEM;
+    fi->fh = (uintptr_t)t;
     fi->direct_io = 1;
     if (rc < 0)
         fuse_reply_err(req, -rc);
-    if (rc < 0 || fuse_reply_open(req, fi) != 0)
-        virtual_release(fi);
+    if ((rc < 0 || fuse_reply_open(req, fi) != 0) && t)
+        text_free(f, t);
 }
 
 void
 virtual_read(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi)
 {
-    const struct sf_buf *text = (const struct sf_buf *)(uintptr_t)fi->fh;
+    const struct sf_buf *text = &((const struct text *)(uintptr_t)fi->fh)->buf;
     if (off < 0 || (uint64_t)off >= text->len) {
         fuse_reply_buf(req, NULL, 0);
         return;
@@ -85,11 +122,9 @@ virtual_read(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info
 }
 
 void
-virtual_release(struct fuse_file_info *fi)
+virtual_release(struct sf_fuse *f, const struct fuse_file_info *fi)
 {
-    struct sf_buf *text = (struct sf_buf *)(uintptr_t)fi->fh;
-    sf_buf_fini(text);
-    free(text);
+    text_free(f, (struct text *)(uintptr_t)fi->fh);
 }
 
 void

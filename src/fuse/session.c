@@ -157,6 +157,7 @@ sf_fuse_new(const struct sf_fuse_opts *opts, struct sf_tree *tree, struct sf_vir
                                    .change_ms = opts->write_timeout_ms + GRACE_MS,
                                    .http = http,
                                    .tree = tree};
+    sf_mutex_init(&f->texts_lock, 0);
     f->tree = tree;
     f->virt = virt;
     f->http = http;
@@ -309,6 +310,8 @@ sf_fuse_free(struct sf_fuse *f)
     if (!f)
         return;
     park_free(f->park);
+    virtual_free_all(f);
+    sf_mutex_fini(&f->texts_lock);
     if (f->se)
         fuse_session_destroy(f->se);
     if (f->ended_fd >= 0)
