@@ -16,6 +16,7 @@ unit_tests = \
 	tests/unit/test-config-mountopts \
 	tests/unit/test-config-url \
 	tests/unit/test-config-value \
+	tests/unit/test-fuse-caller \
 	tests/unit/test-http-core \
 	tests/unit/test-http-error \
 	tests/unit/test-http-hostile \
@@ -51,6 +52,7 @@ integ_tests = \
 	tests/integ/large-dir.sh \
 	tests/integ/quickstart.sh \
 	tests/integ/mount-basic.sh \
+	tests/integ/mount-signals.sh \
 	tests/integ/mount-stop.sh \
 	tests/integ/real-input.sh \
 	tests/integ/replay.sh \

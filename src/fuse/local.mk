@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/fuse/caller.c \
+	src/fuse/caller.h \
 	src/fuse/internal.h \
 	src/fuse/notify.c \
 	src/fuse/notify.h \

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "fuse/caller.h"
 #include "fuse/internal.h"
 #include "http/http.h"
 #include "observe/counter.h"
@@ -25,6 +26,7 @@
 enum { ST_FREE, ST_START, ST_OPEN, ST_DONE, ST_ABORTED };
 #define ST_MASK   UINT64_C(7)
 #define F_INTR    (UINT64_C(1) << 3) /* interrupted while in START */
+#define F_WATCH   (UINT64_C(1) << 5) /* interrupted by a signal in passing: look again */
 #define F_PARKED  (UINT64_C(1) << 4) /* counted in the gauge */
 #define REF_ONE   (UINT64_C(1) << 8)
 #define REF_MASK  (UINT64_C(0xff) << 8)
@@ -214,6 +216,14 @@ interrupted(fuse_req_t req, void *data)
     uint64_t w = op ? atomic_load(&op->word) : 0;
     if (!op)
         return;
+    /* A signal in passing does not end the request. The kernel tells of one signal only; the sweep
+     * looks for those that come later. */
+    if (!caller_stops(fuse_req_ctx(req)->pid)) {
+        while (w >> USE_SHIFT == use && ((w & ST_MASK) == ST_START || (w & ST_MASK) == ST_OPEN))
+            if (atomic_compare_exchange_weak(&op->word, &w, w | F_WATCH))
+                return;
+        return;
+    }
     /* Being registered: a reply now would free what libfuse holds. op_begin() sees the flag. */
     while (w >> USE_SHIFT == use && (w & ST_MASK) == ST_START)
         if (atomic_compare_exchange_weak(&op->word, &w, w | F_INTR))
@@ -239,15 +249,17 @@ op_begin(struct sf_fuse *f, fuse_req_t req, const struct op_kind *kind)
     op->kind = kind;
     op->dir = NULL;
     atomic_store_explicit(&op->req, req, memory_order_relaxed);
+    atomic_store_explicit(&op->pid, fuse_req_ctx(req)->pid, memory_order_relaxed);
     atomic_store_explicit(&op->cancel, 0, memory_order_relaxed);
     atomic_store_explicit(&op->deadline_ms, kind->send ? INT64_MAX : sf_clock_ms() + limit,
                           memory_order_relaxed);
     atomic_store(&op->word, use << USE_SHIFT | 2 * REF_ONE | ST_START);
     fuse_req_interrupt_func(req, interrupted, (void *)(uintptr_t)(use << USE_SHIFT | op->slot));
 
-    uint64_t w = use << USE_SHIFT | 2 * REF_ONE | ST_START;
-    if (atomic_compare_exchange_strong(&op->word, &w, (w & ~ST_MASK) | ST_OPEN))
-        return op;
+    uint64_t w = atomic_load(&op->word);
+    while (!(w & F_INTR))
+        if (atomic_compare_exchange_weak(&op->word, &w, (w & ~ST_MASK) | ST_OPEN))
+            return op;
     sf_count(SF_C_FUSE_INTERRUPTS, 1);
     fuse_reply_err(req, EINTR);
     op_unref(op);
@@ -290,19 +302,29 @@ arm(struct park *p)
 }
 
 static void
+sweep_one(struct op *op, int64_t now)
+{
+    uint64_t w = atomic_load(&op->word);
+    uint32_t use = (uint32_t)(w >> USE_SHIFT);
+    if ((w & ST_MASK) != ST_OPEN)
+        return;
+    if (atomic_load(&op->deadline_ms) <= now) {
+        if (op_abort(op, use, ETIMEDOUT))
+            sf_count(SF_C_FUSE_TIMEOUTS, 1);
+    } else if (w & F_WATCH && caller_stops(atomic_load(&op->pid))) {
+        if (op_abort(op, use, EINTR))
+            sf_count(SF_C_FUSE_INTERRUPTS, 1);
+    }
+}
+
+static void
 sweep(void *arg)
 {
     struct park *p = arg;
     int64_t now = sf_clock_ms();
     unsigned n = atomic_load(&p->n_chunks) * CHUNK;
-    for (unsigned i = 0; i < n && atomic_load(&p->waiting) > 0; i++) {
-        struct op *op = slot_of(p, i);
-        uint64_t w = atomic_load(&op->word);
-        if ((w & ST_MASK) != ST_OPEN || atomic_load(&op->deadline_ms) > now)
-            continue;
-        if (op_abort(op, (uint32_t)(w >> USE_SHIFT), ETIMEDOUT))
-            sf_count(SF_C_FUSE_TIMEOUTS, 1);
-    }
+    for (unsigned i = 0; i < n && atomic_load(&p->waiting) > 0; i++)
+        sweep_one(slot_of(p, i), now);
     atomic_store(&p->armed, false);
     if (atomic_load(&p->waiting) > 0)
         arm(p);

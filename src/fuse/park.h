@@ -43,6 +43,7 @@ struct op {
     _Atomic(fuse_req_t) req;
     _Atomic uint64_t cancel; /* of the tree's read; 0 = nothing to cancel */
     _Atomic int64_t deadline_ms;
+    _Atomic pid_t pid; /* the thread that asks */
     const struct op_kind *kind;
     struct sf_fuse *fuse;
 
