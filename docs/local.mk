@@ -6,6 +6,7 @@ EXTRA_DIST += \
 	docs/decisions/0001-callbacks-and-retried-operations.md \
 	docs/decisions/0002-no-uthash-for-children.md \
 	docs/decisions/0003-mime-table.md \
+	docs/decisions/0006-signals-in-passing.md \
 	docs/decisions/0005-listing-cursors.md \
 	docs/decisions/0004-listings-are-read-in-place.md \
 	docs/errors.md \
