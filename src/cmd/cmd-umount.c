@@ -150,7 +150,7 @@ report(const struct target *t)
 }
 
 static int
-refuse(const struct target *t, int rc)
+refuse(const struct target *t, int rc, const char *why)
 {
     if (rc == -EBUSY)
         complain(
@@ -158,7 +158,7 @@ refuse(const struct target *t, int rc)
             "who), or run `supafs umount --lazy %s`",
             t->point, t->point, t->point);
     else
-        complain("cannot unmount %s: %s", t->point, strerror(-rc));
+        complain("cannot unmount %s: %s", t->point, why);
     return SF_EXIT_FAILED;
 }
 
@@ -167,6 +167,7 @@ run(struct umount_line *l)
 {
     struct target t = {0};
     struct sf_mount_copy m;
+    struct sf_err err = SF_ERR_INIT;
     int rc = sf_mount_path(l->point, t.point);
     if (rc < 0) {
         complain("%s: %s", l->point, strerror(-rc));
@@ -177,9 +178,9 @@ run(struct umount_line *l)
         return SF_EXIT_USAGE;
     }
     ask(&t);
-    rc = sf_place_unmount(t.point, l->lazy || t.pid == 0);
+    rc = sf_place_unmount(t.point, l->lazy || t.pid == 0, &err);
     if (rc < 0)
-        return refuse(&t, rc);
+        return refuse(&t, rc, err.msg);
     if (l->lazy)
         return 0;
     rc = wait_gone(&t);

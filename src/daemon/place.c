@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/place.h"
 
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/file.h"
 #include "base/mounts.h"
 #include "observe/log.h"
 
@@ -23,32 +26,57 @@ sf_place_is_ours(const char *fstype)
     return !strcmp(fstype, "fuse.supafs");
 }
 
-/* fusermount3 says on its error output what is wrong; only its success is taken from it. */
+/* Starts it; *said is the other end of its error output. */
 static int
-run_fusermount(const char *point, bool lazy)
+spawn_fusermount(const char *point, bool lazy, pid_t *pid, int *said)
 {
-    const char *argv[] = {"fusermount3", lazy ? "-uqz" : "-uq", "--", point, NULL};
-    posix_spawn_file_actions_t quiet;
-    pid_t pid;
-    int status;
-    posix_spawn_file_actions_init(&quiet);
-    posix_spawn_file_actions_addopen(&quiet, 2, "/dev/null", O_WRONLY, 0);
-    int rc = posix_spawnp(&pid, argv[0], &quiet, NULL, (char *const *)argv, environ);
-    posix_spawn_file_actions_destroy(&quiet);
+    const char *argv[] = {"fusermount3", lazy ? "-uz" : "-u", "--", point, NULL};
+    posix_spawn_file_actions_t actions;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], 2);
+    int rc = posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
     if (rc)
-        return -rc;
+        close(ends[0]);
+    else
+        *said = ends[0];
+    return -rc;
+}
+
+/* It has one exit status for all failures; only its words tell them apart. */
+static int
+run_fusermount(const char *point, bool lazy, struct sf_err *err)
+{
+    sf_autofd int said = -1;
+    char text[256];
+    pid_t pid;
+    int status, rc = spawn_fusermount(point, lazy, &pid, &said);
+    if (rc < 0)
+        return sf_err_set(err, rc, "cannot run fusermount3 (package fuse3): %s", strerror(-rc));
+    ssize_t n = sf_read_full(said, text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
-            return -errno;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : lazy ? -EPERM : -EBUSY;
+            return sf_err_set(err, -errno, "waiting for fusermount3: %m");
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    return sf_err_set(err, strstr(text, "resource busy") ? -EBUSY : -EPERM, "%s",
+                      *text ? text : "fusermount3 failed without a word");
 }
 
 int
-sf_place_unmount(const char *point, bool lazy)
+sf_place_unmount(const char *point, bool lazy, struct sf_err *err)
 {
-    if (geteuid() == 0)
-        return umount2(point, (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
-    return run_fusermount(point, lazy);
+    if (geteuid() != 0)
+        return run_fusermount(point, lazy, err);
+    if (umount2(point, (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) < 0)
+        return sf_err_set(err, -errno, "%m");
+    return 0;
 }
 
 /* Not stat(2): the kernel may answer that from its cache. */
@@ -69,12 +97,13 @@ heal(const char *point, struct sf_outcome *o)
                                "%s holds a dead mount that is not of supafs; run `umount -l %s` "
                                "if it is no longer needed",
                                point, point);
-    int rc = sf_place_unmount(point, true);
+    struct sf_err err = SF_ERR_INIT;
+    int rc = sf_place_unmount(point, true, &err);
     if (rc < 0)
         return sf_outcome_fail(o, SF_EXIT_POINT_STALE,
                                "%s holds a mount whose process is gone, and it cannot be taken "
                                "away (%s); run `umount -l %s` as root",
-                               point, strerror(-rc), point);
+                               point, err.msg, point);
     if (is_dead(point))
         return heal(point, o); /* several lay on each other; each round takes one */
     sf_outcome_say(o, "a dead mount on %s was taken away", point);

@@ -22,8 +22,8 @@ bool sf_place_is_ours(const char *fstype);
  * sf_place_unmount - umount2(2) for root, fusermount3 for others.
  * @lazy: take it out of the tree now, whoever uses it.
  *
- * Returns 0 or -errno: -EBUSY in use; -EPERM not yours.
+ * Returns 0 or -errno with @err: -EBUSY in use; -EPERM not yours, or what fusermount3 said.
  */
-int sf_place_unmount(const char *point, bool lazy);
+int sf_place_unmount(const char *point, bool lazy, struct sf_err *err);
 
 #endif
