@@ -32,8 +32,10 @@ unit_tests = \
 	tests/unit/test-supabase-list \
 	tests/unit/test-supabase-scan \
 	tests/unit/test-supabase-storage \
+	tests/unit/test-tree-change \
 	tests/unit/test-tree-handles \
 	tests/unit/test-tree-knowledge \
+	tests/unit/test-tree-listing \
 	tests/unit/test-tree-names \
 	tests/unit/test-write-change \
 	tests/unit/test-write-commit \
@@ -113,7 +115,9 @@ LDADD = $(unit_ldadd)
 # The tree over a project in memory.
 tree_test_lib = tests/unit/fake-project.c tests/unit/fake-writer.c tests/unit/fake-internal.h \
 	tests/unit/fake-project.h tests/unit/tree-fixture.h
+tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)
+tests_unit_test_tree_listing_SOURCES = tests/unit/test-tree-listing.c $(tree_test_lib)
 tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree_test_lib)
 
 # The writer over a Storage service in memory.

@@ -39,7 +39,11 @@ apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ns)
     node_ref_locked(dir);
     if (n->type != N_ABSENT)
         inval_entry(t, dir, n->name);
+    node_ref_locked(n);
     node_detach_locked(t, n);
+    if (n->dir)
+        dir_clear_locked(t, n);
+    node_unref_locked(t, n);
     if (name && checked_ns)
         node_absent_locked(t, dir, name, checked_ns, false);
     free(name);
@@ -171,6 +175,30 @@ find_object(struct sf_tree *t, struct node *dir, const char *comp, size_t len,
         n = node_find_locked(dir, name);
     }
     return n;
+}
+
+void
+apply_unclash_locked(struct sf_tree *t, struct node *n)
+{
+    char name[SF_NAME_BUF_SIZE];
+    struct node *dir = n->parent;
+    if (n->type != N_FILE || n->name[0] != '%' || !n->comp)
+        return;
+    if (sf_name_from_key(n->comp, strlen(n->comp), node_name_flags(t, dir), name) < 0 ||
+        !strcmp(name, n->name))
+        return;
+    struct node *old = node_find_locked(dir, name);
+    if (old && old->type != N_ABSENT)
+        return;
+    char *comp = strdup(n->comp);
+    if (!comp)
+        return;
+    inval_entry(t, dir, n->name);
+    inval_entry(t, dir, name);
+    if (old)
+        node_detach_locked(t, old);
+    node_attach_locked(t, n, dir, name, comp);
+    free(comp);
 }
 
 struct node *

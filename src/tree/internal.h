@@ -87,6 +87,7 @@ struct node {
     bool etag_open;  /* content is ours, its ETag is not known yet */
     bool loading;    /* content is being fetched for a write */
     bool replace;    /* a rename put this unsent file over an object: upload replaces */
+    bool leaving;    /* its removal from the directory is under way: keeps it no more */
     uint16_t open;   /* file handles */
     uint16_t writers;
     uint16_t busy;    /* changes of bytes under way */
@@ -149,6 +150,7 @@ struct lookup {
     char *name;
     char *key, *bucket;
     bool as_folder; /* second step: is anything below key/ ? */
+    bool object;    /* the first step saw an object of this name */
     uint64_t start_seq;
     int64_t start_ns;
     struct waiter *waiters;
@@ -176,14 +178,18 @@ struct sf_dir {
 struct sf_tree {
     struct sf_mutex lock; /* order 20; protects all below but what is constant */
     struct action *actions, **actions_tail;
-    struct node **slots; /* node id's low half -> node */
+    struct node **slots; /* node id's low half -> node; the free ones: node_at_locked() */
     uint32_t *gens;
-    uint32_t nslots, free_slot_hint;
+    uint32_t nslots, free_slot; /* first free slot + 1; 0 = none */
     uint64_t nodes, looked_up, dirs, open_files, open_dirs;
     uint32_t next_listing;
     uint64_t seq;
     struct node *root;
     struct node *lru_first, *lru_last; /* directories, least recently used first */
+    struct action evict;               /* drops unused nodes */
+    bool evicting;                     /* that is queued */
+    uint64_t evict_at;                 /* not again before there are so many nodes */
+    uint64_t forgotten;                /* by the kernel since then */
     struct sf_file *files;             /* open handles */
     struct sf_dir *open_dir_list;
     unsigned background;   /* commits that nobody waits for */
@@ -220,6 +226,14 @@ int64_t tree_read_deadline(const struct sf_tree *t);
 /* ---- node.c --------------------------------------------------------------------------------- */
 
 bool node_is_dir(const struct node *n);
+/* Slots are numbered from 0 to t->nslots; NULL: a free one. */
+static inline struct node *
+node_at_locked(const struct sf_tree *t, uint32_t slot)
+{
+    return (uintptr_t)t->slots[slot] & 1 ? NULL : t->slots[slot];
+}
+/* Is anything below this directory known better here than to the service? */
+bool dir_holds_local(const struct node *dir);
 /* A file of which more is known here than the service can tell: made, written or being sent. */
 bool node_is_local(const struct node *n);
 /* Handles keep this node and its staged bytes; the name gets another node, of what is in the
@@ -253,6 +267,8 @@ unsigned node_name_flags(const struct sf_tree *t, const struct node *dir);
 /* Component and key of a new name in a directory. -EINVAL, -ENAMETOOLONG, -ESTALE, -ENOMEM. */
 int node_child_key_locked(const struct sf_tree *t, const struct node *dir, const char *name,
                           bool directory, char comp[SF_NAME_BUF_SIZE], char **bucket, char **key);
+/* Drop what is known below a directory that is gone, but for what is in use. */
+void dir_clear_locked(struct sf_tree *t, struct node *dir);
 void node_touch_lru_locked(struct sf_tree *t, struct node *dir);
 void node_evict_locked(struct sf_tree *t);
 void node_free_all(struct sf_tree *t);
@@ -287,6 +303,9 @@ int listing_empty_locked(struct sf_tree *t, struct node *dir);
 bool listing_covers_locked(const struct listing *l, const char *comp);
 /* Read the buckets (children of an N_PROJECT). */
 void listing_buckets(struct sf_tree *t, struct listing *l);
+/* A list of the buckets, of a question asked at @start_ns, is what is known of the project. */
+void listing_of_buckets_locked(struct sf_tree *t, const struct sf_bucket_row *rows, size_t n,
+                               int64_t start_ns);
 void listing_finish_locked(struct sf_tree *t, struct listing *l, int err, bool complete);
 
 int lookup_start_locked(struct sf_tree *t, struct node *dir, const char *name, struct waiter *w);
@@ -308,6 +327,8 @@ bool bucket_verified(const struct bucket *b);
 int bucket_ensure(struct node *n, const char *id);
 /* A name turned out to be gone at the service. */
 void apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ns);
+/* Give an object that is shown beside a directory of its name the plain name, if that is free. */
+void apply_unclash_locked(struct sf_tree *t, struct node *n);
 
 /* ---- resolve.c ------------------------------------------------------------------------------ */
 
@@ -320,6 +341,10 @@ struct resolve {
     int err;          /* of the last wait */
 };
 
+/* What is behind a name as far as it is known well enough: 1 and *ret, 0 absent, -EAGAIN, -ENOTDIR,
+ * -ENOENT (the directory is gone). */
+int resolve_known_locked(struct sf_tree *t, int64_t since_ns, struct node *dir, const char *name,
+                         struct node **ret);
 /**
  * resolve_locked - what is behind a name.
  * Returns 1 and *ret; 0 the name is known to be absent; -EINPROGRESS: @w was attached and is

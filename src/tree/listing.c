@@ -60,19 +60,50 @@ listing_has(const struct listing *l, const struct node *n)
     return false;
 }
 
+/* Let go of what was removed since. Only while no handle counts its entries. */
+static void
+listing_compact(struct sf_tree *t, struct listing *l, const struct node *dir)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->entries[i]->parent == dir)
+            l->entries[kept++] = l->entries[i];
+        else {
+            if (l->entries[i]->listing_id == l->id)
+                l->entries[i]->listing_id = 0;
+            node_unref_locked(t, l->entries[i]);
+        }
+    l->n = kept;
+    if (kept <= l->cap - l->cap / 4)
+        return;
+    /* Else it would soon be full again, and all be looked through for a few. */
+    size_t cap = l->cap + l->cap / 2;
+    struct node **e = realloc(l->entries, cap * sizeof *e);
+    if (e) {
+        l->entries = e;
+        l->cap = cap;
+    }
+}
+
 void
 listing_added_locked(struct node *dir, struct node *n)
 {
     struct listing *const both[] = {dir->dir->listing, dir->dir->run};
-    uint32_t before = n->listing_id;
+    uint32_t before = n->listing_id, last = before;
     for (size_t i = 0; i < 2; i++) {
         struct listing *l = both[i];
-        if (!l || (before && listing_has(l, n)))
+        if (!l)
+            continue;
+        last = l->id;
+        if (l->n == l->cap && l->refs == 1 && !l->running)
+            listing_compact(l->tree, l, dir);
+        if (before && (before == l->id || listing_has(l, n)))
             continue;
         n->listing_id = 0;
         if (listing_append_locked(l, n) < 0)
             l->complete = false; /* not known completely any more */
     }
+    n->listing_id = last; /* of the run, if there is one: its rows are compared with it */
 }
 
 static struct listing *
@@ -156,18 +187,33 @@ listing_start_locked(struct sf_tree *t, struct node *dir, bool want_all, struct 
 /* ---- the end of a run
  * ------------------------------------------------------------------------------ */
 
-/* A complete run did not show these names: they are gone, unless changed here since it began. */
+/* A complete run did not show these names: they are gone, unless changed here since it began. What
+ * only is here is put into the listing, for its readers. */
 static void
-sweep_locked(struct sf_tree *t, struct node *dir, const struct listing *l)
+sweep_locked(struct sf_tree *t, struct node *dir, struct listing *l)
 {
     struct dir *d = dir->dir;
+    bool dirs = false;
     for (uint32_t i = 0; i < d->slots; i++)
         for (struct node *c = d->table[i], *next; c; c = next) {
             next = c->hnext;
-            if (c->listing_id == l->id || c->changed_seq > l->start_seq || node_is_local(c))
+            bool local = c->dir ? dir_holds_local(c) : node_is_local(c);
+            if (c->listing_id == l->id) {
                 continue;
-            apply_gone_locked(t, c, 0);
+            } else if (!local && c->changed_seq <= l->start_seq) {
+                dirs |= c->dir != NULL;
+                apply_gone_locked(t, c, 0);
+            } else if (c->type != N_ABSENT) {
+                if (c->dir && c->checked_ns < l->start_ns)
+                    c->checked_ns = l->start_ns;
+                if (listing_append_locked(l, c) < 0)
+                    l->complete = false;
+            }
         }
+    /* An object in whose way such a directory was has its plain name again. */
+    for (size_t i = 0; dirs && i < l->n; i++)
+        if (l->entries[i]->parent == dir)
+            apply_unclash_locked(t, l->entries[i]);
 }
 
 void
@@ -228,7 +274,7 @@ verify_done(void *arg, const struct sf_err *err)
     if (code == -ENOENT && b && !b->seen)
         code = 0; /* never shown to this role: an empty list is all there is to know */
     if (!code && l->dir != t->root && l->dir->type == N_DIR && !l->dir->dir->placeholder &&
-        l->dir->parent && l->dir->changed_seq <= l->start_seq)
+        l->dir->parent && l->dir->changed_seq <= l->start_seq && !dir_holds_local(l->dir))
         apply_gone_locked(t, l->dir, l->start_ns);
     listing_finish_locked(t, l, code == -ENOENT ? 0 : code, true);
     tree_unlock(t);
@@ -319,6 +365,23 @@ buckets_done(void *arg, const struct sf_err *err, const struct sf_bucket_row *ro
     }
     listing_finish_locked(t, l, err ? err->code : 0, true);
     tree_unlock(t);
+}
+
+void
+listing_of_buckets_locked(struct sf_tree *t, const struct sf_bucket_row *rows, size_t n,
+                          int64_t start_ns)
+{
+    struct listing *l = listing_new(t);
+    if (!l)
+        return; /* then it is asked for when it is needed */
+    l->start_ns = start_ns;
+    l->complete = true;
+    for (size_t i = 0; i < n; i++) {
+        struct node *c = apply_bucket_locked(t, t->root, &rows[i], l->start_seq, start_ns);
+        if (c && listing_append_locked(l, c) < 0)
+            l->complete = false;
+    }
+    listing_install(t, t->root, l);
 }
 
 void

@@ -93,7 +93,7 @@ lookup_absent_locked(struct sf_tree *t, struct lookup *l)
     if (!n)
         node_absent_locked(t, l->dir, l->name, l->start_ns, false);
     else if (n->changed_seq <= l->start_seq && !node_is_local(n)) {
-        if (n->type == N_ABSENT)
+        if (n->type == N_ABSENT || (n->dir && dir_holds_local(n)))
             n->checked_ns = l->start_ns;
         else
             apply_gone_locked(t, n, l->start_ns);
@@ -140,26 +140,54 @@ lookup_empty_locked(struct sf_tree *t, struct lookup *l)
     tree_queue_locked(t, &l->act, lookup_verify);
 }
 
-/* What the page says of the name. Returns true when the answer is known. */
+/* Is "key/", where a folder would stand, before the page's end? */
 static bool
+folder_covered(const struct lookup *l, const struct sf_list_page *page)
+{
+    size_t nk = strlen(l->key);
+    if (!page->more || l->as_folder)
+        return true;
+    int c = page->last ? strncmp(page->last, l->key, nk) : -1;
+    return c > 0 || (c == 0 && (unsigned char)page->last[nk] > '/');
+}
+
+enum said { FOUND, MISSING, SAYS_NOTHING };
+
+/* What the page says of the name. */
+static enum said
 lookup_apply_locked(struct sf_tree *t, struct lookup *l, const struct sf_list_page *page)
 {
     size_t nk = strlen(l->key);
     const char *slash = strrchr(l->key, '/');
     const char *comp = slash ? slash + 1 : l->key;
     size_t nc = strlen(comp);
-    bool object = false, folder = false;
+    const struct sf_list_row *object = NULL;
+    struct node *found = NULL, *n = node_find_locked(l->dir, l->name);
+    bool folder = false, covered = folder_covered(l, page);
     for (size_t i = 0; i < page->n; i++) {
         const struct sf_list_row *row = &page->rows[i];
-        if (!row->folder && !l->as_folder && !strcmp(row->key, l->key)) {
-            apply_object_locked(t, l->dir, comp, nc, row, l->start_seq, l->start_ns, 0);
-            object = true;
-        } else if (!strncmp(row->key, l->key, nk) && row->key[nk] == '/') {
-            apply_folder_locked(t, l->dir, comp, nc, l->start_seq, l->start_ns, 0);
+        if (!row->folder && !l->as_folder && !strcmp(row->key, l->key))
+            object = row;
+        else if (!strncmp(row->key, l->key, nk) && row->key[nk] == '/')
             folder = true;
-        }
     }
-    return object || folder;
+    l->object |= object != NULL;
+    if (folder) {
+        found = apply_folder_locked(t, l->dir, comp, nc, l->start_seq, l->start_ns, 0);
+    } else if (n && n->dir) {
+        /* Not a directory any more? Before that is known an object would get the other name. */
+        if (!covered)
+            return SAYS_NOTHING;
+        if (n->changed_seq <= l->start_seq && !dir_holds_local(n))
+            apply_gone_locked(t, n, 0);
+        else if (n->checked_ns < l->start_ns)
+            n->checked_ns = l->start_ns;
+        if (l->as_folder && l->object)
+            return FOUND; /* asked once more, it is the object that is found */
+    }
+    if (object && apply_object_locked(t, l->dir, comp, nc, object, l->start_seq, l->start_ns, 0))
+        return FOUND;
+    return found ? FOUND : covered ? MISSING : SAYS_NOTHING;
 }
 
 static void
@@ -170,15 +198,15 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
     tree_lock(t);
     tree_answer_locked(t, err);
     sf_count(SF_C_LOOKUP_NETWORK, 1);
-    if (err) {
-        lookup_finish_locked(t, l, err->code);
-    } else if (lookup_apply_locked(t, l, page)) {
-        lookup_finish_locked(t, l, 0);
-    } else if (page->more && !l->as_folder) {
+    bool empty = !err && !page->n && !l->as_folder; /* before the second step there were rows */
+    enum said said = err || empty ? MISSING : lookup_apply_locked(t, l, page);
+    if (err || said == FOUND) {
+        lookup_finish_locked(t, l, err ? err->code : 0);
+    } else if (said == SAYS_NOTHING) {
         l->as_folder = true;
         tree_ask_locked(t);
         tree_queue_locked(t, &l->act, lookup_ask);
-    } else if (!page->n) {
+    } else if (empty) {
         lookup_empty_locked(t, l);
     } else {
         lookup_absent_locked(t, l);

@@ -37,6 +37,8 @@ name_op_finish(struct name_op *op, int rc, struct node *entry)
     if (rc == 0 && entry)
         entry_fill_locked(t, entry, &res.entry);
     res.open = op->open;
+    if (op->leaves)
+        op->node->leaving = false;
     if (op->node)
         node_unref_locked(t, op->node);
     if (op->from_dir)
@@ -137,7 +139,7 @@ name_marker_locked(const struct sf_tree *t, const struct node *n)
         return NULL;
     for (uint32_t i = 0; i < dir->dir->slots; i++)
         for (const struct node *c = dir->dir->table[i]; c; c = c->hnext)
-            if (c != n && c->type != N_ABSENT && !c->local_only)
+            if (c != n && c->type != N_ABSENT && !c->local_only && !c->leaving)
                 return NULL; /* something else keeps it */
     char *bucket = NULL, *key = NULL, *marker = NULL;
     if (node_key_locked(dir, &bucket, &key) == 0 && asprintf(&marker, "%s" SF_PLACEHOLDER, key) < 0)

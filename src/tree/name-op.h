@@ -26,7 +26,7 @@ struct name_op {
     mode_t mode;
     int flags;
     bool replaces; /* rename: something is there that the service knows */
-    bool second;   /* a step before the change is done */
+    bool leaves;   /* the node is marked as leaving */
     bool mknod;
     struct sf_tree_open open; /* create: the handle */
     struct sf_content *content;

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,14 @@
  * ------------------------------------------------------------- A node id is (generation << 32 |
  * slot + 1), so the root (slot 0, generation 0) is 1. Bit 63 stays clear: virtual nodes have it
  * set. */
+
+/* A free slot holds the number of the next one, marked by its lowest bit. */
+static void
+slot_chain_locked(struct sf_tree *t, uint32_t i)
+{
+    t->slots[i] = (struct node *)((uintptr_t)t->free_slot << 1 | 1);
+    t->free_slot = i + 1;
+}
 
 static int
 slots_grow_locked(struct sf_tree *t)
@@ -28,9 +37,9 @@ slots_grow_locked(struct sf_tree *t)
     if (!gens)
         return -ENOMEM;
     t->gens = gens;
-    memset(slots + t->nslots, 0, (n - t->nslots) * sizeof *slots);
     memset(gens + t->nslots, 0, (n - t->nslots) * sizeof *gens);
-    t->free_slot_hint = t->nslots;
+    for (uint32_t i = n; i-- > t->nslots;)
+        slot_chain_locked(t, i);
     t->nslots = n;
     return 0;
 }
@@ -38,13 +47,11 @@ slots_grow_locked(struct sf_tree *t)
 static int
 slot_take_locked(struct sf_tree *t, struct node *n)
 {
-    if (t->nodes >= t->nslots && slots_grow_locked(t) < 0)
+    if (!t->free_slot && slots_grow_locked(t) < 0)
         return -ENOMEM;
-    uint32_t i = t->free_slot_hint;
-    while (t->slots[i])
-        i = i + 1 < t->nslots ? i + 1 : 0;
+    uint32_t i = t->free_slot - 1;
+    t->free_slot = (uint32_t)((uintptr_t)t->slots[i] >> 1);
     t->slots[i] = n;
-    t->free_slot_hint = i + 1 < t->nslots ? i + 1 : 0;
     n->nid = (uint64_t)(t->gens[i] & 0x7fffffff) << 32 | (i + 1);
     t->nodes++;
     return 0;
@@ -54,7 +61,7 @@ static void
 slot_free_locked(struct sf_tree *t, struct node *n)
 {
     uint32_t i = (uint32_t)n->nid - 1;
-    t->slots[i] = NULL;
+    slot_chain_locked(t, i);
     t->gens[i]++;
     t->nodes--;
 }
@@ -63,9 +70,8 @@ struct node *
 node_get_locked(struct sf_tree *t, uint64_t nid)
 {
     uint32_t i = (uint32_t)nid - 1;
-    if (i >= t->nslots || !t->slots[i] || t->slots[i]->nid != nid)
-        return NULL;
-    return t->slots[i];
+    struct node *n = i < t->nslots ? node_at_locked(t, i) : NULL;
+    return n && n->nid == nid ? n : NULL;
 }
 
 /* ---- children by name ------------------------------------------------------------------------
@@ -147,6 +153,16 @@ node_is_dir(const struct node *n)
 }
 
 bool
+dir_holds_local(const struct node *dir)
+{
+    for (uint32_t i = 0; i < dir->dir->slots; i++)
+        for (const struct node *c = dir->dir->table[i]; c; c = c->hnext)
+            if (c->dir ? dir_holds_local(c) : node_is_local(c))
+                return true;
+    return false;
+}
+
+bool
 node_is_local(const struct node *n)
 {
     return n->local_only || n->commits || n->loading ||
@@ -218,10 +234,47 @@ node_unused(const struct node *n)
            !(n->dir && n->dir->count) && !(n->dir && n->dir->lookups) && !(n->dir && n->dir->run);
 }
 
+/* Is it, or a directory above it, out of the tree? */
+static bool
+is_detached(const struct sf_tree *t, const struct node *n)
+{
+    while (n->parent)
+        n = n->parent;
+    return n != t->root;
+}
+
+/* Nobody comes to the names of a directory that is gone, but by what is in use. */
+void
+dir_clear_locked(struct sf_tree *t, struct node *dir)
+{
+    struct dir *d = dir->dir;
+    node_ref_locked(dir);
+    if (d->listing)
+        listing_unref_locked(t, sf_steal(d->listing));
+    for (uint32_t i = 0; i < d->slots; i++)
+        for (struct node *c = d->table[i], *next; c; c = next) {
+            next = c->hnext;
+            if (c->dir && c->dir->count && !c->nlookup && !c->refs)
+                dir_clear_locked(t, c);
+            if (node_unused(c))
+                node_detach_locked(t, c);
+        }
+    dir->refs--;
+}
+
 void
 node_reap_locked(struct sf_tree *t, struct node *n)
 {
-    if (n != t->root && !n->parent && node_unused(n))
+    if (n == t->root || n->nlookup || n->refs)
+        return;
+    if (n->parent) {
+        if (node_unused(n) && is_detached(t, n))
+            node_detach_locked(t, n); /* comes back here, and for its directory */
+        return;
+    }
+    if (n->dir && n->dir->count && !n->dir->run)
+        dir_clear_locked(t, n);
+    if (node_unused(n))
         node_destroy_locked(t, n);
 }
 
@@ -470,8 +523,11 @@ sf_tree_forget(struct sf_tree *t, uint64_t nid, uint64_t count)
     if (n && n != t->root) {
         assert(count <= n->nlookup);
         n->nlookup -= count;
-        if (!n->nlookup)
+        if (!n->nlookup) {
             t->looked_up--;
+            if (t->evict_at && ++t->forgotten > t->opts.max_nodes / 8)
+                t->evict_at = 0;
+        }
         node_reap_locked(t, n);
     }
     tree_unlock(t);
@@ -525,25 +581,40 @@ dir_evict(struct sf_tree *t, struct node *dir)
     node_unref_locked(t, dir);
 }
 
-void
-node_evict_locked(struct sf_tree *t)
+static void
+evict_run(struct action *a)
 {
+    struct sf_tree *t = (struct sf_tree *)((char *)a - offsetof(struct sf_tree, evict));
     uint64_t target = t->opts.max_nodes - t->opts.max_nodes / 8;
-    if (t->nodes <= t->opts.max_nodes)
-        return;
+    tree_lock(t);
+    t->evicting = false;
     /* Each goes to the end of the list, so that one round sees all of them once. */
     for (uint64_t left = t->dirs; t->lru_first && left && t->nodes > target; left--) {
         struct node *dir = t->lru_first;
         node_touch_lru_locked(t, dir);
         dir_evict(t, dir);
     }
+    /* What is in use stays; looking through all of it at every answer would help nobody. */
+    t->evict_at = t->nodes > target ? t->nodes + t->opts.max_nodes / 8 : 0;
+    t->forgotten = 0;
+    tree_unlock(t);
+}
+
+/* Queued behind those who wait for an answer, so that they see it before it is dropped. */
+void
+node_evict_locked(struct sf_tree *t)
+{
+    if (t->nodes <= t->opts.max_nodes || t->nodes < t->evict_at || t->evicting)
+        return;
+    t->evicting = true;
+    tree_queue_locked(t, &t->evict, evict_run);
 }
 
 void
 node_free_all(struct sf_tree *t)
 {
     for (uint32_t i = 0; i < t->nslots; i++) {
-        struct node *n = t->slots[i];
+        struct node *n = node_at_locked(t, i);
         if (!n)
             continue;
         if (n->content)
@@ -553,7 +624,7 @@ node_free_all(struct sf_tree *t)
     }
     /* Listings hold references to nodes: first let go of all of them. */
     for (uint32_t i = 0; i < t->nslots; i++) {
-        struct node *n = t->slots[i];
+        struct node *n = node_at_locked(t, i);
         if (n && n->dir && n->dir->listing) {
             struct listing *l = sf_steal(n->dir->listing);
             free(sf_steal(l->entries));
@@ -562,7 +633,7 @@ node_free_all(struct sf_tree *t)
         }
     }
     for (uint32_t i = 0; i < t->nslots; i++)
-        if (t->slots[i])
+        if (node_at_locked(t, i))
             node_destroy_locked(t, t->slots[i]);
     free(t->slots);
     free(t->gens);

@@ -46,9 +46,12 @@ dir_unref_locked(struct sf_tree *t, struct sf_dir *d)
 {
     if (--d->refs)
         return;
-    if (d->listing)
+    if (d->listing) {
         listing_unref_locked(t, d->listing);
+        t->evict_at = 0; /* what it held may be dropped */
+    }
     node_unref_locked(t, d->node);
+    node_evict_locked(t);
     free(d);
 }
 
@@ -93,11 +96,16 @@ bind_locked(struct sf_tree *t, struct sf_dir *d, struct waiter *w)
     if (tree_offline_locked(t) && n->dir->listing && n->dir->listing->complete) {
         l = n->dir->listing; /* what is known serves while the service is away */
     } else if (!listing_usable(t, l, d->open_ns)) {
-        int rc = listing_start_locked(t, n, true, w);
+        /* One that began before may lack what was there when the handle was opened: wait for its
+         * end, and begin another. */
+        bool older = n->dir->run != NULL;
+        int rc = listing_start_locked(t, n, !older, w);
         if (rc < 0)
             return rc;
-        d->listing = n->dir->run;
-        listing_ref_locked(d->listing);
+        if (!older) {
+            d->listing = n->dir->run;
+            listing_ref_locked(d->listing);
+        }
         return -EINPROGRESS;
     }
     if (l->running)

@@ -35,17 +35,24 @@ absent_ttl(const struct sf_tree *t, const struct node *dir, const char *name)
     return left > 0 ? left : 0;
 }
 
+/* @rc, @n: what was resolved. */
 static int
-lookup_try_locked(struct sf_tree *t, struct resolve *r, struct node *dir, const char *name,
-                  struct waiter *w, struct sf_tree_result *res)
+lookup_fill_locked(struct sf_tree *t, int rc, struct node *n, struct node *dir, const char *name,
+                   struct sf_tree_result *res)
 {
-    struct node *n;
-    int rc = resolve_locked(t, r, dir, name, w, &n);
     if (rc == 1)
         entry_fill_locked(t, n, &res->entry);
     else if (rc == 0)
         res->entry.ttl_ms = absent_ttl(t, dir, name);
     return rc < 0 ? rc : 0;
+}
+
+static int
+lookup_try_locked(struct lookup_op *op, struct sf_tree_result *res)
+{
+    struct node *n = NULL;
+    int rc = resolve_locked(op->tree, &op->r, op->dir, op->name, &op->w, &n);
+    return lookup_fill_locked(op->tree, rc, n, op->dir, op->name, res);
 }
 
 static void
@@ -57,7 +64,7 @@ lookup_resume(struct waiter *w, int err)
     tree_lock(t);
     op->r.err = err;
     op->r.rounds++;
-    int rc = lookup_try_locked(t, &op->r, op->dir, op->name, &op->w, &res);
+    int rc = lookup_try_locked(op, &res);
     if (rc != -EINPROGRESS)
         node_unref_locked(t, op->dir);
     tree_unlock(t);
@@ -78,9 +85,12 @@ sf_tree_lookup(struct sf_tree *t, uint64_t parent, const char *name, sf_tree_fn 
         return;
     }
     tree_lock(t);
-    struct node *dir = node_get_locked(t, parent);
-    int rc = dir ? 0 : -ESTALE;
-    if (dir && (op = malloc(sizeof *op))) {
+    struct node *dir = node_get_locked(t, parent), *n = NULL;
+    int rc = dir ? resolve_known_locked(t, r.since_ns, dir, name, &n) : -ESTALE;
+    if (rc != -EAGAIN) { /* nearly always, and without memory of its own */
+        rc = lookup_fill_locked(t, rc, n, dir, name, &res);
+        sf_count(SF_C_LOOKUP_CACHED, 1);
+    } else if ((op = malloc(sizeof *op))) {
         op->w = (struct waiter){.resume = lookup_resume};
         op->tree = t;
         op->dir = dir;
@@ -89,12 +99,12 @@ sf_tree_lookup(struct sf_tree *t, uint64_t parent, const char *name, sf_tree_fn 
         op->arg = arg;
         snprintf(op->name, sizeof op->name, "%s", name);
         node_ref_locked(dir);
-        rc = lookup_try_locked(t, &op->r, dir, name, &op->w, &res);
+        rc = lookup_try_locked(op, &res);
         if (rc != -EINPROGRESS) {
             sf_count(SF_C_LOOKUP_CACHED, 1);
             node_unref_locked(t, dir);
         }
-    } else if (dir) {
+    } else {
         rc = -ENOMEM;
     }
     tree_unlock(t);

@@ -181,14 +181,18 @@ mkdir_done(void *arg, const struct sf_err *err)
     struct name_op *op = arg;
     struct sf_tree *t = op->tree;
     int rc = err ? err->code : 0;
-    bool bucket = op->dir->type == N_PROJECT;
+    bool bucket = op->dir->type == N_PROJECT, made = false;
     struct node *n = NULL;
     tree_lock(t);
     if (rc == 0) {
+        n = node_find_locked(op->dir, op->name);
+        if (n && n->type == N_FILE && !node_is_local(n))
+            node_detach_locked(t, n); /* of an object that came meanwhile: directories go first */
         n = make_node_locked(op, bucket ? N_BUCKET : N_DIR, op->mode);
+        made = n != NULL;
         if (!n)
             n = node_find_locked(op->dir, op->name);
-        rc = n && n->type != N_ABSENT ? 0 : -ENOMEM;
+        rc = !n ? -ENOMEM : !n->dir ? -EEXIST : 0;
     }
     if (rc == 0 && bucket)
         rc = bucket_ensure(n, op->comp);
@@ -197,7 +201,8 @@ mkdir_done(void *arg, const struct sf_err *err)
             n->dir->bucket->seen = true;
         else
             n->dir->placeholder = true;
-        listing_empty_locked(t, n); /* nobody else has put anything there yet */
+        if (made)
+            listing_empty_locked(t, n); /* nobody else has put anything there yet */
         op->node = n;
         node_ref_locked(n);
     }

@@ -19,9 +19,11 @@ removed_locked(struct name_op *op)
     struct node *n = op->node;
     if (n->content)
         sf_content_abandon(n->content);
-    if (n->parent == op->dir) {
+    if (n->parent == op->dir && !strcmp(n->name, op->name)) {
         attr_stamp_locked(n, false);
         node_detach_locked(t, n);
+        if (n->dir)
+            dir_clear_locked(t, n);
     }
     node_absent_locked(t, op->dir, op->name, sf_clock_ns(), true);
     attr_stamp_locked(op->dir, true);
@@ -56,6 +58,7 @@ unlink_check(struct name_op *op, struct node *found)
     op->node = found;
     node_ref_locked(found);
     op->target = name_marker_locked(t, found);
+    op->leaves = found->leaving = true;
     return node_key_locked(found, &op->bucket, &op->key);
 }
 
@@ -119,10 +122,8 @@ rmdir_check(struct name_op *op, struct node *found)
         return -ENOENT;
     if (!node_is_dir(found))
         return -ENOTDIR;
-    for (uint32_t i = 0; i < found->dir->slots; i++)
-        for (const struct node *c = found->dir->table[i]; c; c = c->hnext)
-            if (c->type != N_ABSENT && (c->local_only || c->content || c->commits))
-                return -ENOTEMPTY; /* what is only here the service does not know of */
+    if (dir_holds_local(found))
+        return -ENOTEMPTY; /* what is only here the service does not know of */
     op->node = found;
     node_ref_locked(found);
     op->target = found->type == N_DIR ? name_marker_locked(op->tree, found) : NULL;

@@ -50,8 +50,10 @@ rename_check(struct name_op *op, struct node *found)
     op->node = n;
     node_ref_locked(n);
     op->replaces = found && found != n && (!found->local_only || found->commits);
-    if (op->from_dir != op->dir)
+    if (op->from_dir != op->dir) {
         op->target = name_marker_locked(t, n);
+        op->leaves = n->leaving = true;
+    }
     rc = node_key_locked(n, &op->from_bucket, &op->from_key);
     if (rc == 0)
         rc = node_child_key_locked(t, op->dir, op->name, false, op->comp, &op->bucket, &op->key);
@@ -71,7 +73,7 @@ renamed_locked(struct name_op *op, bool sent)
     }
     int rc = node_attach_locked(t, n, op->dir, op->name, op->comp);
     node_absent_locked(t, op->from_dir, op->from_name, sf_clock_ns(), true);
-    if (rc == 0 && op->from_dir != op->dir)
+    if (rc == 0)
         listing_added_locked(op->dir, n);
     n->changed_seq = ++t->seq;
     n->checked_ns = sf_clock_ns();
@@ -163,7 +165,8 @@ rename_go(struct name_op *op)
     int rc = 0;
     tree_lock(t);
     bool same = n->parent == op->dir && !strcmp(n->name, op->name);
-    bool unsent = n->local_only && !n->commits;
+    /* What replaces an object is sent first: else that would come back under the name it left. */
+    bool unsent = n->local_only && !n->commits && !n->replace;
     if (unsent && !same)
         rc = renamed_locked(op, false);
     tree_unlock(t);

@@ -83,6 +83,22 @@ ask_behind(struct sf_tree *t, struct node *dir, const char *name)
 }
 
 int
+resolve_known_locked(struct sf_tree *t, int64_t since_ns, struct node *dir, const char *name,
+                     struct node **ret)
+{
+    int64_t checked_ns = 0;
+    if (dir->type > N_DIR)
+        return -ENOTDIR;
+    if (dir != t->root && !dir->parent)
+        return -ENOENT;
+    enum known k = knowledge(t, dir, name, ret, &checked_ns);
+    if (k == K_UNKNOWN || !fresh_locked(t, checked_ns, since_ns))
+        return -EAGAIN;
+    node_touch_lru_locked(t, dir);
+    return k == K_PRESENT;
+}
+
+int
 resolve_locked(struct sf_tree *t, struct resolve *r, struct node *dir, const char *name,
                struct waiter *w, struct node **ret)
 {

@@ -204,6 +204,7 @@ struct start {
     struct sf_tree *tree;
     struct sf_mutex lock; /* leaf */
     struct sf_cond done;
+    int64_t start_ns;
     bool finished;
     struct sf_err err;
 };
@@ -217,6 +218,8 @@ start_done(void *arg, const struct sf_err *err, const struct sf_bucket_row *rows
         tree_lock(t);
         if (t->root->type == N_BUCKET && n == 1)
             bucket_set(t->root->dir->bucket, &rows[0]);
+        else if (t->root->type == N_PROJECT)
+            listing_of_buckets_locked(t, rows, n, s->start_ns);
         tree_unlock(t);
     }
     SF_GUARD(&s->lock);
@@ -229,7 +232,7 @@ start_done(void *arg, const struct sf_err *err, const struct sf_bucket_row *rows
 int
 sf_tree_start(struct sf_tree *t, int64_t deadline_ms, struct sf_err *err)
 {
-    struct start s = {.tree = t};
+    struct start s = {.tree = t, .start_ns = sf_clock_ns()};
     sf_mutex_init(&s.lock, 0);
     sf_cond_init(&s.done);
     if (t->opts.bucket)
@@ -275,7 +278,7 @@ static struct node *
 next_dirty_locked(struct sf_tree *t, uint32_t *slot)
 {
     for (; *slot < t->nslots; ++*slot) {
-        struct node *n = t->slots[*slot];
+        struct node *n = node_at_locked(t, *slot);
         if (n && n->content && n->parent && (n->commits || sf_content_dirty(n->content)))
             return n;
     }

@@ -428,12 +428,19 @@ fake_overtake(void)
 }
 
 bool
-fake_step(void)
+fake_step_question(void)
 {
     struct question *q = take_question();
     if (q)
         deliver(q);
-    return fake_change() | fake_told() | (q != NULL);
+    return q != NULL;
+}
+
+bool
+fake_step(void)
+{
+    bool asked = fake_step_question();
+    return fake_change() | fake_told() | asked;
 }
 
 void

@@ -34,6 +34,8 @@ void fake_deliver(void);
 void fake_run(void);
 /* The oldest question or change that waits, if any: for a thread that plays the service. */
 bool fake_step(void);
+/* The oldest question only. */
+bool fake_step_question(void);
 /* The newest question is answered and delivered before all others. */
 void fake_overtake(void);
 

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree-fixture.h"
+
+/* Changes of names that meet uploads, open files, and what others do. */
+
+static void
+start_now(void)
+{
+    fake_bucket("b");
+    start_ttl("b", 0);
+}
+
+static void
+write_more(struct sf_file *f, const char *text)
+{
+    struct got g = {0};
+    sf_tree_write(tree, f, 0, text, strlen(text), keep, &g);
+    fake_run();
+    assert_true(g.called);
+    assert_int_equal(g.err, 0);
+}
+
+static int
+remove_dir(uint64_t parent, const char *name)
+{
+    struct got g = {0};
+    sf_tree_rmdir(tree, parent, name, keep, &g);
+    fake_run();
+    assert_true(g.called);
+    return g.err;
+}
+
+/* ---- directories that others empty ---------------------------------------------------------- */
+
+/* A file is being made in a directory whose last object somebody else removes. */
+static void
+test_directory_vanishes_around_a_new_file(void **state)
+{
+    (void)state;
+    uint64_t n;
+    start_now();
+    fake_put("b", "other", "x");
+    fake_put("b", "d/e/x", "x");
+    uint64_t d = node(1, "d"), e = node(d, "e");
+    struct sf_file *f = create(e, "new", "bytes", &n);
+    fake_remove("b", "d/e/x");
+    assert_int_equal(lookup(1, "d").res.entry.node, d);
+    assert_string_equal(list(1), "other,d,");
+    assert_string_equal(list(d), "e,");
+    assert_string_equal(list(e), "new,");
+    assert_int_equal(remove_dir(1, "d"), -ENOTEMPTY);
+    assert_int_equal(flush(f), 0);
+    assert_true(fake_has("b", "d/e/new", "bytes"));
+    sf_tree_release(tree, f);
+}
+
+/* An object appears under the name of a directory that is being made. */
+static void
+test_mkdir_meets_an_object(void **state)
+{
+    (void)state;
+    struct got m = {0}, l = {0};
+    start_now();
+    fake_put("b", "other", "x");
+    fake_hold(true);
+    sf_tree_mkdir(tree, &me, 1, "d", 0755, keep, &m);
+    while (fake_step_question())
+        ;
+    fake_put("b", "d", "object");
+    sf_tree_lookup(tree, 1, "d", keep, &l);
+    while (fake_step_question())
+        ;
+    assert_true(S_ISREG(l.res.entry.attr.mode));
+    fake_hold(false);
+    fake_run();
+    assert_true(m.called);
+    assert_int_equal(m.err, 0);
+    assert_true(S_ISDIR(m.res.entry.attr.mode));
+    assert_true(S_ISDIR(lookup(1, "d").res.entry.attr.mode));
+    assert_string_equal(list(1), "%obj=d,d,other,");
+}
+
+/* A directory that others fill while it is made is not taken for empty. */
+static void
+test_mkdir_meets_a_directory(void **state)
+{
+    (void)state;
+    struct got m = {0};
+    start_now();
+    fake_put("b", "other", "x");
+    node(1, "other");
+    fake_hold(true);
+    sf_tree_mkdir(tree, &me, 1, "d", 0755, keep, &m);
+    while (fake_step_question())
+        ;
+    fake_put("b", "d/theirs", "x");
+    fake_hold(false);
+    fake_run();
+    assert_int_equal(m.err, 0);
+    assert_string_equal(list(m.res.entry.node), "theirs,");
+    assert_int_equal(remove_dir(1, "d"), -ENOTEMPTY);
+}
+
+static void
+test_two_unlinks_at_once_keep_the_directory(void **state)
+{
+    (void)state;
+    struct got a = {0}, b = {0};
+    start("b");
+    fake_put("b", "d/one", "x");
+    fake_put("b", "d/two", "x");
+    uint64_t d = node(1, "d");
+    list(d);
+    fake_hold(true);
+    sf_tree_unlink(tree, d, "one", keep, &a);
+    sf_tree_unlink(tree, d, "two", keep, &b);
+    fake_hold(false);
+    fake_run();
+    assert_true(a.called && b.called && !a.err && !b.err);
+    assert_true(fake_has("b", "d/.emptyFolderPlaceholder", ""));
+    assert_int_equal(remove_dir(1, "d"), 0);
+}
+
+static void
+test_a_failed_unlink_changes_nothing(void **state)
+{
+    (void)state;
+    start("b");
+    fake_put("b", "d/one", "x");
+    uint64_t d = node(1, "d");
+    node(d, "one");
+    fake_fail(-EACCES);
+    assert_int_equal(unlink_name(d, "one"), -EACCES);
+    fake_fail(0);
+    assert_string_equal(list(d), "one,");
+    assert_int_equal(unlink_name(d, "one"), 0);
+    assert_string_equal(list(1), "d,");
+}
+
+/* ---- renames -------------------------------------------------------------------------------- */
+
+/* mv new A; mv A B, before new was ever sent: A's old object is gone, too. */
+static void
+test_rename_twice_before_the_upload(void **state)
+{
+    (void)state;
+    uint64_t n;
+    start_now();
+    fake_put("b", "A", "old");
+    struct sf_file *f = create(1, "new", "fresh", &n);
+    assert_int_equal(rename_name(1, "new", "A", 0), 0);
+    assert_int_equal(rename_name(1, "A", "B", 0), 0);
+    assert_int_equal(flush(f), 0);
+    sf_tree_release(tree, f);
+    assert_true(fake_has("b", "B", "fresh"));
+    assert_false(fake_exists("b", "A"));
+    assert_string_equal(list(1), "B,");
+}
+
+/* A file is written on while it is renamed. */
+static void
+test_written_while_renamed(void **state)
+{
+    (void)state;
+    uint64_t n;
+    struct got m = {0}, fl = {0};
+    start_now();
+    struct sf_file *f = create(1, "a", "one", &n);
+    assert_int_equal(flush(f), 0);
+    write_more(f, "two");
+    fake_hold(true);
+    sf_tree_rename(tree, 1, "a", 1, "b", 0, keep, &m);
+    while (fake_step_question())
+        ;
+    fake_change();
+    fake_told(); /* "two" is sent, now the rename waits */
+    struct got w = {0};
+    sf_tree_write(tree, f, 0, "six", 3, keep, &w);
+    sf_tree_flush(tree, f, keep, &fl);
+    fake_hold(false);
+    fake_run();
+    assert_true(m.called && !m.err && w.called && !w.err && fl.called && !fl.err);
+    assert_true(fake_has("b", "b", "six"));
+    assert_false(fake_exists("b", "a"));
+    sf_tree_release(tree, f);
+}
+
+/* The old file of the target's name is open and written: its bytes go nowhere. */
+static void
+test_target_is_written_while_replaced(void **state)
+{
+    (void)state;
+    struct got m = {0}, w = {0}, fl = {0};
+    start_now();
+    fake_put("b", "from", "new");
+    fake_put("b", "to", "old");
+    struct sf_file *f = open_file(node(1, "to"), O_RDWR);
+    write_more(f, "OLD");
+    fake_hold(true);
+    sf_tree_rename(tree, 1, "from", 1, "to", 0, keep, &m);
+    while (fake_step_question())
+        ;
+    sf_tree_flush(tree, f, keep, &fl);
+    fake_hold(false);
+    fake_run();
+    assert_true(m.called && !m.err && fl.called);
+    assert_true(fake_has("b", "to", "new"));
+    sf_tree_write(tree, f, 0, "abc", 3, keep, &w);
+    fake_run();
+    sf_tree_release(tree, f);
+    fake_run();
+    assert_true(fake_has("b", "to", "new"));
+    assert_int_equal(fake_counts.quarantined, 0);
+}
+
+static void
+test_unlinked_while_written(void **state)
+{
+    (void)state;
+    struct got u = {0}, fl = {0};
+    start_now();
+    fake_put("b", "f", "old");
+    struct sf_file *f = open_file(node(1, "f"), O_RDWR);
+    write_more(f, "new");
+    fake_hold(true);
+    sf_tree_unlink(tree, 1, "f", keep, &u);
+    while (fake_step_question())
+        ;
+    sf_tree_flush(tree, f, keep, &fl);
+    fake_hold(false);
+    fake_run();
+    assert_true(u.called && !u.err && fl.called && !fl.err);
+    assert_false(fake_exists("b", "f"));
+    sf_tree_release(tree, f);
+    fake_run();
+    assert_false(fake_exists("b", "f"));
+    assert_int_equal(fake_counts.quarantined, 0);
+}
+
+/* A listing shows the result of a rename before its own answer has come. */
+static void
+test_listing_overtakes_a_rename(void **state)
+{
+    (void)state;
+    struct got m = {0}, l = {0}, g = {0};
+    start_now();
+    fake_put("b", "from", "bytes");
+    fake_put("b", "other", "x");
+    uint64_t n = node(1, "from");
+    const struct sf_attr a = {.mode = 0700};
+    sf_tree_setattr(tree, n, NULL, &a, SF_SET_MODE, keep, &g);
+    fake_hold(true);
+    sf_tree_rename(tree, 1, "from", 1, "to", 0, keep, &m);
+    while (fake_step_question())
+        ;
+    fake_change(); /* done, not told */
+    sf_tree_lookup(tree, 1, "to", keep, &l);
+    while (fake_step_question())
+        ;
+    assert_true(l.called);
+    fake_hold(false);
+    fake_run();
+    assert_true(m.called && !m.err);
+    assert_int_equal(node(1, "to"), n);
+    assert_int_equal(lookup(1, "to").res.entry.attr.mode & 0777, 0700);
+    assert_string_equal(list(1), "other,to,");
+}
+
+/* ---- truncation by path --------------------------------------------------------------------- */
+
+static void
+test_two_truncations_at_once(void **state)
+{
+    (void)state;
+    struct got a = {0}, b = {0};
+    const struct sf_attr five = {.size = 5}, three = {.size = 3};
+    start_now();
+    fake_put("b", "f", "0123456789");
+    uint64_t n = node(1, "f");
+    fake_hold(true);
+    sf_tree_setattr(tree, n, NULL, &five, SF_SET_SIZE, keep, &a);
+    sf_tree_setattr(tree, n, NULL, &three, SF_SET_SIZE, keep, &b);
+    fake_hold(false);
+    fake_run();
+    assert_true(a.called && b.called && !a.err && !b.err);
+    uint64_t size = lookup(1, "f").res.entry.attr.size;
+    assert_true(size == 3 || size == 5); /* either may be the last */
+    assert_true(size == 5 || fake_has("b", "f", "012"));
+    fake_put("b", "f", "theirs");
+    assert_int_equal(lookup(1, "f").res.entry.attr.size, 6);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TREE_TEST(directory_vanishes_around_a_new_file),
+        TREE_TEST(mkdir_meets_an_object),
+        TREE_TEST(mkdir_meets_a_directory),
+        TREE_TEST(two_unlinks_at_once_keep_the_directory),
+        TREE_TEST(a_failed_unlink_changes_nothing),
+        TREE_TEST(rename_twice_before_the_upload),
+        TREE_TEST(written_while_renamed),
+        TREE_TEST(target_is_written_while_replaced),
+        TREE_TEST(unlinked_while_written),
+        TREE_TEST(listing_overtakes_a_rename),
+        TREE_TEST(two_truncations_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

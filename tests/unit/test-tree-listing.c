@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree-fixture.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+/* Listings: names that clash or cannot be shown, changes while one runs, what is forgotten. */
+
+static void
+start_now(void)
+{
+    fake_bucket("b");
+    start_ttl("b", 0);
+}
+
+static void
+start_small(int64_t ttl_ms, uint64_t max_nodes)
+{
+    const struct sf_tree_opts o = {
+        .bucket = "b", .attr_ttl_ms = ttl_ms, .read_timeout_ms = 1000, .max_nodes = max_nodes};
+    fake_bucket("b");
+    assert_int_equal(sf_tree_new(&o, NULL, NULL, NULL, &tree, NULL), 0);
+}
+
+static void
+put_many(const char *prefix, int n)
+{
+    char key[64];
+    for (int i = 0; i < n; i++) {
+        snprintf(key, sizeof key, "%s%05d", prefix, i);
+        fake_put("b", key, "x");
+    }
+}
+
+static uint64_t
+nodes(void)
+{
+    struct sf_tree_stats s;
+    sf_tree_stats(tree, &s);
+    return s.nodes;
+}
+
+/* ---- clashes -------------------------------------------------------------------------------- */
+
+/* The object has its plain name as soon as the directory has gone. */
+static void
+test_clash_ends(void **state)
+{
+    (void)state;
+    start_now();
+    fake_put("b", "both", "object");
+    fake_put("b", "both/child", "x");
+    assert_string_equal(list(1), "%obj=both,both,");
+    fake_remove("b", "both/child");
+    assert_string_equal(list(1), "both,");
+    assert_true(S_ISREG(lookup(1, "both").res.entry.attr.mode));
+}
+
+static void
+test_directory_becomes_a_file(void **state)
+{
+    (void)state;
+    start_now();
+    fake_put("b", "d/x", "x");
+    uint64_t d = node(1, "d");
+    node(d, "x");
+    fake_remove("b", "d/x");
+    fake_put("b", "d", "a file now");
+    struct got g = lookup(1, "d");
+    assert_true(S_ISREG(g.res.entry.attr.mode));
+    assert_int_equal(g.res.entry.attr.size, 10);
+    assert_string_equal(list(1), "d,");
+    fake_remove("b", "d");
+    fake_put("b", "d/x", "x");
+    assert_true(S_ISDIR(lookup(1, "d").res.entry.attr.mode));
+    assert_string_equal(list(1), "d,");
+}
+
+/* The same where single names are asked for; a wrong turn would ask for ever. */
+static void
+test_directory_becomes_a_file_among_many(void **state)
+{
+    (void)state;
+    start_now();
+    put_many("many-", 1100);
+    fake_put("b", "zd/x", "x");
+    assert_true(S_ISDIR(lookup(1, "zd").res.entry.attr.mode));
+    fake_remove("b", "zd/x");
+    fake_put("b", "zd", "a file now");
+    fake_counts.lists = 0;
+    assert_true(S_ISREG(lookup(1, "zd").res.entry.attr.mode));
+    assert_in_range(fake_counts.lists, 1, 3);
+    fake_put("b", "zd/x", "x");
+    assert_true(S_ISDIR(lookup(1, "zd").res.entry.attr.mode));
+    assert_true(S_ISDIR(lookup(1, "zd").res.entry.attr.mode));
+    fake_put("b", "zd-between", "x");
+    put_many("zd-", 100);
+    assert_true(S_ISDIR(lookup(1, "zd").res.entry.attr.mode));
+    fake_remove("b", "zd/x");
+    fake_counts.lists = 0;
+    assert_true(S_ISREG(lookup(1, "zd").res.entry.attr.mode));
+    assert_in_range(fake_counts.lists, 1, 4);
+}
+
+static void
+test_hidden_marker_among_many(void **state)
+{
+    (void)state;
+    start("b");
+    put_many("d/many-", 1100);
+    fake_put("b", "d/.emptyFolderPlaceholder", "");
+    uint64_t d = node(1, "d");
+    node(d, "many-00000");
+    fake_counts.lists = 0;
+    assert_int_equal(lookup(d, "%key=.emptyFolderPlaceholder").res.entry.node, 0);
+    assert_int_equal(lookup(d, ".emptyFolderPlaceholder").res.entry.node, 0);
+    assert_in_range(fake_counts.lists, 0, 4);
+}
+
+/* What other clients can make and no POSIX name expresses. */
+static void
+test_strange_keys(void **state)
+{
+    (void)state;
+    start_now();
+    fake_put("b", "d/", "named like a directory");
+    fake_put("b", "d//e", "an empty component");
+    fake_put("b", "d/../up", "x");
+    fake_put("b", "d/./here", "x");
+    fake_put("b", "d/plain", "x");
+    fake_put("b", ".supafs", "taken");
+    fake_put("b", ".supafs/below", "taken");
+    assert_string_equal(list(1), "%obj=.supafs,%key=.supafs,d,");
+    uint64_t d = node(1, "d");
+    list(d);
+    assert_non_null(strstr(names, "plain,"));
+    assert_non_null(strstr(names, "%key=..,"));
+    assert_non_null(strstr(names, "%key=.,"));
+    struct sf_file *f = open_file(node(1, "%obj=.supafs"), O_RDONLY);
+    assert_string_equal(read_file(f).data, "taken");
+    sf_tree_release(tree, f);
+    f = open_file(node(node(d, "%key="), "e"), O_RDONLY);
+    assert_string_equal(read_file(f).data, "an empty component");
+    sf_tree_release(tree, f);
+    f = open_file(node(d, "%obj="), O_RDONLY);
+    assert_string_equal(read_file(f).data, "named like a directory");
+    sf_tree_release(tree, f);
+    f = open_file(node(node(d, "%key=.."), "up"), O_RDONLY);
+    assert_string_equal(read_file(f).data, "x");
+    sf_tree_release(tree, f);
+}
+
+/* ---- while a listing runs ------------------------------------------------------------------- */
+
+static void
+test_renamed_while_a_listing_runs(void **state)
+{
+    (void)state;
+    struct got o = {0}, r = {0};
+    start("b");
+    put_many("many-", 1500);
+    fake_put("b", "zz", "x");
+    assert_int_equal(lookup(1, "zz").err, 0);
+    sf_tree_opendir(tree, 1, keep, &o);
+    sf_tree_readdir(tree, o.res.dir, 0, keep, &r);
+    fake_overtake(); /* the first page, without it */
+    struct got m = {0};
+    sf_tree_rename(tree, 1, "zz", 1, "aa", 0, keep, &m);
+    fake_run(); /* the second page, without it, too */
+    assert_true(m.called);
+    assert_int_equal(m.err, 0);
+    sf_tree_releasedir(tree, o.res.dir);
+    fake_fail(-ETIMEDOUT); /* what that listing knows */
+    assert_non_null(strstr(list(1), "aa,"));
+    assert_null(strstr(names, "zz,"));
+    fake_fail(0);
+}
+
+/* A directory opened now is not shown from a listing that began before. */
+static void
+test_opened_after_a_listing_began(void **state)
+{
+    (void)state;
+    struct got o = {0}, r = {0};
+    start_now();
+    fake_put("b", "a", "x");
+    sf_tree_opendir(tree, 1, keep, &o);
+    sf_tree_readdir(tree, o.res.dir, 0, keep, &r);
+    fake_answer();
+    fake_put("b", "new", "x");
+    assert_string_equal(list(1), "a,new,");
+    assert_true(r.called);
+    sf_tree_releasedir(tree, o.res.dir);
+}
+
+/* ---- forgetting ----------------------------------------------------------------------------- */
+
+/* More names in one directory than may be remembered. */
+static void
+test_more_names_than_fit(void **state)
+{
+    (void)state;
+    char name[64];
+    start_small(60000, 1000);
+    put_many("d/f-", 5000);
+    uint64_t d = node(1, "d");
+    list(d);
+    assert_int_equal(strlen(names), 5000 * 8);
+    fake_counts.lists = 0;
+    for (int i = 0; i < 200; i++) {
+        snprintf(name, sizeof name, "f-%05d", i * 20);
+        sf_tree_forget(tree, node(d, name), 1);
+    }
+    assert_in_range(fake_counts.lists, 1, 210); /* one question each, no run through all */
+    assert_in_range(nodes(), 1, 1400);
+}
+
+/* What the kernel holds is not dropped, and is not looked through again at every answer. */
+static void
+test_names_in_use_stay(void **state)
+{
+    (void)state;
+    char name[64];
+    static uint64_t held[3000];
+    start_small(60000, 1000);
+    put_many("d/f-", 3000);
+    uint64_t d = node(1, "d");
+    for (int i = 0; i < 3000; i++) {
+        snprintf(name, sizeof name, "f-%05d", i);
+        held[i] = node(d, name);
+    }
+    for (int i = 0; i < 3000; i++) {
+        snprintf(name, sizeof name, "f-%05d", i);
+        assert_int_equal(node(d, name), held[i]);
+        sf_tree_forget(tree, held[i], 2);
+    }
+    put_many("e/f-", 3000);
+    list(node(1, "e"));
+    assert_in_range(nodes(), 1, 3300);
+}
+
+/* A removed directory takes along what was known below it. */
+static void
+test_removed_directories_are_forgotten(void **state)
+{
+    (void)state;
+    char name[64];
+    start("b");
+    fake_put("b", "x", "x");
+    node(1, "x");
+    uint64_t before = nodes();
+    for (int i = 0; i < 50; i++) {
+        struct got m = {0}, r = {0};
+        sf_tree_mkdir(tree, &me, 1, "d", 0755, keep, &m);
+        fake_run();
+        assert_int_equal(m.err, 0);
+        uint64_t d = m.res.entry.node, n, f;
+        for (int j = 0; j < 10; j++) {
+            snprintf(name, sizeof name, "f%d", j);
+            sf_tree_release(tree, create(d, name, "x", &f));
+            fake_run();
+            assert_int_equal(unlink_name(d, name), 0);
+            sf_tree_forget(tree, f, 1);
+        }
+        struct got s = {0}, sr = {0};
+        sf_tree_mkdir(tree, &me, d, "sub", 0755, keep, &s);
+        fake_run();
+        n = s.res.entry.node;
+        lookup(n, "none");
+        sf_tree_rmdir(tree, d, "sub", keep, &sr);
+        fake_run();
+        sf_tree_rmdir(tree, 1, "d", keep, &r);
+        fake_run();
+        assert_int_equal(r.err, 0);
+        sf_tree_forget(tree, d, 1);
+        sf_tree_forget(tree, n, 1);
+    }
+    assert_in_range(nodes(), before, before + 20); /* what a listing still has */
+}
+
+/* ---- buckets -------------------------------------------------------------------------------- */
+
+static void *
+serve(void *stop)
+{
+    while (!atomic_load((atomic_bool *)stop))
+        if (!fake_step())
+            usleep(1000);
+    return NULL;
+}
+
+static void
+test_start_tells_the_buckets(void **state)
+{
+    (void)state;
+    pthread_t service;
+    atomic_bool stop = false;
+    fake_bucket("b");
+    fake_bucket("c");
+    start_ttl(NULL, 60000);
+    assert_int_equal(pthread_create(&service, NULL, serve, &stop), 0);
+    assert_int_equal(sf_tree_start(tree, INT64_MAX, NULL), 0);
+    atomic_store(&stop, true);
+    pthread_join(service, NULL);
+    fake_counts.lists = 0;
+    assert_string_equal(list(1), "b,c,");
+    assert_int_equal(lookup(1, "none").res.entry.node, 0);
+    assert_int_equal(fake_counts.lists, 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TREE_TEST(clash_ends),
+        TREE_TEST(directory_becomes_a_file),
+        TREE_TEST(directory_becomes_a_file_among_many),
+        TREE_TEST(hidden_marker_among_many),
+        TREE_TEST(strange_keys),
+        TREE_TEST(renamed_while_a_listing_runs),
+        TREE_TEST(opened_after_a_listing_began),
+        TREE_TEST(more_names_than_fit),
+        TREE_TEST(names_in_use_stay),
+        TREE_TEST(removed_directories_are_forgotten),
+        TREE_TEST(start_tells_the_buckets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
