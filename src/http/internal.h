@@ -301,6 +301,10 @@ enum http_event {
 };
 void http_stats_event(struct sf_http *http, enum http_event ev);
 void http_stats_error(struct sf_http *http, const struct sf_err *err);
+/* A whole reply came. */
+void http_stats_status(int status);
+/* An attempt ended: bytes of bodies, microseconds. */
+void http_stats_attempt(int64_t in, int64_t out, int64_t us);
 /* Publish the loop's own counters. */
 void http_stats_levels(struct sf_http *http);
 

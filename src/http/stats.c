@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "http/internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "observe/counter.h"
 
 void
 http_stats_event(struct sf_http *http, enum http_event ev)
@@ -19,12 +21,15 @@ http_stats_event(struct sf_http *http, enum http_event ev)
         break;
     case HTTP_EV_ATTEMPT:
         s->attempts++;
+        sf_count(SF_C_HTTP_REQUESTS, 1);
         break;
     case HTTP_EV_RETRY:
         s->retries++;
+        sf_count(SF_C_HTTP_RETRIES, 1);
         break;
     case HTTP_EV_CANCEL:
         s->cancelled++;
+        sf_count(SF_C_HTTP_CANCELLED, 1);
         break;
     case HTTP_EV_REPLY:
         s->reachable = true;
@@ -36,6 +41,7 @@ http_stats_event(struct sf_http *http, enum http_event ev)
 void
 http_stats_error(struct sf_http *http, const struct sf_err *err)
 {
+    sf_count(err->code == -ETIMEDOUT ? SF_C_HTTP_TIMEOUTS : SF_C_HTTP_NET_ERRORS, 1);
     SF_GUARD(&http->lock);
     http->stats.reachable = false;
     snprintf(http->stats.last_error, sizeof http->stats.last_error, "%.159s", err->msg);
@@ -53,6 +59,27 @@ http_stats_levels(struct sf_http *http)
         s->peak_active = s->active;
     if (s->queued > s->peak_queued)
         s->peak_queued = s->queued;
+    sf_gauge_set(SF_G_HTTP_ACTIVE, s->active);
+    sf_gauge_set(SF_G_HTTP_QUEUED, s->queued);
+}
+
+void
+http_stats_status(int status)
+{
+    if (status == 429)
+        sf_count(SF_C_HTTP_STATUS_429, 1);
+    else if (status >= 500)
+        sf_count(SF_C_HTTP_STATUS_5XX, 1);
+    else if (status >= 400)
+        sf_count(SF_C_HTTP_STATUS_4XX, 1);
+}
+
+void
+http_stats_attempt(int64_t in, int64_t out, int64_t us)
+{
+    sf_count(SF_C_HTTP_BYTES_IN, (uint64_t)in);
+    sf_count(SF_C_HTTP_BYTES_OUT, (uint64_t)out);
+    sf_histogram_add(SF_H_HTTP_TIME, (uint64_t)us);
 }
 
 void

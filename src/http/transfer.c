@@ -330,6 +330,8 @@ http_transfer_detach(struct sf_http *http, struct sf_http_req *req)
     bool sent = t->prereqs && info_long(e, CURLINFO_REQUEST_SIZE) > t->begun_bytes;
     if (t->lost_reused)
         sent = true;
+    http_stats_attempt(info_off(e, CURLINFO_SIZE_DOWNLOAD_T), info_off(e, CURLINFO_SIZE_UPLOAD_T),
+                       info_off(e, CURLINFO_TOTAL_TIME_T));
     curl_multi_remove_handle(http->multi, e);
     t->easy = NULL;
     easy_give(http, e);
@@ -400,6 +402,7 @@ got_reply(struct sf_http *http, struct sf_http_req *req)
 {
     enum sf_http_verdict verdict = SF_HTTP_FINAL;
     http_stats_event(http, HTTP_EV_REPLY);
+    http_stats_status(req->recv.status);
     if (req->classify) {
         struct sf_http_reply reply = {.attempts = req->attempts, .req = req};
         reply.elapsed_ms = sf_clock_ms() - req->submitted_ms;

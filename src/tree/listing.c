@@ -2,6 +2,7 @@
 #include "tree/internal.h"
 
 #include "base/clock.h"
+#include "observe/counter.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -315,6 +316,9 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
         listing_finish_locked(t, l, -ECANCELED, false);
     } else {
         bool first = !l->last;
+        sf_count(SF_C_LISTING_PAGES, 1);
+        if (first)
+            sf_count(SF_C_LISTINGS, 1);
         if (first)
             l->dir->dir->placeholder = false;
         l->dir->dir->large = page->more || (!first && l->dir->dir->large);
