@@ -65,6 +65,8 @@ run_fusermount(const char *point, bool lazy, struct sf_err *err)
             return sf_err_set(err, -errno, "waiting for fusermount3: %m");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
+    if (strstr(text, "not found in"))
+        return sf_err_set(err, -EPERM, "another user mounted it");
     return sf_err_set(err, strstr(text, "resource busy") ? -EBUSY : -EPERM, "%s",
                       *text ? text : "fusermount3 failed without a word");
 }
