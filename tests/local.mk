@@ -65,6 +65,7 @@ integ_tests = \
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
 lint_tests = \
 	tests/lint/banned \
+	tests/lint/counters \
 	tests/lint/format \
 	tests/lint/headers \
 	tests/lint/layers \

@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "observe/counter.h"
+
 #include "../lib/http-got.h"
 #include "../lib/toy-server.h"
 
@@ -106,6 +108,35 @@ a_get_brings_status_headers_and_body(void **state)
     assert_null(g.body);
     assert_int_equal(g.body_len, 0);
     got_fini(&g);
+}
+
+static void
+what_is_sent_is_counted(void **state)
+{
+    struct world *w = *state;
+    struct got g = {0}, put = {0};
+    sf_metric_reset();
+    got_get(w->http, toy_url(w->toy, "/size/5000"), 5000, &g);
+    got_get(w->http, toy_url(w->toy, "/status/404"), 5000, &g);
+    got_get(w->http, toy_url(w->toy, "/status/429"), 5000, &g);
+    got_get(w->http, toy_url(w->toy, "/status/503"), 5000, &g);
+    struct sf_http_req *req = req_new(w, "PUT", "/size/0");
+    sf_http_req_body(req, strdup("four"), 4);
+    sf_http_req_deadline(req, got_now() + 5000);
+    assert_true(sf_http_submit(w->http, req, got_done, &put) != 0);
+    got_wait(&put);
+    assert_int_equal(sf_counter_get(SF_C_HTTP_REQUESTS), 5);
+    assert_int_equal(sf_counter_get(SF_C_HTTP_BYTES_IN), 5000 + 3 * strlen("why not"));
+    assert_int_equal(sf_counter_get(SF_C_HTTP_BYTES_OUT), 4);
+    assert_int_equal(sf_counter_get(SF_C_HTTP_STATUS_4XX), 1);
+    assert_int_equal(sf_counter_get(SF_C_HTTP_STATUS_429), 1);
+    assert_int_equal(sf_counter_get(SF_C_HTTP_STATUS_5XX), 1);
+    assert_int_equal(sf_counter_get(SF_C_HTTP_NET_ERRORS), 0);
+    assert_int_equal(sf_counter_get(SF_C_HTTP_TIMEOUTS), 0);
+    got_get(w->http, toy_url(w->toy, "/held"), 200, &g);
+    assert_int_equal(sf_counter_get(SF_C_HTTP_TIMEOUTS), 1);
+    got_fini(&g);
+    got_fini(&put);
 }
 
 static void
@@ -639,6 +670,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(a_get_brings_status_headers_and_body),
         T(every_status_is_a_reply_and_redirects_are_not_followed),
+        T(what_is_sent_is_counted),
         T(head_has_no_body),
         T(a_body_from_memory_is_sent),
         T(a_post_without_body_says_so),
