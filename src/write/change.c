@@ -217,7 +217,7 @@ void
 sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, const char *mime,
                    const void *data, size_t len, bool replace, sf_commit_fn cb, void *arg)
 {
-    struct put_small *s;
+    struct put_small *s = NULL;
     int rc = small_new(w, bucket, key, mime, data, len, &s);
     if (rc) {
         struct sf_err err = SF_ERR_INIT;
