@@ -19,6 +19,11 @@
 
 static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
 
+/* Who may log: the modules of src/LAYERS. */
+static const char *const modules[] = {
+    "base",  "observe", "config",  "store", "http", "supabase", "provider", "cache",
+    "write", "tree",    "virtual", "chat",  "fuse", "control",  "daemon",   "cmd"};
+
 /* What is logged. Replaced as a whole; readers take no lock. */
 struct levels {
     struct levels *older; /* may still be read: freed by sf_log_close() */
@@ -79,6 +84,15 @@ level_parse(const char *s, size_t n)
     return -EINVAL;
 }
 
+static bool
+is_module(const char *s, size_t n)
+{
+    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
+        if (strlen(modules[i]) == n && !memcmp(modules[i], s, n))
+            return true;
+    return false;
+}
+
 /* "info" or "http=debug". */
 static int
 levels_add(struct levels *l, const char *s, size_t n, struct sf_err *err)
@@ -95,8 +109,14 @@ levels_add(struct levels *l, const char *s, size_t n, struct sf_err *err)
         l->all = level;
         return 0;
     }
-    if (name == 0 || name >= sizeof l->except->module || l->count == EXCEPTS_MAX)
-        return sf_err_set(err, -EINVAL, "log level '%.*s': no such module", (int)n, s);
+    if (!is_module(s, name))
+        return sf_err_set(
+            err, -EINVAL,
+            "log level '%.*s': there is no module '%.*s'; modules are http, supabase, "
+            "write, tree, fuse, daemon and the like",
+            (int)n, s, (int)name, s);
+    if (l->count == EXCEPTS_MAX)
+        return sf_err_set(err, -EINVAL, "log level '%.*s': too many levels", (int)n, s);
     memcpy(l->except[l->count].module, s, name);
     l->except[l->count++].level = level;
     return 0;

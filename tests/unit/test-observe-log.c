@@ -243,6 +243,9 @@ levels_per_module(void **state)
     assert_false(sf_log_enabled(SF_LOG_INFO, "tree"));
     assert_int_equal(sf_log_set_levels("info,http=loud", NULL), -EINVAL);
     assert_int_equal(sf_log_set_levels("=debug", NULL), -EINVAL);
+    struct sf_err err = SF_ERR_INIT;
+    assert_int_equal(sf_log_set_levels("info,htp=debug", &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "no module 'htp'"));
     assert_true(sf_log_enabled(SF_LOG_TRACE, "http"));
     assert_int_equal(sf_log_set_levels("http=info", NULL), 0);
     assert_false(sf_log_enabled(SF_LOG_TRACE, "http"));
@@ -251,6 +254,33 @@ levels_per_module(void **state)
     assert_string_equal(s, "level=warn module=write event=shown n=1\n"
                            "level=trace module=http event=shown n=2\n"
                            "level=error module=fuse event=shown n=3\n");
+}
+
+static void
+every_module_has_a_level(void **state)
+{
+    (void)state;
+    char name[256];
+    const char *src = getenv("top_srcdir");
+    snprintf(name, sizeof name, "%s/src/LAYERS", src ? src : ".");
+    sf_autofile FILE *f = fopen(name, "r");
+    if (!f)
+        skip(); /* not run by make check */
+    int modules = 0;
+    while (fgets(name, sizeof name, f)) {
+        if (*name == '#')
+            continue;
+        char *save = NULL;
+        for (char *m = strtok_r(name, " \n", &save); m; m = strtok_r(NULL, " \n", &save)) {
+            char spec[64];
+            snprintf(spec, sizeof spec, "error,%.40s=trace", m);
+            assert_int_equal(sf_log_set_levels(spec, NULL), 0);
+            assert_true(sf_log_enabled(SF_LOG_TRACE, m));
+            modules++;
+        }
+    }
+    assert_in_range(modules, 10, 100);
+    sf_log_close();
 }
 
 static void
@@ -353,6 +383,7 @@ main(void)
         cmocka_unit_test(length_is_bounded),
         cmocka_unit_test(secrets_are_hidden),
         cmocka_unit_test(levels_per_module),
+        cmocka_unit_test(every_module_has_a_level),
         cmocka_unit_test(repetition_is_held_back_and_counted),
         cmocka_unit_test(flood_of_one_event_is_bounded),
         cmocka_unit_test(window_ends),
