@@ -19,8 +19,8 @@
 #define BEARER     "Bearer "
 #define BEARER_LEN (sizeof BEARER - 1)
 
-/* Look at the key file this long before the token ends, and then at most once a second. */
-#define RENEW_AHEAD_S 30
+/* Attempts look at the key file no more often than this. */
+#define LOOK_EVERY_MS 1000
 
 /* What a key tells about its holder. */
 struct identity {
@@ -48,7 +48,7 @@ struct sf_auth {
     struct secret *secret;
     struct identity who;
     struct sf_keyfile_stamp stamp;
-    int64_t looked_at; /* boot seconds of the last look at the file before an attempt */
+    int64_t looked_ms; /* when the file was looked at before an attempt */
 
     _Atomic uint64_t generation;
 };
@@ -349,18 +349,17 @@ sf_auth_reload(struct sf_auth *auth, bool force, struct sf_err *err)
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-/* Before an attempt: a token that ends soon may have been renewed in its file already. */
+/* Before an attempt: the key may have been changed in its file. A look costs one stat(2). */
 static void
-renew_ahead(struct sf_auth *a)
+look_again(struct sf_auth *a)
 {
-    int64_t now = sf_clock_ms() / 1000;
+    int64_t now = sf_clock_ms();
     if (a->kind != SF_AUTH_FILE)
         return;
     sf_mutex_lock(&a->lock);
-    bool look = a->who.expires && sf_wall_ns() / 1000000000 + RENEW_AHEAD_S >= a->who.expires &&
-                now != a->looked_at;
+    bool look = now - a->looked_ms >= LOOK_EVERY_MS;
     if (look)
-        a->looked_at = now;
+        a->looked_ms = now;
     sf_mutex_unlock(&a->lock);
     /* A failure is not lost: the service's refusal makes the caller reload and report. */
     if (look)
@@ -370,7 +369,7 @@ renew_ahead(struct sf_auth *a)
 int
 sf_auth_apply(struct sf_auth *auth, struct sf_http_req *req, uint64_t *generation)
 {
-    renew_ahead(auth);
+    look_again(auth);
     sf_mutex_lock(&auth->lock);
     struct secret *s = auth->secret;
     const char *apikey = s->apikey[0] ? s->apikey : key_of(s);
