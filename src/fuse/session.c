@@ -364,13 +364,15 @@ sf_fuse_available(struct sf_err *err)
         return sf_err_set(err, -ENODEV,
                           "cannot open /dev/fuse: %m; the container needs --device /dev/fuse "
                           "--cap-add SYS_ADMIN");
+    int why = errno; /* of the open(2), before others set it */
     if (geteuid() != 0 && !in_path("fusermount3"))
         return sf_err_set(err, -ENODEV,
                           "there is no fusermount3; install the package fuse3, or "
                           "mount as root");
     if (fd < 0)
         return sf_err_set(err, -ENODEV,
-                          "cannot open /dev/fuse: %m; ask the administrator for "
-                          "access to it, or mount as root");
+                          "cannot open /dev/fuse: %s; ask the administrator for "
+                          "access to it, or mount as root",
+                          strerror(why));
     return 0;
 }
