@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cmd/cmd.h"
 
+#include "config/value.h"
 #include "daemon/exit.h"
 
 #include <argp.h>
@@ -31,12 +32,29 @@ usage(FILE *to)
           to);
 }
 
+/* argp's messages repeat an argument that they do not know; a key must not be in them. */
+static bool
+has_key(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *value = argv[i][0] == '-' ? strchr(argv[i], '=') : NULL;
+        if (sf_value_is_key(value ? value + 1 : argv[i]))
+            return true;
+    }
+    return false;
+}
+
 /* What argp's --usage and --help show, and what --version prints. */
 static int
 run_verb(const struct verb *v, int argc, char **argv)
 {
     argp_program_version = "supafs " PACKAGE_VERSION;
     argp_err_exit_status = SF_EXIT_USAGE;
+    if (has_key(argc, argv)) {
+        complain("an argument is a key; keys are not taken from the command line, where every user "
+                 "can see them");
+        return SF_EXIT_USAGE;
+    }
     argv[0] = (char *)v->usage_name;
     return v->run(argc, argv);
 }
