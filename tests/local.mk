@@ -56,6 +56,7 @@ integ_tests = \
 	tests/integ/quickstart.sh \
 	tests/integ/mount-basic.sh \
 	tests/integ/mount-keys.sh \
+	tests/integ/mount-limits.sh \
 	tests/integ/mount-signals.sh \
 	tests/integ/mount-stop.sh \
 	tests/integ/real-input.sh \

@@ -18,6 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A start waits no longer than this for what it can do without. */
+#define LIMIT_MS 3000
+
 static int
 failed(struct sf_outcome *o, enum sf_exit exit, const struct sf_err *err)
 {
@@ -133,6 +136,24 @@ probe(struct daemon *d, struct sf_outcome *o)
                            err.msg);
 }
 
+/* What the project says of the largest object, so that what is larger fails before it is sent. */
+static void
+ask_limit(struct daemon *d)
+{
+    struct sf_err err = SF_ERR_INIT;
+    int64_t patience = sf_config_ms(d->cfg, SF_OPT_CONNECT_TIMEOUT);
+    uint64_t limit = 0;
+    if (sf_config_bool(d->cfg, SF_OPT_RO))
+        return;
+    if (patience > LIMIT_MS)
+        patience = LIMIT_MS;
+    int rc = sf_storage_global_limit_wait(d->storage, sf_clock_ms() + patience, &limit, &err);
+    if (rc < 0)
+        sf_warn("daemon", "event=limit-not-known err=%s", err.msg);
+    else
+        sf_writer_set_global_limit(d->writer, limit);
+}
+
 static int
 start_fuse(struct daemon *d, struct sf_outcome *o)
 {
@@ -173,6 +194,7 @@ start_all(struct daemon *d, struct sf_key_choice *key, struct sf_outcome *o)
         return -1;
     if (start_service(d, o) < 0 || start_tree(d, o) < 0 || probe(d, o) < 0)
         return -1;
+    ask_limit(d);
     if (start_fuse(d, o) < 0)
         return -1;
     sf_info("daemon", "event=mounted mountpoint=%s project=%s role=%s pid=%ld", d->point,
