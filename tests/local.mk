@@ -17,6 +17,7 @@ unit_tests = \
 	tests/unit/test-config-url \
 	tests/unit/test-config-value \
 	tests/unit/test-fuse-caller \
+	tests/unit/test-fuse-park \
 	tests/unit/test-http-core \
 	tests/unit/test-http-error \
 	tests/unit/test-http-hostile \

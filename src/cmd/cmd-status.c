@@ -81,7 +81,7 @@ print_json(const struct point_vec *points, bool all)
     int rc = 0, failed = 0;
     for (size_t i = 0; i < points->len; i++) {
         json_array_append_new(list, one_json(points->data[i], &rc));
-        failed |= rc < 0;
+        failed |= rc < 0 && !(all && rc == -EACCES);
     }
     if (all)
         json_object_set(root, "mounts", list);
@@ -95,7 +95,7 @@ print_json(const struct point_vec *points, bool all)
 }
 
 static int
-print_text(const struct point_vec *points)
+print_text(const struct point_vec *points, bool all)
 {
     int failed = 0;
     for (size_t i = 0; i < points->len; i++) {
@@ -107,7 +107,7 @@ print_text(const struct point_vec *points)
             printf("mountpoint: %s\ntrouble: %s\n", points->data[i], trouble(rc));
         else
             fputs(text.data, stdout);
-        failed |= rc < 0;
+        failed |= rc < 0 && !(all && rc == -EACCES); /* others' mounts are their business */
     }
     return failed ? SF_EXIT_FAILED : SF_EXIT_OK;
 }
@@ -161,7 +161,7 @@ cmd_status(int argc, char **argv)
     if (rc == SF_EXIT_OK && l.json)
         rc = print_json(&points, !l.point);
     else if (rc == SF_EXIT_OK && points.len)
-        rc = print_text(&points);
+        rc = print_text(&points, !l.point);
     else if (rc == SF_EXIT_OK)
         puts("nothing of supafs is mounted");
     for (size_t i = 0; i < points.len; i++)

@@ -256,7 +256,11 @@ sf_fuse_mount(struct sf_fuse *f, struct sf_err *err)
     sigaction(SIGUSR1, &sa, NULL);
     if (fuse_session_mount(f->se, f->opts.mountpoint) != 0)
         return sf_err_set(err, -ENODEV, "FUSE refused the mount on %s: %s", f->opts.mountpoint,
-                          *last_words ? last_words : "see the line before");
+                          *last_words                             ? last_words
+                          : f->opts.allow_other && geteuid() != 0 ? "allow_other needs the line "
+                                                                    "user_allow_other in "
+                                                                    "/etc/fuse.conf"
+                                                                  : "see the line before");
     f->mounted = true;
     int rc = notify_new(f->se, &f->notify);
     if (!rc) {

@@ -103,7 +103,7 @@ expect_eq "its program ended" 143 $?
 settings '{"delay_ms": 0}' >/dev/null
 # shellcheck disable=SC2317,SC2329 # called by wait_for
 uploaded() { get_object "$bucket" pending "$SF_TMP/got" 2>/dev/null; }
-wait_for 10 uploaded || fail "never uploaded"
+wait_for 60 uploaded || fail "never uploaded: $("$SUPAFS" status "$mnt" | grep -v ^option)"
 expect_eq "its bytes" kept "$(cat "$SF_TMP/got")"
 expect_eq "nothing waits" 0 "$(mount_status "$mnt" requests_waiting)"
 passed
