@@ -21,6 +21,7 @@ clear_log
 uploads() { request_log | json_get 'sum(d["counts"].get(k, 0) for k in ("upload", "update"))'; }
 
 # write_mib PATH MIB: as dd does, which stops at the first write that fails.
+# shellcheck disable=SC2317 # called by expect_errno
 write_mib() { dd if=/dev/zero "of=$1" bs=1M "count=$2"; }
 
 step "a file beyond the project's limit fails at the write that crosses it"
