@@ -20,6 +20,7 @@ clear_log
 # uploads: requests with bytes that the server had.
 uploads() { request_log | json_get 'sum(d["counts"].get(k, 0) for k in ("upload", "update"))'; }
 
+# shellcheck disable=SC2317 # called through expect_ok
 # write_mib PATH MIB: as dd does, which stops at the first write that fails.
 # shellcheck disable=SC2317 # called by expect_errno
 write_mib() { dd if=/dev/zero "of=$1" bs=1M "count=$2"; }
