@@ -53,6 +53,7 @@ integ_tests = \
 	tests/integ/both-ways-js.sh \
 	tests/integ/dead-server.sh \
 	tests/integ/devserver-faults.sh \
+	tests/integ/hostile-server.sh \
 	tests/integ/large-dir.sh \
 	tests/integ/quickstart.sh \
 	tests/integ/mount-basic.sh \

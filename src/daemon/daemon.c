@@ -96,6 +96,7 @@ run(const struct sf_mount_args *a, void (*tell)(void *arg, const struct sf_outco
     struct sf_outcome *o)
 {
     struct daemon d = {.cfg = a->cfg, .since_ns = sf_wall_ns()};
+    sf_trouble_init(&d.trouble);
     d.dirs.cache_fd = d.dirs.state_fd = -1;
     o->exit = SF_EXIT_OK;
     o->text[0] = '\0';

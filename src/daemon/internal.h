@@ -4,6 +4,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/dirs.h"
+#include "daemon/trouble.h"
 #include "supabase/auth.h"
 
 #include <limits.h>
@@ -15,6 +16,7 @@ struct daemon {
     char point[PATH_MAX];
     int64_t since_ns;
     struct sf_dirs dirs;
+    struct sf_trouble_log trouble;
     struct sf_auth *auth;
     struct sf_http *http;
     struct sf_storage *storage;

@@ -15,4 +15,6 @@ src_libsupafs_a_SOURCES += \
 	src/daemon/status.c \
 	src/daemon/stop.c \
 	src/daemon/systemd.c \
-	src/daemon/systemd.h
+	src/daemon/systemd.h \
+	src/daemon/trouble.c \
+	src/daemon/trouble.h

@@ -65,6 +65,8 @@ start_service(struct daemon *d, struct sf_outcome *o)
     if (rc < 0)
         return failed(o, rc == -ENOMEM ? SF_EXIT_FAILED : SF_EXIT_USAGE, &err);
 
+    sf_storage_on_trouble(d->storage, sf_trouble_add, &d->trouble);
+
     const struct sf_writer_opts writer = {
         .state_dir = d->dirs.state,
         .workers = (unsigned)sf_config_u64(c, SF_OPT_UPLOAD_WORKERS),
@@ -147,10 +149,8 @@ ask_limit(struct daemon *d)
         return;
     if (patience > LIMIT_MS)
         patience = LIMIT_MS;
-    int rc = sf_storage_global_limit_wait(d->storage, sf_clock_ms() + patience, &limit, &err);
-    if (rc < 0)
-        sf_warn("daemon", "event=limit-not-known err=%s", err.msg);
-    else
+    /* A failure is in the log, and a 413 will tell the limit, too. */
+    if (sf_storage_global_limit_wait(d->storage, sf_clock_ms() + patience, &limit, &err) == 0)
         sf_writer_set_global_limit(d->writer, limit);
 }
 

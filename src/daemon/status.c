@@ -87,8 +87,9 @@ print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
     if (f->http.last_reply_ms)
         sf_buf_printf(out, "last_reply: %.1f s ago\n",
                       (double)(sf_clock_ms() - f->http.last_reply_ms) / 1000);
-    if (f->http.last_error[0])
-        sf_buf_printf(out, "last_error: %s\n", f->http.last_error);
+    char last[300];
+    if (sf_trouble_last(&d->trouble, last, sizeof last))
+        sf_buf_printf(out, "last_failed_request: %s\n", last);
     sf_buf_printf(out, "requests_waiting: %" PRIu64 "\n", f->fuse.waiting);
     sf_buf_printf(out, "open_files: %" PRIu64 "\nnot_uploaded: %" PRIu64 "\n", f->tree.open_files,
                   f->tree.dirty_files);
@@ -160,7 +161,9 @@ add_figures(struct daemon *d, json_t *root)
     struct figures f;
     figures_take(d, &f);
     json_object_set_new(root, "service_reachable", json_boolean(!f.tree.offline));
-    json_object_set_new(root, "last_error", json_string(f.http.last_error));
+    char last[300];
+    set(root, "failed_requests", sf_trouble_last(&d->trouble, last, sizeof last));
+    json_object_set_new(root, "last_failed_request", json_string(last));
     set(root, "requests_waiting", f.fuse.waiting);
     set(root, "kernel_readahead_bytes", f.fuse.readahead);
     set(root, "kernel_notices", f.fuse.notices);

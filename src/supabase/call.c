@@ -163,6 +163,14 @@ sf_call_error(struct sf_call *call, const struct sf_http_reply *reply, struct sf
     sf_err_prefix(out, "%s", call->what);
 }
 
+static void
+tell_trouble(const struct sf_call *c, const struct sf_err *err)
+{
+    bool daily = err->code == -ENOENT || err->code == -EEXIST || err->code == -ECANCELED;
+    if (c->trouble.fn && !daily && !c->caller_tells)
+        c->trouble.fn(c->trouble.arg, err);
+}
+
 void
 sf_call_protocol(struct sf_call *call, const struct sf_http_reply *reply, struct sf_err *out,
                  int code, const char *fmt, ...)
@@ -178,6 +186,7 @@ sf_call_protocol(struct sf_call *call, const struct sf_http_reply *reply, struct
     out->http_status = reply->status;
     /* The service said yes; only what it said besides is unusable. */
     out->outcome_open = call->changes;
+    tell_trouble(call, out);
 }
 
 /* ---- hooks ---------------------------------------------------------------------------------- */
@@ -229,6 +238,8 @@ call_end(struct sf_call *c, const struct sf_http_reply *reply, const struct sf_e
 {
     atomic_fetch_sub(&c->st->active, 1);
     c->st = NULL;
+    if (err)
+        tell_trouble(c, err);
     c->done(c, reply, err);
     if (c->fini)
         c->fini(c);
@@ -267,6 +278,7 @@ sf_call_new(struct sf_storage *st, size_t size, sf_call_done_fn done)
     if (!c)
         return NULL;
     c->st = st;
+    c->trouble = st->trouble;
     c->done = done;
     atomic_fetch_add(&st->active, 1);
     return c;

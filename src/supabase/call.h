@@ -14,11 +14,18 @@
 
 /* Internal to src/supabase: one request to the service, with its error text and its retries. */
 
+/* Who hears of failures; fn may be NULL. */
+struct sf_trouble {
+    sf_storage_trouble_fn fn;
+    void *arg;
+};
+
 struct sf_storage {
     struct sf_http *http;
     struct sf_auth *auth;
     char *base;              /* "https://host/storage/v1", no slash at the end */
     _Atomic unsigned active; /* calls whose callback has not begun */
+    struct sf_trouble trouble;
 };
 
 struct sf_call;
@@ -39,6 +46,8 @@ struct sf_call {
     void (*fini)(struct sf_call *call); /* frees what the kind holds besides; may be NULL */
     bool changes;                       /* something may be different after it */
     bool idempotent;                    /* may be repeated though it may have taken effect */
+    bool caller_tells;                  /* the caller logs its failure */
+    struct sf_trouble trouble;          /* the storage's */
     uint64_t generation;                /* of the key that the last attempt sent */
     struct sf_err err;                  /* why it could not even be submitted */
     char what[136];                     /* "GET info bucket/key", printable, for messages */

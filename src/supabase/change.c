@@ -149,6 +149,7 @@ sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *args, int64
     if (!c)
         return rc;
     c->parse = parse_put;
+    c->call.caller_tells = true;
     c->id = told;
     /* Sent twice, an upsert ends as the same object; a create would answer 409 to its own success.
      */

@@ -60,6 +60,12 @@ sf_storage_new(struct sf_http *http, struct sf_auth *auth, const char *url, stru
 }
 
 void
+sf_storage_on_trouble(struct sf_storage *st, sf_storage_trouble_fn fn, void *arg)
+{
+    st->trouble = (struct sf_trouble){fn, arg};
+}
+
+void
 sf_storage_free(struct sf_storage *st)
 {
     if (!st)

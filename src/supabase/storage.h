@@ -37,6 +37,15 @@ int sf_storage_new(struct sf_http *http, struct sf_auth *auth, const char *url,
  */
 void sf_storage_free(struct sf_storage *st);
 
+/**
+ * sf_storage_on_trouble - who is to hear of each call that fails, for the log.
+ * @fn: runs on the event thread before the call's own callback. It does not hear of what is daily
+ *      business (-ENOENT, -EEXIST, -ECANCELED), nor of uploads, whose failures the caller tells.
+ * Set before the first call; @arg is borrowed until all callbacks have run.
+ */
+typedef void (*sf_storage_trouble_fn)(void *arg, const struct sf_err *err);
+void sf_storage_on_trouble(struct sf_storage *st, sf_storage_trouble_fn fn, void *arg);
+
 /* ---- buckets ------------------------------------------------------------------------------- */
 
 struct sf_bucket_row {

@@ -323,7 +323,9 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
             l->dir->dir->placeholder = false;
         l->dir->dir->large = page->more || (!first && l->dir->dir->large);
         apply_page_locked(t, l, page);
-        if (page->more && (!page->last || node_set_str(&l->last, page->last) < 0)) {
+        if (page->more && l->n > t->opts.max_nodes) {
+            listing_finish_locked(t, l, -ENOMEM, false); /* nor is a listing without end kept */
+        } else if (page->more && (!page->last || node_set_str(&l->last, page->last) < 0)) {
             listing_finish_locked(t, l, -ENOMEM, false);
         } else if (page->more && l->want_all) {
             tree_wake_locked(t, &l->waiters, 0);
