@@ -8,3 +8,11 @@ supafs_SOURCES = \
 	src/cmd/control.c \
 	src/cmd/main.c
 supafs_LDADD = $(supafs_libs)
+
+# The name by which mount(8) and fstab(5) find it: `mount -t supafs PROJECT DIR`.
+install-exec-hook:
+	$(MKDIR_P) $(DESTDIR)$(sbindir)
+	rm -f $(DESTDIR)$(sbindir)/mount.supafs
+	$(LN_S) $(bindir)/supafs $(DESTDIR)$(sbindir)/mount.supafs
+uninstall-hook:
+	rm -f $(DESTDIR)$(sbindir)/mount.supafs

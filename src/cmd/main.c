@@ -59,14 +59,39 @@ run_verb(const struct verb *v, int argc, char **argv)
     return v->run(argc, argv);
 }
 
+#define MAX_HELPER_ARGS 32
+
+/* As mount(8) calls a helper: mount.supafs SOURCE DIRECTORY [-sfnv] [-N NS] [-o OPTIONS] [-t TYPE].
+ * Its letters mean other things than ours. */
+static int
+run_helper(int argc, char **argv)
+{
+    static char dash_o[] = "-o";
+    char *args[MAX_HELPER_ARGS + 1] = {argv[0]};
+    int n = 1;
+    for (int i = 1; i < argc && n + 2 <= MAX_HELPER_ARGS; i++) {
+        const char *a = argv[i];
+        bool has_value = !strcmp(a, "-o") || !strcmp(a, "-N") || !strcmp(a, "-t");
+        if (a[0] != '-' || !strcmp(a, "--help")) {
+            args[n++] = argv[i];
+        } else if (!strcmp(a, "-o") && i + 1 < argc) {
+            args[n++] = dash_o;
+            args[n++] = argv[i + 1];
+        } else if (!has_value && strchr(a, 'f')) {
+            return SF_EXIT_OK; /* --fake: everything but the mount */
+        }
+        i += has_value;
+    }
+    return run_verb(&verbs[0], n, args);
+}
+
 int
 main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
     const char *self = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
-    /* As mount(8) calls its helpers: mount.supafs SOURCE DIRECTORY -o OPTIONS */
-    if (!strcmp(self, "mount.supafs") || !strcmp(self, "mount.fuse.supafs"))
-        return run_verb(&verbs[0], argc, argv);
+    if (!strcmp(self, "mount.supafs"))
+        return run_helper(argc, argv);
     for (size_t i = 0; i < N_VERBS; i++)
         if (!strcmp(word, verbs[i].name))
             return run_verb(&verbs[i], argc - 1, argv + 1);

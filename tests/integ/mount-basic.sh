@@ -241,4 +241,16 @@ mount_project prefix -o "bucket=$bucket,prefix=sub"
 # shellcheck disable=SC2154 # set by mount_project
 expect_eq "a prefix as the root" "from elsewhere" "$(cat "$prefix/foreign.txt")"
 umount_project "$prefix"
+
+step "as mount(8) calls it"
+ln -s "$SUPAFS" "$SF_TMP/mount.supafs"
+mkdir "$SF_TMP/by-mount"
+at_exit umount_project "$SF_TMP/by-mount"
+own=$SF_TMP/own-by-mount
+expect_ok "--fake" "$SF_TMP/mount.supafs" "$SUPABASE_URL" "$SF_TMP/by-mount" -f -o rw
+! is_mounted "$SF_TMP/by-mount" || fail "--fake mounts"
+expect_ok "the helper" "$SF_TMP/mount.supafs" "$SUPABASE_URL" "$SF_TMP/by-mount" -s -n -v \
+    -o "rw,_netdev,bucket=$bucket,cache_dir=$own/c,state_dir=$own/s,log_file=$own.log" -t supafs
+expect_eq "it serves" one "$(cat "$SF_TMP/by-mount/two")"
+umount_project "$SF_TMP/by-mount"
 passed
