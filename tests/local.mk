@@ -82,6 +82,7 @@ lint_tests = \
 
 # What tests read but do not run: fixtures, ...
 test_data = \
+	tests/lib/run-test \
 	tests/integ/devserver-faults.py \
 	tests/lint/lib.sh \
 	tests/unit/config-fixture.h
@@ -103,8 +104,7 @@ AM_TESTS_ENVIRONMENT = \
 	SUPAFS='$(abs_top_builddir)/supafs'; export SUPAFS; \
 	SUPAFS_DEVSERVER='$(abs_top_builddir)/supafs-devserver'; export SUPAFS_DEVSERVER;
 
-# A test that hangs is a failure.
-LOG_COMPILER = timeout -k 10 $${SF_TEST_TIMEOUT:-300}
+LOG_COMPILER = $(top_srcdir)/tests/lib/run-test
 
 # Those that need no unit test do not build them.
 check-unit: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(fuzz_tests)'
