@@ -8,11 +8,21 @@
 #
 # Exit status of a test: 0 passed, 77 skipped with a reason, 1 failed.
 
+# Tests that mount do so in a mount namespace of their own, where that is allowed: another test's
+# unshare(1) would else copy the mount, which then lives on, and its daemon with it, after umount.
+if [ -z "${SF_NAMESPACE:-}" ] && [ "$(id -u)" = 0 ] && grep -qs 'lib/mount\.sh"' "$0" &&
+    unshare -m --propagation slave true 2>/dev/null; then
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    SF_NAMESPACE=1 exec unshare -m --propagation slave "$BASH" -c \
+        'mount --make-rshared / && exec "$@"' bash "$BASH" "$0" "$@"
+fi
+
 SF_SRC=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 sf_test=$(basename "$0" .sh)
 sf_undo=()
 sf_checks=0
 sf_step=''
+sf_finishing=''
 
 # --- saying what happens ----------------------------------------------------------------------
 
@@ -24,7 +34,8 @@ step() {
     note "- $*"
 }
 
-# fail WHAT...: ends the test with status 1.
+# fail WHAT...: ends the test with status 1. While things are undone at the end it only says so, and
+# the rest is undone all the same.
 fail() {
     note "FAILED${sf_step:+ in \"$sf_step\"}: $*"
     local depth
@@ -32,6 +43,10 @@ fail() {
         note "  at ${BASH_SOURCE[depth]##*/}:${BASH_LINENO[depth - 1]}"
     done
     sf_show_logs
+    if [ -n "$sf_finishing" ]; then
+        sf_finishing=failed
+        return 1
+    fi
     # Also from a subshell: the whole test ends.
     [ "$BASHPID" = "$$" ] || kill -TERM "$$" 2>/dev/null
     exit 1
@@ -181,12 +196,14 @@ sf_end_quietly() {
 
 sf_finish() {
     local rc=$? i
+    sf_finishing=yes
     trap - EXIT
     trap '' INT TERM HUP
     for ((i = ${#sf_undo[@]} - 1; i >= 0; i--)); do
         eval "${sf_undo[i]}" || note "at the end, '${sf_undo[i]}' failed"
     done
     sf_sanitizer_reports || rc=1
+    [ "$sf_finishing" = yes ] || rc=1
     if [ -n "${SF_KEEP:-}" ]; then
         note "kept: $SF_TMP"
     else

@@ -71,7 +71,7 @@ umount_project() {
     local pid rc=0
     is_mounted "$1" || return 0
     pid=$(timeout 5 sed -n 's/^pid: *//p' "$1/.supafs/status" 2>/dev/null)
-    timeout "${SF_UMOUNT_TIMEOUT:-60}" "$SUPAFS" umount "$1" >>"$SF_TMP/umount.log" 2>&1 || rc=$?
+    timeout "${SF_UMOUNT_TIMEOUT:-90}" "$SUPAFS" umount "$1" >>"$SF_TMP/umount.log" 2>&1 || rc=$?
     if [ "$rc" != 0 ] || is_mounted "$1"; then
         show_stacks "$pid"
         umount -l "$1" 2>/dev/null || fusermount3 -u -z "$1" 2>/dev/null
