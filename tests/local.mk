@@ -64,6 +64,7 @@ integ_tests = \
 	tests/integ/real-input.sh \
 	tests/integ/replay.sh \
 	tests/integ/supabase-js.sh \
+	tests/integ/two-clients.sh \
 	tests/integ/write-live.sh \
 	tests/integ/wrong-starts.sh
 
@@ -84,6 +85,7 @@ lint_tests = \
 test_data = \
 	tests/lib/run-test \
 	tests/integ/devserver-faults.py \
+	tests/integ/two-clients.py \
 	tests/lint/lib.sh \
 	tests/unit/config-fixture.h
 
