@@ -131,6 +131,7 @@ struct listing {
     size_t n, cap;
     bool running, complete, failed;
     bool want_all; /* a reader wants the pages after the first */
+    bool for_name; /* somebody looks for a name that only a whole listing tells */
     bool rows_seen;
     int err;
     uint64_t start_seq;

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A listing of this many times max_nodes is given up. */
+#define LISTING_MAX 8
+
 static void listing_ask(struct action *a);
 
 void
@@ -323,11 +326,12 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
             l->dir->dir->placeholder = false;
         l->dir->dir->large = page->more || (!first && l->dir->dir->large);
         apply_page_locked(t, l, page);
-        if (page->more && l->n > t->opts.max_nodes) {
-            listing_finish_locked(t, l, -ENOMEM, false); /* nor is a listing without end kept */
+        bool wanted = l->want_all && (l->for_name || l->waiters || l->refs > 1);
+        if (page->more && l->n / LISTING_MAX >= t->opts.max_nodes) {
+            listing_finish_locked(t, l, -ENOMEM, false); /* it may have no end */
         } else if (page->more && (!page->last || node_set_str(&l->last, page->last) < 0)) {
             listing_finish_locked(t, l, -ENOMEM, false);
-        } else if (page->more && l->want_all) {
+        } else if (page->more && wanted) {
             tree_wake_locked(t, &l->waiters, 0);
             tree_ask_locked(t);
             tree_queue_locked(t, &l->act, listing_ask);

@@ -29,7 +29,7 @@ knowledge(const struct sf_tree *t, const struct node *dir, const char *name, str
 {
     struct node *n = node_find_locked(dir, name);
     const struct listing *l = dir->dir->listing, *run = dir->dir->run;
-    struct sf_name_ref ref;
+    struct sf_name_ref ref = {0};
     *ret = NULL;
     if (n && n->type != N_ABSENT) {
         *ret = n;
@@ -62,10 +62,14 @@ static int
 ask(struct sf_tree *t, struct node *dir, const char *name, struct waiter *w)
 {
     const struct listing *run = dir->dir->run;
-    struct sf_name_ref ref;
+    struct sf_name_ref ref = {0};
     int rc = sf_name_lookup(name, node_name_flags(t, dir), &ref);
-    if (rc < 0 || dir->type == N_PROJECT || ref.kind > SF_NAME_KEY)
-        return listing_start_locked(t, dir, ref.kind > SF_NAME_KEY, w);
+    if (rc < 0 || dir->type == N_PROJECT || ref.kind > SF_NAME_KEY) {
+        rc = listing_start_locked(t, dir, ref.kind > SF_NAME_KEY, w);
+        if (rc == 0 && ref.kind > SF_NAME_KEY)
+            dir->dir->run->for_name = true;
+        return rc;
+    }
     if (run ? run->rows_seen : dir->dir->large)
         return lookup_start_locked(t, dir, name, w);
     return listing_start_locked(t, dir, false, w);
