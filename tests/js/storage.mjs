@@ -146,7 +146,9 @@ await check('info', 'size, type, cache control, metadata', async () => {
   assert.equal(about.size, 2)
   assert.equal(about.contentType, 'application/json')
   assert.equal(about.cacheControl, 'max-age=77')
-  assert.equal(about.etag, `"${md5('{}')}"`)
+  // A real server on files may also be set to make it of the modification time.
+  if (devServer) assert.equal(about.etag, `"${md5('{}')}"`)
+  else assert.match(about.etag, /^"[^"]+"$/)
   assert.deepEqual(about.metadata, { mode: '0600', n: 1 })
   assert.match(about.version, /^[0-9a-f-]{36}$/)
   assert.ok(Math.abs(Date.parse(about.lastModified) - Date.now()) < 60_000, about.lastModified)
