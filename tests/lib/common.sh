@@ -8,15 +8,6 @@
 #
 # Exit status of a test: 0 passed, 77 skipped with a reason, 1 failed.
 
-# Tests that mount do so in a mount namespace of their own, where that is allowed: another test's
-# unshare(1) would else copy the mount, which then lives on, and its daemon with it, after umount.
-if [ -z "${SF_NAMESPACE:-}" ] && [ "$(id -u)" = 0 ] && grep -qs 'lib/mount\.sh"' "$0" &&
-    unshare -m --propagation slave true 2>/dev/null; then
-    # shellcheck disable=SC2016 # expanded by the inner shell
-    SF_NAMESPACE=1 exec unshare -m --propagation slave "$BASH" -c \
-        'mount --make-rshared / && exec "$@"' bash "$BASH" "$0" "$@"
-fi
-
 SF_SRC=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 sf_test=$(basename "$0" .sh)
 sf_undo=()
