@@ -94,7 +94,7 @@ tell(const struct sf_outcome *said)
 }
 
 static int
-mount_with(const struct mount_line *l, const struct sf_config *cfg)
+mount_with(const struct mount_line *l, struct sf_config *cfg)
 {
     struct sf_err err = SF_ERR_INIT;
     struct sf_key_choice key;
@@ -105,6 +105,8 @@ mount_with(const struct mount_line *l, const struct sf_config *cfg)
         complain("warning: %s", sf_config_warning(cfg, i));
     if (sf_keys_choose(cfg, &key, &err) < 0)
         return fail(sf_exit_of_config(&err), err.msg);
+    sf_config_wipe_keys(cfg);
+    sf_config_wipe_environment();
     const struct sf_mount_args args = {.cfg = cfg,
                                        .key = &key,
                                        .mountpoint = l->words[l->n_words - 1],

@@ -78,6 +78,24 @@ sf_config_wipe_keys(struct sf_config *cfg)
 }
 
 void
+sf_config_wipe_environment(void)
+{
+    for (char **e = environ; e && *e;) {
+        char *eq = strchr(*e, '=');
+        char name[64] = "";
+        if (eq && (size_t)(eq - *e) < sizeof name)
+            memcpy(name, *e, (size_t)(eq - *e));
+        int opt = sf_opt_find_env(name, NULL);
+        if (opt < 0 || !(sf_opt_info((enum sf_opt)opt)->flags & SF_OPT_F_SECRET)) {
+            e++;
+            continue;
+        }
+        explicit_bzero(eq + 1, strlen(eq + 1));
+        unsetenv(name); /* the next one takes its place */
+    }
+}
+
+void
 sf_config_free(struct sf_config *cfg)
 {
     if (!cfg)

@@ -64,6 +64,11 @@ int sf_config_load(struct sf_config *cfg, const struct sf_config_sources *src, s
  * one gives NULL; sf_config_text() and sf_config_origin() still tell that they were there. */
 void sf_config_wipe_keys(struct sf_config *cfg);
 
+/* Take the keys out of this process's environment, so that neither /proc/PID/environ nor programs
+ * that it runs have them. While there is one thread; nothing read from the environment before may
+ * be in use. */
+void sf_config_wipe_environment(void);
+
 /* 0, or -EINVAL with a sentence that names the ways to give the URL. */
 int sf_config_require_url(const struct sf_config *cfg, struct sf_err *err);
 
