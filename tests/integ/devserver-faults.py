@@ -165,16 +165,16 @@ def error_before_the_work(server):
 @check
 def delay_rule(server):
     """A delay comes once per request, before the first byte, not again in the body."""
-    server.faults({"kind": "delay", "ms": 400, "path": "/object/authenticated/"})
-    assert 0.38 < seconds(server.get, "big") < 2
-    assert seconds(server.info, "small") < 0.35
+    server.faults({"kind": "delay", "ms": 1500, "path": "/object/authenticated/"})
+    assert 1.45 < seconds(server.get, "big") < 8
+    assert seconds(server.info, "small") < 1.3
 
 
 @check
 def delay_setting(server):
     """The general delay hits every request once, side by side on many connections."""
     server.settings(delay_ms=300)
-    assert 0.28 < seconds(server.get, "small") < 2
+    assert 0.28 < seconds(server.get, "small") < 5
 
     def many():
         threads = [threading.Thread(target=server.get, args=("small",)) for _ in range(16)]
@@ -182,7 +182,7 @@ def delay_setting(server):
             thread.start()
         for thread in threads:
             thread.join()
-    assert 0.28 < seconds(many) < 3, "16 delays must pass at the same time"
+    assert 0.28 < seconds(many) < 4.5, "16 delays must pass at the same time"
 
 
 @check
@@ -196,8 +196,8 @@ def bandwidth(server):
             thread.start()
         for thread in threads:
             thread.join()
-    assert 0.40 < seconds(two) < 5, "2 MiB at 4 MB/s"
-    assert 0.18 < seconds(server.put, "upload", BIG) < 5, "1 MiB at 4 MB/s"
+    assert 0.40 < seconds(two) < 20, "2 MiB at 4 MB/s"
+    assert 0.18 < seconds(server.put, "upload", BIG) < 20, "1 MiB at 4 MB/s"
     server.settings(mbytes_per_s=0)
     assert server.get("upload").body == BIG
 
@@ -238,12 +238,10 @@ def truncated_bodies(server):
 def hanging_bodies(server):
     """Some bytes, then silence; no other request is held up; clearing the faults ends it."""
     server.faults({"kind": "hang", "after": 1000, "path": "/object/authenticated/", "times": 1})
-    began = time.monotonic()
-    data, closed = raw_get(server, "big", 0.7)
+    data, closed = raw_get(server, "big", 2)
     body = data.partition(b"\r\n\r\n")[2]
     assert not closed and body == BIG[:1000], (closed, len(body))
-    assert seconds(server.get, "small") < 0.5, "others wait too"
-    assert time.monotonic() - began < 3
+    assert seconds(server.get, "small") < 5, "others wait too"
 
 
 @check
@@ -285,7 +283,7 @@ def lying_sizes(server):
         return server.get("small", [("Range", "bytes=0-3")]).headers["content-range"]
 
     def length():
-        return re.search(rb"content-length: (\d+)", raw_get(server, "small", 1)[0].lower())[1]
+        return re.search(rb"content-length: (\d+)", raw_get(server, "small", 5)[0].lower())[1]
 
     assert (listed(), ranged(), length()) == (10, "bytes 0-3/10", b"10")
     server.faults({"kind": "size", "where": "list", "delta": 5})
@@ -295,7 +293,7 @@ def lying_sizes(server):
     assert (listed(), ranged(), length()) == (10, "bytes 0-3/15", b"10")
     server.faults({"kind": "size", "where": "content-length", "delta": 5})
     assert (listed(), length()) == (10, b"15"), (listed(), length())
-    data = raw_get(server, "small", 1)[0].partition(b"\r\n\r\n")[2]
+    data = raw_get(server, "small", 5)[0].partition(b"\r\n\r\n")[2]
     assert data == SMALL, data
     server.faults({"kind": "size", "delta": -3})
     assert (listed(), ranged(), length()) == (7, "bytes 0-3/7", b"7")
