@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/thread.h"
 #include "config/config.h"
 #include "daemon/systemd.h"
 #include "fuse/session.h"
@@ -13,9 +14,11 @@
 #include "virtual/virtual.h"
 #include "write/write.h"
 
-#include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
+
+#define FREE_S 15
 
 /* For `supafs umount`, which can ask the daemon no more: how the last stop went. */
 static void
@@ -49,16 +52,37 @@ stop_all(struct daemon *d)
     return failed;
 }
 
+/* What stop_free() is busy with, for the one who has to end it by force. */
+static const char *_Atomic stage;
+
+/* All uploads have ended or been given up by now; what is left is to give memory back. Should that
+ * ever hang, the locks on the directories must not stay held. */
+static void *
+watch_end(void *arg)
+{
+    (void)arg;
+    sleep(FREE_S);
+    sf_error("daemon", "event=stop-hangs stage=%s text=%s", atomic_load(&stage),
+             "please report this; nothing that was written is lost by it");
+    _exit(SF_EXIT_FAILED);
+}
+
 void
 stop_free(struct daemon *d)
 {
+    atomic_store(&stage, "http");
+    (void)!sf_thread_start("stop-watch", watch_end, NULL, NULL);
     /* Requests end first, so that nothing below is waiting when it goes. */
     if (d->http)
         sf_http_close(d->http);
+    atomic_store(&stage, "fuse");
     sf_fuse_free(d->fuse);
     sf_virtual_free(d->virt);
+    atomic_store(&stage, "tree");
     sf_tree_free(d->tree);
+    atomic_store(&stage, "writer");
     sf_writer_free(d->writer);
+    atomic_store(&stage, "http-thread");
     sf_http_free(d->http);
     if (d->storage)
         sf_storage_free(d->storage);

@@ -33,9 +33,10 @@ enum { ST_FREE, ST_START, ST_OPEN, ST_DONE, ST_ABORTED };
 #define USE_ONE   (UINT64_C(1) << 32)
 #define USE_SHIFT 32
 
-#define CHUNK    256
-#define SWEEP_MS 250
-#define NONE     UINT32_MAX
+#define CHUNK       256
+#define PATIENCE_MS 2000
+#define SWEEP_MS    250
+#define NONE        UINT32_MAX
 
 struct park {
     struct park_opts opts;
@@ -86,6 +87,18 @@ park_new(const struct park_opts *opts, struct park **ret)
     return 0;
 }
 
+/* Every completion has to come. One that does not is a fault; what it was helps to find it. */
+static void
+say_lost_locked(struct park *p)
+{
+    for (uint32_t i = 0; i < p->n_chunks * CHUNK; i++) {
+        struct op *op = slot_of(p, i);
+        if ((atomic_load(&op->word) & ST_MASK) != ST_FREE)
+            sf_error("fuse", "event=request-never-completed kind=%s pid=%d", op->kind->name,
+                     (int)atomic_load(&op->pid));
+    }
+}
+
 void
 park_free(struct park *p)
 {
@@ -95,9 +108,13 @@ park_free(struct park *p)
     if (!sf_http_timer_cancel(p->opts.http, atomic_load(&p->timer)))
         while (atomic_load(&p->armed))
             usleep(1000); /* it runs just now */
+    int64_t patience = sf_clock_ms() + PATIENCE_MS;
     sf_mutex_lock(&p->lock);
     while (p->used)
-        sf_cond_wait(&p->idle, &p->lock);
+        if (sf_cond_timedwait_ms(&p->idle, &p->lock, patience) == -ETIMEDOUT && p->used) {
+            patience = INT64_MAX;
+            say_lost_locked(p);
+        }
     sf_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < p->n_chunks; i++)
         free(p->chunks[i]);
