@@ -65,16 +65,16 @@ same_version(const struct node *n, const struct sf_list_row *row)
 {
     if (n->size != row->size)
         return false;
+    if (n->id[0] && strcmp(n->id, row->id))
+        return false;
     if (n->etag_open) /* ours; n->etag is what a service with MD5 ETags would say */
         return !n->etag || !md5_like(row->etag) || !strcmp(n->etag, row->etag);
-    return !strcmp(n->etag ? n->etag : "", row->etag) && (!n->id[0] || !strcmp(n->id, row->id));
+    return !strcmp(n->etag ? n->etag : "", row->etag);
 }
 
 static void
 set_version(struct node *n, const struct sf_list_row *row)
 {
-    if (!n->id[0] && !n->nlookup)
-        n->ino = sf_hash64(row->id, strlen(row->id)) | 1;
     snprintf(n->id, sizeof n->id, "%s", row->id);
     node_set_str(&n->etag, row->etag);
     n->etag_open = false;
@@ -103,6 +103,7 @@ new_object(struct sf_tree *t, struct node *dir, const char *name, const char *co
     struct node *n = node_new_locked(t, dir, name, comp, N_FILE);
     if (!n)
         return NULL;
+    n->ino = sf_hash64(row->id, strlen(row->id)) | 1; /* for the node's life */
     set_version(n, row);
     n->checked_ns = start_ns;
     return n;
@@ -122,6 +123,8 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
         if (opened) { /* times of our own write do not change afterwards */
             n->mtime_ns = mtime ? mtime : row->mtime_ns;
             n->updated_ns = updated ? updated : row->updated_ns;
+            /* Without MD5 it may be another's of the same size: the kernel's pages are not used. */
+            n->keep_pages = n->keep_pages && md5_like(row->etag);
         }
         if (start_ns > n->checked_ns)
             n->checked_ns = start_ns;

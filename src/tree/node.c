@@ -380,6 +380,7 @@ node_split_locked(struct sf_tree *t, struct node *n)
         snprintf(fresh->id, sizeof fresh->id, "%s", n->id);
         node_set_str(&fresh->etag, n->etag);
         fresh->etag_open = n->etag_open;
+        fresh->ino = n->ino;
         fresh->size = n->size;
         fresh->mtime_ns = n->mtime_ns;
         fresh->updated_ns = n->updated_ns;

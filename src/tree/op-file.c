@@ -287,6 +287,8 @@ read_prepare_locked(struct read_op *op)
     free(sf_steal(op->bucket));
     free(sf_steal(op->key));
     free(sf_steal(op->etag));
+    if (!n->parent && n->etag_open)
+        return -ESTALE; /* under its old key may be anything by now */
     int rc = node_key_locked(n, &op->bucket, &op->key);
     if (rc < 0)
         return rc;
@@ -369,7 +371,7 @@ read_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
         if (n->etag && strlen(got->etag) == strlen(n->etag) && !strchr(got->etag, '-'))
             rc = -ESTALE;
         else if (node_set_str(&n->etag, got->etag) == 0)
-            n->etag_open = false;
+            n->etag_open = n->keep_pages = false;
     }
     if (!rc && op->version != n->version)
         rc = -ESTALE; /* bytes of the version before */

@@ -88,6 +88,8 @@ renamed_locked(struct name_op *op, bool sent)
     }
     if (sent)
         n->etag_open = true; /* some backends give another ETag to a moved object */
+    if (sent && op->replaces)
+        n->id[0] = '\0'; /* the copy has the id of what was there */
     else
         n->replace = op->replaces || n->replace;
     attr_stamp_locked(n, false);

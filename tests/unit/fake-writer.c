@@ -260,6 +260,8 @@ rename_object(struct job *j)
     assert(copy.text);
     memcpy(copy.text, o->text, o->size);
     fake_put_bytes(j->to_bucket, j->to_key, copy.text, copy.size, copy.mime);
+    if (!j->replace) /* a move; a copy over another object keeps that one's */
+        memcpy(fake_find(j->to_bucket, j->to_key)->id, copy.id, sizeof copy.id);
     free(copy.text);
     fake_remove(j->bucket, j->key);
     return 0;

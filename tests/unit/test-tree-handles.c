@@ -247,6 +247,61 @@ test_a_writer_goes_on_after_a_foreign_change(void **state)
     assert_int_equal(fake_counts.quarantined, 0);
 }
 
+/* Our own upload's ETag is not known yet. Somebody else's bytes of the same size are not ours. */
+static void
+own_upload_replaced(bool keep_ids)
+{
+    uint64_t n;
+    start_now();
+    fake_keep_ids(keep_ids);
+    struct sf_file *w = create(1, "f", "mine", &n);
+    assert_int_equal(flush(w), 0);
+    sf_tree_release(tree, w);
+    fake_put("b", "f", "hers");
+    struct got o = {0};
+    sf_tree_open(tree, node(1, "f"), O_RDONLY, keep, &o);
+    fake_run();
+    assert_int_equal(o.err, 0);
+    assert_false(o.res.open.keep_cache);
+    assert_string_equal(read_file(o.res.open.file).data, "hers");
+    sf_tree_release(tree, o.res.open.file);
+}
+
+static void
+test_own_upload_replaced(void **state)
+{
+    (void)state;
+    own_upload_replaced(true);
+}
+
+static void
+test_own_upload_removed_and_made_anew(void **state)
+{
+    (void)state;
+    own_upload_replaced(false);
+}
+
+static void
+test_own_upload_under_a_renamed_one(void **state)
+{
+    (void)state;
+    uint64_t n;
+    start("b");
+    const char *const names_of[] = {"a", "b"};
+    for (int i = 0; i < 2; i++) {
+        struct sf_file *w = create(1, names_of[i], i ? "new" : "old", &n);
+        assert_int_equal(flush(w), 0);
+        sf_tree_release(tree, w);
+    }
+    struct sf_file *f = open_file(node(1, "a"), O_RDONLY);
+    assert_int_equal(rename_name(1, "b", "a", 0), 0);
+    assert_int_equal(read_file(f).err, -ESTALE); /* not the bytes of the other file */
+    sf_tree_release(tree, f);
+    f = open_file(node(1, "a"), O_RDONLY);
+    assert_string_equal(read_file(f).data, "new");
+    sf_tree_release(tree, f);
+}
+
 /* ---- opening -------------------------------------------------------------------------------- */
 
 /* A create that finds a file: the kernel's old pages of it are of no use. */
@@ -419,6 +474,9 @@ main(void)
         TREE_TEST(a_reader_does_not_hide_changes),
         TREE_TEST(a_reader_does_not_hide_removal),
         TREE_TEST(a_writer_goes_on_after_a_foreign_change),
+        TREE_TEST(own_upload_replaced),
+        TREE_TEST(own_upload_removed_and_made_anew),
+        TREE_TEST(own_upload_under_a_renamed_one),
         TREE_TEST(create_of_what_is_there),
         TREE_TEST(two_creates_of_one_name),
         TREE_TEST(truncated_after_a_failed_flush),
