@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,15 @@ ask(struct target *t)
     control_value(text.data, "state_dir", t->state_dir, sizeof t->state_dir);
 }
 
+/* Another mount namespace may have a copy of the mount, which would keep the process alive; the one
+ * who asks for an end means all of it. */
+static void
+tell_to_stop(const struct target *t)
+{
+    if (t->pidfd >= 0)
+        (void)syscall(SYS_pidfd_send_signal, t->pidfd, SIGTERM, NULL, 0);
+}
+
 /* Returns 0 when the process is gone, -ETIMEDOUT when it is not. */
 static int
 wait_gone(const struct target *t)
@@ -183,6 +193,7 @@ run(struct umount_line *l)
         return refuse(&t, rc, err.msg);
     if (l->lazy)
         return 0;
+    tell_to_stop(&t);
     rc = wait_gone(&t);
     if (t.pidfd >= 0)
         close(t.pidfd);

@@ -26,6 +26,7 @@ struct sf_fuse {
     _Atomic bool gone; /* the loop's thread ends */
     uint64_t readahead;
     bool readahead_denied;
+    unsigned dev_major, dev_minor; /* of the mount; 0, 0 = not known */
 
     struct sf_mutex texts_lock; /* leaf; protects the list */
     struct text *texts;         /* of open virtual files */
@@ -106,7 +107,8 @@ void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 void virtual_lookup(struct sf_fuse *f, fuse_req_t req, fuse_ino_t parent, const char *name);
 void virtual_getattr(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino);
 void virtual_open(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void virtual_read(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi);
+void virtual_read(struct sf_fuse *f, fuse_req_t req, size_t size, off_t off,
+                  const struct fuse_file_info *fi);
 void virtual_release(struct sf_fuse *f, const struct fuse_file_info *fi);
 /* What the kernel did not release. */
 void virtual_free_all(struct sf_fuse *f);

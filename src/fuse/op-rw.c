@@ -24,7 +24,7 @@ do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file
 {
     struct sf_fuse *f = fuse_of(req);
     if (sf_virtual_owns(ino)) {
-        virtual_read(req, size, off, fi);
+        virtual_read(f, req, size, off, fi);
         return;
     }
     struct op *op = op_begin(f, req, &read_kind);

@@ -50,14 +50,17 @@ virtual_getattr(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino)
 /* What one open reads; in a list, because a forced end of the session brings no RELEASE. */
 struct text {
     struct sf_buf buf;
+    unsigned refs; /* the open's, and one per read: a RELEASE may overtake the end of a reply */
     struct text *next, **self;
 };
 
 static void
-text_free(struct sf_fuse *f, struct text *t)
+text_unref(struct sf_fuse *f, struct text *t)
 {
     {
         SF_GUARD(&f->texts_lock);
+        if (--t->refs)
+            return;
         *t->self = t->next;
         if (t->next)
             t->next->self = t->self;
@@ -72,6 +75,7 @@ text_new(struct sf_fuse *f)
     struct text *t = calloc(1, sizeof *t);
     if (!t)
         return NULL;
+    t->refs = 1;
     sf_buf_init(&t->buf);
     SF_GUARD(&f->texts_lock);
     t->self = &f->texts;
@@ -86,7 +90,7 @@ void
 virtual_free_all(struct sf_fuse *f)
 {
     while (f->texts)
-        text_free(f, f->texts);
+        text_unref(f, f->texts);
 }
 
 /* The text as it is now; reads of this open see nothing else. */
@@ -106,25 +110,29 @@ virtual_open(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, struct fuse_file
     if (rc < 0)
         fuse_reply_err(req, -rc);
     if ((rc < 0 || fuse_reply_open(req, fi) != 0) && t)
-        text_free(f, t);
+        text_unref(f, t);
 }
 
 void
-virtual_read(fuse_req_t req, size_t size, off_t off, const struct fuse_file_info *fi)
+virtual_read(struct sf_fuse *f, fuse_req_t req, size_t size, off_t off,
+             const struct fuse_file_info *fi)
 {
-    const struct sf_buf *text = &((const struct text *)(uintptr_t)fi->fh)->buf;
-    if (off < 0 || (uint64_t)off >= text->len) {
-        fuse_reply_buf(req, NULL, 0);
-        return;
+    struct text *t = (struct text *)(uintptr_t)fi->fh;
+    size_t rest = 0;
+    {
+        SF_GUARD(&f->texts_lock);
+        t->refs++;
     }
-    size_t rest = text->len - (size_t)off;
-    fuse_reply_buf(req, text->data + off, size < rest ? size : rest);
+    if (off >= 0 && (uint64_t)off < t->buf.len)
+        rest = t->buf.len - (size_t)off;
+    fuse_reply_buf(req, rest ? t->buf.data + off : NULL, size < rest ? size : rest);
+    text_unref(f, t);
 }
 
 void
 virtual_release(struct sf_fuse *f, const struct fuse_file_info *fi)
 {
-    text_free(f, (struct text *)(uintptr_t)fi->fh);
+    text_unref(f, (struct text *)(uintptr_t)fi->fh);
 }
 
 void

@@ -24,6 +24,8 @@ readahead_raise(struct sf_fuse *f)
     uint64_t kib, want = f->opts.readahead / 1024;
     if (sf_mount_find(f->opts.mountpoint, &m) != 1)
         return;
+    f->dev_major = m.major;
+    f->dev_minor = m.minor;
     snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", m.major, m.minor);
     if (want) {
         sf_autofd int fd = open(path, O_WRONLY | O_CLOEXEC);

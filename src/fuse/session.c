@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/mounts.h"
 #include "base/thread.h"
 #include "fuse/internal.h"
 #include "observe/log.h"
@@ -282,6 +283,25 @@ sf_fuse_ended_fd(const struct sf_fuse *f)
     return f->ended_fd;
 }
 
+/* End the connection and take the mount away, but nothing that lies there in its place by now: the
+ * mount may have been taken away long before, and live on in another mount namespace. */
+static void
+unmount(struct sf_fuse *f)
+{
+    struct sf_mount_copy m;
+    int ends[2];
+    bool there = sf_mount_find(f->opts.mountpoint, &m) == 1 && m.major == f->dev_major &&
+                 m.minor == f->dev_minor;
+    /* libfuse leaves the mount point alone when its descriptor says that the connection is over: as
+     * a pipe without reader does. */
+    if (!there && f->dev_minor && pipe2(ends, O_CLOEXEC) == 0) {
+        close(ends[0]);
+        dup3(ends[1], fuse_session_fd(f->se), O_CLOEXEC);
+        close(ends[1]);
+    }
+    fuse_session_unmount(f->se);
+}
+
 void
 sf_fuse_stop(struct sf_fuse *f)
 {
@@ -304,7 +324,7 @@ sf_fuse_stop(struct sf_fuse *f)
         f->looping = false;
     }
     if (f->mounted)
-        fuse_session_unmount(f->se);
+        unmount(f);
     f->mounted = false;
 }
 

@@ -49,6 +49,21 @@ expect_exit "umount" 1 "$SUPAFS" umount "$mnt"
 expect_match "says so" 'in use.*--lazy' "$SF_OUT"
 expect_eq "and it serves on" "$mnt" "$(mount_status "$mnt" mountpoint)"
 
+step "a copy in another mount namespace does not keep it alive"
+if [ "$(id -u)" = 0 ]; then
+    mkdir "$SF_TMP/copied"
+    at_exit force_umount "$SF_TMP/copied"
+    expect_ok "mount" mount_at "$SF_TMP/copied"
+    pid=$(daemon_pid "$SF_TMP/copied")
+    unshare -m --propagation private sleep 60 &
+    copy=$!
+    wait_for 5 grep -qs "$SF_TMP/copied" "/proc/$copy/mountinfo"
+    expect_ok "umount" timeout 20 "$SUPAFS" umount "$SF_TMP/copied"
+    sf_is_gone "$pid" || fail "the daemon stays"
+    kill "$copy"
+    wait "$copy" 2>/dev/null
+fi
+
 step "umount --lazy: the file is finished by its program"
 pid=$(daemon_pid "$mnt")
 expect_ok "umount --lazy" "$SUPAFS" umount --lazy "$mnt"
