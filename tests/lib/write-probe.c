@@ -60,7 +60,7 @@ wait_all(void)
         sf_cond_wait(&cond, &lock);
 }
 
-static void
+__attribute__((noreturn)) static void
 die(const char *what, const struct sf_err *err)
 {
     fprintf(stderr, "write-probe: %s: %s\n", what, err->msg);
