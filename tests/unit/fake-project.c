@@ -439,8 +439,8 @@ fake_step_question(void)
 bool
 fake_step(void)
 {
-    bool asked = fake_step_question();
-    return fake_change() | fake_told() | asked;
+    bool asked = fake_step_question(), changed = fake_change(), told = fake_told();
+    return asked || changed || told;
 }
 
 void

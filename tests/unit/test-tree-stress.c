@@ -402,9 +402,11 @@ static void *
 do_changes(void *arg)
 {
     (void)arg;
-    while (!atomic_load(&stop_service))
-        if (!(fake_change() | fake_told()))
+    while (!atomic_load(&stop_service)) {
+        bool changed = fake_change(), told = fake_told();
+        if (!changed && !told)
             usleep(50);
+    }
     return NULL;
 }
 
