@@ -20,14 +20,14 @@ export HOME=$scratch GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@example.org GIT_COMMIT
 
 step "cp -r and diff -r"
 cp -r "$headers" "$dir/copied"
-diff -r "$headers" "$dir/copied"
+diff -r --no-dereference "$headers" "$dir/copied"
 
 step "tar in, diff -r, tar out"
 mkdir "$dir/tarred"
 tar -C "$headers" -cf - . | tar -C "$dir/tarred" -xf -
-diff -r "$headers" "$dir/tarred"
+diff -r --no-dereference "$headers" "$dir/tarred"
 tar -C "$dir/tarred" -cf - . | tar -C "$scratch" --one-top-level=out -xf -
-diff -r "$headers" "$scratch/out"
+diff -r --no-dereference "$headers" "$scratch/out"
 rm -r "$scratch/out"
 
 step "rsync twice: the second sends nothing"
