@@ -148,3 +148,32 @@ name_marker_locked(const struct sf_tree *t, const struct node *n)
     free(key);
     return marker;
 }
+
+static void
+dir_kept(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    struct name_op *op = arg;
+    (void)done;
+    if (err && err->code != -EEXIST) {
+        name_op_finish(op, err->code, NULL);
+        return;
+    }
+    tree_lock(op->tree);
+    op->kept->dir->placeholder = true;
+    tree_unlock(op->tree);
+    op->next(op);
+}
+
+void
+name_op_keep_dir(struct name_op *op, struct node *dir, const char *bucket,
+                 void (*next)(struct name_op *op))
+{
+    if (!op->target) {
+        next(op);
+        return;
+    }
+    op->kept = dir;
+    op->next = next;
+    sf_write_put_small(op->tree->writer, bucket, op->target, MIME_MARKER, "", 0, false, dir_kept,
+                       op);
+}

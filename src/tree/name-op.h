@@ -4,6 +4,8 @@
 
 #include "tree/internal.h"
 
+#define MIME_MARKER "application/octet-stream"
+
 /*
  * Changes of names have one shape: find out what the name is now (which may take a question to the
  * service), check under the lock whether the change may be, let the writer do it, and take the
@@ -32,7 +34,9 @@ struct name_op {
     struct sf_content *content;
     char *bucket, *key; /* of @name */
     char *from_bucket, *from_key;
-    char *target; /* symlink */
+    char *target;      /* symlink; removal: key of the marker to write first, NULL = none */
+    struct node *kept; /* borrowed: the directory that the marker keeps */
+    void (*next)(struct name_op *op); /* after the marker */
     char comp[SF_NAME_BUF_SIZE];
     char name[SF_NAME_BUF_SIZE];
     char from_name[SF_NAME_BUF_SIZE];
@@ -49,5 +53,9 @@ void name_new_attr_locked(struct name_op *op, struct node *n, mode_t mode);
 /* If a removal of @n would let its directory vanish, key of the marker to write first; else NULL.
  */
 char *name_marker_locked(const struct sf_tree *t, const struct node *n);
+/* Write that marker (op->target, if any) into @dir of @bucket, then go on with @next; a failure
+ * ends the operation. @dir is counted by @op. No lock held. */
+void name_op_keep_dir(struct name_op *op, struct node *dir, const char *bucket,
+                      void (*next)(struct name_op *op));
 
 #endif

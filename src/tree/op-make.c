@@ -13,7 +13,6 @@
 /* New names: create, mknod, mkdir, symlink. */
 
 #define MIME_SYMLINK "inode/symlink"
-#define MIME_MARKER  "application/octet-stream"
 
 /* Put a new node in its directory in place of what was known to be absent. */
 static struct node *

@@ -9,8 +9,6 @@
 
 /* Removal of names: unlink, rmdir. */
 
-#define MIME_MARKER "application/octet-stream"
-
 /* The name is gone by our own doing. */
 static void
 removed_locked(struct name_op *op)
@@ -69,22 +67,6 @@ unlink_delete(struct name_op *op)
 }
 
 static void
-unlink_marked(void *arg, const struct sf_err *err, const struct sf_commit *done)
-{
-    struct name_op *op = arg;
-    struct sf_tree *t = op->tree;
-    (void)done;
-    if (err && err->code != -EEXIST) {
-        name_op_finish(op, err->code, NULL);
-        return;
-    }
-    tree_lock(t);
-    op->dir->dir->placeholder = true;
-    tree_unlock(t);
-    unlink_delete(op);
-}
-
-static void
 unlink_go(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
@@ -95,11 +77,8 @@ unlink_go(struct name_op *op)
     tree_unlock(t);
     if (unsent)
         name_op_finish(op, 0, NULL);
-    else if (op->target) /* the directory would vanish with its last entry */
-        sf_write_put_small(t->writer, op->bucket, op->target, MIME_MARKER, "", 0, false,
-                           unlink_marked, op);
     else
-        unlink_delete(op);
+        name_op_keep_dir(op, op->dir, op->bucket, unlink_delete);
 }
 
 void
@@ -140,28 +119,9 @@ rmdir_remove(struct name_op *op)
 }
 
 static void
-rmdir_marked(void *arg, const struct sf_err *err, const struct sf_commit *done)
-{
-    struct name_op *op = arg;
-    (void)done;
-    if (err && err->code != -EEXIST) {
-        name_op_finish(op, err->code, NULL);
-        return;
-    }
-    tree_lock(op->tree);
-    op->dir->dir->placeholder = true;
-    tree_unlock(op->tree);
-    rmdir_remove(op);
-}
-
-static void
 rmdir_go(struct name_op *op)
 {
-    if (op->target)
-        sf_write_put_small(op->tree->writer, op->bucket, op->target, MIME_MARKER, "", 0, false,
-                           rmdir_marked, op);
-    else
-        rmdir_remove(op);
+    name_op_keep_dir(op, op->dir, op->bucket, rmdir_remove);
 }
 
 void

@@ -13,8 +13,6 @@
  * is moved. Directories answer EXDEV (mv then copies), buckets EPERM.
  */
 
-#define MIME_MARKER "application/octet-stream"
-
 /* May this object go to another bucket? Its limits are checked here: the service does not. */
 static int
 other_bucket_check(const struct node *n, const struct bucket *from, const struct bucket *to)
@@ -129,34 +127,15 @@ rename_send(struct name_op *op)
     sf_write_rename(op->tree->writer, &args, rename_sent, op);
 }
 
-static void
-rename_marked(void *arg, const struct sf_err *err, const struct sf_commit *done)
-{
-    struct name_op *op = arg;
-    (void)done;
-    if (err && err->code != -EEXIST) {
-        name_op_finish(op, err->code, NULL);
-        return;
-    }
-    tree_lock(op->tree);
-    op->from_dir->dir->placeholder = true;
-    tree_unlock(op->tree);
-    rename_send(op);
-}
-
 /* The object is in the bucket as it is here. */
 static void
 rename_committed(void *arg, int rc)
 {
     struct name_op *op = arg;
-    struct sf_tree *t = op->tree;
     if (rc < 0)
         name_op_finish(op, rc, NULL);
-    else if (op->target)
-        sf_write_put_small(t->writer, op->from_bucket, op->target, MIME_MARKER, "", 0, false,
-                           rename_marked, op);
     else
-        rename_send(op);
+        name_op_keep_dir(op, op->from_dir, op->from_bucket, rename_send);
 }
 
 static void
