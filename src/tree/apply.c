@@ -350,6 +350,15 @@ bucket_verified(const struct bucket *b)
 }
 
 int
+bucket_verdict_locked(struct bucket *b, const struct sf_err *err)
+{
+    int code = err ? err->code : 0;
+    if (b && !code)
+        b->verified_ms = sf_clock_ms();
+    return code == -ENOENT && b && !b->seen ? 0 : code;
+}
+
+int
 bucket_ensure(struct node *n, const char *id)
 {
     if (n->dir->bucket)

@@ -324,6 +324,9 @@ struct node *apply_bucket_locked(struct sf_tree *t, struct node *root,
 int bucket_set(struct bucket *b, const struct sf_bucket_row *row);
 /* Were token and bucket seen to be good lately? NULL = no. */
 bool bucket_verified(const struct bucket *b);
+/* What a look at token and bucket said: 0 good (remembered), -ENOENT gone, or why it is not known.
+ * A bucket that this role was never shown counts as good: its lists are all there is to know. */
+int bucket_verdict_locked(struct bucket *b, const struct sf_err *err);
 /* Give an N_BUCKET node its bucket. */
 int bucket_ensure(struct node *n, const char *id);
 /* A name turned out to be gone at the service. */

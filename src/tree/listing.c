@@ -271,12 +271,7 @@ verify_done(void *arg, const struct sf_err *err)
     struct sf_tree *t = l->tree;
     tree_lock(t);
     tree_answer_locked(t, err);
-    struct bucket *b = node_bucket_locked(l->dir);
-    int code = err ? err->code : 0;
-    if (b && !code)
-        b->verified_ms = sf_clock_ms();
-    if (code == -ENOENT && b && !b->seen)
-        code = 0; /* never shown to this role: an empty list is all there is to know */
+    int code = bucket_verdict_locked(node_bucket_locked(l->dir), err);
     if (!code && l->dir != t->root && l->dir->type == N_DIR && !l->dir->dir->placeholder &&
         l->dir->parent && l->dir->changed_seq <= l->start_seq && !dir_holds_local(l->dir))
         apply_gone_locked(t, l->dir, l->start_ns);

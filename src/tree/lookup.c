@@ -107,12 +107,7 @@ verify_done(void *arg, const struct sf_err *err)
     struct sf_tree *t = l->tree;
     tree_lock(t);
     tree_answer_locked(t, err);
-    struct bucket *b = node_bucket_locked(l->dir);
-    int code = err ? err->code : 0;
-    if (b && !code)
-        b->verified_ms = sf_clock_ms();
-    if (code == -ENOENT && (!b || !b->seen))
-        code = 0;
+    int code = bucket_verdict_locked(node_bucket_locked(l->dir), err);
     if (!code || code == -ENOENT)
         lookup_absent_locked(t, l);
     lookup_finish_locked(t, l, code == -ENOENT ? 0 : code);
