@@ -33,6 +33,7 @@ unit_tests = \
 	tests/unit/test-supabase-list \
 	tests/unit/test-supabase-scan \
 	tests/unit/test-supabase-storage \
+	tests/unit/test-supabase-version \
 	tests/unit/test-tree-change \
 	tests/unit/test-tree-handles \
 	tests/unit/test-tree-knowledge \

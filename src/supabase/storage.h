@@ -170,6 +170,29 @@ struct sf_object {
 };
 void sf_object_fini(struct sf_object *o);
 
+/*
+ * Which version of an object somebody has seen; "" and 0 = not known. The service's own version is
+ * exact, but listings and uploads do not tell it; id, ETag and size are told nearly everywhere. An
+ * ETag is that of the bytes: it does not notice a change and a change back, nor one of attributes.
+ */
+struct sf_version {
+    char id[40], version[40], etag[136]; /* the ETag as sent, with its quotes */
+    uint64_t size;                       /* bytes */
+    int64_t updated_ns;                  /* the service's clock; not compared */
+};
+
+/* A text that does not fit counts as not known: half of a name would be another one. */
+void sf_version_of_object(const struct sf_object *o, struct sf_version *out);
+void sf_version_of_info(const struct sf_object_info *info, struct sf_version *out);
+/* Whether anything is known but the size: the version, the id or the ETag. */
+bool sf_version_known(const struct sf_version *v);
+/**
+ * sf_version_same - may both be the same version of one object?
+ * Sizes must be equal; id, ETag and version each where both know it (a weak ETag counts as the
+ * strong one of the same text). Two of which nothing is known are not the same.
+ */
+bool sf_version_same(const struct sf_version *a, const struct sf_version *b);
+
 int sf_storage_info_wait(struct sf_storage *st, const char *bucket, const char *key,
                          int64_t deadline_ms, struct sf_object *out, struct sf_err *err);
 
