@@ -46,7 +46,8 @@ unit_tests = \
 	tests/unit/test-write-load \
 	tests/unit/test-write-mime \
 	tests/unit/test-write-order \
-	tests/unit/test-write-quarantine
+	tests/unit/test-write-quarantine \
+	tests/unit/test-write-step
 
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.

@@ -17,5 +17,9 @@ src_libsupafs_a_SOURCES += \
 	src/write/stage.c \
 	src/write/stage.h \
 	src/write/write.h \
+	src/write/states.def \
+	src/write/step.c \
+	src/write/step.h \
+	src/write/steps.def \
 	src/write/writer.c \
 	src/write/writer.h

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "write/step.h"
 #include "write/writer.h"
 
 #define HEAD_BYTES   4096 /* looked at for a guess of the type */
@@ -196,8 +197,10 @@ attempt(struct sf_writer *w, struct attempt *a, struct sf_err *err)
     if (rc)
         return rc;
     rc = sf_storage_put_wait(w->st, &args, sf_writer_try_until(w, a->deadline_ms), p->id, err);
-    if (!rc)
+    if (!rc) {
+        sf_step(SF_STEP_CONTENT_SENT);
         return 0;
+    }
     if (rc == -EEXIST && a->turns && a->turns < 3 && !a->open && !err->outcome_open) {
         p->replace = true; /* it had gone, and came back */
         return 1;

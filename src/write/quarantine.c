@@ -22,6 +22,7 @@
 #include "observe/counter.h"
 #include "observe/log.h"
 #include "write/stage.h"
+#include "write/step.h"
 #include "write/writer.h"
 
 #define NAME_KEPT 100 /* characters of the key's last component in a name */
@@ -145,6 +146,7 @@ sf_quarantine_take(struct sf_writer *w, struct sf_stage *s, const char *target,
     if (rc)
         sf_warn("write", "event=quarantine-note-failed file=%s err=%s", s->path, sf_errno_name(rc));
     (void)sf_fsync_parent(s->path);
+    sf_step(SF_STEP_CONTENT_QUARANTINED);
     return 0;
 }
 
