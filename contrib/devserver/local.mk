@@ -24,7 +24,8 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/server.h \
 	contrib/devserver/store.c contrib/devserver/store.h \
 	contrib/devserver/stream.c contrib/devserver/stream.h \
-	contrib/devserver/text.c contrib/devserver/text.h
+	contrib/devserver/text.c contrib/devserver/text.h \
+	contrib/devserver/upload.c contrib/devserver/upload.h
 supafs_devserver_CFLAGS = $(AM_CFLAGS) $(MICROHTTPD_CFLAGS) $(SQLITE_CFLAGS)
 supafs_devserver_LDADD = src/libsupafs.a $(MICROHTTPD_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
 	$(CRYPTO_LIBS)

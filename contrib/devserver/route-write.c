@@ -7,43 +7,20 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "json.h"
 #include "reply.h"
-
-/* "type/sub" or "type/ *" of the allowed list, compared as text: parameters count. */
-static bool
-mime_allowed(const char *mime, const json_t *allowed)
-{
-    const char *slash = strchr(mime, '/');
-    if (!slash)
-        return false;
-    const char *sub = slash + 1;
-    size_t sub_len = strcspn(sub, "/");
-    size_t i;
-    const json_t *entry;
-    json_array_foreach((json_t *)(uintptr_t)allowed, i, entry)
-    {
-        const char *text = json_string_value(entry);
-        const char *cut = text ? strchr(text, '/') : NULL;
-        if (!cut || cut - text != slash - mime || strncmp(text, mime, (size_t)(cut - text)) != 0)
-            continue;
-        size_t n = strcspn(cut + 1, "/");
-        if ((n == 1 && cut[1] == '*') || (n == sub_len && strncmp(cut + 1, sub, n) == 0))
-            return true;
-    }
-    return false;
-}
+#include "upload.h"
 
 static bool
 check_mime(struct ds_request *req, const struct ds_bucket *bucket, const char *mime)
 {
     if (!bucket->mime_types || ds_key_is_placeholder(req->key))
         return true;
-    json_t *allowed = json_loads(bucket->mime_types, 0, NULL);
-    bool fine = json_array_size(allowed) == 0 || mime_allowed(mime, allowed);
-    json_decref(allowed);
-    if (!fine)
-        ds_reply_invalid_mime(req, mime);
-    return fine;
+    ds_autojson *allowed = json_loads(bucket->mime_types, 0, NULL);
+    if (json_array_size(allowed) == 0 || ds_mime_allowed(bucket->mime_types, mime))
+        return true;
+    ds_reply_invalid_mime(req, mime);
+    return false;
 }
 
 /* By the announced length only: a chunked body has none and passes, as it does at the service. */
@@ -65,31 +42,6 @@ is_upsert(const struct ds_request *req)
 {
     const char *upsert = ds_request_header(req, "x-upsert");
     return req->route == &ds_route_update || (upsert && strcmp(upsert, "true") == 0);
-}
-
-/* What the service's trial insert finds out before the body comes. */
-static bool
-check_row(struct ds_request *req, bool metadata_is_object)
-{
-    if (!metadata_is_object) {
-        ds_fail(req, DS_FAIL_METADATA);
-        return false;
-    }
-    if (!ds_is_service(req)) {
-        ds_fail(req, DS_FAIL_RLS);
-        return false;
-    }
-    if (!ds_require_storable(req, req->bucket, req->key))
-        return false;
-    if (is_upsert(req))
-        return true;
-    ds_autoobject there = {0};
-    int rc = ds_db_object_get(req->server->db, req->bucket, req->key, &there);
-    if (rc == 0)
-        ds_fail(req, DS_FAIL_KEY_EXISTS);
-    else if (rc != -ENOENT)
-        ds_fail_errno(req, rc, "look up the key");
-    return rc == -ENOENT;
 }
 
 static const char *
@@ -116,8 +68,13 @@ upload_begin(struct ds_request *req)
     if (!check_mime(req, &bucket, mime))
         return;
     req->user_meta = ds_user_metadata(req, &is_object);
-    if (!check_length(req, &bucket) || !ds_require_key(req, req->key, req->key_len) ||
-        !check_row(req, is_object))
+    if (!check_length(req, &bucket) || !ds_require_key(req, req->key, req->key_len))
+        return;
+    if (!is_object) {
+        ds_fail(req, DS_FAIL_METADATA);
+        return;
+    }
+    if (!ds_check_upload(req, is_upsert(req)))
         return;
     int rc = ds_incoming_init(&req->incoming, req->server->store);
     if (rc < 0)
@@ -149,7 +106,6 @@ upload_finish(struct ds_request *req)
         ds_fail_errno(req, rc, "store the bytes");
         return;
     }
-    sf_autofree char *etag = NULL;
     const char *cache = ds_request_header(req, "cache-control");
     const char *robots = ds_request_header(req, "x-robots-tag");
     struct ds_object row = {
@@ -161,27 +117,11 @@ upload_finish(struct ds_request *req)
         .robots = (char *)(uintptr_t)robots,
         .user_meta = req->user_meta ? req->user_meta : (char *)(uintptr_t) "{}",
         .size = req->incoming.size,
-        .modified_ms = ds_now_ms(),
-        .updated_ms = ds_now_ms(),
     };
     memcpy(row.version, req->incoming.version, sizeof row.version);
-    char old_version[DS_UUID_SIZE] = "";
     ds_autoobject now = {0};
-    rc = -ENOMEM;
-    if (ds_make_etag(req->server, md5, row.size, &etag)) {
-        row.etag = etag;
-        rc = ds_db_object_put(req->server->db, &row, &now, old_version);
-    }
-    if (rc < 0) {
-        ds_store_remove(req->server->store, row.version);
-        if (rc == -ENXIO)
-            ds_fail(req, DS_FAIL_NO_RELATED);
-        else
-            ds_fail_errno(req, rc, "write the row");
-        return;
-    }
-    ds_store_remove(req->server->store, old_version);
-    reply_key(req, &now);
+    if (ds_upload_switch(req, &row, md5, &now))
+        reply_key(req, &now);
 }
 
 const struct ds_route ds_route_upload = {
