@@ -56,7 +56,7 @@ change_copy(const struct sf_change *t)
 }
 
 void
-sf_change_queue(const struct sf_change *template, const char *lane)
+sf_change_queue(const struct sf_change *template)
 {
     struct sf_change *ch = change_copy(template);
     if (!ch) {
@@ -65,7 +65,7 @@ sf_change_queue(const struct sf_change *template, const char *lane)
         template->cb(template->arg, &err);
         return;
     }
-    struct sf_job_key keys[2] = {{ch->bucket, lane ? lane : ch->key}, {ch->to_bucket, ch->to_key}};
+    struct sf_job_key keys[2] = {{ch->bucket, ch->key}, {ch->to_bucket, ch->to_key}};
     sf_queue_add(ch->w->queue, &ch->job, keys, ch->to_key ? 2 : 1);
 }
 
@@ -129,7 +129,7 @@ sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, sf_wri
                            .fn = delete_run,
                            .cb = cb,
                            .arg = arg};
-    sf_change_queue(&ch, NULL);
+    sf_change_queue(&ch);
 }
 
 void
@@ -144,7 +144,7 @@ sf_write_rename(struct sf_writer *w, const struct sf_rename_args *args, sf_write
                            .fn = sf_rename_run,
                            .cb = cb,
                            .arg = arg};
-    sf_change_queue(&ch, NULL);
+    sf_change_queue(&ch);
 }
 
 /* ---- small objects -------------------------------------------------------------------------- */
@@ -280,16 +280,13 @@ void
 sf_write_rmdir(struct sf_writer *w, const char *bucket, const char *prefix, sf_write_fn cb,
                void *arg)
 {
-    sf_autofree char *marker = NULL;
     struct sf_change ch = {.w = w,
                            .bucket = (char *)bucket,
                            .key = (char *)prefix,
                            .fn = rmdir_run,
                            .cb = cb,
                            .arg = arg};
-    if (asprintf(&marker, "%s" SF_PLACEHOLDER, prefix) < 0)
-        marker = NULL;
-    sf_change_queue(&ch, marker); /* without memory for it the copy fails as well */
+    sf_change_queue(&ch);
 }
 
 /* Repeating these is harmless: after a lost reply the other's success is our own. */
@@ -352,7 +349,7 @@ bucket_change(struct sf_writer *w, const char *bucket,
 {
     struct sf_change ch = {
         .w = w, .bucket = (char *)bucket, .key = (char *)"", .fn = fn, .cb = cb, .arg = arg};
-    sf_change_queue(&ch, NULL);
+    sf_change_queue(&ch);
 }
 
 void

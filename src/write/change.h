@@ -17,8 +17,8 @@ struct sf_change {
     void *arg;
 };
 
-/* Copy @template and queue it, ordered by its keys; @lane in place of its own key when not NULL. */
-void sf_change_queue(const struct sf_change *template, const char *lane);
+/* Copy @template and queue it, ordered by its keys. */
+void sf_change_queue(const struct sf_change *template);
 
 /* Delete an object on this thread; a lost reply is settled. 0; -ENOENT; other errors. */
 int sf_change_delete(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms,

@@ -11,9 +11,30 @@
 #include "base/lock.h"
 #include "base/thread.h"
 
+/* A place in one lane. Those in front that do not conflict have been let through (@passed): one job
+ * that has the lane for itself, or all up to the first that wants that. */
+struct slot {
+    struct sf_place *place;
+    struct sf_lane *lane;
+    struct slot *prev, *next;
+    bool alone;  /* wants the lane for itself; else it only passes to a key below */
+    bool passed; /* nothing before it is in its way */
+};
+
+struct sf_place {
+    struct sf_job *job; /* not read once it runs */
+    unsigned blocked;   /* slots that have not passed */
+    bool kept;          /* beyond the end of run() */
+    bool over;          /* run() has returned, or who kept it has left: the second leaves */
+    unsigned n;
+    struct slot slots[];
+};
+
 struct sf_lane {
     UT_hash_handle hh;
-    struct sf_slot *head, *tail;
+    struct slot *head, *tail;
+    struct slot *first_waiting; /* behind it nobody has passed; NULL = all have */
+    bool taken;                 /* the head has it for itself */
     size_t len;
     char name[]; /* bucket, NUL, key */
 };
@@ -23,13 +44,15 @@ struct sf_queue {
     struct sf_cond idle;  /* jobs, busy and holds are 0 */
     struct sf_lane *lanes;
     unsigned jobs;    /* added and not finished */
-    unsigned running; /* of these, in run() */
+    unsigned running; /* of these, in run() or kept */
     unsigned busy;    /* workers between taking a job and handing over what it made ready */
     unsigned holds;
     bool stop;
 
     unsigned max_jobs;
     struct sf_pool *pool;
+    void (*on_wait)(void *arg); /* constant once jobs come */
+    void *on_wait_arg;
 };
 
 int
@@ -49,23 +72,27 @@ sf_queue_new(const char *name, unsigned workers, unsigned max_jobs, struct sf_qu
     return 0;
 }
 
+void
+sf_queue_on_wait(struct sf_queue *q, void (*fn)(void *arg), void *arg)
+{
+    q->on_wait = fn;
+    q->on_wait_arg = arg;
+}
+
 /* ---- lanes ---------------------------------------------------------------------------------- */
 
 static struct sf_lane *
-lane_get_locked(struct sf_queue *q, const struct sf_job_key *key)
+lane_get_locked(struct sf_queue *q, const char *name, size_t len)
 {
-    size_t nb = strlen(key->bucket), nk = strlen(key->key), len = nb + 1 + nk;
+    struct sf_lane *lane = NULL;
+    HASH_FIND(hh, q->lanes, name, len, lane);
+    if (lane)
+        return lane;
     sf_autofree struct sf_lane *fresh = calloc(1, sizeof *fresh + len);
     if (!fresh)
         return NULL;
-    memcpy(fresh->name, key->bucket, nb);
-    memcpy(fresh->name + nb + 1, key->key, nk);
+    memcpy(fresh->name, name, len);
     fresh->len = len;
-
-    struct sf_lane *lane = NULL;
-    HASH_FIND(hh, q->lanes, fresh->name, len, lane);
-    if (lane)
-        return lane;
     HASH_ADD_KEYPTR(hh, q->lanes, fresh->name, len, fresh);
     if (!SF_HTAB_ADDED(fresh))
         return NULL;
@@ -81,82 +108,127 @@ lane_drop_if_empty_locked(struct sf_queue *q, struct sf_lane *lane)
     free(lane);
 }
 
+/* Let through who may; jobs that wait for nothing any more join *ready. */
 static void
-slots_free(struct sf_job *job)
+lane_pass_locked(struct sf_lane *lane, struct sf_job **ready)
 {
-    for (unsigned i = 0; i < SF_JOB_KEYS; i++) {
-        free(job->slots[i]);
-        job->slots[i] = NULL;
-    }
-}
-
-static void
-lane_append_locked(struct sf_slot *slot)
-{
-    struct sf_lane *lane = slot->lane;
-    if (lane->tail) {
-        lane->tail->next = slot;
-        slot->job->blocked++;
-    } else {
-        lane->head = slot;
-    }
-    lane->tail = slot;
-}
-
-static bool
-same_key(const struct sf_job_key *a, const struct sf_job_key *b)
-{
-    return strcmp(a->bucket, b->bucket) == 0 && strcmp(a->key, b->key) == 0;
-}
-
-/* Put the job in its lanes; all or none. */
-static int
-enter_locked(struct sf_queue *q, struct sf_job *job, const struct sf_job_key *keys, unsigned n)
-{
-    if (n == 2 && same_key(&keys[0], &keys[1]))
-        n = 1;
-    for (unsigned i = 0; i < n; i++) {
-        struct sf_slot *slot = calloc(1, sizeof *slot);
-        struct sf_lane *lane = slot ? lane_get_locked(q, &keys[i]) : NULL;
-        if (!lane) {
-            free(slot);
-            for (unsigned k = 0; k < i; k++)
-                lane_drop_if_empty_locked(q, job->slots[k]->lane);
-            slots_free(job);
-            return -ENOMEM;
+    struct slot *s;
+    while (!lane->taken && (s = lane->first_waiting) && (!s->alone || s == lane->head)) {
+        s->passed = true;
+        lane->taken = s->alone;
+        lane->first_waiting = s->next;
+        if (--s->place->blocked == 0) {
+            s->place->job->next = *ready;
+            *ready = s->place->job;
         }
-        slot->job = job;
-        slot->lane = lane;
-        job->slots[i] = slot;
     }
-    for (unsigned i = 0; i < n; i++)
-        lane_append_locked(job->slots[i]);
+}
+
+static void
+lane_append_locked(struct slot *s, struct sf_job **ready)
+{
+    struct sf_lane *lane = s->lane;
+    s->prev = lane->tail;
+    *(lane->tail ? &lane->tail->next : &lane->head) = s;
+    lane->tail = s;
+    if (!lane->first_waiting)
+        lane->first_waiting = s;
+    lane_pass_locked(lane, ready);
+}
+
+static void
+lane_remove_locked(struct sf_queue *q, struct slot *s, struct sf_job **ready)
+{
+    struct sf_lane *lane = s->lane;
+    assert(s->passed);
+    *(s->prev ? &s->prev->next : &lane->head) = s->next;
+    *(s->next ? &s->next->prev : &lane->tail) = s->prev;
+    if (s->alone)
+        lane->taken = false;
+    lane_pass_locked(lane, ready);
+    lane_drop_if_empty_locked(q, lane);
+}
+
+/* The place wants this lane, too; a lane that it has already only once. */
+static int
+place_add_locked(struct sf_queue *q, struct sf_place *p, const char *name, size_t len, bool alone)
+{
+    struct sf_lane *lane = lane_get_locked(q, name, len);
+    if (!lane)
+        return -ENOMEM;
+    for (unsigned i = 0; i < p->n; i++)
+        if (p->slots[i].lane == lane) {
+            p->slots[i].alone |= alone;
+            return 0;
+        }
+    p->slots[p->n++] = (struct slot){.place = p, .lane = lane, .alone = alone};
     return 0;
 }
 
-/* Take the job, which is at their heads, out of its lanes; put who may run now on *ready. */
-static void
-leave_locked(struct sf_queue *q, struct sf_slot *const slots[SF_JOB_KEYS], struct sf_job **ready)
+/* The lanes of one key: its own, and those of the prefixes above it. */
+static int
+place_add_key_locked(struct sf_queue *q, struct sf_place *p, const struct sf_job_key *key)
 {
-    for (unsigned i = 0; i < SF_JOB_KEYS; i++) {
-        struct sf_slot *slot = slots[i];
-        if (!slot)
-            continue;
-        struct sf_lane *lane = slot->lane;
-        assert(lane->head == slot);
-        lane->head = slot->next;
-        free(slot);
-        if (!lane->head) {
-            lane->tail = NULL;
-            lane_drop_if_empty_locked(q, lane);
-            continue;
-        }
-        struct sf_job *job = lane->head->job;
-        if (--job->blocked == 0) {
-            job->next = *ready;
-            *ready = job;
-        }
+    size_t nb = strlen(key->bucket) + 1, nk = strlen(key->key);
+    sf_autofree char *name = malloc(nb + nk + 1);
+    if (!name)
+        return -ENOMEM;
+    memcpy(name, key->bucket, nb);
+    memcpy(name + nb, key->key, nk + 1);
+    int rc = 0;
+    for (size_t i = 0; i < nk && !rc; i++)
+        if (i == 0 || key->key[i - 1] == '/')
+            rc = place_add_locked(q, p, name, nb + i, false);
+    return rc ? rc : place_add_locked(q, p, name, nb + nk, true);
+}
+
+static size_t
+lanes_of(const struct sf_job_key *keys, unsigned n)
+{
+    size_t lanes = 0;
+    for (unsigned i = 0; i < n; i++) {
+        lanes += 2;
+        for (const char *c = keys[i].key; *c; c++)
+            lanes += *c == '/';
     }
+    return lanes;
+}
+
+/* Put the job in its lanes; all or none. *ready: it may run at once. */
+static int
+enter_locked(struct sf_queue *q, struct sf_job *job, const struct sf_job_key *keys, unsigned n,
+             struct sf_job **ready)
+{
+    size_t max = lanes_of(keys, n);
+    struct sf_place *p = calloc(1, sizeof *p + max * sizeof p->slots[0]);
+    int rc = p ? 0 : -ENOMEM;
+    for (unsigned i = 0; i < n && !rc; i++)
+        rc = place_add_key_locked(q, p, &keys[i]);
+    if (rc) {
+        for (unsigned i = 0; p && i < p->n; i++)
+            lane_drop_if_empty_locked(q, p->slots[i].lane);
+        free(p);
+        return rc;
+    }
+    job->place = p;
+    p->job = job;
+    p->blocked = p->n;
+    for (unsigned i = 0; i < p->n; i++)
+        lane_append_locked(&p->slots[i], ready);
+    if (!p->n)
+        *ready = job;
+    return 0;
+}
+
+/* Take the job out of its lanes; who may run now joins *ready. */
+static void
+leave_locked(struct sf_queue *q, struct sf_place *p, struct sf_job **ready)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        lane_remove_locked(q, &p->slots[i], ready);
+    free(p);
+    q->running--;
+    q->jobs--;
 }
 
 /* ---- running -------------------------------------------------------------------------------- */
@@ -187,22 +259,22 @@ refuse(struct sf_job *job, int code)
     job->run(job, &err);
 }
 
-/* Run one job, or refuse it with @code; then let go of its lanes. What may run then joins *ready.
- */
+/* Run one job, or refuse it with @code; then let go of its lanes, unless they are kept. What may
+ * run then joins *ready. */
 static void
 run_one(struct sf_queue *q, struct sf_job *job, int code, struct sf_job **ready)
 {
-    struct sf_slot *slots[SF_JOB_KEYS];
-    memcpy(slots, job->slots, sizeof slots);
+    struct sf_place *p = job->place;
     if (code)
         refuse(job, code);
     else
         job->run(job, NULL); /* frees the job */
 
     SF_GUARD(&q->lock);
-    leave_locked(q, slots, ready);
-    q->running--;
-    q->jobs--;
+    if (p->kept && !p->over)
+        p->over = true;
+    else
+        leave_locked(q, p, ready);
     wake_if_idle_locked(q);
 }
 
@@ -247,20 +319,52 @@ sf_queue_add(struct sf_queue *q, struct sf_job *job, const struct sf_job_key *ke
     assert(n <= SF_JOB_KEYS);
     job->queue = q;
     job->next = NULL;
-    job->blocked = 0;
-    memset(job->slots, 0, sizeof job->slots);
+    job->place = NULL;
+    struct sf_job *ready = NULL; /* @job, if it need not wait */
     sf_mutex_lock(&q->lock);
     int rc = q->stop ? -ECANCELED : q->jobs >= q->max_jobs ? -EAGAIN : 0;
     if (!rc)
-        rc = enter_locked(q, job, keys, n);
+        rc = enter_locked(q, job, keys, n, &ready);
     if (!rc)
         q->jobs++;
-    bool ready = !rc && !job->blocked; /* later a worker may own it already */
-    sf_mutex_unlock(&q->lock);
+    sf_mutex_unlock(&q->lock); /* from here on a worker may own the job */
     if (rc)
         refuse(job, rc);
     else if (ready)
-        dispatch(q, job);
+        dispatch(q, ready);
+    else if (q->on_wait)
+        q->on_wait(q->on_wait_arg);
+}
+
+struct sf_place *
+sf_queue_keep(struct sf_job *job)
+{
+    struct sf_place *p = job->place;
+    if (!p)
+        return NULL;
+    SF_GUARD(&job->queue->lock);
+    p->kept = true;
+    return p;
+}
+
+void
+sf_queue_leave(struct sf_queue *q, struct sf_place *p)
+{
+    struct sf_job *ready = NULL;
+    if (!p)
+        return;
+    sf_mutex_lock(&q->lock);
+    q->busy++;
+    if (p->over)
+        leave_locked(q, p, &ready);
+    else
+        p->over = true; /* run() has not returned yet */
+    sf_mutex_unlock(&q->lock);
+    dispatch(q, ready);
+
+    SF_GUARD(&q->lock);
+    q->busy--;
+    wake_if_idle_locked(q);
 }
 
 void
