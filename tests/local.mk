@@ -43,6 +43,7 @@ unit_tests = \
 	tests/unit/test-write-change \
 	tests/unit/test-write-commit \
 	tests/unit/test-write-content \
+	tests/unit/test-write-extents \
 	tests/unit/test-write-load \
 	tests/unit/test-write-mime \
 	tests/unit/test-write-order \

@@ -5,6 +5,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/commit.c \
 	src/write/content.c \
 	src/write/content.h \
+	src/write/extents.c \
+	src/write/extents.h \
 	src/write/load.c \
 	src/write/mime.c \
 	src/write/put.c \
