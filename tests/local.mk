@@ -42,13 +42,16 @@ unit_tests = \
 	tests/unit/test-tree-stress \
 	tests/unit/test-write-change \
 	tests/unit/test-write-commit \
+	tests/unit/test-write-conflict \
 	tests/unit/test-write-content \
 	tests/unit/test-write-extents \
+	tests/unit/test-write-known \
 	tests/unit/test-write-load \
 	tests/unit/test-write-mime \
 	tests/unit/test-write-order \
 	tests/unit/test-write-quarantine \
-	tests/unit/test-write-step
+	tests/unit/test-write-step \
+	tests/unit/test-write-timer
 
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.

@@ -3,10 +3,16 @@ src_libsupafs_a_SOURCES += \
 	src/write/change.c \
 	src/write/change.h \
 	src/write/commit.c \
+	src/write/conflict.c \
+	src/write/conflict.h \
 	src/write/content.c \
 	src/write/content.h \
 	src/write/extents.c \
 	src/write/extents.h \
+	src/write/failure.c \
+	src/write/failure.h \
+	src/write/known.c \
+	src/write/known.h \
 	src/write/load.c \
 	src/write/mime.c \
 	src/write/put.c \
@@ -18,6 +24,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/rename.c \
 	src/write/stage.c \
 	src/write/stage.h \
+	src/write/timer.c \
+	src/write/timer.h \
 	src/write/write.h \
 	src/write/states.def \
 	src/write/step.c \

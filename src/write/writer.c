@@ -40,11 +40,25 @@ make_dirs(struct sf_writer *w, const char *state_dir, struct sf_err *err)
 static void
 writer_free_memory(struct sf_writer *w)
 {
+    sf_timers_free(w->timers);
+    sf_known_free(w->known);
     sf_cond_fini(&w->stopped);
     sf_mutex_fini(&w->lock);
     free(w->staging);
     free(w->quarantine);
     free(w);
+}
+
+static int
+make_parts(struct sf_writer *w, const struct sf_writer_opts *opts, struct sf_err *err)
+{
+    int rc = sf_timers_new(&w->timers);
+    if (!rc)
+        rc = sf_known_new(&w->known);
+    if (!rc)
+        rc = sf_queue_new("writer", opts->workers ? opts->workers : WORKERS_DEFAULT,
+                          opts->max_queue ? opts->max_queue : QUEUE_DEFAULT, &w->queue);
+    return rc ? sf_err_set(err, rc, "out of memory") : 0;
 }
 
 int
@@ -64,12 +78,8 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     int rc = make_dirs(w, opts->state_dir, err);
     if (!rc)
         rc = sf_quarantine_leftovers(w, err);
-    if (!rc) {
-        rc = sf_queue_new("writer", opts->workers ? opts->workers : WORKERS_DEFAULT,
-                          opts->max_queue ? opts->max_queue : QUEUE_DEFAULT, &w->queue);
-        if (rc)
-            rc = sf_err_set(err, rc, "out of memory");
-    }
+    if (!rc)
+        rc = make_parts(w, opts, err);
     if (rc) {
         writer_free_memory(w);
         return rc;

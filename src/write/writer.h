@@ -6,7 +6,9 @@
 
 #include "base/lock.h"
 #include "supabase/storage.h"
+#include "write/known.h"
 #include "write/queue.h"
+#include "write/timer.h"
 #include "write/write.h"
 
 /* Internal to src/write: what all its files share. */
@@ -19,6 +21,8 @@ struct sf_load;
 struct sf_writer {
     struct sf_storage *st; /* borrowed */
     struct sf_queue *queue;
+    struct sf_timers *timers;
+    struct sf_known *known;
     char *staging, *quarantine; /* directories */
     int64_t timeout_ms;
 

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "write/failure.h"
+
+#include <errno.h>
+
+bool
+sf_failure_is_held(const struct sf_err *err)
+{
+    if (err->outcome_open || err->retryable)
+        return true;
+    switch (-err->code) {
+    case EACCES:
+    case EPERM:
+    case EEXIST:
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case EFBIG:
+    case E2BIG:
+    case EINVAL:
+    case EILSEQ:
+    case ENAMETOOLONG:
+    case ENOTSUP:
+    case EDQUOT:
+    case ESTALE:
+        return false;
+    case EIO: /* a 400 that nobody understands will be one again; a 5xx and no answer may pass */
+        return err->http_status == 0 || err->http_status >= 500;
+    default:
+        return true;
+    }
+}
