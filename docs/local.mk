@@ -11,6 +11,7 @@ EXTRA_DIST += \
 	docs/decisions/0004-listings-are-read-in-place.md \
 	docs/errors.md \
 	docs/guide/first-mount.md \
+	docs/formats/attributes.md \
 	docs/formats/names.md \
 	docs/formats/quarantine.md
 include docs/man/local.mk

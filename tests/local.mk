@@ -47,6 +47,8 @@ unit_tests = \
 	tests/unit/test-write-extents \
 	tests/unit/test-write-known \
 	tests/unit/test-write-load \
+	tests/unit/test-write-mark \
+	tests/unit/test-write-meta \
 	tests/unit/test-write-mime \
 	tests/unit/test-write-order \
 	tests/unit/test-write-quarantine \
@@ -125,6 +127,10 @@ distcheck-quick: ; $(MAKE) $(AM_MAKEFLAGS) distcheck TESTS='$(unit_tests) $(fuzz
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)
 LDADD = $(unit_ldadd)
+
+tests_unit_test_tree_names_SOURCES = tests/unit/test-tree-names.c tests/lib/vectors.h
+tests_unit_test_write_mark_SOURCES = tests/unit/test-write-mark.c tests/lib/vectors.h
+tests_unit_test_write_meta_SOURCES = tests/unit/test-write-meta.c tests/lib/vectors.h
 
 # The tree over a project in memory.
 tree_test_lib = tests/unit/fake-project.c tests/unit/fake-writer.c tests/unit/fake-internal.h \

@@ -14,6 +14,10 @@ src_libsupafs_a_SOURCES += \
 	src/write/known.c \
 	src/write/known.h \
 	src/write/load.c \
+	src/write/mark.c \
+	src/write/mark.h \
+	src/write/meta.c \
+	src/write/meta.h \
 	src/write/mime.c \
 	src/write/put.c \
 	src/write/put.h \

@@ -3,7 +3,8 @@
 fuzz_tests = \
 	tests/fuzz/fuzz-config \
 	tests/fuzz/fuzz-supabase \
-	tests/fuzz/fuzz-tree-names
+	tests/fuzz/fuzz-tree-names \
+	tests/fuzz/fuzz-write-attrs
 check_PROGRAMS += $(fuzz_tests)
 TESTS += $(fuzz_tests)
 EXTRA_DIST += tests/fuzz/corpus
@@ -19,4 +20,9 @@ tests_fuzz_fuzz_config_SOURCES = \
 
 tests_fuzz_fuzz_supabase_SOURCES = \
 	tests/fuzz/fuzz-supabase.c \
+	tests/fuzz/replay.c
+
+tests_fuzz_fuzz_write_attrs_SOURCES = \
+	tests/fuzz/attrs-properties.h \
+	tests/fuzz/fuzz-write-attrs.c \
 	tests/fuzz/replay.c

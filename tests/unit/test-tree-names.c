@@ -15,9 +15,10 @@
 
 #include <cmocka.h>
 
-#define ROUNDS   100000
-#define LONGEST  400
-#define TEXT_MAX 2048
+#include "../lib/vectors.h"
+
+#define ROUNDS  100000
+#define LONGEST 400
 
 static uint64_t seed;
 
@@ -312,57 +313,6 @@ every_character(void **state)
 
 /* ---- the vectors of the document ------------------------------------------------------------ */
 
-struct field {
-    char s[TEXT_MAX];
-    size_t len;
-};
-
-static const char *
-skip_spaces(const char *p)
-{
-    return p + strspn(p, " ");
-}
-
-/* One "..." with its *N, appended to f; returns what is behind it. */
-static const char *
-parse_quoted(const char *p, struct field *f)
-{
-    size_t from = f->len;
-    for (p++; *p != '"'; p++) {
-        assert_true(*p != '\0' && f->len < TEXT_MAX - 1);
-        if (p[0] == '\\' && p[1] == 'x') {
-            char hex[3] = {p[2], p[3], 0};
-            f->s[f->len++] = (char)strtoul(hex, NULL, 16);
-            p += 3;
-        } else {
-            p += *p == '\\';
-            f->s[f->len++] = *p;
-        }
-    }
-    p++;
-    if (*p == '*') {
-        char *end;
-        size_t n = strtoul(p + 1, &end, 10), one = f->len - from;
-        assert_true(n > 0 && from + n * one < TEXT_MAX);
-        for (size_t i = 1; i < n; i++, f->len += one)
-            memcpy(f->s + f->len, f->s + from, one);
-        p = end;
-    }
-    f->s[f->len] = '\0';
-    return skip_spaces(p);
-}
-
-static const char *
-parse_field(const char *p, struct field *f)
-{
-    f->len = 0;
-    f->s[0] = '\0';
-    assert_int_equal(*p, '"');
-    while (*p == '"')
-        p = parse_quoted(p, f);
-    return p;
-}
-
 static int
 errno_called(const char *name)
 {
@@ -441,26 +391,7 @@ static void
 vectors_of_the_document(void **state)
 {
     (void)state;
-    char path[4096], line[TEXT_MAX];
-    const char *top = getenv("top_srcdir");
-    snprintf(path, sizeof path, "%s/docs/formats/names.md", top ? top : ".");
-    sf_autofile FILE *f = fopen(path, "re");
-    if (!f)
-        fail_msg("%s: %s (set top_srcdir)", path, strerror(errno));
-    bool inside = false;
-    size_t seen = 0;
-    while (fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = '\0';
-        if (strcmp(line, inside ? "```" : "```vectors") == 0) {
-            inside = !inside;
-        } else if (inside && *line) {
-            print_message("%s\n", line);
-            check_vector(line);
-            seen++;
-        }
-    }
-    assert_false(inside);
-    assert_true(seen >= 120);
+    assert_true(vectors_of("names.md", "vectors", check_vector) >= 120);
 }
 
 /* ---- keys ----------------------------------------------------------------------------------- */
