@@ -31,6 +31,7 @@ unit_tests = \
 	tests/unit/test-supabase-errmap \
 	tests/unit/test-supabase-keyfile \
 	tests/unit/test-supabase-list \
+	tests/unit/test-supabase-removed \
 	tests/unit/test-supabase-scan \
 	tests/unit/test-supabase-storage \
 	tests/unit/test-supabase-version \
@@ -161,8 +162,12 @@ tests_unit_test_http_retry_SOURCES = tests/unit/test-http-retry.c $(http_test_li
 
 # The Storage client: waiting forms of its calls.
 storage_test_lib = tests/lib/storage-sync.c tests/lib/storage-sync.h
+storage_world = tests/lib/storage-world.c tests/lib/storage-world.h tests/lib/toy-server.c \
+	tests/lib/toy-server.h
 tests_unit_test_supabase_calls_SOURCES = tests/unit/test-supabase-calls.c $(storage_test_lib) \
-	tests/lib/toy-server.c tests/lib/toy-server.h
+	$(storage_world)
+tests_unit_test_supabase_removed_SOURCES = tests/unit/test-supabase-removed.c $(storage_test_lib) \
+	$(storage_world)
 tests_unit_test_supabase_storage_SOURCES = tests/unit/test-supabase-storage.c $(storage_test_lib)
 
 include tests/fuzz/local.mk

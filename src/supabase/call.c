@@ -271,13 +271,14 @@ unsent(void *arg)
  */
 
 void *
-sf_call_new(struct sf_storage *st, size_t size, sf_call_done_fn done)
+sf_call_new(struct sf_storage *st, enum sf_counter kind, size_t size, sf_call_done_fn done)
 {
     assert(size >= sizeof(struct sf_call));
     struct sf_call *c = calloc(1, size);
     if (!c)
         return NULL;
     c->st = st;
+    c->kind = kind;
     c->trouble = st->trouble;
     c->done = done;
     atomic_fetch_add(&st->active, 1);
@@ -349,6 +350,7 @@ sf_call_submit(struct sf_call *call)
     if (!call->err.code) {
         struct sf_http_req *req = sf_steal(call->req);
         sf_http_req_idempotent(req, call->idempotent);
+        sf_count(call->kind, 1);
         return sf_http_submit(call->st->http, req, replied, call);
     }
     /* Not even memory to report it later: better now than never. */

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "http/http.h"
+#include "observe/counter.h"
 #include "supabase/auth.h"
 #include "supabase/errmap.h"
 #include "supabase/storage.h"
@@ -44,20 +45,22 @@ struct sf_call {
     struct sf_http_req *req;
     sf_call_done_fn done;
     void (*fini)(struct sf_call *call); /* frees what the kind holds besides; may be NULL */
-    bool changes;                       /* something may be different after it */
-    bool idempotent;                    /* may be repeated though it may have taken effect */
-    bool caller_tells;                  /* the caller logs its failure */
-    struct sf_trouble trouble;          /* the storage's */
-    uint64_t generation;                /* of the key that the last attempt sent */
-    struct sf_err err;                  /* why it could not even be submitted */
-    char what[136];                     /* "GET info bucket/key", printable, for messages */
+    enum sf_counter kind;
+    bool changes;              /* something may be different after it */
+    bool idempotent;           /* may be repeated though it may have taken effect */
+    bool caller_tells;         /* the caller logs its failure */
+    struct sf_trouble trouble; /* the storage's */
+    uint64_t generation;       /* of the key that the last attempt sent */
+    struct sf_err err;         /* why it could not even be submitted */
+    char what[136];            /* "GET info bucket/key", printable, for messages */
 };
 
 /**
  * sf_call_new - a call of @size bytes whose first member is a struct sf_call.
+ * @kind: what it is counted as when it is sent.
  * Returns NULL when memory is gone.
  */
-void *sf_call_new(struct sf_storage *st, size_t size, sf_call_done_fn done);
+void *sf_call_new(struct sf_storage *st, enum sf_counter kind, size_t size, sf_call_done_fn done);
 
 /**
  * sf_call_open - prepare the request. The first failure of any of these functions is kept in

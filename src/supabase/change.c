@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "supabase/change.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,46 +12,32 @@
 #include "supabase/json.h"
 #include "supabase/storage.h"
 
-/*
- * User metadata travels in a header. Gateways accept about 8 KiB of headers in all, so more than
- * this of JSON is refused before a byte is sent.
- */
-#define METADATA_MAX 4096
-
-/* A change, and the thread that waits for it. */
-struct change_call {
-    struct sf_call call;
-    struct sf_waiter *w;
-    /* Reads a reply of success; may be NULL. 0 or -errno with the reason in why (160 bytes). */
-    int (*parse)(struct change_call *c, const struct sf_http_reply *reply, char *why);
-    char *id;                 /* put: 40 bytes of the waiting caller */
-    struct sf_object *object; /* copy: of the waiting caller, or NULL */
-    uint64_t *limit;          /* global limit: of the waiting caller */
-};
-
 static void
 change_done(struct sf_call *call, const struct sf_http_reply *reply, const struct sf_err *err)
 {
-    struct change_call *c = (struct change_call *)call;
+    struct sf_change *c = (struct sf_change *)call;
     char why[160] = "malformed";
     struct sf_err bad;
     int rc = !err && c->parse ? c->parse(c, reply, why) : 0;
     if (rc < 0) {
         sf_call_protocol(call, reply, &bad, rc, "unusable reply: %s", why);
         err = &bad;
+    } else if (err && c->refused) {
+        bad = *err;
+        c->refused(reply, &bad);
+        err = &bad;
     }
     sf_wait_end(c->w, err);
 }
 
-/* NULL with the error set when the call cannot even begin. */
-static struct change_call *
-begin(struct sf_storage *st, int *rc, struct sf_err *err)
+struct sf_change *
+sf_change_begin(struct sf_storage *st, enum sf_counter kind, int *rc, struct sf_err *err)
 {
     struct sf_waiter *w;
     *rc = sf_wait_begin(st, &w, err);
     if (*rc < 0)
         return NULL;
-    struct change_call *c = sf_call_new(st, sizeof *c, change_done);
+    struct sf_change *c = sf_call_new(st, kind, sizeof *c, change_done);
     if (!c) {
         struct sf_err oom = SF_ERR_INIT;
         oom.code = sf_err_set(&oom, -ENOMEM, "out of memory");
@@ -62,8 +50,8 @@ begin(struct sf_storage *st, int *rc, struct sf_err *err)
     return c;
 }
 
-static int
-finish(struct change_call *c, struct sf_err *err)
+int
+sf_change_finish(struct sf_change *c, struct sf_err *err)
 {
     struct sf_waiter *w = c->w;
     (void)sf_call_submit(&c->call);
@@ -77,7 +65,7 @@ sf_storage_bucket_create_wait(struct sf_storage *st, const char *id, int64_t dea
                               struct sf_err *err)
 {
     int rc;
-    struct change_call *c = begin(st, &rc, err);
+    struct sf_change *c = sf_change_begin(st, SF_C_CALLS_BUCKET, &rc, err);
     if (!c)
         return rc;
     json_t *o = json_pack("{s:s, s:s, s:b}", "id", id, "name", id, "public", 0);
@@ -85,7 +73,7 @@ sf_storage_bucket_create_wait(struct sf_storage *st, const char *id, int64_t dea
     sf_call_describe(&c->call, "POST", "create bucket", id, NULL);
     sf_call_json(&c->call, o ? json_dumps(o, JSON_COMPACT) : NULL);
     json_decref(o);
-    return finish(c, err);
+    return sf_change_finish(c, err);
 }
 
 int
@@ -93,17 +81,17 @@ sf_storage_bucket_delete_wait(struct sf_storage *st, const char *id, int64_t dea
                               struct sf_err *err)
 {
     int rc;
-    struct change_call *c = begin(st, &rc, err);
+    struct sf_change *c = sf_change_begin(st, SF_C_CALLS_BUCKET, &rc, err);
     if (!c)
         return rc;
     sf_call_open(&c->call, "DELETE", "bucket", "bucket", id, NULL, NULL, deadline_ms);
-    return finish(c, err);
+    return sf_change_finish(c, err);
 }
 
 /* ---- put ------------------------------------------------------------------------------------ */
 
-static int
-parse_put(struct change_call *c, const struct sf_http_reply *reply, char *why)
+int
+sf_change_parse_put(struct sf_change *c, const struct sf_http_reply *reply, char *why)
 {
     json_t *root = sf_json_parse(reply->body ? reply->body : "", reply->body_len, why);
     const char *id = json_string_value(json_object_get(root, "Id"));
@@ -111,9 +99,9 @@ parse_put(struct change_call *c, const struct sf_http_reply *reply, char *why)
     bool absent = json_is_object(root) && !json_object_get(root, "Id");
     int rc = 0;
     if (absent)
-        c->id[0] = '\0';
+        *(char *)c->out = '\0';
     else if (id && strlen(id) < 40)
-        snprintf(c->id, 40, "%s", id);
+        snprintf(c->out, 40, "%s", id);
     else
         rc = -EPROTO;
     json_decref(root);
@@ -121,15 +109,15 @@ parse_put(struct change_call *c, const struct sf_http_reply *reply, char *why)
 }
 
 static void
-add_metadata(struct change_call *c, const char *metadata)
+add_metadata(struct sf_change *c, const char *metadata)
 {
     if (!metadata)
         return;
     size_t n = strlen(metadata);
-    if (n > METADATA_MAX) {
+    if (n > SF_METADATA_HEADER_MAX) {
         sf_call_fail(&c->call, -ENOTSUP,
                      "%zu bytes of user metadata are more than the %d that a request can carry", n,
-                     METADATA_MAX);
+                     SF_METADATA_HEADER_MAX);
         return;
     }
     sf_autobuf struct sf_buf text = SF_BUF_INIT;
@@ -145,12 +133,12 @@ sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *args, int64
 {
     int rc;
     char told[40] = "";
-    struct change_call *c = begin(st, &rc, err);
+    struct sf_change *c = sf_change_begin(st, SF_C_CALLS_PUT, &rc, err);
     if (!c)
         return rc;
-    c->parse = parse_put;
+    c->parse = sf_change_parse_put;
     c->call.caller_tells = true;
-    c->id = told;
+    c->out = told;
     /* Sent twice, an upsert ends as the same object; a create would answer 409 to its own success.
      */
     c->call.idempotent = args->upsert;
@@ -167,7 +155,7 @@ sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *args, int64
         if (rc < 0)
             sf_call_fail(&c->call, rc, "cannot take the body's file");
     }
-    rc = finish(c, err);
+    rc = sf_change_finish(c, err);
     if (rc == 0)
         memcpy(id, told, sizeof told);
     return rc;
@@ -180,12 +168,12 @@ sf_storage_delete_wait(struct sf_storage *st, const char *bucket, const char *ke
                        int64_t deadline_ms, struct sf_err *err)
 {
     int rc;
-    struct change_call *c = begin(st, &rc, err);
+    struct sf_change *c = sf_change_begin(st, SF_C_CALLS_DELETE, &rc, err);
     if (!c)
         return rc;
     /* Without a body there must be no content type: the service would refuse the empty JSON. */
     sf_call_open(&c->call, "DELETE", "object", "object", bucket, key, NULL, deadline_ms);
-    return finish(c, err);
+    return sf_change_finish(c, err);
 }
 
 int
@@ -194,7 +182,7 @@ sf_storage_move_wait(struct sf_storage *st, const char *bucket, const char *key,
                      struct sf_err *err)
 {
     int rc;
-    struct change_call *c = begin(st, &rc, err);
+    struct sf_change *c = sf_change_begin(st, SF_C_CALLS_MOVE, &rc, err);
     if (!c)
         return rc;
     json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "bucketId", bucket, "sourceKey", key,
@@ -203,7 +191,7 @@ sf_storage_move_wait(struct sf_storage *st, const char *bucket, const char *key,
     sf_call_describe(&c->call, "POST", "move", bucket, key);
     sf_call_json(&c->call, o ? json_dumps(o, JSON_COMPACT) : NULL);
     json_decref(o);
-    return finish(c, err);
+    return sf_change_finish(c, err);
 }
 
 static char *
@@ -237,7 +225,7 @@ read_copy(const json_t *o, struct sf_object *out)
 }
 
 static int
-parse_copy(struct change_call *c, const struct sf_http_reply *reply, char *why)
+parse_copy(struct sf_change *c, const struct sf_http_reply *reply, char *why)
 {
     struct sf_object o = {0};
     json_t *root = sf_json_parse(reply->body ? reply->body : "", reply->body_len, why);
@@ -246,7 +234,7 @@ parse_copy(struct change_call *c, const struct sf_http_reply *reply, char *why)
     if (rc < 0)
         sf_object_fini(&o);
     else
-        *c->object = o;
+        *(struct sf_object *)c->out = o;
     return rc;
 }
 
@@ -277,11 +265,11 @@ sf_storage_copy_wait(struct sf_storage *st, const struct sf_copy_args *args, int
 {
     int rc;
     struct sf_object object = {0};
-    struct change_call *c = begin(st, &rc, err);
+    struct sf_change *c = sf_change_begin(st, SF_C_CALLS_COPY, &rc, err);
     if (!c)
         return rc;
     c->parse = parse_copy;
-    c->object = &object;
+    c->out = &object;
     json_t *o = copy_body(args);
     sf_call_open(&c->call, "POST", "copy", "object/copy", NULL, NULL, NULL, deadline_ms);
     sf_call_describe(&c->call, "POST", "copy", args->bucket, args->key);
@@ -291,7 +279,7 @@ sf_storage_copy_wait(struct sf_storage *st, const struct sf_copy_args *args, int
         add_metadata(c, args->metadata ? args->metadata : "{}");
     sf_call_json(&c->call, o ? json_dumps(o, JSON_COMPACT) : NULL);
     json_decref(o);
-    rc = finish(c, err);
+    rc = sf_change_finish(c, err);
     if (rc == 0 && out)
         *out = object;
     else
@@ -302,12 +290,13 @@ sf_storage_copy_wait(struct sf_storage *st, const struct sf_copy_args *args, int
 /* ---- the project's limit -------------------------------------------------------------------- */
 
 static int
-parse_limit(struct change_call *c, const struct sf_http_reply *reply, char *why)
+parse_limit(struct sf_change *c, const struct sf_http_reply *reply, char *why)
 {
+    uint64_t *limit = c->out;
     const char *v = sf_http_reply_header(reply, "tus-max-size");
     (void)why;
-    if (!v || sf_parse_u64(v, c->limit) < 0)
-        *c->limit = 0;
+    if (!v || sf_parse_u64(v, limit) < 0)
+        *limit = 0;
     return 0;
 }
 
@@ -317,16 +306,16 @@ sf_storage_global_limit_wait(struct sf_storage *st, int64_t deadline_ms, uint64_
 {
     int rc;
     uint64_t found = 0;
-    struct change_call *c = begin(st, &rc, err);
+    struct sf_change *c = sf_change_begin(st, SF_C_CALLS_BUCKET, &rc, err);
     if (!c)
         return rc;
     c->parse = parse_limit;
-    c->limit = &found;
+    c->out = &found;
     c->call.changes = false;
     c->call.idempotent = true;
     sf_call_open(&c->call, "OPTIONS", "limits", "upload/resumable", NULL, NULL, NULL, deadline_ms);
     sf_call_header(&c->call, "Tus-Resumable", "1.0.0");
-    rc = finish(c, err);
+    rc = sf_change_finish(c, err);
     if (rc == 0)
         *limit = found;
     return rc;

@@ -524,7 +524,7 @@ uint64_t
 sf_storage_list(struct sf_storage *st, const struct sf_list_args *args, int64_t deadline_ms,
                 sf_list_fn cb, void *arg)
 {
-    struct list_call *c = sf_call_new(st, sizeof *c, list_done);
+    struct list_call *c = sf_call_new(st, SF_C_CALLS_LIST, sizeof *c, list_done);
     if (!c) {
         struct sf_err err = SF_ERR_INIT;
         err.code = sf_err_set(&err, -ENOMEM, "out of memory");

@@ -5,6 +5,7 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/call.c \
 	src/supabase/call.h \
 	src/supabase/change.c \
+	src/supabase/change.h \
 	src/supabase/errmap.c \
 	src/supabase/errmap.h \
 	src/supabase/json.c \
@@ -15,9 +16,13 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/list.h \
 	src/supabase/object.c \
 	src/supabase/object.h \
+	src/supabase/removed.c \
+	src/supabase/removed.h \
 	src/supabase/scan.c \
 	src/supabase/scan.h \
 	src/supabase/secret.c \
 	src/supabase/secret.h \
 	src/supabase/storage.c \
-	src/supabase/storage.h
+	src/supabase/storage.h \
+	src/supabase/tus.h \
+	src/supabase/version.c

@@ -72,7 +72,7 @@ uint64_t
 sf_storage_info(struct sf_storage *st, const char *bucket, const char *key, int64_t deadline_ms,
                 sf_info_fn cb, void *arg)
 {
-    struct info_call *c = sf_call_new(st, sizeof *c, info_done);
+    struct info_call *c = sf_call_new(st, SF_C_CALLS_INFO, sizeof *c, info_done);
     if (!c) {
         struct sf_err err = SF_ERR_INIT;
         err.code = sf_err_set(&err, -ENOMEM, "out of memory");
@@ -136,13 +136,6 @@ sf_content_range_parse(const char *text, uint64_t *first, uint64_t *last, uint64
     return 0;
 }
 
-/* Proxies that compress make an ETag weak; it still names the same version. */
-static const char *
-strong(const char *etag)
-{
-    return strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag;
-}
-
 /* What a reply of success must be; 0 and the result, or an error in *bad. */
 static int
 check_get(struct get_call *c, const struct sf_http_reply *r, struct sf_get_result *res,
@@ -162,7 +155,7 @@ check_get(struct get_call *c, const struct sf_http_reply *r, struct sf_get_resul
         sf_call_protocol(&c->call, r, bad, -EIO, "no ETag to tell the version by");
         return -EIO;
     }
-    if (c->etag && strcmp(strong(etag), strong(c->etag)) != 0) {
+    if (c->etag && !sf_etag_same(etag, c->etag)) {
         sf_call_protocol(&c->call, r, bad, -ESTALE, "the object has another ETag now");
         return -ESTALE;
     }
@@ -263,7 +256,7 @@ uint64_t
 sf_storage_get(struct sf_storage *st, const struct sf_get_args *args, int64_t deadline_ms,
                sf_get_fn cb, void *arg)
 {
-    struct get_call *c = sf_call_new(st, sizeof *c, get_done);
+    struct get_call *c = sf_call_new(st, SF_C_CALLS_READ, sizeof *c, get_done);
     if (!c) {
         struct sf_err err = SF_ERR_INIT;
         err.code = sf_err_set(&err, -ENOMEM, "out of memory");
@@ -348,69 +341,6 @@ sf_object_copy(const struct sf_object_info *info, struct sf_object *out)
     *out = o;
     return 0;
 }
-
-/* ---- versions ------------------------------------------------------------------------------- */
-
-static void
-take_fitting(char *out, size_t size, const char *text)
-{
-    size_t n = text ? strlen(text) : 0;
-    if (n && n < size)
-        memcpy(out, text, n + 1);
-    else
-        out[0] = '\0';
-}
-
-static void
-fill_version(struct sf_version *out, const char *id, const char *version, const char *etag)
-{
-    take_fitting(out->id, sizeof out->id, id);
-    take_fitting(out->version, sizeof out->version, version);
-    take_fitting(out->etag, sizeof out->etag, etag);
-}
-
-void
-sf_version_of_object(const struct sf_object *o, struct sf_version *out)
-{
-    fill_version(out, o->id, o->version, o->etag);
-    out->size = o->size;
-    out->updated_ns = o->updated_ns;
-}
-
-void
-sf_version_of_info(const struct sf_object_info *info, struct sf_version *out)
-{
-    fill_version(out, info->id, info->version, info->etag);
-    out->size = info->size;
-    out->updated_ns = info->updated_ns;
-}
-
-bool
-sf_version_known(const struct sf_version *v)
-{
-    return v->id[0] || v->version[0] || v->etag[0];
-}
-
-/* Counts in *known what both know; false when they differ in it. */
-static bool
-agree(const char *a, const char *b, unsigned *known)
-{
-    if (!*a || !*b)
-        return true;
-    (*known)++;
-    return strcmp(a, b) == 0;
-}
-
-bool
-sf_version_same(const struct sf_version *a, const struct sf_version *b)
-{
-    unsigned known = 0;
-    return a->size == b->size && agree(a->version, b->version, &known) &&
-           agree(a->id, b->id, &known) && agree(strong(a->etag), strong(b->etag), &known) &&
-           known > 0;
-}
-
-/* ---- waiting forms of info ------------------------------------------------------------------ */
 
 struct info_wait {
     struct sf_waiter *w;

@@ -198,7 +198,7 @@ static uint64_t
 bucket_call(struct sf_storage *st, const char *id, int64_t deadline_ms, sf_bucket_list_fn cb,
             void *arg)
 {
-    struct bucket_call *b = sf_call_new(st, sizeof *b, bucket_done);
+    struct bucket_call *b = sf_call_new(st, SF_C_CALLS_BUCKET, sizeof *b, bucket_done);
     if (!b) {
         struct sf_err err = SF_ERR_INIT;
         err.code = sf_err_set(&err, -ENOMEM, "out of memory");

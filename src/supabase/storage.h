@@ -184,6 +184,8 @@ struct sf_version {
 /* A text that does not fit counts as not known: half of a name would be another one. */
 void sf_version_of_object(const struct sf_object *o, struct sf_version *out);
 void sf_version_of_info(const struct sf_object_info *info, struct sf_version *out);
+/* Whether two ETags are of one text, weak or not. */
+bool sf_etag_same(const char *a, const char *b);
 /* Whether anything is known but the size: the version, the id or the ETag. */
 bool sf_version_known(const struct sf_version *v);
 /**
@@ -196,24 +198,71 @@ bool sf_version_same(const struct sf_version *a, const struct sf_version *b);
 int sf_storage_info_wait(struct sf_storage *st, const char *bucket, const char *key,
                          int64_t deadline_ms, struct sf_object *out, struct sf_err *err);
 
+/* How far an upload is, for other threads; zeroed by who owns it. */
+struct sf_progress {
+    _Atomic uint64_t sent; /* bytes given to the connection, with args.off of a part; it goes back
+                              when they have to be sent again */
+    _Atomic uint64_t call; /* for sf_storage_cancel(); 0 = nothing is under way */
+};
+
+/*
+ * Bytes of JSON that can go with a request. In a header it is base64, and gateways with usual
+ * buffers take 8 KiB in a line; a form carries it in its body.
+ */
+#define SF_METADATA_HEADER_MAX 6000
+#define SF_METADATA_FORM_MAX   65536
+
 struct sf_put_args {
     const char *bucket, *key;
-    int fd;                    /* body, from offset 0 */
-    uint64_t size;             /* bytes; always declared */
-    const char *mime;          /* NULL = application/octet-stream */
-    const char *cache_control; /* NULL = not sent */
-    const char *metadata;      /* NULL, or a JSON object, sent as x-metadata */
-    bool upsert;               /* replace what is there; else -EEXIST */
+    int fd;                       /* body, from offset 0 */
+    uint64_t size;                /* bytes; always declared */
+    const char *mime;             /* NULL = application/octet-stream */
+    const char *cache_control;    /* NULL = not sent */
+    const char *metadata;         /* NULL, or a JSON object */
+    bool upsert;                  /* replace what is there; else -EEXIST */
+    struct sf_progress *progress; /* NULL, or borrowed for the call */
 };
 /* @id: 40 bytes, the object's id on success; "" when an old service does not tell it.
  * A replace is repeated after a lost reply, a create is not (outcome_open). -ENOTSUP: the metadata
- * is larger than a request's headers can carry (4 KiB of JSON); nothing was sent. */
+ * is larger than SF_METADATA_HEADER_MAX; nothing was sent. */
 int sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *args, int64_t deadline_ms,
                         char id[40], struct sf_err *err);
+
+/*
+ * The same as a form, for metadata of up to SF_METADATA_FORM_MAX (else -ENOTSUP). A form has no
+ * place for a Cache-Control but a number of seconds: one that sf_cache_control_is_plain() does not
+ * hold for is left out, the object gets "no-cache", and has to get the right one by
+ * sf_storage_set_attrs_wait() or a copy onto itself.
+ */
+int sf_storage_put_form_wait(struct sf_storage *st, const struct sf_put_args *args,
+                             int64_t deadline_ms, char id[40], struct sf_err *err);
+
+/* Whether forms and resumable uploads can carry this Cache-Control: "max-age=N", or "no-cache",
+ * "" and NULL, which need nothing. */
+bool sf_cache_control_is_plain(const char *cache_control);
 
 /* -ENOENT when there was none. Never repeated after a lost reply: outcome_open. */
 int sf_storage_delete_wait(struct sf_storage *st, const char *bucket, const char *key,
                            int64_t deadline_ms, struct sf_err *err);
+#define SF_DELETE_MAX 1000 /* keys of one call; the service removes 500 in one transaction */
+
+struct sf_removed {
+    bool removed;
+    struct sf_version version; /* of what was removed */
+};
+/**
+ * sf_storage_delete_many_wait - remove objects by their exact keys, in one request.
+ * @n:       0 to SF_DELETE_MAX (else -EINVAL); no key twice. Without keys nothing is sent.
+ * @removed: @n places, filled in the order of @keys on success.
+ *
+ * A key that was not removed was not there, is hidden, or may not be removed; info tells which.
+ * (It may also have gone by an earlier attempt that the service broke off half-way.)
+ * Never repeated after a lost reply: outcome_open, and any of them may be gone.
+ */
+int sf_storage_delete_many_wait(struct sf_storage *st, const char *bucket, const char *const *keys,
+                                size_t n, int64_t deadline_ms, struct sf_removed *removed,
+                                struct sf_err *err);
+
 /* -EEXIST target exists; -ENOENT no source. Never repeated after a lost reply: outcome_open. */
 int sf_storage_move_wait(struct sf_storage *st, const char *bucket, const char *key,
                          const char *to_bucket, const char *to_key, int64_t deadline_ms,
@@ -225,12 +274,36 @@ struct sf_copy_args {
     bool set_metadata;         /* use the three below in place of the source's */
     const char *mime;          /* NULL = the source's */
     const char *cache_control; /* NULL = the source's */
-    const char *metadata;      /* NULL = {} */
+    const char *metadata;      /* NULL = {}; more than SF_METADATA_HEADER_MAX is -ENOTSUP */
 };
-/* @out: the target's row as the reply gives it ("" for what an old service does not tell); may be
- * NULL. Never repeated after a lost reply: outcome_open. */
+/* @out: the target's row as the reply gives it ("" for what an old service does not tell), with
+ * version, ETag, size and time for sf_version_of_object(); may be NULL. Never repeated after a lost
+ * reply: outcome_open. */
 int sf_storage_copy_wait(struct sf_storage *st, const struct sf_copy_args *args,
                          int64_t deadline_ms, struct sf_object *out, struct sf_err *err);
+
+struct sf_attrs_args {
+    const char *bucket, *key;
+    const char *version;       /* the service's, as expected; not "" */
+    const char *cache_control; /* NULL = as it is; likewise the next two */
+    const char *mime;
+    const char *metadata; /* a JSON object */
+};
+struct sf_attrs_result {
+    bool updated;       /* false: another version, or no object, is there now */
+    char version[40];   /* the current one; "" = there is none */
+    int64_t updated_ns; /* when updated */
+};
+/**
+ * sf_storage_set_attrs_wait - change what is known of an object where no byte has to move: by the
+ * function supafs_set_attrs of the project's database, which must have been installed.
+ *
+ * It compares the version and keeps it, so that it can be repeated (and is, after a lost reply).
+ * Returns 0; -ENOSYS there is no such function, or no database API at this address; -EACCES;
+ * -EINVAL without a version; others as usual.
+ */
+int sf_storage_set_attrs_wait(struct sf_storage *st, const struct sf_attrs_args *args,
+                              int64_t deadline_ms, struct sf_attrs_result *res, struct sf_err *err);
 
 /* One page of a listing on a worker thread, for emptiness checks. @n: rows found (at most limit);
  * @first: NULL or the first row's key, malloc'd. */

@@ -16,9 +16,8 @@
 #include "write/step.h"
 #include "write/writer.h"
 
-#define HEAD_BYTES   4096 /* looked at for a guess of the type */
-#define HASH_CHUNK   (256 * 1024)
-#define METADATA_MAX 6000 /* JSON bytes that fit a gateway's header buffers as base64 */
+#define HEAD_BYTES 4096 /* looked at for a guess of the type */
+#define HASH_CHUNK (256 * 1024)
 
 bool
 sf_mime_allowed(const char *mime, const char *const *mimes)
@@ -96,11 +95,11 @@ describe(const struct sf_put *p, const struct sf_object *old, struct sf_put_args
     if (!sf_str_ends(p->key, SF_PLACEHOLDER) && !sf_mime_allowed(a->mime, p->mimes))
         return sf_err_set(err, -EPERM, "bucket %s does not take content of type %s", p->bucket,
                           a->mime);
-    if (a->metadata && strlen(a->metadata) > METADATA_MAX)
+    if (a->metadata && strlen(a->metadata) > SF_METADATA_HEADER_MAX)
         return sf_err_set(err, -ENOTSUP,
                           "%s/%s has %zu bytes of metadata, which would be lost: at most %d can be "
                           "sent with an upload",
-                          p->bucket, p->key, strlen(a->metadata), METADATA_MAX);
+                          p->bucket, p->key, strlen(a->metadata), SF_METADATA_HEADER_MAX);
     return 0;
 }
 

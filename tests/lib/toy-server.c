@@ -94,7 +94,7 @@ toy_hang(int fd, int ms)
 const char *
 toy_header(const struct toy_req *rq, const char *name)
 {
-    static _Thread_local char value[1024];
+    static _Thread_local char value[16 * 1024];
     size_t len = strlen(name);
     for (const char *p = strstr(rq->head, "\r\n"); p; p = strstr(p, "\r\n")) {
         p += 2;

@@ -19,139 +19,10 @@
 #include <cmocka.h>
 
 #include "../lib/storage-sync.h"
-#include "../lib/toy-server.h"
+#include "../lib/storage-world.h"
 #include "base/str.h"
 #include "supabase/call.h"
 
-#define REPLIES 8
-
-struct answer {
-    int status; /* 0 = reset the connection instead */
-    const char *headers, *body;
-};
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects answers */
-
-/* One service that gives these answers in turn (the last one again and again). */
-static struct world {
-    struct toy *toy;
-    struct sf_http *http;
-    struct sf_auth *auth;
-    struct sf_storage *st;
-    struct answer answers[REPLIES];
-    atomic_uint served;
-    struct {
-        char method[16], path[1024], body[2048];
-        char authorization[600], apikey[600], range[64], type[64], upsert[16], metadata[256];
-        char agent[64], info[64], cache[128];
-    } got[REPLIES];
-} w;
-
-static void
-keep(char *out, size_t size, const struct toy_req *rq, const char *name)
-{
-    const char *v = toy_header(rq, name);
-    snprintf(out, size, "%s", v ? v : "-");
-}
-
-#define KEEP(field, name) keep(w.got[i].field, sizeof w.got[i].field, rq, name)
-
-static enum toy_then
-serve(void *arg, int fd, const struct toy_req *rq)
-{
-    unsigned n = w.served++, i = n < REPLIES ? n : REPLIES - 1, a = i;
-    (void)arg;
-    snprintf(w.got[i].method, sizeof w.got[i].method, "%s", rq->method);
-    snprintf(w.got[i].path, sizeof w.got[i].path, "%s", rq->path);
-    snprintf(w.got[i].body, sizeof w.got[i].body, "%s", rq->body);
-    KEEP(authorization, "Authorization");
-    KEEP(apikey, "apikey");
-    KEEP(range, "Range");
-    KEEP(type, "Content-Type");
-    KEEP(upsert, "x-upsert");
-    KEEP(metadata, "x-metadata");
-    KEEP(agent, "User-Agent");
-    KEEP(info, "x-client-info");
-    KEEP(cache, "Cache-Control");
-    pthread_mutex_lock(&lock);
-    while (a > 0 && !w.answers[a].body && !w.answers[a].status && !w.answers[a].headers)
-        a--;
-    struct answer with = w.answers[a];
-    pthread_mutex_unlock(&lock);
-    return with.status ? toy_text(fd, with.status, with.headers, with.body) : TOY_RESET;
-}
-
-static const char *
-token(const char *payload)
-{
-    static struct sf_buf b;
-    sf_buf_fini(&b);
-    sf_buf_puts(&b, "eyJhbGciOiJIUzI1NiJ9.");
-    assert_int_equal(sf_base64url_encode(&b, payload, strlen(payload)), 0);
-    sf_buf_puts(&b, ".c2lnbmF0dXJlLXNpZ25hdHVyZS1zaWc");
-    return sf_buf_str(&b);
-}
-
-#define SERVICE "{\"role\":\"service_role\",\"exp\":4000000000}"
-
-static void
-open_world(const struct sf_auth_source *src)
-{
-    struct sf_err err = SF_ERR_INIT;
-    struct sf_http_opts opts = {.backoff_min_ms = 1, .backoff_max_ms = 5};
-    memset(&w, 0, sizeof w);
-    w.toy = toy_start(&(struct toy_opts){.serve = serve});
-    assert_int_equal(sf_http_new(&opts, &w.http, &err), 0);
-    assert_int_equal(sf_auth_new(src, &w.auth, &err), 0);
-    assert_int_equal(sf_storage_new(w.http, w.auth, toy_url(w.toy, "/storage/v1/"), &w.st, &err),
-                     0);
-}
-
-static int
-setup(void **state)
-{
-    (void)state;
-    open_world(&(struct sf_auth_source){
-        .kind = SF_AUTH_VALUE, .value = token(SERVICE), .label = "the test's key"});
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    sf_http_free(w.http);
-    sf_storage_free(w.st);
-    sf_auth_free(w.auth);
-    toy_stop(w.toy);
-    return 0;
-}
-
-/* Answer every request so from now on. */
-static void
-answer(int status, const char *headers, const char *body)
-{
-    pthread_mutex_lock(&lock);
-    memset(w.answers, 0, sizeof w.answers);
-    w.answers[0] = (struct answer){status, headers, body};
-    w.served = 0;
-    pthread_mutex_unlock(&lock);
-}
-
-static void
-then(unsigned i, int status, const char *headers, const char *body)
-{
-    pthread_mutex_lock(&lock);
-    w.answers[i] = (struct answer){status, headers, body};
-    pthread_mutex_unlock(&lock);
-}
-
-#define INFO                                                                                       \
-    "{\"id\":\"12eaf964-0000-4000-8000-000000000000\",\"name\":\"k\",\"version\":\"v1\","          \
-    "\"bucket_id\":\"b\",\"size\":11,\"content_type\":\"text/plain\","                             \
-    "\"cache_control\":\"max-age=3600\",\"etag\":\"\\\"5eb6\\\"\","                                \
-    "\"metadata\":{\"mode\":\"0644\"},\"last_modified\":\"2026-11-21T04:07:29.069Z\","             \
-    "\"created_at\":\"2026-11-21T04:07:28Z\"}"
 #define FAULT(code, status)                                                                        \
     "{\"statusCode\":\"" status "\",\"error\":\"x\",\"message\":\"what it says\",\"code\":\"" code \
     "\"}"
@@ -165,10 +36,10 @@ static const char *
 path_for(const char *bucket, const char *key)
 {
     struct sf_object o;
-    answer(200, NULL, INFO);
-    assert_int_equal(sf_storage_info_wait(w.st, bucket, key, sync_in(20000), &o, NULL), 0);
+    world_answer(200, NULL, WORLD_INFO);
+    assert_int_equal(sf_storage_info_wait(world.st, bucket, key, sync_in(20000), &o, NULL), 0);
     sf_object_fini(&o);
-    return w.got[0].path;
+    return world.got[0].path;
 }
 
 #define BASE "/storage/v1/object/info/authenticated/"
@@ -199,15 +70,15 @@ test_empty_names(void **state)
     struct sf_object o;
     char id[40];
     (void)state;
-    answer(200, NULL, INFO);
+    world_answer(200, NULL, WORLD_INFO);
     /* An empty key would address the bucket itself. */
-    assert_int_equal(sf_storage_info_wait(w.st, "b", "", sync_in(9000), &o, &err), -EINVAL);
-    assert_int_equal(sf_storage_delete_wait(w.st, "b", "", sync_in(9000), NULL), -EINVAL);
-    assert_int_equal(sf_storage_bucket_delete_wait(w.st, "", sync_in(9000), NULL), -EINVAL);
-    assert_int_equal(sync_verify(w.st, "", &err), -EINVAL);
+    assert_int_equal(sf_storage_info_wait(world.st, "b", "", sync_in(9000), &o, &err), -EINVAL);
+    assert_int_equal(sf_storage_delete_wait(world.st, "b", "", sync_in(9000), NULL), -EINVAL);
+    assert_int_equal(sf_storage_bucket_delete_wait(world.st, "", sync_in(9000), NULL), -EINVAL);
+    assert_int_equal(sync_verify(world.st, "", &err), -EINVAL);
     struct sf_put_args put = {.bucket = "", .key = "k", .fd = 0, .size = 0};
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, NULL), -EINVAL);
-    assert_int_equal(w.served, 0);
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, NULL), -EINVAL);
+    assert_int_equal(world.served, 0);
 }
 
 static void
@@ -215,27 +86,27 @@ test_headers(void **state)
 {
     char bearer[600];
     (void)state;
-    snprintf(bearer, sizeof bearer, "Bearer %s", token(SERVICE));
+    snprintf(bearer, sizeof bearer, "Bearer %s", world_token(WORLD_SERVICE));
     path_for("b", "k");
-    assert_string_equal(w.got[0].method, "GET");
-    assert_string_equal(w.got[0].authorization, bearer);
-    assert_string_equal(w.got[0].apikey, bearer + 7);
-    assert_string_equal(w.got[0].agent, "supafs/" PACKAGE_VERSION);
-    assert_string_equal(w.got[0].info, "supafs/" PACKAGE_VERSION);
+    assert_string_equal(world.got[0].method, "GET");
+    assert_string_equal(world.got[0].authorization, bearer);
+    assert_string_equal(world.got[0].apikey, bearer + 7);
+    assert_string_equal(world.got[0].agent, "supafs/" PACKAGE_VERSION);
+    assert_string_equal(world.got[0].info, "supafs/" PACKAGE_VERSION);
 
-    teardown(NULL);
-    open_world(&(struct sf_auth_source){.value = "sb_secret_abcdefghijkl"});
+    world_close(NULL);
+    world_open(&(struct sf_auth_source){.value = "sb_secret_abcdefghijkl"});
     path_for("b", "k");
-    assert_string_equal(w.got[0].authorization, "-");
-    assert_string_equal(w.got[0].apikey, "sb_secret_abcdefghijkl");
+    assert_string_equal(world.got[0].authorization, "-");
+    assert_string_equal(world.got[0].apikey, "sb_secret_abcdefghijkl");
 
-    teardown(NULL);
-    open_world(&(struct sf_auth_source){.value = token("{\"role\":\"authenticated\"}"),
+    world_close(NULL);
+    world_open(&(struct sf_auth_source){.value = world_token("{\"role\":\"authenticated\"}"),
                                         .apikey = "sb_publishable_abcdefghijkl"});
-    snprintf(bearer, sizeof bearer, "Bearer %s", token("{\"role\":\"authenticated\"}"));
+    snprintf(bearer, sizeof bearer, "Bearer %s", world_token("{\"role\":\"authenticated\"}"));
     path_for("b", "k");
-    assert_string_equal(w.got[0].authorization, bearer);
-    assert_string_equal(w.got[0].apikey, "sb_publishable_abcdefghijkl");
+    assert_string_equal(world.got[0].authorization, bearer);
+    assert_string_equal(world.got[0].apikey, "sb_publishable_abcdefghijkl");
 }
 
 static void
@@ -246,20 +117,22 @@ test_list_request(void **state)
     size_t n;
     bool more;
     (void)state;
-    answer(200, NULL, "{\"hasNext\":false,\"folders\":[],\"objects\":[]}");
-    assert_int_equal(sync_list(w.st, &a, &keys, &last, &n, &more, NULL), 0);
-    assert_string_equal(w.got[0].method, "POST");
-    assert_string_equal(w.got[0].path, "/storage/v1/object/list-v2/b");
-    assert_string_equal(w.got[0].type, "application/json");
-    assert_string_equal(w.got[0].body, "{\"prefix\":\"d\\\"/\",\"limit\":1000,\"with_delimiter\":"
-                                       "true,\"cursor\":\"bDpkIi94AQ==\"}");
+    world_answer(200, NULL, "{\"hasNext\":false,\"folders\":[],\"objects\":[]}");
+    assert_int_equal(sync_list(world.st, &a, &keys, &last, &n, &more, NULL), 0);
+    assert_string_equal(world.got[0].method, "POST");
+    assert_string_equal(world.got[0].path, "/storage/v1/object/list-v2/b");
+    assert_string_equal(world.got[0].type, "application/json");
+    assert_string_equal(world.got[0].body,
+                        "{\"prefix\":\"d\\\"/\",\"limit\":1000,\"with_delimiter\":"
+                        "true,\"cursor\":\"bDpkIi94AQ==\"}");
     a = (struct sf_list_args){.bucket = "b", .limit = 5000};
-    assert_int_equal(sync_list(w.st, &a, &keys, &last, &n, &more, NULL), 0);
-    assert_string_equal(w.got[1].body, "{\"prefix\":\"\",\"limit\":1000,\"with_delimiter\":false}");
+    assert_int_equal(sync_list(world.st, &a, &keys, &last, &n, &more, NULL), 0);
+    assert_string_equal(world.got[1].body,
+                        "{\"prefix\":\"\",\"limit\":1000,\"with_delimiter\":false}");
     /* A prefix that is not UTF-8 is no prefix of any key. */
     a.prefix = "\xff";
     struct sf_err err;
-    assert_int_equal(sync_list(w.st, &a, &keys, &last, &n, &more, &err), -EINVAL);
+    assert_int_equal(sync_list(world.st, &a, &keys, &last, &n, &more, &err), -EINVAL);
 }
 
 static void
@@ -273,37 +146,37 @@ test_change_requests(void **state)
                                 .set_metadata = true,
                                 .cache_control = "max-age=1, supafs=\"m=1\""};
     (void)state;
-    answer(200, NULL, "{}");
-    assert_int_equal(sf_storage_copy_wait(w.st, &copy, sync_in(9000), NULL, NULL), 0);
-    assert_string_equal(w.got[0].path, "/storage/v1/object/copy");
-    assert_string_equal(w.got[0].upsert, "true");
-    assert_string_equal(w.got[0].metadata, "e30=");
+    world_answer(200, NULL, "{}");
+    assert_int_equal(sf_storage_copy_wait(world.st, &copy, sync_in(9000), NULL, NULL), 0);
+    assert_string_equal(world.got[0].path, "/storage/v1/object/copy");
+    assert_string_equal(world.got[0].upsert, "true");
+    assert_string_equal(world.got[0].metadata, "e30=");
     assert_string_equal(
-        w.got[0].body,
+        world.got[0].body,
         "{\"bucketId\":\"b\",\"sourceKey\":\"k\",\"destinationBucket\":\"c\",\"destinationKey\":"
         "\"l\",\"copyMetadata\":false,\"metadata\":{\"cacheControl\":\"max-age=1, "
         "supafs=\\\"m=1\\\"\"}}");
     copy = (struct sf_copy_args){.bucket = "b", .key = "k", .to_bucket = "b", .to_key = "l"};
-    assert_int_equal(sf_storage_copy_wait(w.st, &copy, sync_in(9000), NULL, NULL), 0);
-    assert_string_equal(w.got[1].upsert, "-");
-    assert_string_equal(w.got[1].metadata, "-");
-    assert_null(strstr(w.got[1].body, "etadata"));
+    assert_int_equal(sf_storage_copy_wait(world.st, &copy, sync_in(9000), NULL, NULL), 0);
+    assert_string_equal(world.got[1].upsert, "-");
+    assert_string_equal(world.got[1].metadata, "-");
+    assert_null(strstr(world.got[1].body, "etadata"));
 
-    assert_int_equal(sf_storage_move_wait(w.st, "b", "k", "c", "l", sync_in(9000), NULL), 0);
-    assert_string_equal(w.got[2].path, "/storage/v1/object/move");
-    assert_string_equal(w.got[2].body, "{\"bucketId\":\"b\",\"sourceKey\":\"k\","
-                                       "\"destinationBucket\":\"c\",\"destinationKey\":\"l\"}");
-    assert_int_equal(sf_storage_delete_wait(w.st, "b", "a/k", sync_in(9000), NULL), 0);
-    assert_string_equal(w.got[3].method, "DELETE");
-    assert_string_equal(w.got[3].path, "/storage/v1/object/b/a/k");
+    assert_int_equal(sf_storage_move_wait(world.st, "b", "k", "c", "l", sync_in(9000), NULL), 0);
+    assert_string_equal(world.got[2].path, "/storage/v1/object/move");
+    assert_string_equal(world.got[2].body, "{\"bucketId\":\"b\",\"sourceKey\":\"k\","
+                                           "\"destinationBucket\":\"c\",\"destinationKey\":\"l\"}");
+    assert_int_equal(sf_storage_delete_wait(world.st, "b", "a/k", sync_in(9000), NULL), 0);
+    assert_string_equal(world.got[3].method, "DELETE");
+    assert_string_equal(world.got[3].path, "/storage/v1/object/b/a/k");
     /* With a type but no body the service would refuse. */
-    assert_string_equal(w.got[3].type, "-");
-    assert_int_equal(sf_storage_bucket_create_wait(w.st, "n b", sync_in(9000), NULL), 0);
-    assert_string_equal(w.got[4].path, "/storage/v1/bucket");
-    assert_string_equal(w.got[4].body, "{\"id\":\"n b\",\"name\":\"n b\",\"public\":false}");
-    assert_int_equal(sf_storage_bucket_delete_wait(w.st, "n b", sync_in(9000), NULL), 0);
-    assert_string_equal(w.got[5].path, "/storage/v1/bucket/n%20b");
-    assert_string_equal(w.got[5].type, "-");
+    assert_string_equal(world.got[3].type, "-");
+    assert_int_equal(sf_storage_bucket_create_wait(world.st, "n b", sync_in(9000), NULL), 0);
+    assert_string_equal(world.got[4].path, "/storage/v1/bucket");
+    assert_string_equal(world.got[4].body, "{\"id\":\"n b\",\"name\":\"n b\",\"public\":false}");
+    assert_int_equal(sf_storage_bucket_delete_wait(world.st, "n b", sync_in(9000), NULL), 0);
+    assert_string_equal(world.got[5].path, "/storage/v1/bucket/n%20b");
+    assert_string_equal(world.got[5].type, "-");
 }
 
 static int
@@ -318,58 +191,62 @@ body_file(const char *text)
 static void
 test_put_requests(void **state)
 {
-    char id[40] = "untouched", big[5000];
+    char id[40] = "untouched", big[SF_METADATA_HEADER_MAX + 2];
     int fd = body_file("hello");
     struct sf_err err = SF_ERR_INIT;
     struct sf_put_args put = {.bucket = "b", .key = "k", .fd = fd, .size = 5};
     (void)state;
-    answer(200, NULL, "{\"Key\":\"b/k\",\"Id\":\"0123\"}");
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, NULL), 0);
+    world_answer(200, NULL, "{\"Key\":\"b/k\",\"Id\":\"0123\"}");
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, NULL), 0);
     assert_string_equal(id, "0123");
-    assert_string_equal(w.got[0].method, "POST");
-    assert_string_equal(w.got[0].path, "/storage/v1/object/b/k");
-    assert_string_equal(w.got[0].body, "hello");
-    assert_string_equal(w.got[0].type, "application/octet-stream");
-    assert_string_equal(w.got[0].upsert, "-");
-    assert_string_equal(w.got[0].metadata, "-");
-    assert_string_equal(w.got[0].cache, "-");
+    assert_string_equal(world.got[0].method, "POST");
+    assert_string_equal(world.got[0].path, "/storage/v1/object/b/k");
+    assert_string_equal(world.got[0].body, "hello");
+    assert_string_equal(world.got[0].type, "application/octet-stream");
+    assert_string_equal(world.got[0].upsert, "-");
+    assert_string_equal(world.got[0].metadata, "-");
+    assert_string_equal(world.got[0].cache, "-");
     put.upsert = true;
     put.mime = "text/plain";
     put.cache_control = "no-cache";
     put.metadata = "{\"a\":1}";
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, NULL), 0);
-    assert_string_equal(w.got[1].method, "POST");
-    assert_string_equal(w.got[1].type, "text/plain");
-    assert_string_equal(w.got[1].upsert, "true");
-    assert_string_equal(w.got[1].metadata, "eyJhIjoxfQ==");
-    assert_string_equal(w.got[1].cache, "no-cache");
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, NULL), 0);
+    assert_string_equal(world.got[1].method, "POST");
+    assert_string_equal(world.got[1].type, "text/plain");
+    assert_string_equal(world.got[1].upsert, "true");
+    assert_string_equal(world.got[1].metadata, "eyJhIjoxfQ==");
+    assert_string_equal(world.got[1].cache, "no-cache");
     put.size = 0;
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, NULL), 0);
-    assert_string_equal(w.got[2].body, "");
-    assert_int_equal(w.served, 3);
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, NULL), 0);
+    assert_string_equal(world.got[2].body, "");
+    assert_int_equal(world.served, 3);
 
     /* Refused before a byte is sent. */
     memset(big, 'x', sizeof big);
     big[sizeof big - 1] = '\0';
     put.metadata = big;
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, &err), -ENOTSUP);
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, &err), -ENOTSUP);
     assert_non_null(strstr(err.msg, "metadata"));
+    assert_int_equal(world.served, 3);
+    big[SF_METADATA_HEADER_MAX] = '\0';
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, NULL), 0);
+    assert_int_equal(strlen(world.got[3].metadata), SF_METADATA_HEADER_MAX * 4 / 3);
     put.metadata = NULL;
     put.mime = "text/plain\r\nx-evil: 1";
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, NULL), -EINVAL);
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, NULL), -EINVAL);
     put.mime = NULL;
     put.fd = -1;
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, NULL), -EBADF);
-    assert_int_equal(w.served, 3);
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, NULL), -EBADF);
+    assert_int_equal(world.served, 4);
 
     put.fd = fd;
-    answer(200, NULL, "{\"Key\":\"b/k\"}");
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, NULL), 0);
+    world_answer(200, NULL, "{\"Key\":\"b/k\"}");
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, NULL), 0);
     assert_string_equal(id, "");
     /* It was taken, but by whom? */
-    answer(200, NULL, "<html>");
+    world_answer(200, NULL, "<html>");
     err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, &err), -EPROTO);
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, &err), -EPROTO);
     assert_true(err.outcome_open);
     close(fd);
 }
@@ -393,7 +270,7 @@ get(uint64_t off, size_t len, uint64_t total, const char *etag, size_t *got, str
     uint64_t said;
     memset(data, '.', sizeof data);
     data[sizeof data - 1] = '\0';
-    int rc = sync_get(w.st, &a, got, &said, err);
+    int rc = sync_get(world.st, &a, got, &said, err);
     if (rc == 0 && total != UINT64_MAX)
         assert_int_equal(said, total);
     return rc;
@@ -407,20 +284,20 @@ test_range(void **state)
     struct sf_err err;
     size_t n;
     (void)state;
-    answer(206, TAG "Content-Range: bytes 4-6/11\r\n", "o w");
+    world_answer(206, TAG "Content-Range: bytes 4-6/11\r\n", "o w");
     assert_int_equal(get(4, 3, 11, "\"e1\"", &n, &err), 0);
     assert_int_equal(n, 3);
     assert_memory_equal(data, "o w.", 4);
-    assert_string_equal(w.got[0].range, "bytes=4-6");
-    assert_string_equal(w.got[0].path, "/storage/v1/object/authenticated/b/k?v=t%2F1%20%26");
+    assert_string_equal(world.got[0].range, "bytes=4-6");
+    assert_string_equal(world.got[0].path, "/storage/v1/object/authenticated/b/k?v=t%2F1%20%26");
     /* To the end of the object. */
-    answer(206, TAG "Content-Range: bytes 6-10/11\r\n", "world");
+    world_answer(206, TAG "Content-Range: bytes 6-10/11\r\n", "world");
     assert_int_equal(get(6, 40, 11, "", &n, &err), 0);
     assert_int_equal(n, 5);
     /* A proxy may have weakened the tag. */
-    answer(206, "ETag: W/\"e1\"\r\nContent-Range: bytes 6-10/11\r\n", "world");
+    world_answer(206, "ETag: W/\"e1\"\r\nContent-Range: bytes 6-10/11\r\n", "world");
     assert_int_equal(get(6, 40, 11, "\"e1\"", &n, &err), 0);
-    answer(206, "Content-Range: bytes 6-10/11\r\n", "world");
+    world_answer(206, "Content-Range: bytes 6-10/11\r\n", "world");
     assert_int_equal(get(6, 40, UINT64_MAX, NULL, &n, &err), 0);
 }
 
@@ -453,7 +330,7 @@ test_range_lies(void **state)
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
         struct sf_err err;
         size_t n = 77;
-        answer(206, lies[i].headers, lies[i].body);
+        world_answer(206, lies[i].headers, lies[i].body);
         int rc = get(4, 3, 11, "\"e1\"", &n, &err);
         if (rc != lies[i].rc)
             fail_msg("%s%s: %d (%s)", lies[i].headers, lies[i].body, rc, err.msg);
@@ -468,7 +345,7 @@ test_whole_for_range(void **state)
     struct sf_err err;
     size_t n;
     (void)state;
-    answer(200, TAG, "hello world");
+    world_answer(200, TAG, "hello world");
     assert_int_equal(get(0, 40, 11, "\"e1\"", &n, &err), 0);
     assert_int_equal(n, 11);
     assert_memory_equal(data, "hello world", 11);
@@ -481,9 +358,9 @@ test_whole_for_range(void **state)
     assert_int_equal(get(0, 40, 12, "\"e1\"", &n, &err), -ESTALE);
     assert_int_equal(get(0, 40, 11, "\"e2\"", &n, &err), -ESTALE);
     assert_int_equal(get(20, 20, UINT64_MAX, NULL, &n, &err), -ESTALE);
-    answer(204, TAG, "");
+    world_answer(204, TAG, "");
     assert_int_equal(get(0, 40, 11, NULL, &n, &err), -EIO);
-    answer(304, TAG, "");
+    world_answer(304, TAG, "");
     assert_int_equal(get(0, 40, 11, NULL, &n, &err), -EIO);
 }
 
@@ -493,24 +370,24 @@ test_range_refused(void **state)
     struct sf_err err;
     size_t n;
     (void)state;
-    answer(416, NULL, FAULT("InvalidRange", "416"));
+    world_answer(416, NULL, FAULT("InvalidRange", "416"));
     assert_int_equal(get(0, 5, 11, NULL, &n, &err), -ESTALE);
-    assert_int_equal(w.served, 1);
+    assert_int_equal(world.served, 1);
     assert_int_equal(get(0, 0, 11, NULL, &n, &err), -EINVAL);
     assert_int_equal(get(UINT64_MAX, 5, 11, NULL, &n, &err), -EINVAL);
-    assert_int_equal(w.served, 1);
+    assert_int_equal(world.served, 1);
     /* In the moment of an overwrite both versions can be away, once. */
-    answer(400, NULL,
-           "{\"error\":\"Not found\",\"message\":\"The resource was not found\","
-           "\"statusCode\":\"404\",\"code\":\"NoSuchKey\"}");
-    then(1, 206, TAG "Content-Range: bytes 0-4/11\r\n", "hello");
+    world_answer(400, NULL,
+                 "{\"error\":\"Not found\",\"message\":\"The resource was not found\","
+                 "\"statusCode\":\"404\",\"code\":\"NoSuchKey\"}");
+    world_then(1, 206, TAG "Content-Range: bytes 0-4/11\r\n", "hello");
     assert_int_equal(get(0, 5, 11, NULL, &n, &err), 0);
-    assert_int_equal(w.served, 2);
-    answer(400, NULL,
-           "{\"error\":\"Not found\",\"message\":\"The resource was not found\","
-           "\"statusCode\":\"404\",\"code\":\"NoSuchKey\"}");
+    assert_int_equal(world.served, 2);
+    world_answer(400, NULL,
+                 "{\"error\":\"Not found\",\"message\":\"The resource was not found\","
+                 "\"statusCode\":\"404\",\"code\":\"NoSuchKey\"}");
     assert_int_equal(get(0, 5, 11, NULL, &n, &err), -ENOENT);
-    assert_int_equal(w.served, 2);
+    assert_int_equal(world.served, 2);
 }
 
 /* ---- errors ---- */
@@ -521,8 +398,9 @@ test_messages(void **state)
     struct sf_err err = SF_ERR_INIT;
     struct sf_object o;
     (void)state;
-    answer(400, "sb-request-id: 0198-abc\r\n", FAULT("NoSuchKey", "404"));
-    assert_int_equal(sf_storage_info_wait(w.st, "bu", "k\n\xc3", sync_in(9000), &o, &err), -ENOENT);
+    world_answer(400, "sb-request-id: 0198-abc\r\n", FAULT("NoSuchKey", "404"));
+    assert_int_equal(sf_storage_info_wait(world.st, "bu", "k\n\xc3", sync_in(9000), &o, &err),
+                     -ENOENT);
     assert_string_equal(err.msg, "GET info bu/k??: HTTP 400 (request 0198-abc): NoSuchKey: what it "
                                  "says");
     assert_string_equal(err.api_code, "NoSuchKey");
@@ -534,23 +412,24 @@ test_messages(void **state)
         sf_buf_printf(&key, "part%03d/", i);
     sf_buf_puts(&key, "the-end");
     err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_delete_wait(w.st, "bu", key.data, sync_in(9000), &err), -ENOENT);
+    assert_int_equal(sf_storage_delete_wait(world.st, "bu", key.data, sync_in(9000), &err),
+                     -ENOENT);
     assert_non_null(strstr(err.msg, "DELETE object bu/part000/"));
     assert_non_null(strstr(err.msg, "the-end: HTTP"));
 
     /* A service that says the token back must not make us say it. */
     char body[800];
     snprintf(body, sizeof body, "{\"statusCode\":\"400\",\"message\":\"bad %s here\"}",
-             token(SERVICE));
-    answer(400, "x-request-id: \x1b[2J\r\n", body);
+             world_token(WORLD_SERVICE));
+    world_answer(400, "x-request-id: \x1b[2J\r\n", body);
     err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_delete_wait(w.st, "b", "k", sync_in(9000), &err), -EIO);
-    assert_null(strstr(err.msg, token(SERVICE)));
+    assert_int_equal(sf_storage_delete_wait(world.st, "b", "k", sync_in(9000), &err), -EIO);
+    assert_null(strstr(err.msg, world_token(WORLD_SERVICE)));
     assert_null(strchr(err.msg, '\x1b'));
 
-    answer(404, NULL, "<html>no such page</html>");
+    world_answer(404, NULL, "<html>no such page</html>");
     err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_delete_wait(w.st, "b", "k", sync_in(9000), &err), -EIO);
+    assert_int_equal(sf_storage_delete_wait(world.st, "b", "k", sync_in(9000), &err), -EIO);
     assert_non_null(strstr(err.msg, "not an answer of a Storage service"));
 }
 
@@ -563,49 +442,49 @@ test_outcome_open(void **state)
     char id[40];
     struct sf_put_args put = {.bucket = "b", .key = "k", .fd = fd, .size = 5};
     (void)state;
-    answer(500, NULL, FAULT("InternalError", "500"));
-    assert_int_equal(sf_storage_move_wait(w.st, "b", "k", "b", "l", sync_in(9000), &err), -EIO);
+    world_answer(500, NULL, FAULT("InternalError", "500"));
+    assert_int_equal(sf_storage_move_wait(world.st, "b", "k", "b", "l", sync_in(9000), &err), -EIO);
     assert_true(err.outcome_open);
-    assert_int_equal(w.served, 1);
+    assert_int_equal(world.served, 1);
     err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, &err), -EIO);
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, &err), -EIO);
     assert_true(err.outcome_open);
-    assert_int_equal(w.served, 2);
+    assert_int_equal(world.served, 2);
 
-    answer(0, NULL, NULL);
+    world_answer(0, NULL, NULL);
     err = SF_ERR_INIT;
-    assert_true(sf_storage_delete_wait(w.st, "b", "k", sync_in(9000), &err) < 0);
+    assert_true(sf_storage_delete_wait(world.st, "b", "k", sync_in(9000), &err) < 0);
     assert_true(err.outcome_open);
     assert_non_null(strstr(err.msg, "DELETE object b/k"));
-    assert_int_equal(w.served, 1);
+    assert_int_equal(world.served, 1);
 
     /* A refusal is no doubt. */
-    answer(400, NULL, FAULT("KeyAlreadyExists", "409"));
+    world_answer(400, NULL, FAULT("KeyAlreadyExists", "409"));
     err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, &err), -EEXIST);
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, &err), -EEXIST);
     assert_false(err.outcome_open);
 
     /* What was refused for being busy was not done: once more. */
-    answer(429, NULL, FAULT("SlowDown", "429"));
-    then(1, 400, NULL, FAULT("LockTimeout", "503"));
-    then(2, 200, NULL, "{\"Id\":\"7\"}");
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, NULL), 0);
-    assert_int_equal(w.served, 3);
-    assert_string_equal(w.got[2].body, "hello");
+    world_answer(429, NULL, FAULT("SlowDown", "429"));
+    world_then(1, 400, NULL, FAULT("LockTimeout", "503"));
+    world_then(2, 200, NULL, "{\"Id\":\"7\"}");
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, NULL), 0);
+    assert_int_equal(world.served, 3);
+    assert_string_equal(world.got[2].body, "hello");
 
     /* A replace may be repeated whatever happened. */
     put.upsert = true;
-    answer(0, NULL, NULL);
-    then(1, 502, NULL, "<html>bad gateway</html>");
-    then(2, 200, NULL, "{\"Id\":\"8\"}");
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, NULL), 0);
-    assert_int_equal(w.served, 3);
+    world_answer(0, NULL, NULL);
+    world_then(1, 502, NULL, "<html>bad gateway</html>");
+    world_then(2, 200, NULL, "{\"Id\":\"8\"}");
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, NULL), 0);
+    assert_int_equal(world.served, 3);
     assert_string_equal(id, "8");
     /* The first try may have been done, whatever the second one hears. */
-    answer(0, NULL, NULL);
-    then(1, 400, NULL, FAULT("AccessDenied", "403"));
+    world_answer(0, NULL, NULL);
+    world_then(1, 400, NULL, FAULT("AccessDenied", "403"));
     err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_put_wait(w.st, &put, sync_in(9000), id, &err), -EACCES);
+    assert_int_equal(sf_storage_put_wait(world.st, &put, sync_in(9000), id, &err), -EACCES);
     assert_true(err.outcome_open);
     close(fd);
 }
@@ -616,14 +495,14 @@ test_retries_end(void **state)
     struct sf_err err = SF_ERR_INIT;
     struct sf_object o;
     (void)state;
-    answer(503, NULL, "");
+    world_answer(503, NULL, "");
     /* Whether the last try is answered before the deadline is chance. */
-    int rc = sf_storage_info_wait(w.st, "b", "k", sync_in(60), &o, &err);
+    int rc = sf_storage_info_wait(world.st, "b", "k", sync_in(60), &o, &err);
     assert_true(rc == -EIO || rc == -ETIMEDOUT);
-    assert_true(w.served > 1);
-    answer(429, NULL, FAULT("SlowDown", "429"));
+    assert_true(world.served > 1);
+    world_answer(429, NULL, FAULT("SlowDown", "429"));
     err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_info_wait(w.st, "b", "k", sync_in(60), &o, &err), -ETIMEDOUT);
+    assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(60), &o, &err), -ETIMEDOUT);
 }
 
 /* ---- replies that are not what they should be ---- */
@@ -650,14 +529,14 @@ test_bad_info(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         struct sf_err err = SF_ERR_INIT;
-        answer(200, NULL, bodies[i]);
-        int rc = sf_storage_info_wait(w.st, "b", "k", sync_in(9000), &o, &err);
+        world_answer(200, NULL, bodies[i]);
+        int rc = sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, &err);
         if (rc != -EPROTO)
             fail_msg("accepted (%d): %s", rc, bodies[i]);
-        assert_int_equal(w.served, 1);
+        assert_int_equal(world.served, 1);
     }
-    answer(200, NULL, INFO);
-    assert_int_equal(sf_storage_info_wait(w.st, "b", "k", sync_in(9000), &o, NULL), 0);
+    world_answer(200, NULL, WORLD_INFO);
+    assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, NULL), 0);
     assert_string_equal(o.version, "v1");
     assert_string_equal(o.etag, "\"5eb6\"");
     assert_string_equal(o.metadata, "{\"mode\":\"0644\"}");
@@ -686,16 +565,16 @@ test_bad_buckets(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         sf_autobuf struct sf_buf ids = SF_BUF_INIT;
-        answer(200, NULL, bodies[i]);
-        if (sync_bucket_list(w.st, &ids, NULL) != -EPROTO)
+        world_answer(200, NULL, bodies[i]);
+        if (sync_bucket_list(world.st, &ids, NULL) != -EPROTO)
             fail_msg("accepted: %s", bodies[i]);
     }
-    answer(200, NULL, "[]");
-    assert_int_equal(sync_bucket_get(w.st, "a", &row, NULL), -EPROTO);
-    answer(200, NULL,
-           "{\"id\":\"a\",\"name\":\"a\",\"public\":true,\"file_size_limit\":7,"
-           "\"allowed_mime_types\":[]}");
-    assert_int_equal(sync_bucket_get(w.st, "a", &row, NULL), 0);
+    world_answer(200, NULL, "[]");
+    assert_int_equal(sync_bucket_get(world.st, "a", &row, NULL), -EPROTO);
+    world_answer(200, NULL,
+                 "{\"id\":\"a\",\"name\":\"a\",\"public\":true,\"file_size_limit\":7,"
+                 "\"allowed_mime_types\":[]}");
+    assert_int_equal(sync_bucket_get(world.st, "a", &row, NULL), 0);
     assert_true(row.is_public);
     assert_int_equal(row.size_limit, 7);
 }
@@ -716,13 +595,13 @@ test_bad_copies(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         struct sf_err err = SF_ERR_INIT;
-        answer(200, NULL, bodies[i]);
-        if (sf_storage_copy_wait(w.st, &copy, sync_in(9000), &o, &err) != -EPROTO)
+        world_answer(200, NULL, bodies[i]);
+        if (sf_storage_copy_wait(world.st, &copy, sync_in(9000), &o, &err) != -EPROTO)
             fail_msg("accepted: %s", bodies[i]);
         assert_true(err.outcome_open);
     }
-    answer(200, NULL, "{\"Key\":\"b/l\",\"Id\":\"9\"}");
-    assert_int_equal(sf_storage_copy_wait(w.st, &copy, sync_in(9000), &o, NULL), 0);
+    world_answer(200, NULL, "{\"Key\":\"b/l\",\"Id\":\"9\"}");
+    assert_int_equal(sf_storage_copy_wait(world.st, &copy, sync_in(9000), &o, NULL), 0);
     assert_string_equal(o.id, "9");
     assert_string_equal(o.version, "");
     sf_object_fini(&o);
@@ -744,10 +623,10 @@ test_global_limit(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint64_t limit = 7;
-        answer(204, cases[i].header, "");
-        assert_int_equal(sf_storage_global_limit_wait(w.st, sync_in(9000), &limit, NULL), 0);
+        world_answer(204, cases[i].header, "");
+        assert_int_equal(sf_storage_global_limit_wait(world.st, sync_in(9000), &limit, NULL), 0);
         assert_int_equal(limit, cases[i].limit);
-        assert_string_equal(w.got[0].method, "OPTIONS");
+        assert_string_equal(world.got[0].method, "OPTIONS");
     }
 }
 
@@ -758,7 +637,7 @@ write_key(const char *path, const char *payload)
 {
     unlink(path);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    const char *t = token(payload);
+    const char *t = world_token(payload);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, t, strlen(t)), strlen(t));
     close(fd);
@@ -771,51 +650,54 @@ test_expired(void **state)
     struct sf_err err = SF_ERR_INIT;
     struct sf_object o;
     (void)state;
-    teardown(NULL);
+    world_close(NULL);
     close(mkstemp(path));
     write_key(path, "{\"role\":\"anon\",\"exp\":4000000000}");
-    open_world(&(struct sf_auth_source){.kind = SF_AUTH_FILE, .value = path, .label = "KEYFILE"});
+    world_open(&(struct sf_auth_source){.kind = SF_AUTH_FILE, .value = path, .label = "KEYFILE"});
 
     /* Nothing new in the file: the service's word stands. */
-    answer(400, NULL, EXPIRED);
-    assert_int_equal(sf_storage_info_wait(w.st, "b", "k", sync_in(9000), &o, &err), -EKEYEXPIRED);
+    world_answer(400, NULL, EXPIRED);
+    assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, &err),
+                     -EKEYEXPIRED);
     assert_non_null(strstr(err.msg, "renew the token in KEYFILE"));
-    assert_int_equal(w.served, 1);
+    assert_int_equal(world.served, 1);
 
     /* A new key: the same request goes on with it, also one that must not be done twice. */
     for (int change = 0; change < 2; change++) {
         char payload[80];
         snprintf(payload, sizeof payload, "{\"role\":\"anon\",\"exp\":%d}", 2000000000 + change);
         write_key(path, payload);
-        answer(400, NULL, EXPIRED);
-        then(1, 200, NULL, INFO);
+        world_answer(400, NULL, EXPIRED);
+        world_then(1, 200, NULL, WORLD_INFO);
         if (change) {
-            assert_int_equal(sf_storage_delete_wait(w.st, "b", "k", sync_in(9000), NULL), 0);
+            assert_int_equal(sf_storage_delete_wait(world.st, "b", "k", sync_in(9000), NULL), 0);
         } else {
-            assert_int_equal(sf_storage_info_wait(w.st, "b", "k", sync_in(9000), &o, NULL), 0);
+            assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, NULL), 0);
             sf_object_fini(&o);
         }
-        assert_int_equal(w.served, 2);
-        snprintf(bearer, sizeof bearer, "Bearer %s", token(payload));
-        assert_string_equal(w.got[1].authorization, bearer);
-        assert_string_not_equal(w.got[0].authorization, bearer);
+        assert_int_equal(world.served, 2);
+        snprintf(bearer, sizeof bearer, "Bearer %s", world_token(payload));
+        assert_string_equal(world.got[1].authorization, bearer);
+        assert_string_not_equal(world.got[0].authorization, bearer);
     }
 
     /* A key of somebody else is not taken. */
     write_key(path, "{\"role\":\"service_role\",\"exp\":4000000000}");
-    answer(400, NULL, EXPIRED);
+    world_answer(400, NULL, EXPIRED);
     err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_info_wait(w.st, "b", "k", sync_in(9000), &o, &err), -EKEYEXPIRED);
-    assert_int_equal(w.served, 1);
+    assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, &err),
+                     -EKEYEXPIRED);
+    assert_int_equal(world.served, 1);
 
     /* A new secret: every signature fails, and a new key helps. */
     write_key(path, "{\"role\":\"anon\",\"exp\":2100000000}");
-    answer(400, NULL,
-           "{\"statusCode\":\"403\",\"error\":\"Unauthorized\",\"code\":\"AccessDenied\","
-           "\"message\":\"signature verification failed\"}");
+    world_answer(400, NULL,
+                 "{\"statusCode\":\"403\",\"error\":\"Unauthorized\",\"code\":\"AccessDenied\","
+                 "\"message\":\"signature verification failed\"}");
     err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_info_wait(w.st, "b", "k", sync_in(9000), &o, &err), -EKEYREJECTED);
-    assert_int_equal(w.served, 2);
+    assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, &err),
+                     -EKEYREJECTED);
+    assert_int_equal(world.served, 2);
     unlink(path);
 }
 
@@ -826,16 +708,17 @@ test_renew_ahead(void **state)
     char path[] = "/tmp/supafs-key-XXXXXX", bearer[600];
     struct sf_object o;
     (void)state;
-    teardown(NULL);
+    world_close(NULL);
     close(mkstemp(path));
     write_key(path, "{\"role\":\"anon\",\"exp\":1000000000}");
-    open_world(&(struct sf_auth_source){.kind = SF_AUTH_FILE, .value = path});
+    world_open(&(struct sf_auth_source){.kind = SF_AUTH_FILE, .value = path});
     write_key(path, "{\"role\":\"anon\",\"exp\":4000000000}");
-    answer(200, NULL, INFO);
-    assert_int_equal(sf_storage_info_wait(w.st, "b", "k", sync_in(9000), &o, NULL), 0);
+    world_answer(200, NULL, WORLD_INFO);
+    assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, NULL), 0);
     sf_object_fini(&o);
-    snprintf(bearer, sizeof bearer, "Bearer %s", token("{\"role\":\"anon\",\"exp\":4000000000}"));
-    assert_string_equal(w.got[0].authorization, bearer);
+    snprintf(bearer, sizeof bearer, "Bearer %s",
+             world_token("{\"role\":\"anon\",\"exp\":4000000000}"));
+    assert_string_equal(world.got[0].authorization, bearer);
     unlink(path);
 }
 
@@ -860,13 +743,13 @@ test_urls(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct sf_err err = SF_ERR_INIT;
-        if (sf_storage_new(w.http, w.auth, bad[i], &st, &err) != -EINVAL)
+        if (sf_storage_new(world.http, world.auth, bad[i], &st, &err) != -EINVAL)
             fail_msg("accepted: %s", bad[i]);
         assert_true(err.msg[0] != '\0');
     }
     /* Plain http goes to loopback only. */
     struct sf_err err = SF_ERR_INIT;
-    assert_int_equal(sf_storage_new(w.http, w.auth, "http://example.org", &st, NULL), 0);
+    assert_int_equal(sf_storage_new(world.http, world.auth, "http://example.org", &st, NULL), 0);
     assert_int_equal(sync_verify(st, "b", &err), -EPERM);
     sf_storage_free(st);
 }
@@ -881,7 +764,7 @@ wait_on_loop(void *arg)
 {
     struct on_loop *l = arg;
     struct sf_object o;
-    l->rc = sf_storage_info_wait(w.st, "b", "k", sync_in(9000), &o, NULL);
+    l->rc = sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, NULL);
     l->done = true;
 }
 
@@ -890,7 +773,7 @@ test_no_wait_on_event_thread(void **state)
 {
     struct on_loop l = {0};
     (void)state;
-    assert_int_equal(sf_http_post(w.http, wait_on_loop, &l), 0);
+    assert_int_equal(sf_http_post(world.http, wait_on_loop, &l), 0);
     for (int i = 0; !l.done && i < 5000; i++)
         usleep(1000);
     assert_true(l.done);
@@ -906,17 +789,17 @@ test_errors_keep_results_untouched(void **state)
     char id[40] = "untouched", *first = id;
     struct sf_list_args a = {.bucket = "b"};
     (void)state;
-    answer(400, NULL, FAULT("NoSuchKey", "404"));
-    assert_int_equal(sf_storage_info_wait(w.st, "b", "k", sync_in(9000), &o, NULL), -ENOENT);
-    assert_int_equal(sf_storage_global_limit_wait(w.st, sync_in(9000), &limit, NULL), -ENOENT);
-    assert_int_equal(sf_storage_list_wait(w.st, &a, sync_in(9000), &n, &first, NULL), -ENOENT);
+    world_answer(400, NULL, FAULT("NoSuchKey", "404"));
+    assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, NULL), -ENOENT);
+    assert_int_equal(sf_storage_global_limit_wait(world.st, sync_in(9000), &limit, NULL), -ENOENT);
+    assert_int_equal(sf_storage_list_wait(world.st, &a, sync_in(9000), &n, &first, NULL), -ENOENT);
     assert_int_equal(o.size, 4711);
     assert_int_equal(limit, 4711);
     assert_int_equal(n, 4711);
     assert_ptr_equal(first, id);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_close)
 
 int
 main(void)

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_SUPABASE_CHANGE_H
+#define SF_SUPABASE_CHANGE_H
+
+#include "supabase/call.h"
+
+/* Internal to src/supabase: a call that changes something, and the thread that waits for it. */
+
+struct sf_change {
+    struct sf_call call;
+    struct sf_waiter *w;
+    /* Reads a reply of success; may be NULL. 0 or -errno with the reason in why (160 bytes). */
+    int (*parse)(struct sf_change *c, const struct sf_http_reply *reply, char *why);
+    /* NULL, or gives a failure the meaning that it has for this kind. @reply: NULL when the call
+     * was not even sent. */
+    void (*refused)(const struct sf_http_reply *reply, struct sf_err *err);
+    void *out; /* for parse: on the stack of the waiting thread */
+};
+
+/**
+ * sf_change_begin - a call to be opened, described, filled and given to sf_change_finish().
+ * It counts as one that changes something and is not repeated after a lost reply.
+ *
+ * Returns NULL with *rc and @err set when it cannot even begin.
+ */
+struct sf_change *sf_change_begin(struct sf_storage *st, enum sf_counter kind, int *rc,
+                                  struct sf_err *err);
+/* Sends it and waits for the end; @c is gone then. */
+int sf_change_finish(struct sf_change *c, struct sf_err *err);
+
+/* For uploads: reads {"Id":...} into out, 40 bytes. */
+int sf_change_parse_put(struct sf_change *c, const struct sf_http_reply *reply, char *why);
+
+#endif
