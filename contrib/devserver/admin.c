@@ -83,6 +83,24 @@ handle_faults(struct ds_server *server, struct MHD_Connection *conn, const char 
 }
 
 static enum MHD_Result
+handle_policies(struct ds_server *server, struct MHD_Connection *conn, const char *method,
+                const json_t *body)
+{
+    struct sf_err err = SF_ERR_INIT;
+    int rc = 0;
+    if (strcmp(method, "DELETE") == 0) {
+        json_t *none = json_array();
+        rc = ds_policies_set(server->policies, none, false, &err);
+        json_decref(none);
+    } else if (body) {
+        rc = ds_policies_set(server->policies, body, strcmp(method, "POST") == 0, &err);
+    }
+    if (rc < 0)
+        return reply_error(conn, 400, err.msg);
+    return reply_value(conn, ds_policies_to_json(server->policies));
+}
+
+static enum MHD_Result
 handle_settings(struct ds_server *server, struct MHD_Connection *conn, const json_t *body)
 {
     struct sf_err err = SF_ERR_INIT;
@@ -117,7 +135,7 @@ static enum MHD_Result
 handle(struct ds_server *server, struct MHD_Connection *conn, const char *url, const char *method,
        const struct call *call)
 {
-    static const char *const faults[] = {"GET", "PUT", "POST", "DELETE", NULL};
+    static const char *const rules[] = {"GET", "PUT", "POST", "DELETE", NULL};
     static const char *const settings[] = {"GET", "PUT", NULL};
     static const char *const log[] = {"GET", "DELETE", NULL};
     if (call->too_big || call->body.failed)
@@ -132,16 +150,19 @@ handle(struct ds_server *server, struct MHD_Connection *conn, const char *url, c
             return reply_error(conn, 400, problem.text);
     }
     enum MHD_Result rc;
-    if (strcmp(url, "/faults") == 0 && method_is(method, faults))
+    if (strcmp(url, "/faults") == 0 && method_is(method, rules))
         rc = handle_faults(server, conn, method, body);
+    else if (strcmp(url, "/policies") == 0 && method_is(method, rules))
+        rc = handle_policies(server, conn, method, body);
     else if (strcmp(url, "/settings") == 0 && method_is(method, settings))
         rc = handle_settings(server, conn, body);
     else if (strcmp(url, "/log") == 0 && method_is(method, log))
         rc = handle_log(server, conn, method);
     else
-        rc = reply_error(conn, 404,
-                         "there is GET/PUT/POST/DELETE /faults, GET/PUT /settings and "
-                         "GET/DELETE /log");
+        rc =
+            reply_error(conn, 404,
+                        "there is GET/PUT/POST/DELETE /faults and /policies, GET/PUT /settings and "
+                        "GET/DELETE /log");
     json_decref(body);
     return rc;
 }

@@ -20,6 +20,8 @@ ds_object_fini(struct ds_object *object)
     free(object->cache);
     free(object->robots);
     free(object->user_meta);
+    free(object->stored_mime);
+    free(object->stored_cache);
     *object = (struct ds_object){0};
 }
 
@@ -40,6 +42,8 @@ ds_db_object_row(sqlite3_stmt *stmt, struct ds_object *object)
         .created_ms = sqlite3_column_int64(stmt, 12),
         .updated_ms = sqlite3_column_int64(stmt, 13),
         .accessed_ms = sqlite3_column_int64(stmt, 14),
+        .stored_mime = ds_db_text(stmt, 15),
+        .stored_cache = ds_db_text(stmt, 16),
     };
     snprintf(object->id, sizeof object->id, "%s", ds_db_text(stmt, 2));
     snprintf(object->version, sizeof object->version, "%s", ds_db_text(stmt, 3));
@@ -58,6 +62,8 @@ ds_object_copy(const struct ds_object *from, struct ds_object *to)
     copy.cache = ds_db_dup(from->cache, &failed);
     copy.robots = ds_db_dup(from->robots, &failed);
     copy.user_meta = ds_db_dup(from->user_meta, &failed);
+    copy.stored_mime = ds_db_dup(from->stored_mime, &failed);
+    copy.stored_cache = ds_db_dup(from->stored_cache, &failed);
     if (failed) {
         ds_object_fini(&copy);
         return -ENOMEM;
@@ -177,6 +183,26 @@ ds_db_object_move(struct ds_db *db, const char *bucket, const char *key, const c
     ds_db_bind_text(stmt, 7, target->etag);
     sqlite3_bind_int64(stmt, 8, target->modified_ms);
     sqlite3_bind_int64(stmt, 9, target->updated_ms);
+    int rc = ds_db_run_locked(db, stmt);
+    if (rc < 0)
+        return rc;
+    return sqlite3_changes(db->sqlite) > 0 ? 0 : -ENOENT;
+}
+
+int
+ds_db_object_set_attrs(struct ds_db *db, const struct ds_object *change)
+{
+    DS_DB_GUARD(db);
+    sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_OBJECT_SET_ATTRS);
+    if (!stmt)
+        return -EIO;
+    ds_db_bind_text(stmt, 1, change->bucket);
+    ds_db_bind_text(stmt, 2, change->name);
+    ds_db_bind_text(stmt, 3, change->version);
+    ds_db_bind_text(stmt, 4, change->mime);
+    ds_db_bind_text(stmt, 5, change->cache);
+    ds_db_bind_text(stmt, 6, change->user_meta);
+    sqlite3_bind_int64(stmt, 7, change->updated_ms);
     int rc = ds_db_run_locked(db, stmt);
     if (rc < 0)
         return rc;

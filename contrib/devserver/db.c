@@ -25,14 +25,15 @@ static const char schema[] =
     " version TEXT NOT NULL, owner TEXT, etag TEXT NOT NULL, mime TEXT NOT NULL,"
     " cache TEXT NOT NULL, robots TEXT, user_meta TEXT, size INTEGER NOT NULL,"
     " modified_ms INTEGER NOT NULL, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL,"
-    " accessed_ms INTEGER NOT NULL, PRIMARY KEY(bucket, name)) WITHOUT ROWID;"
+    " accessed_ms INTEGER NOT NULL, stored_mime TEXT, stored_cache TEXT, PRIMARY KEY(bucket, "
+    "name)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS objects_created ON objects(bucket, created_ms, name);"
     "CREATE INDEX IF NOT EXISTS objects_updated ON objects(bucket, updated_ms, name);";
 
 #define BUCKET_COLUMNS "id, name, owner, mime_types, size_limit, created_ms, updated_ms, is_public"
 #define OBJECT_COLUMNS                                                                             \
     "bucket, name, id, version, owner, etag, mime, cache, robots, user_meta, size, "               \
-    "modified_ms, created_ms, updated_ms, accessed_ms"
+    "modified_ms, created_ms, updated_ms, accessed_ms, stored_mime, stored_cache"
 #define SELECT_OBJECT "SELECT " OBJECT_COLUMNS " FROM objects "
 
 /* ?1 bucket, ?2 lower bound, ?3 upper bound, ?4 limit; with times ?5 time and ?6 name of the
@@ -59,14 +60,23 @@ static const char *const statements[DS_STMT_COUNT] = {
     [DS_STMT_OBJECT_GET] = SELECT_OBJECT "WHERE bucket=?1 AND name=?2",
     [DS_STMT_OBJECT_INSERT] =
         "INSERT INTO objects(" OBJECT_COLUMNS ") "
-        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, NULL, NULL)",
     [DS_STMT_OBJECT_OVERWRITE] =
         "UPDATE objects SET version=?3, owner=coalesce(?4, owner), etag=?5, mime=?6, cache=?7, "
-        "robots=?8, user_meta=coalesce(?9, user_meta), size=?10, modified_ms=?11, updated_ms=?12 "
+        "robots=?8, user_meta=coalesce(?9, user_meta), size=?10, modified_ms=?11, updated_ms=?12, "
+        "stored_mime=NULL, stored_cache=NULL "
         "WHERE bucket=?1 AND name=?2",
+    /* The service takes these two from the moved bytes, not from the row. */
     [DS_STMT_OBJECT_MOVE] = "UPDATE objects SET bucket=?4, name=?5, version=?6, etag=?7, "
-                            "modified_ms=?8, updated_ms=?9 "
+                            "modified_ms=?8, updated_ms=?9, mime=coalesce(stored_mime, mime), "
+                            "cache=coalesce(stored_cache, cache), stored_mime=NULL, "
+                            "stored_cache=NULL "
                             "WHERE bucket=?1 AND name=?2 AND version=?3",
+    [DS_STMT_OBJECT_SET_ATTRS] =
+        "UPDATE objects SET stored_mime=coalesce(stored_mime, mime), "
+        "stored_cache=coalesce(stored_cache, cache), mime=coalesce(?4, mime), "
+        "cache=coalesce(?5, cache), user_meta=coalesce(?6, user_meta), updated_ms=?7 "
+        "WHERE bucket=?1 AND name=?2 AND version=?3",
     [DS_STMT_OBJECT_DELETE] = "DELETE FROM objects WHERE bucket=?1 AND name=?2 "
                               "RETURNING " OBJECT_COLUMNS,
     [DS_STMT_OBJECT_EACH] = SELECT_OBJECT "WHERE bucket=?1 LIMIT ?2",
@@ -89,6 +99,19 @@ ds_bucket_fini(struct ds_bucket *bucket)
     *bucket = (struct ds_bucket){0};
 }
 
+/* A project of an earlier version gets the columns that came later. */
+static int
+add_columns(struct ds_db *db)
+{
+    if (sqlite3_exec(db->sqlite, "SELECT stored_mime FROM objects LIMIT 0", NULL, NULL, NULL) ==
+        SQLITE_OK)
+        return SQLITE_OK;
+    return sqlite3_exec(db->sqlite,
+                        "ALTER TABLE objects ADD COLUMN stored_mime TEXT;"
+                        "ALTER TABLE objects ADD COLUMN stored_cache TEXT;",
+                        NULL, NULL, NULL);
+}
+
 int
 ds_db_open(const char *path, struct ds_db **ret, struct sf_err *err)
 {
@@ -105,6 +128,8 @@ ds_db_open(const char *path, struct ds_db **ret, struct sf_err *err)
     int rc = sqlite3_open_v2(path, &db->sqlite, flags, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db->sqlite, schema, NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = add_columns(db);
     if (rc != SQLITE_OK) {
         int code = sf_err_set(err, -EIO, "database %s: %s", path, sqlite3_errmsg(db->sqlite));
         ds_db_close(db);

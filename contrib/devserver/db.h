@@ -38,6 +38,9 @@ struct ds_object {
     char *cache;
     char *robots;    /* NULL = not given */
     char *user_meta; /* JSON text; NULL = SQL null */
+    /* What the bytes' own replies still say when supafs_set_attrs changed the row; NULL = as it. */
+    char *stored_mime;
+    char *stored_cache;
     uint64_t size;
     int64_t modified_ms; /* of the bytes */
     int64_t created_ms;
@@ -104,6 +107,15 @@ int ds_db_object_put(struct ds_db *db, const struct ds_object *object, struct ds
  */
 int ds_db_object_move(struct ds_db *db, const char *bucket, const char *key,
                       const char *old_version, const struct ds_object *target);
+
+/**
+ * ds_db_object_set_attrs - change what is stored beside the bytes, if the version is the given one.
+ * @mime, @cache, @user_meta: NULL leaves it.
+ * @updated_ms: the row's new time.
+ *
+ * Returns 0; -ENOENT no such object with this version; -EIO. Version, ETag and bytes stay.
+ */
+int ds_db_object_set_attrs(struct ds_db *db, const struct ds_object *change);
 
 /* Removes a row and hands it out; -ENOENT. */
 int ds_db_object_delete(struct ds_db *db, const char *bucket, const char *key,

@@ -13,13 +13,15 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/import.c contrib/devserver/import.h \
 	contrib/devserver/json.h contrib/devserver/main.c \
 	contrib/devserver/pace.c contrib/devserver/pace.h \
+	contrib/devserver/policy.c contrib/devserver/policy.h \
 	contrib/devserver/project.c contrib/devserver/project.h \
 	contrib/devserver/reply.c contrib/devserver/reply.h \
 	contrib/devserver/reqlog.c contrib/devserver/reqlog.h \
 	contrib/devserver/route.c contrib/devserver/route.h \
 	contrib/devserver/route-bucket.c contrib/devserver/route-delete.c \
 	contrib/devserver/route-list.c contrib/devserver/route-move-copy.c \
-	contrib/devserver/route-read.c contrib/devserver/route-tus.c \
+	contrib/devserver/route-read.c contrib/devserver/route-rest.c \
+	contrib/devserver/route-tus.c \
 	contrib/devserver/route-write.c \
 	contrib/devserver/server.h \
 	contrib/devserver/store.c contrib/devserver/store.h \

@@ -173,7 +173,8 @@ open_server(struct ds_server *server, const struct options *options, struct sf_e
     server->pace = ds_pace_new();
     server->faults = ds_faults_new();
     server->log = ds_log_new();
-    if (!server->pace || !server->faults || !server->log)
+    server->policies = ds_policies_new();
+    if (!server->pace || !server->faults || !server->log || !server->policies)
         return sf_err_set(err, -ENOMEM, "no memory");
     apply_options(server->pace, options);
     rc = ds_db_open(path, &server->db, err);
@@ -200,6 +201,7 @@ close_server(struct ds_server *server)
     ds_db_close(server->db);
     ds_log_free(server->log);
     ds_faults_free(server->faults);
+    ds_policies_free(server->policies);
     ds_pace_free(server->pace);
     ds_project_close(server->project);
 }

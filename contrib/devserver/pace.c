@@ -14,6 +14,7 @@ ds_pace_new(void)
     struct ds_pace *pace = calloc(1, sizeof *pace);
     if (!pace)
         return NULL;
+    atomic_store(&pace->rpc, true);
     pthread_mutex_init(&pace->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -130,10 +131,11 @@ ds_pace_to_json(struct ds_pace *pace)
 {
     bool mtime = atomic_load(&pace->etag_style) == DS_ETAG_MTIME;
     return json_pack(
-        "{s:I, s:f, s:s, s:I, s:I}", "delay_ms", (json_int_t)atomic_load(&pace->delay_ms),
+        "{s:I, s:f, s:s, s:I, s:I, s:b}", "delay_ms", (json_int_t)atomic_load(&pace->delay_ms),
         "mbytes_per_s", (double)atomic_load(&pace->bytes_per_s) / 1e6, "etag_style",
         mtime ? "mtime" : "md5", "standard_limit", (json_int_t)atomic_load(&pace->standard_limit),
-        "global_limit", (json_int_t)atomic_load(&pace->global_limit));
+        "global_limit", (json_int_t)atomic_load(&pace->global_limit), "rpc",
+        (int)atomic_load(&pace->rpc));
 }
 
 static int
@@ -153,6 +155,7 @@ ds_pace_from_json(struct ds_pace *pace, const json_t *json, struct sf_err *err)
     int64_t standard = (int64_t)atomic_load(&pace->standard_limit);
     int64_t global = (int64_t)atomic_load(&pace->global_limit);
     int style = atomic_load(&pace->etag_style);
+    bool rpc = atomic_load(&pace->rpc);
     const char *name;
     json_t *value;
     if (!json_is_object(json))
@@ -168,6 +171,10 @@ ds_pace_from_json(struct ds_pace *pace, const json_t *json, struct sf_err *err)
             rc = read_number(value, name, 1, &standard, err);
         else if (strcmp(name, "global_limit") == 0)
             rc = read_number(value, name, 1, &global, err);
+        else if (strcmp(name, "rpc") == 0 && json_is_boolean(value))
+            rpc = json_is_true(value);
+        else if (strcmp(name, "rpc") == 0)
+            rc = sf_err_set(err, -EINVAL, "rpc must be true or false");
         else if (strcmp(name, "etag_style") != 0)
             rc = sf_err_set(err, -EINVAL, "unknown setting \"%s\"", name);
         else if (json_is_string(value) && strcmp(json_string_value(value), "md5") == 0)
@@ -184,5 +191,6 @@ ds_pace_from_json(struct ds_pace *pace, const json_t *json, struct sf_err *err)
     atomic_store(&pace->standard_limit, (uint64_t)standard);
     atomic_store(&pace->global_limit, (uint64_t)global);
     atomic_store(&pace->etag_style, style);
+    atomic_store(&pace->rpc, rpc);
     return 0;
 }

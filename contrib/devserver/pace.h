@@ -19,6 +19,7 @@ struct ds_pace {
     _Atomic int64_t bytes_per_s;     /* of all connections together; 0 = no limit */
     _Atomic uint64_t standard_limit; /* of one upload request; 0 = none */
     _Atomic uint64_t global_limit;   /* of any object; 0 = none */
+    _Atomic bool rpc;                /* the project has supafs_set_attrs */
     _Atomic int etag_style;          /* enum ds_etag_style, for what is written from now on */
 
     pthread_mutex_t lock; /* protects the fields below */

@@ -212,30 +212,41 @@ skip_bearer(const char *header)
     return header + 6 + strspn(header + 6, " \t");
 }
 
-bool
-ds_require_auth(struct ds_request *req)
+int
+ds_identify(struct ds_request *req, const char **problem)
 {
     const char *header = ds_request_header(req, "authorization");
     const char *apikey = ds_request_header(req, "apikey");
-    const char *problem = NULL;
     req->who = (struct ds_identity){.role = DS_ROLE_ANON};
-    if (!header && apikey && strncmp(apikey, "sb_", 3) == 0 && !req->plan.expired)
-        return identify_by_apikey(req, apikey);
-    if (!header && !req->plan.expired) {
-        if (!req->route->auth_optional)
-            ds_fail(req, DS_FAIL_NO_AUTH);
-        return req->route->auth_optional;
+    if (req->plan.expired) {
+        *problem = "\"exp\" claim timestamp check failed";
+        return -EACCES;
     }
-    int rc = -EACCES;
-    if (req->plan.expired)
-        problem = "\"exp\" claim timestamp check failed";
-    else
-        rc = ds_auth_verify(req->server->auth, skip_bearer(header), &req->who, &problem);
+    if (!header && apikey && strncmp(apikey, "sb_", 3) == 0)
+        return identify_by_apikey(req, apikey) ? 0 : -EKEYREJECTED;
+    if (!header)
+        return -ENOKEY;
+    int rc = ds_auth_verify(req->server->auth, skip_bearer(header), &req->who, problem);
+    req->authenticated = rc == 0;
+    return rc;
+}
+
+bool
+ds_require_auth(struct ds_request *req)
+{
+    const char *problem = NULL;
+    int rc = ds_identify(req, &problem);
     if (rc == 0) {
-        req->authenticated = true;
         if (req->who.role == DS_ROLE_UNKNOWN)
             ds_fail(req, DS_FAIL_BAD_ROLE);
         return req->who.role != DS_ROLE_UNKNOWN;
+    }
+    if (rc == -EKEYREJECTED)
+        return false;
+    if (rc == -ENOKEY) {
+        if (!req->route->auth_optional)
+            ds_fail(req, DS_FAIL_NO_AUTH);
+        return req->route->auth_optional;
     }
     if (rc != -EACCES) {
         ds_fail_errno(req, rc, "check the token");

@@ -52,6 +52,15 @@ void ds_reply_text(struct ds_request *req, int status, const char *type, const c
 void ds_reply_header(struct ds_request *req, const char *name, const char *value);
 void ds_reply_fini(struct ds_reply *reply);
 
+/**
+ * ds_identify - who asks, by the token or the key of the request: sets who and authenticated.
+ * @problem: with -EACCES the service's message, static.
+ *
+ * Returns 0; -ENOKEY neither was sent: anon; -EACCES a bad token; -EKEYREJECTED a bad key, and the
+ * gateway's reply is set; -ENOMEM.
+ */
+int ds_identify(struct ds_request *req, const char **problem);
+
 /* ---- checks that answer themselves: false = a reply is set ---- */
 
 /* The token and its role; routes with auth_optional always pass. */

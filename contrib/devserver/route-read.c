@@ -84,14 +84,15 @@ require_object(struct ds_request *req, struct ds_object *object)
 }
 
 static void
-add_cache_control(struct ds_request *req, const struct ds_object *object, const char *changed)
+add_cache_control(struct ds_request *req, const struct ds_object *object, const char *cache,
+                  const char *changed)
 {
     const char *seen = ds_request_header(req, "if-none-match");
     sf_autofree char *text = NULL;
     if (seen && *seen && strcmp(seen, object->etag) != 0 &&
-        asprintf(&text, "%s, %s", object->cache, changed) < 0)
+        asprintf(&text, "%s, %s", cache, changed) < 0)
         text = NULL;
-    ds_reply_header(req, "cache-control", text ? text : object->cache);
+    ds_reply_header(req, "cache-control", text ? text : cache);
 }
 
 static void
@@ -115,19 +116,23 @@ shown_etag(const struct ds_request *req, const struct ds_object *object)
     return req->plan.etag[0] ? req->plan.etag : object->etag;
 }
 
-/* Headers of the bytes themselves. HTML is never served as such. */
+/*
+ * Headers of an object: HEAD looks at the row, GET at what was stored with the bytes, which
+ * supafs_set_attrs does not reach. HTML is never served as such.
+ */
 static void
-add_object_headers(struct ds_request *req, const struct ds_object *object, const char *changed)
+add_object_headers(struct ds_request *req, const struct ds_object *object, bool head)
 {
+    const char *mime = !head && object->stored_mime ? object->stored_mime : object->mime;
+    const char *cache = !head && object->stored_cache ? object->stored_cache : object->cache;
     char date[DS_DATE_SIZE];
     ds_time_http(object->modified_ms, date);
     ds_reply_header(req, "accept-ranges", "bytes");
-    ds_reply_header(req, "content-type",
-                    strstr(object->mime, "text/html") ? "text/plain" : object->mime);
+    ds_reply_header(req, "content-type", strstr(mime, "text/html") ? "text/plain" : mime);
     ds_reply_header(req, "etag", shown_etag(req, object));
     ds_reply_header(req, "x-robots-tag", object->robots ? object->robots : "none");
     ds_reply_header(req, "last-modified", date);
-    add_cache_control(req, object, changed);
+    add_cache_control(req, object, cache, head ? "must-revalidate" : "stale-while-revalidate=30");
     add_disposition(req);
 }
 
@@ -137,7 +142,7 @@ reply_head(struct ds_request *req, const struct ds_object *object)
     req->reply.status = 200;
     req->reply.head = true;
     req->reply.head_len = object->size;
-    add_object_headers(req, object, "must-revalidate");
+    add_object_headers(req, object, true);
 }
 
 static bool
@@ -222,7 +227,7 @@ reply_bytes(struct ds_request *req, struct ds_object *object)
     }
     if (is_unchanged(req, object)) {
         req->reply.status = 304;
-        add_object_headers(req, object, "stale-while-revalidate=30");
+        add_object_headers(req, object, false);
         return;
     }
     const char *range = ds_request_header(req, "range");
@@ -237,7 +242,7 @@ reply_bytes(struct ds_request *req, struct ds_object *object)
         return;
     }
     req->reply.status = range ? 206 : 200;
-    add_object_headers(req, object, "stale-while-revalidate=30");
+    add_object_headers(req, object, false);
     if (range)
         add_content_range(req, first, last, size);
 }

@@ -218,6 +218,18 @@ find_route(struct ds_request *req)
     return NULL;
 }
 
+/* /rest/v1/rpc/NAME: the one other service of which a part is here. */
+static bool
+is_rpc(struct ds_request *req)
+{
+    static const char prefix[] = "/rest/v1/rpc/";
+    const char *name = req->target + sizeof prefix - 1;
+    size_t n = sizeof prefix - 1;
+    if (strncmp(req->target, prefix, n) != 0 || !*name || strpbrk(name, "/?"))
+        return false;
+    return decode(req, name, strlen(name), &req->key, &req->key_len);
+}
+
 /* What a gateway answers outside the storage service. */
 static void
 outside(struct ds_request *req)
@@ -241,7 +253,12 @@ ds_route_resolve(struct ds_request *req)
     size_t prefix = sizeof DS_API_PREFIX - 1;
     if (strncmp(req->target, DS_API_PREFIX "/", prefix + 1) != 0) {
         req->path = req->target;
-        outside(req);
+        if (is_rpc(req)) {
+            req->route = &ds_route_rpc;
+            return ds_route_rpc.kind;
+        }
+        if (req->reply.status == 0)
+            outside(req);
         return req->reply.status == 501 ? "unavailable" : "unknown";
     }
     req->path = req->target + prefix;

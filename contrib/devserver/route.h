@@ -30,5 +30,6 @@ extern const struct ds_route ds_route_copy;
 extern const struct ds_route ds_route_delete;
 extern const struct ds_route ds_route_delete_many;
 extern const struct ds_route ds_route_tus_options;
+extern const struct ds_route ds_route_rpc; /* /rest/v1/rpc/NAME, which is the key */
 
 #endif

@@ -6,6 +6,7 @@
 #include "db.h"
 #include "fault.h"
 #include "pace.h"
+#include "policy.h"
 #include "project.h"
 #include "reqlog.h"
 #include "store.h"
@@ -18,6 +19,7 @@ struct ds_server {
     struct ds_store *store;
     struct ds_auth *auth;
     struct ds_pace *pace;
+    struct ds_policies *policies;
     struct ds_faults *faults;
     struct ds_log *log;
 };

@@ -36,21 +36,16 @@ ds_mime_allowed(const char *allowed, const char *mime)
 bool
 ds_check_upload(struct ds_request *req, bool upsert)
 {
-    if (!ds_is_service(req)) {
+    int rc = ds_may_write(req, req->bucket, req->key, upsert);
+    if (rc == -EACCES)
         ds_fail(req, DS_FAIL_RLS);
+    else if (!ds_require_storable(req, req->bucket, req->key))
         return false;
-    }
-    if (!ds_require_storable(req, req->bucket, req->key))
-        return false;
-    if (upsert)
-        return true;
-    ds_autoobject there = {0};
-    int rc = ds_db_object_get(req->server->db, req->bucket, req->key, &there);
-    if (rc == 0)
+    else if (rc == -EEXIST)
         ds_fail(req, DS_FAIL_KEY_EXISTS);
-    else if (rc != -ENOENT)
+    else if (rc < 0)
         ds_fail_errno(req, rc, "look up the key");
-    return rc == -ENOENT;
+    return rc == 0;
 }
 
 bool
