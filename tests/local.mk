@@ -72,6 +72,7 @@ integ_tests = \
 	tests/integ/mount-stop.sh \
 	tests/integ/real-input.sh \
 	tests/integ/replay.sh \
+	tests/integ/set-attrs-sql.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/two-clients.sh \
 	tests/integ/write-live.sh \
@@ -94,6 +95,7 @@ lint_tests = \
 test_data = \
 	tests/lib/run-test \
 	tests/integ/devserver-faults.py \
+	tests/integ/set-attrs-sql.py \
 	tests/integ/two-clients.py \
 	tests/lint/lib.sh \
 	tests/unit/config-fixture.h

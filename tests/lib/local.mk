@@ -5,8 +5,10 @@ EXTRA_DIST += \
 	tests/lib/listing.py \
 	tests/lib/mount.sh \
 	tests/lib/objects.py \
+	tests/lib/postgres.sh \
 	tests/lib/real-input.sh \
 	tests/lib/server.sh \
+	tests/lib/storage-schema.sql \
 	tests/lib/wire.py
 
 # Changes through src/write without a mount, for tests/integ/write-live.sh.

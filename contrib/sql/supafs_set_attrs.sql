@@ -1,0 +1,79 @@
+-- SPDX-License-Identifier: GPL-3.0-or-later
+--
+-- supafs_set_attrs: changes what is stored beside an object's bytes (user metadata, cache control,
+-- content type) if the object still has the version that the caller knows, and tells whether it had.
+-- Through the Storage API alone such a change is a copy of all bytes onto themselves, and a write
+-- by somebody else at the same moment is lost. supafs uses this function when the project has it.
+--
+-- Run it in the project's SQL editor, or with psql as the role `postgres`. It may be run again.
+-- To take it away: drop function public.supafs_set_attrs(text, text, text, text, text, jsonb);
+--
+-- Parameters that are null leave their part as it is. The answer is
+--   {"updated": true, "version": "...", "updated_at": "..."}      changed; the version is the same
+--   {"updated": false, "version": "..."}    the object has this version by now; nothing was changed
+--   {"updated": false, "version": null}     no such object, or none that the caller may see
+-- A caller who sees the object and may not change it gets the error 42501.
+--
+-- Security: invoker, so that it gives nobody a right that he does not have already. The Storage
+-- service itself works on this table in the role of the caller's token; what that role may do with
+-- an object by the policies of storage.objects, it may do here: SELECT to see the row, UPDATE to
+-- change it, and the service role all. A definer's function would have to judge that by itself.
+
+create or replace function public.supafs_set_attrs(
+    p_bucket text,
+    p_name text,
+    p_version text,
+    p_cache_control text,
+    p_mimetype text,
+    p_metadata jsonb
+) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_version text;
+    v_updated_at timestamptz;
+begin
+    if jsonb_typeof(p_metadata) <> 'object' then
+        raise exception 'p_metadata must be an object or null' using errcode = '22023';
+    end if;
+
+    -- The comparison and the change are one statement: a writer who is quicker is waited for, and
+    -- then the row does not fit any more.
+    update storage.objects
+       set user_metadata = coalesce(p_metadata, user_metadata),
+           metadata = coalesce(metadata, '{}')
+               || jsonb_strip_nulls(jsonb_build_object('cacheControl', p_cache_control,
+                                                       'mimetype', p_mimetype)),
+           updated_at = now()
+     where bucket_id = p_bucket and name = p_name and version is not distinct from p_version
+    returning version, updated_at into v_version, v_updated_at;
+    if found then
+        -- Milliseconds, as the Storage API writes times.
+        return jsonb_build_object('updated', true, 'version', v_version, 'updated_at',
+            to_char(v_updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+    end if;
+
+    select version into v_version
+      from storage.objects
+     where bucket_id = p_bucket and name = p_name;
+    if found and v_version is not distinct from p_version then
+        raise exception 'new row violates row-level security policy for table "objects"'
+            using errcode = '42501';
+    end if;
+    return jsonb_build_object('updated', false, 'version', v_version);
+end;
+$$;
+
+comment on function public.supafs_set_attrs(text, text, text, text, text, jsonb) is
+    'Changes an object''s user metadata, cache control and content type if it still has the given version (supafs).';
+
+-- Who may call it; what a call may do is for the policies of storage.objects to say.
+revoke all on function public.supafs_set_attrs(text, text, text, text, text, jsonb) from public;
+grant execute on function public.supafs_set_attrs(text, text, text, text, text, jsonb)
+    to anon, authenticated, service_role;
+
+-- PostgREST looks at the schema again.
+notify pgrst, 'reload schema';

