@@ -119,8 +119,15 @@ int sf_http_req_header(struct sf_http_req *req, const char *name, const char *va
 int sf_http_req_attempt_header(struct sf_http_req *req, const char *name, const char *value);
 /* Body from memory; @takes data (malloc'd). */
 void sf_http_req_body(struct sf_http_req *req, char *data, size_t len);
-/* Body from a file, read with pread() from offset 0; @fd is dup'ed. 0 or -errno. */
-int sf_http_req_body_fd(struct sf_http_req *req, int fd, uint64_t len);
+/* Body from a file: @len bytes read with pread() from @off; @fd is dup'ed. 0 or -errno. */
+int sf_http_req_body_fd(struct sf_http_req *req, int fd, uint64_t off, uint64_t len);
+/* Bytes before and behind those of the file, as forms have them; @takes both (malloc'd). Once,
+ * after sf_http_req_body_fd(). */
+void sf_http_req_body_frame(struct sf_http_req *req, char *head, size_t head_len, char *tail,
+                            size_t tail_len);
+/* For a body from a file: *sent is set to @base and what of the body has been given to the
+ * connection. It goes back when an attempt begins again. @borrows until the completion has run. */
+void sf_http_req_progress(struct sf_http_req *req, _Atomic uint64_t *sent, uint64_t base);
 /* Largest reply body accepted, in bytes (default 1 MiB). Beyond it the request fails with -EFBIG.
  */
 void sf_http_req_limit(struct sf_http_req *req, size_t max_body);

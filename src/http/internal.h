@@ -134,9 +134,14 @@ struct sf_http_req {
     struct curl_slist *fixed_last; /* end of those for all attempts; NULL = there are none */
     bool preparing;
     bool has_content_type;
-    char *body; /* memory body, or NULL */
+    char *body;      /* memory body, or what comes before the file's bytes, or NULL */
+    size_t head_len; /* of the latter */
     int body_fd;
-    uint64_t body_len;
+    uint64_t file_off, file_len;
+    char *tail;             /* what comes behind them, or NULL */
+    uint64_t body_len;      /* of all of it */
+    _Atomic uint64_t *sent; /* where to tell how much is sent, or NULL */
+    uint64_t sent_base;
     int cls; /* index into http_host.queue */
     bool idempotent;
     bool safe; /* the method changes nothing */

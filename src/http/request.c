@@ -2,6 +2,7 @@
 #include "http/internal.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -185,6 +186,7 @@ http_req_destroy(struct sf_http_req *req)
     free(req->peer.where);
     free(req->url);
     free(req->body);
+    free(req->tail);
     if (req->body_fd >= 0)
         close(req->body_fd);
     free(req);
@@ -280,9 +282,10 @@ sf_http_req_body(struct sf_http_req *req, char *data, size_t len)
 }
 
 int
-sf_http_req_body_fd(struct sf_http_req *req, int fd, uint64_t len)
+sf_http_req_body_fd(struct sf_http_req *req, int fd, uint64_t off, uint64_t len)
 {
-    if (len > INT64_MAX)
+    uint64_t end;
+    if (__builtin_add_overflow(off, len, &end) || end > INT64_MAX)
         return -EFBIG;
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (copy < 0)
@@ -290,8 +293,27 @@ sf_http_req_body_fd(struct sf_http_req *req, int fd, uint64_t len)
     if (req->body_fd >= 0)
         close(req->body_fd);
     req->body_fd = copy;
-    req->body_len = len;
+    req->file_off = off;
+    req->file_len = req->body_len = len;
     return 0;
+}
+
+void
+sf_http_req_body_frame(struct sf_http_req *req, char *head, size_t head_len, char *tail,
+                       size_t tail_len)
+{
+    assert(req->body_fd >= 0 && !req->body && !req->tail);
+    req->body = head;
+    req->head_len = head_len;
+    req->tail = tail;
+    req->body_len += head_len + tail_len;
+}
+
+void
+sf_http_req_progress(struct sf_http_req *req, _Atomic uint64_t *sent, uint64_t base)
+{
+    req->sent = sent;
+    req->sent_base = base;
 }
 
 void

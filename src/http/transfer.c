@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -68,17 +69,45 @@ on_body(char *p, size_t size, size_t n, void *arg)
     return rc ? CURL_WRITEFUNC_ERROR : size * n;
 }
 
+static void
+tell_sent(const struct sf_http_req *req)
+{
+    if (req->sent)
+        atomic_store_explicit(req->sent, req->sent_base + req->try.body_pos, memory_order_relaxed);
+}
+
+static ssize_t
+copy_part(char *p, size_t want, const char *part, uint64_t pos, uint64_t len)
+{
+    size_t n = want < len - pos ? want : (size_t)(len - pos);
+    memcpy(p, part + pos, n);
+    return (ssize_t)n;
+}
+
+/* Up to @want bytes of the body where it stands, of one of its three parts. */
+static ssize_t
+read_body(const struct sf_http_req *req, char *p, size_t want)
+{
+    uint64_t pos = req->try.body_pos;
+    if (pos < req->head_len)
+        return copy_part(p, want, req->body, pos, req->head_len);
+    pos -= req->head_len;
+    if (pos < req->file_len) {
+        if (want > req->file_len - pos)
+            want = (size_t)(req->file_len - pos);
+        return pread(req->body_fd, p, want, (off_t)(req->file_off + pos));
+    }
+    pos -= req->file_len;
+    return copy_part(p, want, req->tail, pos, req->body_len - req->head_len - req->file_len);
+}
+
 static size_t
 on_read(char *p, size_t size, size_t n, void *arg)
 {
     struct sf_http_req *req = arg;
-    size_t want = size * n;
-    uint64_t left = req->body_len - req->try.body_pos;
-    if (want > left)
-        want = (size_t)left;
-    if (!want)
+    if (size == 0 || n == 0 || req->try.body_pos >= req->body_len)
         return 0;
-    ssize_t got = pread(req->body_fd, p, want, (off_t)req->try.body_pos);
+    ssize_t got = read_body(req, p, size * n);
     if (got <= 0) {
         give_up(req, got < 0 ? -errno : -EIO,
                 got < 0 ? "the file with the request body cannot be read"
@@ -86,6 +115,7 @@ on_read(char *p, size_t size, size_t n, void *arg)
         return CURL_READFUNC_ABORT;
     }
     req->try.body_pos += (uint64_t)got;
+    tell_sent(req);
     return (size_t)got;
 }
 
@@ -96,6 +126,7 @@ on_seek(void *arg, curl_off_t off, int origin)
     if (origin != SEEK_SET || off < 0 || (uint64_t)off > req->body_len)
         return CURL_SEEKFUNC_FAIL;
     req->try.body_pos = (uint64_t)off;
+    tell_sent(req);
     return CURL_SEEKFUNC_OK;
 }
 
@@ -148,6 +179,7 @@ on_request(void *arg, char *to, char *from, int to_port, int from_port)
     }
     t->begun_bytes = bytes;
     t->body_pos = 0;
+    tell_sent(req);
     t->progress_bytes = -1;
     t->progress_ms = sf_clock_ms();
     http_recv_reset(&req->recv);
@@ -226,7 +258,9 @@ static CURLcode
 set_headers(CURL *e, struct sf_http_req *req)
 {
     static const char *const drop[] = {"Expect:", "Content-Type:"};
-    bool unwanted[] = {req->body_len <= HTTP_EXPECT_MIN, !req->has_content_type};
+    /* What a PATCH continues has been agreed upon before: asking again is a lost round trip. */
+    bool expect = req->body_len > HTTP_EXPECT_MIN && strcmp(req->method, "PATCH") != 0;
+    bool unwanted[] = {!expect, !req->has_content_type};
     for (int i = 0; i < 2; i++) {
         if (!unwanted[i])
             continue;

@@ -2,6 +2,7 @@
 #include "supabase/change.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,8 +55,28 @@ int
 sf_change_finish(struct sf_change *c, struct sf_err *err)
 {
     struct sf_waiter *w = c->w;
-    (void)sf_call_submit(&c->call);
-    return sf_wait_for(w, err);
+    struct sf_progress *progress = c->progress;
+    uint64_t id = sf_call_submit(&c->call);
+    if (progress)
+        atomic_store(&progress->call, id);
+    int rc = sf_wait_for(w, err);
+    if (progress)
+        atomic_store(&progress->call, 0);
+    return rc;
+}
+
+void
+sf_change_body(struct sf_change *c, int fd, uint64_t off, uint64_t len,
+               struct sf_progress *progress)
+{
+    if (c->call.err.code)
+        return;
+    int rc = sf_http_req_body_fd(c->call.req, fd, off, len);
+    if (rc < 0)
+        sf_call_fail(&c->call, rc, "cannot take the body's file");
+    c->progress = progress;
+    if (rc == 0 && progress)
+        sf_http_req_progress(c->call.req, &progress->sent, off);
 }
 
 /* ---- buckets -------------------------------------------------------------------------------- */
@@ -150,11 +171,7 @@ sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *args, int64
     if (args->upsert)
         sf_call_header(&c->call, "x-upsert", "true");
     add_metadata(c, args->metadata);
-    if (!c->call.err.code) {
-        rc = sf_http_req_body_fd(c->call.req, args->fd, args->size);
-        if (rc < 0)
-            sf_call_fail(&c->call, rc, "cannot take the body's file");
-    }
+    sf_change_body(c, args->fd, 0, args->size, args->progress);
     rc = sf_change_finish(c, err);
     if (rc == 0)
         memcpy(id, told, sizeof told);

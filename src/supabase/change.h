@@ -14,7 +14,8 @@ struct sf_change {
     /* NULL, or gives a failure the meaning that it has for this kind. @reply: NULL when the call
      * was not even sent. */
     void (*refused)(const struct sf_http_reply *reply, struct sf_err *err);
-    void *out; /* for parse: on the stack of the waiting thread */
+    struct sf_progress *progress; /* by sf_change_body() */
+    void *out;                    /* for parse: on the stack of the waiting thread */
 };
 
 /**
@@ -25,6 +26,9 @@ struct sf_change {
  */
 struct sf_change *sf_change_begin(struct sf_storage *st, enum sf_counter kind, int *rc,
                                   struct sf_err *err);
+/* Take the body from a file. @progress: NULL, or of the caller. */
+void sf_change_body(struct sf_change *c, int fd, uint64_t off, uint64_t len,
+                    struct sf_progress *progress);
 /* Sends it and waits for the end; @c is gone then. */
 int sf_change_finish(struct sf_change *c, struct sf_err *err);
 

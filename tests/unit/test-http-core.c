@@ -221,7 +221,7 @@ a_body_from_a_file_is_sent_whatever_its_offset(void **state)
         assert_int_equal(write(fd, data, sizes[i]), sizes[i]);
         struct sf_http_req *req = req_new(w, "PUT", "/echo");
         sf_http_req_limit(req, 8 << 20);
-        assert_int_equal(sf_http_req_body_fd(req, fd, sizes[i]), 0);
+        assert_int_equal(sf_http_req_body_fd(req, fd, 0, sizes[i]), 0);
         close(fd); /* it is dup'ed */
         sf_http_submit(w->http, req, got_done, &g);
         got_wait(&g);
@@ -235,6 +235,55 @@ a_body_from_a_file_is_sent_whatever_its_offset(void **state)
 }
 
 static void
+a_part_of_a_file_is_sent_in_a_frame(void **state)
+{
+    /* Sizes of head, part and tail; the last is larger than any buffer on the way. */
+    static const size_t sizes[][3] = {{0, 5, 0}, {3, 0, 3}, {1, 1, 1}, {300000, 2u << 20, 300000}};
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct got g = {0};
+        _Atomic uint64_t sent = 7;
+        size_t head = sizes[i][0], part = sizes[i][1], tail = sizes[i][2], all = head + part + tail;
+        char *data = malloc(all);
+        for (size_t k = 0; k < all; k++)
+            data[k] = (char)('a' + k % 23);
+        int fd = memfd_create("body", MFD_CLOEXEC);
+        assert_int_equal(pwrite(fd, data + head, part, 12345), part);
+        assert_int_equal(pwrite(fd, "not this", 8, (off_t)(12345 + part)), 8);
+        struct sf_http_req *req = req_new(w, "PATCH", "/echo");
+        sf_http_req_limit(req, 8 << 20);
+        assert_int_equal(sf_http_req_body_fd(req, fd, 12345, part), 0);
+        char *h = malloc(head + 1), *t = malloc(tail + 1);
+        memcpy(h, data, head);
+        memcpy(t, data + head + part, tail);
+        sf_http_req_body_frame(req, h, head, t, tail);
+        sf_http_req_progress(req, &sent, 1000);
+        close(fd);
+        sf_http_submit(w->http, req, got_done, &g);
+        got_wait(&g);
+        assert_int_equal(g.status, 200);
+        assert_true(g.body_len > all);
+        assert_memory_equal(g.body + g.body_len - all, data, all);
+        assert_int_equal(sent, 1000 + all);
+        /* A PATCH is not asked for beforehand, whatever its size. */
+        assert_null(strstr(g.body, "Expect: 100-continue"));
+        got_fini(&g);
+        free(data);
+    }
+}
+
+static void
+a_part_beyond_any_file_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct sf_http_req *req = req_new(w, "PUT", "/echo");
+    assert_int_equal(sf_http_req_body_fd(req, 0, UINT64_MAX, 1), -EFBIG);
+    assert_int_equal(sf_http_req_body_fd(req, 0, INT64_MAX, 1), -EFBIG);
+    assert_int_equal(sf_http_req_body_fd(req, -1, 0, 1), -EBADF);
+    sf_http_req_free(req);
+}
+
+static void
 a_shrunk_body_file_is_an_error(void **state)
 {
     struct world *w = *state;
@@ -242,7 +291,7 @@ a_shrunk_body_file_is_an_error(void **state)
     int fd = memfd_create("body", MFD_CLOEXEC);
     assert_int_equal(write(fd, "short", 5), 5);
     struct sf_http_req *req = req_new(w, "PUT", "/echo");
-    assert_int_equal(sf_http_req_body_fd(req, fd, 500), 0);
+    assert_int_equal(sf_http_req_body_fd(req, fd, 0, 500), 0);
     close(fd);
     sf_http_submit(w->http, req, got_done, &g);
     got_wait(&g);
@@ -675,6 +724,8 @@ main(void)
         T(a_body_from_memory_is_sent),
         T(a_post_without_body_says_so),
         T(a_body_from_a_file_is_sent_whatever_its_offset),
+        T(a_part_of_a_file_is_sent_in_a_frame),
+        T(a_part_beyond_any_file_is_refused),
         T(a_shrunk_body_file_is_an_error),
         T(bodies_go_into_the_callers_buffer),
         T(the_limit_holds_to_the_byte),

@@ -360,7 +360,7 @@ a_body_from_a_file_is_sent_again_from_its_start(void **state)
     memset(&g, 0, sizeof g);
     w->hits = 0;
     struct sf_http_req *req = sf_http_req_new(w->http, "PUT", toy_url(w->toy, "/reset-kept"));
-    assert_int_equal(sf_http_req_body_fd(req, fileno(f), 300000), 0);
+    assert_int_equal(sf_http_req_body_fd(req, fileno(f), 0, 300000), 0);
     fclose(f);
     sf_http_req_idempotent(req, true);
     sf_http_submit(w->http, req, got_done, &g);
