@@ -34,6 +34,7 @@ unit_tests = \
 	tests/unit/test-supabase-removed \
 	tests/unit/test-supabase-scan \
 	tests/unit/test-supabase-storage \
+	tests/unit/test-supabase-tus \
 	tests/unit/test-supabase-version \
 	tests/unit/test-tree-change \
 	tests/unit/test-tree-handles \
@@ -169,6 +170,8 @@ storage_world = tests/lib/storage-world.c tests/lib/storage-world.h tests/lib/to
 tests_unit_test_supabase_calls_SOURCES = tests/unit/test-supabase-calls.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_supabase_removed_SOURCES = tests/unit/test-supabase-removed.c $(storage_test_lib) \
+	$(storage_world)
+tests_unit_test_supabase_tus_SOURCES = tests/unit/test-supabase-tus.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_supabase_storage_SOURCES = tests/unit/test-supabase-storage.c $(storage_test_lib)
 

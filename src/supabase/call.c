@@ -126,13 +126,21 @@ static const char *advice(enum sf_fault_class class)
     return class == SF_FAULT_BAD_TOKEN ? "; check the key: " : "";
 }
 
+static const struct sf_errmap_row *
+judge(const struct sf_call *c, const struct sf_http_reply *r, struct sf_fault *f)
+{
+    sf_fault_parse(r->status, r->body, r->body_len, f);
+    if (c->bare_400 && r->status == 400 && r->body_len == 0)
+        f->status = 401;
+    return sf_errmap_find(f);
+}
+
 static void
 fault_error(struct sf_call *c, const struct sf_http_reply *r, struct sf_err *out)
 {
     struct sf_fault f;
     char id[80];
-    sf_fault_parse(r->status, r->body, r->body_len, &f);
-    const struct sf_errmap_row *row = sf_errmap_find(&f);
+    const struct sf_errmap_row *row = judge(c, r, &f);
     request_id(r, id, sizeof id);
     const char *name = f.code[0] ? f.code : f.error;
     const char *said = f.message[0] ? f.message : name[0] ? "" : row->meaning;
@@ -215,8 +223,7 @@ classify(void *arg, const struct sf_http_reply *reply)
     struct sf_fault f;
     if (reply->status < 400)
         return SF_HTTP_FINAL;
-    sf_fault_parse(reply->status, reply->body, reply->body_len, &f);
-    const struct sf_errmap_row *row = sf_errmap_find(&f);
+    const struct sf_errmap_row *row = judge(c, reply, &f);
     if (row->class == SF_FAULT_EXPIRED || row->class == SF_FAULT_BAD_TOKEN)
         return key_renewed(c) ? SF_HTTP_AGAIN : SF_HTTP_FINAL;
     /* A read that starts while a new version replaces the old one can miss both, once. */

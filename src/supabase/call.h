@@ -48,6 +48,7 @@ struct sf_call {
     enum sf_counter kind;
     bool changes;              /* something may be different after it */
     bool idempotent;           /* may be repeated though it may have taken effect */
+    bool bare_400;             /* 400 without a body, to HEAD, is a refused key */
     bool caller_tells;         /* the caller logs its failure */
     struct sf_trouble trouble; /* the storage's */
     uint64_t generation;       /* of the key that the last attempt sent */

@@ -32,6 +32,10 @@ void sf_change_body(struct sf_change *c, int fd, uint64_t off, uint64_t len,
 /* Sends it and waits for the end; @c is gone then. */
 int sf_change_finish(struct sf_change *c, struct sf_err *err);
 
+/* What forms and resumable uploads take of a Cache-Control: N of "max-age=N", within the text; NULL
+ * for all others. */
+const char *sf_cache_control_seconds(const char *cache_control);
+
 /* For uploads: reads {"Id":...} into out, 40 bytes. */
 int sf_change_parse_put(struct sf_change *c, const struct sf_http_reply *reply, char *why);
 

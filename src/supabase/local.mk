@@ -2,6 +2,7 @@
 src_libsupafs_a_SOURCES += \
 	src/supabase/auth.c \
 	src/supabase/auth.h \
+	src/supabase/cache-control.c \
 	src/supabase/call.c \
 	src/supabase/call.h \
 	src/supabase/change.c \
@@ -24,5 +25,6 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/secret.h \
 	src/supabase/storage.c \
 	src/supabase/storage.h \
+	src/supabase/tus.c \
 	src/supabase/tus.h \
 	src/supabase/version.c

@@ -58,7 +58,9 @@ serve(void *arg, int fd, const struct toy_req *rq)
         a--;
     struct answer with = answers[a];
     pthread_mutex_unlock(&lock);
-    return with.status ? toy_text(fd, with.status, with.headers, with.body) : TOY_RESET;
+    if (!with.status)
+        return TOY_RESET;
+    return toy_text(fd, with.status, with.headers, with.body ? with.body : "");
 }
 
 const char *

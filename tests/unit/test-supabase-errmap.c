@@ -18,6 +18,7 @@
 #define BODY(st, e, m, c)                                                                          \
     "{\"statusCode\":\"" st "\",\"error\":\"" e "\",\"message\":\"" m "\",\"code\":\"" c "\"}"
 #define OLD(st, e, m) "{\"statusCode\":\"" st "\",\"error\":\"" e "\",\"message\":\"" m "\"}"
+#define PGRST(c, m)   "{\"code\":\"" c "\",\"details\":null,\"hint\":null,\"message\":\"" m "\"}"
 #define R             true
 #define N             false
 #define K(c)          SF_FAULT_##c
@@ -157,7 +158,21 @@ static const struct sample {
     {403, "new row violates row-level security policy", EACCES, N, K(DENIED)},
     {404, "Bucket not found", ENOENT, N, K(NO_BUCKET)},
     {404, "The file for this url was not found\n", ENOENT, N, K(NO_KEY)},
+    {409, "Upload-Offset conflict\n", ESPIPE, N, K(RANGE)},
+    {403, "Upload-Offset header required\n", EIO, N, K(REQUEST)},
+    {503, "acquiring lock timeout", ETIMEDOUT, R, K(BUSY)},
     {403, "{\"message\":\"restricted: exceed_storage_size_quota\"}", EDQUOT, N, K(LIMIT)},
+
+    {404, PGRST("PGRST202", "Could not find the function public.f(a) in the schema cache"), ENOSYS,
+     N, K(REQUEST)},
+    {404, PGRST("42883", "function public.f(text) does not exist"), ENOSYS, N, K(REQUEST)},
+    {406, PGRST("PGRST106", "The schema must be one of the following: api"), ENOSYS, N, K(REQUEST)},
+    {403, PGRST("42501", "permission denied for function f"), EACCES, N, K(DENIED)},
+    {401, PGRST("PGRST301", "JWT expired"), EKEYEXPIRED, N, K(EXPIRED)},
+    {401, PGRST("PGRST303", "JWT expired"), EKEYEXPIRED, N, K(EXPIRED)},
+    {401, PGRST("PGRST301", "No suitable key or wrong key type"), EKEYREJECTED, N, K(BAD_TOKEN)},
+    {401, PGRST("PGRST302", "Anonymous access is disabled"), EKEYREJECTED, N, K(BAD_TOKEN)},
+    {401, PGRST("PGRST303", "JWT not yet valid"), EKEYREJECTED, N, K(BAD_TOKEN)},
 
     {400, BODY("401", "", "", "Brand New"), EKEYREJECTED, N, K(BAD_TOKEN)},
     {400, BODY("402", "", "", "Brand New"), EDQUOT, N, K(LIMIT)},
@@ -182,6 +197,7 @@ static const struct sample {
     {404, "<html>not found</html>", EIO, N, K(REQUEST)},
     {408, "", ETIMEDOUT, R, K(BUSY)},
     {409, "The resource already exists", EEXIST, N, K(EXISTS)},
+    {412, "Tus-Resumable Required\n", EOPNOTSUPP, N, K(REQUEST)},
     {413, "<html>nginx</html>", EFBIG, N, K(LIMIT)},
     {414, "", ENAMETOOLONG, N, K(NAME)},
     {415, "mime type a/b is not supported", EPERM, N, K(LIMIT)},
