@@ -28,13 +28,19 @@ static const char schema[] =
     " accessed_ms INTEGER NOT NULL, stored_mime TEXT, stored_cache TEXT, PRIMARY KEY(bucket, "
     "name)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS objects_created ON objects(bucket, created_ms, name);"
-    "CREATE INDEX IF NOT EXISTS objects_updated ON objects(bucket, updated_ms, name);";
+    "CREATE INDEX IF NOT EXISTS objects_updated ON objects(bucket, updated_ms, name);"
+    "CREATE TABLE IF NOT EXISTS uploads("
+    " version TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, metadata TEXT NOT NULL,"
+    " length INTEGER NOT NULL, created_ms INTEGER NOT NULL, finished INTEGER NOT NULL)"
+    " WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS uploads_age ON uploads(finished, created_ms);";
 
 #define BUCKET_COLUMNS "id, name, owner, mime_types, size_limit, created_ms, updated_ms, is_public"
 #define OBJECT_COLUMNS                                                                             \
     "bucket, name, id, version, owner, etag, mime, cache, robots, user_meta, size, "               \
     "modified_ms, created_ms, updated_ms, accessed_ms, stored_mime, stored_cache"
-#define SELECT_OBJECT "SELECT " OBJECT_COLUMNS " FROM objects "
+#define UPLOAD_COLUMNS "version, bucket, name, metadata, length, created_ms, finished"
+#define SELECT_OBJECT  "SELECT " OBJECT_COLUMNS " FROM objects "
 
 /* ?1 bucket, ?2 lower bound, ?3 upper bound, ?4 limit; with times ?5 time and ?6 name of the
  * cursor. */
@@ -87,6 +93,15 @@ static const char *const statements[DS_STMT_COUNT] = {
     [DS_STMT_LIST_CREATED_DOWN] = LIST_TIMED("created_ms", "<", "DESC"),
     [DS_STMT_LIST_UPDATED_UP] = LIST_TIMED("updated_ms", ">", "ASC"),
     [DS_STMT_LIST_UPDATED_DOWN] = LIST_TIMED("updated_ms", "<", "DESC"),
+    [DS_STMT_UPLOAD_INSERT] = "INSERT INTO uploads(" UPLOAD_COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, "
+                              "?6, 0)",
+    [DS_STMT_UPLOAD_GET] = "SELECT " UPLOAD_COLUMNS " FROM uploads WHERE version=?1",
+    [DS_STMT_UPLOAD_LENGTH] = "UPDATE uploads SET length=?2 WHERE version=?1",
+    [DS_STMT_UPLOAD_FINISH] = "UPDATE uploads SET finished=1 WHERE version=?1",
+    [DS_STMT_UPLOAD_DELETE] = "DELETE FROM uploads WHERE version=?1",
+    [DS_STMT_UPLOAD_OLD] =
+        "SELECT version FROM uploads WHERE created_ms<?1 UNION ALL SELECT version FROM (SELECT "
+        "version FROM uploads ORDER BY finished, created_ms DESC LIMIT -1 OFFSET ?2) LIMIT ?3",
 };
 
 void

@@ -132,6 +132,31 @@ int ds_db_object_each(struct ds_db *db, const char *bucket, int limit,
 /* All versions there are, sorted by strcmp, for the sweep after a crash. */
 int ds_db_versions(struct ds_db *db, char (**ret)[DS_UUID_SIZE], size_t *count);
 
+/* A resumable upload. Its offset is the size of its file, see tus.h. */
+struct ds_upload {
+    char version[DS_UUID_SIZE]; /* of the object that it becomes */
+    char *bucket;
+    char *name;
+    char *metadata; /* as an Upload-Metadata header */
+    int64_t length; /* -1 = not declared yet */
+    int64_t created_ms;
+    bool finished;
+};
+
+void ds_upload_fini(struct ds_upload *upload);
+#define ds_autoupload __attribute__((cleanup(ds_upload_fini))) struct ds_upload
+
+int ds_db_upload_insert(struct ds_db *db, const struct ds_upload *upload);
+int ds_db_upload_get(struct ds_db *db, const char *version, struct ds_upload *ret); /* -ENOENT */
+int ds_db_upload_set_length(struct ds_db *db, const char *version, int64_t length);
+int ds_db_upload_set_finished(struct ds_db *db, const char *version);
+int ds_db_upload_delete(struct ds_db *db, const char *version);
+
+/* Up to `room` uploads that are older than `before_ms`, or beyond the newest `keep` of all, where
+ * finished ones are the first to go. Returns how many, or a negative errno. */
+int ds_db_upload_old(struct ds_db *db, int64_t before_ms, int keep, char (*ret)[DS_UUID_SIZE],
+                     int room);
+
 enum ds_sort { DS_SORT_NAME, DS_SORT_CREATED, DS_SORT_UPDATED };
 
 struct ds_list_query {

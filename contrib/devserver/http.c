@@ -71,6 +71,7 @@ request_free(struct ds_request *req)
     free(req->bucket);
     free(req->key);
     free(req->user_meta);
+    ds_tus_request_free(req->tus);
     free(req);
 }
 
@@ -255,15 +256,37 @@ begin(struct ds_request *req)
     return must_answer_now(req) ? queue_reply(req) : MHD_YES;
 }
 
+void
+ds_http_answer_for(struct ds_request *req, int status, const char *text)
+{
+    struct ds_log_outcome outcome = {.status = status, .role = ds_role_name(req->who.role)};
+    ds_log_answered(req->server->log, req->log_seq, &outcome);
+    (void)!send(req->socket, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(req->socket, SHUT_WR);
+}
+
+/* A client that goes on sending after its answer has a moment to read it. */
+static void
+drop_body(struct ds_request *req)
+{
+    int64_t now = ds_tick_ns();
+    if (req->cut_at_ns == 0)
+        req->cut_at_ns = now + LINGER_MS * INT64_C(1000000);
+    if (now > req->cut_at_ns)
+        shutdown(req->socket, SHUT_RDWR);
+}
+
 static void
 take_body(struct ds_request *req, const char *data, size_t len)
 {
     req->received += len;
     ds_pace_transfer(req->server->pace, len);
-    if (req->reply.status != 0 || !req->route || req->body_error < 0)
+    if (req->answered)
+        drop_body(req);
+    if (req->reply.status != 0 || !req->route || req->body_error < 0 || req->answered)
         return;
-    if (req->has_incoming)
-        req->body_error = ds_incoming_add(&req->incoming, data, len);
+    if (req->route->take)
+        req->body_error = req->route->take(req, data, len);
     else if (req->route->body == DS_BODY_JSON && req->text.len + len <= JSON_BODY_MAX)
         ds_buf_add(&req->text, data, len);
     else if (req->route->body == DS_BODY_JSON)
@@ -273,16 +296,16 @@ take_body(struct ds_request *req, const char *data, size_t len)
 static enum MHD_Result
 finish(struct ds_request *req)
 {
-    if (req->reply.status == 0 && (req->body_error < 0 || req->text.failed)) {
+    if (req->reply.status == 0 && !req->answered && (req->body_error < 0 || req->text.failed)) {
         if (req->body_error == -E2BIG)
             ds_reply_error(req, 413, "413", "FastifyError", "Request body is too large",
                            "InvalidRequest");
         else
             ds_fail_errno(req, req->body_error < 0 ? req->body_error : -ENOMEM, "take the body");
     }
-    if (req->reply.status == 0)
+    if (req->reply.status == 0 && !req->answered)
         req->route->finish(req);
-    return queue_reply(req);
+    return req->answered ? MHD_NO : queue_reply(req);
 }
 
 static enum MHD_Result

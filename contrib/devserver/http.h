@@ -20,7 +20,7 @@
 enum ds_body_kind {
     DS_BODY_NONE,   /* read and dropped */
     DS_BODY_JSON,   /* kept in memory, parsed by the service's rules */
-    DS_BODY_OBJECT, /* the bytes of an object: goes to the store */
+    DS_BODY_OBJECT, /* the bytes of an object: the route takes them */
 };
 
 struct ds_request;
@@ -28,8 +28,11 @@ struct ds_request;
 struct ds_route {
     const char *kind; /* name in the log */
     enum ds_body_kind body;
-    bool auth_optional;                     /* a missing or bad token counts as anon */
-    void (*begin)(struct ds_request *req);  /* before the body, may set a reply; NULL = nothing */
+    bool auth_optional;                    /* a missing or bad token counts as anon */
+    bool auth_bare;                        /* a missing token counts as a malformed one */
+    void (*begin)(struct ds_request *req); /* before the body, may set a reply; NULL = nothing */
+    /* Of DS_BODY_OBJECT: takes in the next bytes, may set a reply; 0 or a negative errno. */
+    int (*take)(struct ds_request *req, const void *bytes, size_t len);
     void (*finish)(struct ds_request *req); /* after the body, sets the reply */
 };
 
@@ -80,13 +83,24 @@ struct ds_request {
     uint64_t log_seq;
     bool queued;
 
-    /* Kept by the upload route between begin and finish. */
+    bool answered; /* by ds_http_answer_for(): the body is dropped, nothing else is sent */
+    int64_t cut_at_ns;
+
+    /* Kept by the upload routes between begin and finish. */
     char *user_meta;
+    struct ds_tus_request *tus;
 };
 
 /* The value of a header or a query parameter, NULL when absent; borrowed for the request. */
 const char *ds_request_header(const struct ds_request *req, const char *name);
 const char *ds_request_query(const struct ds_request *req, const char *name);
+
+/*
+ * Answer a request whose body is still coming, from another request's thread: the text, which is
+ * the whole reply, is sent now and the connection ends. Its own thread must have seen to it that
+ * req->answered is true before it is asked for the reply.
+ */
+void ds_http_answer_for(struct ds_request *req, int status, const char *text);
 
 struct ds_http;
 

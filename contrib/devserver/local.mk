@@ -8,6 +8,7 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/buf.c contrib/devserver/buf.h \
 	contrib/devserver/db.c contrib/devserver/db.h contrib/devserver/db-internal.h \
 	contrib/devserver/db-list.c contrib/devserver/db-object.c \
+	contrib/devserver/db-upload.c \
 	contrib/devserver/fault.c contrib/devserver/fault.h \
 	contrib/devserver/http.c contrib/devserver/http.h \
 	contrib/devserver/import.c contrib/devserver/import.h \
@@ -27,6 +28,8 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/store.c contrib/devserver/store.h \
 	contrib/devserver/stream.c contrib/devserver/stream.h \
 	contrib/devserver/text.c contrib/devserver/text.h \
+	contrib/devserver/tus.c contrib/devserver/tus.h \
+	contrib/devserver/tus-meta.c contrib/devserver/tus-meta.h \
 	contrib/devserver/upload.c contrib/devserver/upload.h
 supafs_devserver_CFLAGS = $(AM_CFLAGS) $(MICROHTTPD_CFLAGS) $(SQLITE_CFLAGS)
 supafs_devserver_LDADD = src/libsupafs.a $(MICROHTTPD_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \

@@ -183,6 +183,9 @@ open_server(struct ds_server *server, const struct options *options, struct sf_e
     if (rc == 0)
         rc = ds_store_open(server->project->dir_fd, &server->store, err);
     if (rc == 0)
+        rc = ds_tus_open(server->project->dir_fd, server->db, server->store, server->pace,
+                         &server->tus, err);
+    if (rc == 0)
         rc = make_buckets(server->db, err);
     if (rc == 0 && server->project->unclean)
         rc = ds_store_sweep(server->store, server->db);
@@ -197,6 +200,7 @@ static void
 close_server(struct ds_server *server)
 {
     ds_auth_free(server->auth);
+    ds_tus_close(server->tus);
     ds_store_close(server->store);
     ds_db_close(server->db);
     ds_log_free(server->log);

@@ -2,11 +2,15 @@
 #include "pace.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "text.h"
+
+#define TUS_EXPIRY_MS (24 * INT64_C(3600000)) /* as on hosted projects */
+#define TUS_DRAIN_MS  3000
 
 struct ds_pace *
 ds_pace_new(void)
@@ -15,6 +19,8 @@ ds_pace_new(void)
     if (!pace)
         return NULL;
     atomic_store(&pace->rpc, true);
+    atomic_store(&pace->tus_expiry_ms, TUS_EXPIRY_MS);
+    atomic_store(&pace->tus_drain_ms, TUS_DRAIN_MS);
     pthread_mutex_init(&pace->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -126,16 +132,49 @@ ds_pace_upload_limit(struct ds_pace *pace, int64_t bucket_limit)
     return limit;
 }
 
+uint64_t
+ds_pace_resumable_limit(struct ds_pace *pace, int64_t bucket_limit)
+{
+    uint64_t global = atomic_load(&pace->global_limit);
+    uint64_t limit = global > 0 ? global : UINT64_MAX;
+    return bucket_limit > 0 && (uint64_t)bucket_limit < limit ? (uint64_t)bucket_limit : limit;
+}
+
+/* The settings that are numbers: their name, where they are, and how much of it is one. */
+static const struct {
+    const char *name;
+    size_t at;
+    double factor;
+} numbers[] = {
+    {"delay_ms", offsetof(struct ds_pace, delay_ms), 1},
+    {"mbytes_per_s", offsetof(struct ds_pace, bytes_per_s), 1e6},
+    {"standard_limit", offsetof(struct ds_pace, standard_limit), 1},
+    {"global_limit", offsetof(struct ds_pace, global_limit), 1},
+    {"tus_expiry_s", offsetof(struct ds_pace, tus_expiry_ms), 1000},
+    {"tus_drain_ms", offsetof(struct ds_pace, tus_drain_ms), 1},
+};
+enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
+
+static _Atomic int64_t *
+number_of(struct ds_pace *pace, size_t which)
+{
+    return (_Atomic int64_t *)(void *)((char *)pace + numbers[which].at);
+}
+
 json_t *
 ds_pace_to_json(struct ds_pace *pace)
 {
     bool mtime = atomic_load(&pace->etag_style) == DS_ETAG_MTIME;
-    return json_pack(
-        "{s:I, s:f, s:s, s:I, s:I, s:b}", "delay_ms", (json_int_t)atomic_load(&pace->delay_ms),
-        "mbytes_per_s", (double)atomic_load(&pace->bytes_per_s) / 1e6, "etag_style",
-        mtime ? "mtime" : "md5", "standard_limit", (json_int_t)atomic_load(&pace->standard_limit),
-        "global_limit", (json_int_t)atomic_load(&pace->global_limit), "rpc",
-        (int)atomic_load(&pace->rpc));
+    json_t *json = json_pack("{s:s, s:b}", "etag_style", mtime ? "mtime" : "md5", "rpc",
+                             (int)atomic_load(&pace->rpc));
+    for (size_t i = 0; i < NUMBERS; i++) {
+        int64_t value = atomic_load(number_of(pace, i));
+        bool fraction = numbers[i].factor > 1;
+        json_object_set_new(json, numbers[i].name,
+                            fraction ? json_real((double)value / numbers[i].factor)
+                                     : json_integer(value));
+    }
+    return json;
 }
 
 static int
@@ -148,48 +187,52 @@ read_number(const json_t *value, const char *name, double factor, int64_t *ret, 
     return 0;
 }
 
+static int
+read_style(const json_t *value, int *ret, struct sf_err *err)
+{
+    const char *text = json_string_value(value);
+    if (text && strcmp(text, "md5") == 0)
+        *ret = DS_ETAG_MD5;
+    else if (text && strcmp(text, "mtime") == 0)
+        *ret = DS_ETAG_MTIME;
+    else
+        return sf_err_set(err, -EINVAL, "etag_style must be \"md5\" or \"mtime\"");
+    return 0;
+}
+
 int
 ds_pace_from_json(struct ds_pace *pace, const json_t *json, struct sf_err *err)
 {
-    int64_t delay = atomic_load(&pace->delay_ms), rate = atomic_load(&pace->bytes_per_s);
-    int64_t standard = (int64_t)atomic_load(&pace->standard_limit);
-    int64_t global = (int64_t)atomic_load(&pace->global_limit);
+    int64_t values[NUMBERS];
     int style = atomic_load(&pace->etag_style);
     bool rpc = atomic_load(&pace->rpc);
     const char *name;
     json_t *value;
+    for (size_t i = 0; i < NUMBERS; i++)
+        values[i] = atomic_load(number_of(pace, i));
     if (!json_is_object(json))
         return sf_err_set(err, -EINVAL, "settings must be a JSON object");
     json_object_foreach((json_t *)(uintptr_t)json, name, value)
     {
+        size_t i = 0;
+        while (i < NUMBERS && strcmp(numbers[i].name, name) != 0)
+            i++;
         int rc = 0;
-        if (strcmp(name, "delay_ms") == 0)
-            rc = read_number(value, name, 1, &delay, err);
-        else if (strcmp(name, "mbytes_per_s") == 0)
-            rc = read_number(value, name, 1e6, &rate, err);
-        else if (strcmp(name, "standard_limit") == 0)
-            rc = read_number(value, name, 1, &standard, err);
-        else if (strcmp(name, "global_limit") == 0)
-            rc = read_number(value, name, 1, &global, err);
+        if (i < NUMBERS)
+            rc = read_number(value, name, numbers[i].factor, &values[i], err);
+        else if (strcmp(name, "etag_style") == 0)
+            rc = read_style(value, &style, err);
         else if (strcmp(name, "rpc") == 0 && json_is_boolean(value))
             rpc = json_is_true(value);
         else if (strcmp(name, "rpc") == 0)
             rc = sf_err_set(err, -EINVAL, "rpc must be true or false");
-        else if (strcmp(name, "etag_style") != 0)
-            rc = sf_err_set(err, -EINVAL, "unknown setting \"%s\"", name);
-        else if (json_is_string(value) && strcmp(json_string_value(value), "md5") == 0)
-            style = DS_ETAG_MD5;
-        else if (json_is_string(value) && strcmp(json_string_value(value), "mtime") == 0)
-            style = DS_ETAG_MTIME;
         else
-            rc = sf_err_set(err, -EINVAL, "etag_style must be \"md5\" or \"mtime\"");
+            rc = sf_err_set(err, -EINVAL, "unknown setting \"%s\"", name);
         if (rc < 0)
             return rc;
     }
-    atomic_store(&pace->delay_ms, delay);
-    atomic_store(&pace->bytes_per_s, rate);
-    atomic_store(&pace->standard_limit, (uint64_t)standard);
-    atomic_store(&pace->global_limit, (uint64_t)global);
+    for (size_t i = 0; i < NUMBERS; i++)
+        atomic_store(number_of(pace, i), values[i]);
     atomic_store(&pace->etag_style, style);
     atomic_store(&pace->rpc, rpc);
     return 0;

@@ -22,6 +22,9 @@ struct ds_pace {
     _Atomic bool rpc;                /* the project has supafs_set_attrs */
     _Atomic int etag_style;          /* enum ds_etag_style, for what is written from now on */
 
+    _Atomic int64_t tus_expiry_ms; /* life of a resumable upload; 0 = no end */
+    _Atomic int64_t tus_drain_ms;  /* what the holder of one gets when another wants it */
+
     pthread_mutex_t lock; /* protects the fields below */
     pthread_cond_t wake;  /* the server stops, or faults changed */
     int64_t free_at_ns;   /* when the shared link has sent all that was booked */
@@ -48,6 +51,9 @@ void ds_pace_transfer(struct ds_pace *pace, uint64_t bytes);
 
 /* The smaller of the two limits and the bucket's (-1 = none); UINT64_MAX when there is no limit. */
 uint64_t ds_pace_upload_limit(struct ds_pace *pace, int64_t bucket_limit);
+
+/* The same for a resumable upload: no limit of one request, and a bucket's 0 counts as none. */
+uint64_t ds_pace_resumable_limit(struct ds_pace *pace, int64_t bucket_limit);
 
 /* The settings as a new JSON object. */
 json_t *ds_pace_to_json(struct ds_pace *pace);

@@ -244,7 +244,9 @@ ds_require_auth(struct ds_request *req)
     if (rc == -EKEYREJECTED)
         return false;
     if (rc == -ENOKEY) {
-        if (!req->route->auth_optional)
+        if (req->route->auth_bare)
+            ds_reply_error(req, 400, "403", "Unauthorized", "Invalid Compact JWS", "AccessDenied");
+        else if (!req->route->auth_optional)
             ds_fail(req, DS_FAIL_NO_AUTH);
         return req->route->auth_optional;
     }

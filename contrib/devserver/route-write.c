@@ -83,6 +83,12 @@ upload_begin(struct ds_request *req)
         req->has_incoming = true;
 }
 
+static int
+upload_take(struct ds_request *req, const void *bytes, size_t len)
+{
+    return ds_incoming_add(&req->incoming, bytes, len);
+}
+
 static void
 reply_key(struct ds_request *req, const struct ds_object *object)
 {
@@ -124,7 +130,13 @@ upload_finish(struct ds_request *req)
         reply_key(req, &now);
 }
 
-const struct ds_route ds_route_upload = {
-    .kind = "upload", .body = DS_BODY_OBJECT, .begin = upload_begin, .finish = upload_finish};
-const struct ds_route ds_route_update = {
-    .kind = "update", .body = DS_BODY_OBJECT, .begin = upload_begin, .finish = upload_finish};
+const struct ds_route ds_route_upload = {.kind = "upload",
+                                         .body = DS_BODY_OBJECT,
+                                         .begin = upload_begin,
+                                         .take = upload_take,
+                                         .finish = upload_finish};
+const struct ds_route ds_route_update = {.kind = "update",
+                                         .body = DS_BODY_OBJECT,
+                                         .begin = upload_begin,
+                                         .take = upload_take,
+                                         .finish = upload_finish};

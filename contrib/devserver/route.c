@@ -194,14 +194,39 @@ find_object_route(struct ds_request *req, const char *rest)
     return NULL;
 }
 
+/* "/upload/resumable" and what is below it. */
+static const struct ds_route *
+find_tus_route(struct ds_request *req, const char *rest)
+{
+    const char *m = req->method;
+    if (strcmp(m, "OPTIONS") == 0)
+        return &ds_route_tus_options;
+    if (strcmp(rest, "/sign") == 0 || strncmp(rest, "/sign/", 6) == 0) {
+        not_here(req);
+        return NULL;
+    }
+    if (strcmp(m, "POST") == 0)
+        return &ds_route_tus_create;
+    if (*rest == '\0')
+        return NULL;
+    if (strcmp(m, "PATCH") == 0)
+        return &ds_route_tus_patch;
+    if (strcmp(m, "HEAD") == 0)
+        return &ds_route_tus_head;
+    if (strcmp(m, "DELETE") == 0)
+        return &ds_route_tus_delete;
+    return strcmp(m, "PUT") == 0 ? &ds_route_tus_other : NULL;
+}
+
 static const struct ds_route *
 find_route(struct ds_request *req)
 {
-    static const char *const absent[] = {"/upload/resumable", "/s3",      "/render",
-                                         "/vector",           "/iceberg", "/cdn"};
+    static const char *const absent[] = {"/s3", "/render", "/vector", "/iceberg", "/cdn"};
+    static const char tus[] = "/upload/resumable";
     const char *path = req->path;
-    if (strcmp(path, "/upload/resumable") == 0 && strcmp(req->method, "OPTIONS") == 0)
-        return &ds_route_tus_options;
+    const char *rest = path + sizeof tus - 1;
+    if (strncmp(path, tus, sizeof tus - 1) == 0 && (*rest == '\0' || *rest == '/'))
+        return find_tus_route(req, rest);
     for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
         size_t n = strlen(absent[i]);
         if (strncmp(path, absent[i], n) == 0 && (path[n] == '\0' || path[n] == '/')) {

@@ -31,5 +31,13 @@ extern const struct ds_route ds_route_delete;
 extern const struct ds_route ds_route_delete_many;
 extern const struct ds_route ds_route_tus_options;
 extern const struct ds_route ds_route_rpc; /* /rest/v1/rpc/NAME, which is the key */
+extern const struct ds_route ds_route_tus_create;
+extern const struct ds_route ds_route_tus_patch;
+extern const struct ds_route ds_route_tus_head;
+extern const struct ds_route ds_route_tus_delete;
+extern const struct ds_route ds_route_tus_other; /* no such method */
+
+/* What a TUS route keeps with its request; NULL is fine. */
+void ds_tus_request_free(struct ds_tus_request *tus);
 
 #endif

@@ -10,6 +10,7 @@
 #include "project.h"
 #include "reqlog.h"
 #include "store.h"
+#include "tus.h"
 
 /* Everything the request threads share. Set up before the first request, torn down after the last.
  */
@@ -17,6 +18,7 @@ struct ds_server {
     struct ds_project *project;
     struct ds_db *db;
     struct ds_store *store;
+    struct ds_tus *tus;
     struct ds_auth *auth;
     struct ds_pace *pace;
     struct ds_policies *policies;

@@ -324,6 +324,16 @@ ds_store_link(struct ds_store *store, const char *from, const char *to)
     return linkat(store->objects, old, store->objects, new, 0) < 0 ? -errno : 0;
 }
 
+int
+ds_store_link_in(struct ds_store *store, int dir_fd, const char *version)
+{
+    char path[PATH_SIZE];
+    version_path(version, path);
+    if (linkat(dir_fd, version, store->objects, path, 0) < 0 && errno != EEXIST)
+        return -errno;
+    return 0;
+}
+
 void
 ds_store_remove(struct ds_store *store, const char *version)
 {

@@ -52,6 +52,10 @@ int ds_store_open_version(struct ds_store *store, const char *version, uint64_t 
 /* Give the bytes of one version a second name. -ENOENT when they are missing. */
 int ds_store_link(struct ds_store *store, const char *from, const char *to);
 
+/* The same for a file of another folder on the same file system, named as the version. An older
+ * link of the same name is fine. */
+int ds_store_link_in(struct ds_store *store, int dir_fd, const char *version);
+
 /* Never fails visibly: what stays behind goes with the next sweep. */
 void ds_store_remove(struct ds_store *store, const char *version);
 

@@ -62,11 +62,16 @@ class Wire:
     def send_and_vanish(self, method, target, headers, declared, part):
         """Declares a body of some length, sends a part of it and closes the connection."""
         self.close()
+        self.send_part(method, target, headers, declared, part).close()
+
+    def send_part(self, method, target, headers, declared, part):
+        """The same without closing: a connection of its own, which the caller closes."""
         head = [f"{method} {target} HTTP/1.1", f"Host: {self.address[0]}:{self.address[1]}",
                 f"Content-Length: {declared}"]
         head += [f"{name}: {value}" for name, value in headers]
-        with socket.create_connection(self.address, self.timeout) as connection:
-            connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + part)
+        connection = socket.create_connection(self.address, self.timeout)
+        connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + part)
+        return connection
 
     @staticmethod
     def _chunks(body):

@@ -160,9 +160,26 @@ class Comparison:
                 found.append(f"{name}: {short(mine)!r}, recorded without")
             elif theirs is not None and mine is None:
                 found.append(f"{name}: missing, recorded {short(theirs)!r}")
+            elif theirs is None:
+                continue
+            elif name == "location":
+                found += self._location(theirs, mine)
             elif theirs is not None:
                 found += self._text(name, theirs, mine)
         return found
+
+    def _location(self, theirs, mine):
+        """Of a resumable upload: the last part is base64 of bucket, key and version."""
+        found = self._text("location", theirs.rpartition("/")[0], mine.rpartition("/")[0])
+        return found + self._text("location's id", *(opened_id(x.rpartition("/")[2])
+                                                     for x in (theirs, mine)))
+
+
+def opened_id(text):
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return text
 
 
 def opened(cursor):

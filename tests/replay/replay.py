@@ -104,11 +104,23 @@ class Replayer:
         self.tokens = tokens(secret)
         self.data = data
         self.comparison = compare.Comparison()
+        self.pending = []  # connections of requests that wait, kept open
+        self.uploads = {}  # the recorded last part of a resumable upload's URL -> ours
 
     def fill_in(self, text):
         for placeholder, value in self.tokens.items():
             text = text.replace(placeholder, value)
         return text
+
+    def own_path(self, path):
+        """The path with the URL of our own upload where the recording names one."""
+        start, slash, last = path.rpartition("/")
+        return self.base + self.fill_in(start + slash + self.uploads.get(last, last))
+
+    def remember_upload(self, recorded, reply):
+        theirs, ours = recorded["headers"].get("location"), reply.headers.get("location")
+        if theirs and ours:
+            self.uploads[theirs.rpartition("/")[2]] = ours.rpartition("/")[2]
 
     def replay(self, request):
         headers = [(name, self.fill_in(whole_header(value)))
@@ -119,8 +131,8 @@ class Replayer:
                 declared = int(value)
         headers = [h for h in headers if h[0].lower() != "content-length"]
         body = whole_body(request["body"])
-        return self.wire.send(request["method"], self.base + self.fill_in(request["path"]),
-                              headers, body, declared)
+        return self.wire.send(request["method"], self.own_path(request["path"]), headers, body,
+                              declared)
 
     # --- what the seeds use -------------------------------------------------------------------
 
@@ -164,6 +176,19 @@ class Replayer:
         own = [("Authorization", "Bearer " + self.tokens["<SERVICE_ROLE_JWT>"]),
                ("Content-Type", "text/plain")]
         self.wire.send_and_vanish("POST", self.base + path, own, declared, part)
+
+    def begin_patch(self, recorded_id, declared, part):
+        """A PATCH of a resumable upload that brings a part of its body and then waits."""
+        own = [("Authorization", "Bearer " + self.tokens["<SERVICE_ROLE_JWT>"]),
+               ("Tus-Resumable", "1.0.0"), ("Upload-Offset", "0"),
+               ("Content-Type", "application/offset+octet-stream")]
+        path = self.own_path("/upload/resumable/" + recorded_id)
+        self.pending.append(self.wire.send_part("PATCH", path, own, declared, part))
+        version = compare.opened_id(path.rpartition("/")[2]).rpartition("/")[2]
+        arrived = os.path.join(self.data, "uploads", version)
+        end = time.monotonic() + 10  # a look through the API would end the PATCH
+        while os.path.getsize(arrived) < len(part) and time.monotonic() < end:
+            time.sleep(0.01)
 
 
 # --- the list of what may differ ---------------------------------------------------------------
@@ -279,6 +304,7 @@ def main():
                 seeds.BEFORE[name](replayer)
             try:
                 reply = replayer.replay(recording["request"])
+                replayer.remember_upload(recording["response"], reply)
                 found = replayer.comparison.differences(recording["response"], reply)
             except (wire.Broken, OSError) as problem:
                 replayer.wire.close()
