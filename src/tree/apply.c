@@ -96,6 +96,28 @@ forget_local_times(struct node *n)
         n->local->valid &= ~(unsigned)(SF_SET_MTIME | SF_SET_ATIME | SF_SET_CTIME);
 }
 
+void
+apply_moved_locked(struct sf_tree *t, struct node *n, const struct sf_version *now, bool copied)
+{
+    if (!now->id[0]) { /* the service did not say: some give another ETag to a moved object */
+        n->etag_open = true;
+        if (copied)
+            n->id[0] = '\0';
+        return;
+    }
+    bool md5 = n->etag && md5_like(n->etag) && md5_like(now->etag);
+    bool other = now->size != n->size || (md5 && strcmp(n->etag, now->etag) != 0);
+    snprintf(n->id, sizeof n->id, "%.36s", now->id);
+    node_set_str(&n->etag, now->etag);
+    n->etag_open = false;
+    n->updated_ns = now->updated_ns;
+    if (other && !node_is_local(n)) {
+        n->size = now->size;
+        forget_local_times(n);
+        inval_node(t, n, true);
+    }
+}
+
 static struct node *
 new_object(struct sf_tree *t, struct node *dir, const char *name, const char *comp,
            const struct sf_list_row *row, int64_t start_ns)

@@ -17,7 +17,7 @@ struct commit_op {
     void *arg;
 };
 
-static void
+void
 mimes_free(char **m)
 {
     for (char **p = m; p && *p; p++)
@@ -25,8 +25,7 @@ mimes_free(char **m)
     free(m);
 }
 
-/* The bucket's list may change while an upload runs. */
-static int
+int
 mimes_copy(char *const *src, char ***dst)
 {
     size_t n = 0;

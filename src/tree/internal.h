@@ -321,6 +321,10 @@ struct node *apply_folder_locked(struct sf_tree *t, struct node *dir, const char
 struct node *apply_bucket_locked(struct sf_tree *t, struct node *root,
                                  const struct sf_bucket_row *row, uint64_t start_seq,
                                  int64_t start_ns);
+/* A rename done here left this version behind: the node's own, or what another wrote on the way.
+ * @copied: the object is another one than before, in place of what was there. */
+void apply_moved_locked(struct sf_tree *t, struct node *n, const struct sf_version *now,
+                        bool copied);
 int bucket_set(struct bucket *b, const struct sf_bucket_row *row);
 /* Were token and bucket seen to be good lately? NULL = no. */
 bool bucket_verified(const struct bucket *b);
@@ -368,6 +372,9 @@ typedef void (*commit_fn)(void *arg, int err);
 void commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg);
 /* The same after the last writer; takes a reference to the node and a place in t->background. */
 void commit_behind(struct sf_tree *t, struct node *n);
+/* A copy of a bucket's list, which may change while an upload or rename runs. NULL stays NULL. */
+int mimes_copy(char *const *src, char ***dst);
+void mimes_free(char **mimes);
 /* Keep the bytes in quarantine; the path shows the bucket's version again. No lock held. */
 void commit_give_up(struct sf_tree *t, struct node *n, const struct sf_err *why);
 /* The staged bytes go when nobody uses them and nothing is dirty. */

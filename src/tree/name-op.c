@@ -55,6 +55,7 @@ name_op_finish(struct name_op *op, int rc, struct node *entry)
     free(op->key);
     free(op->from_bucket);
     free(op->from_key);
+    mimes_free(op->mimes);
     free(op->target);
     free(op);
 }

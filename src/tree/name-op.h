@@ -34,6 +34,8 @@ struct name_op {
     struct sf_content *content;
     char *bucket, *key; /* of @name */
     char *from_bucket, *from_key;
+    char **mimes;      /* rename: what the target's bucket takes; NULL = all */
+    uint64_t max_size; /* and its limit; 0 = none */
     char *target;      /* symlink; removal: key of the marker to write first, NULL = none */
     struct node *kept; /* borrowed: the directory that the marker keeps */
     void (*next)(struct name_op *op); /* after the marker */

@@ -13,10 +13,12 @@
  * is moved. Directories answer EXDEV (mv then copies), buckets EPERM.
  */
 
-/* May this object go to another bucket? Its limits are checked here: the service does not. */
+/* May this object go to another bucket? The writer checks its limits again, and the type: the
+ * service does not. */
 static int
-other_bucket_check(const struct node *n, const struct bucket *from, const struct bucket *to)
+other_bucket_check(struct name_op *op, const struct node *n)
 {
+    const struct bucket *from = node_bucket_locked(n), *to = node_bucket_locked(op->dir);
     uint64_t size = n->content ? sf_content_size(n->content) : n->size;
     if (from == to)
         return 0;
@@ -24,7 +26,8 @@ other_bucket_check(const struct node *n, const struct bucket *from, const struct
         return -ESTALE;
     if (to->size_limit && size > to->size_limit)
         return -EFBIG;
-    return to->mimes ? -EXDEV : 0; /* a copy's upload is held against the list */
+    op->max_size = to->size_limit;
+    return mimes_copy(to->mimes, &op->mimes);
 }
 
 static int
@@ -42,7 +45,7 @@ rename_check(struct name_op *op, struct node *found)
         return -EEXIST;
     if (found && node_is_dir(found))
         return -EISDIR;
-    int rc = other_bucket_check(n, node_bucket_locked(n), node_bucket_locked(op->dir));
+    int rc = other_bucket_check(op, n);
     if (rc < 0)
         return rc;
     op->node = n;
@@ -58,9 +61,9 @@ rename_check(struct name_op *op, struct node *found)
     return rc;
 }
 
-/* Both names as they are now. */
+/* Both names as they are now. @now: what the service has; NULL = it was not asked for anything. */
 static int
-renamed_locked(struct name_op *op, bool sent)
+renamed_locked(struct name_op *op, const struct sf_version *now)
 {
     struct sf_tree *t = op->tree;
     struct node *n = op->node, *old = node_find_locked(op->dir, op->name);
@@ -76,7 +79,7 @@ renamed_locked(struct name_op *op, bool sent)
     n->changed_seq = ++t->seq;
     n->checked_ns = sf_clock_ns();
     if (rc == 0 && n->content) { /* 1: an upload is under way, which the writer renames after */
-        rc = sf_content_retarget(n->content, op->bucket, op->key, sent || op->replaces);
+        rc = sf_content_retarget(n->content, op->bucket, op->key, now || op->replaces);
         rc = rc < 0 ? rc : 0;
     }
     struct local_attr *l = attr_local_locked(n);
@@ -84,13 +87,10 @@ renamed_locked(struct name_op *op, bool sent)
         l->mtime_ns = n->mtime_ns;
         l->valid |= SF_SET_MTIME;
     }
-    if (sent)
-        n->etag_open = true; /* some backends give another ETag to a moved object */
-    if (sent && op->replaces)
-        n->id[0] = '\0'; /* the copy has the id of what was there */
+    if (now)
+        apply_moved_locked(t, n, now, op->replaces);
     else
         n->replace = op->replaces || n->replace;
-    attr_stamp_locked(n, false);
     attr_stamp_locked(op->dir, true);
     attr_stamp_locked(op->from_dir, true);
     return rc;
@@ -99,7 +99,7 @@ renamed_locked(struct name_op *op, bool sent)
 static void rename_send(struct name_op *op);
 
 static void
-rename_sent(void *arg, const struct sf_err *err)
+rename_sent(void *arg, const struct sf_err *err, const struct sf_version *now)
 {
     struct name_op *op = arg;
     struct sf_tree *t = op->tree;
@@ -111,7 +111,7 @@ rename_sent(void *arg, const struct sf_err *err)
     }
     tree_lock(t);
     if (rc == 0)
-        rc = renamed_locked(op, true);
+        rc = renamed_locked(op, now);
     tree_unlock(t);
     name_op_finish(op, rc, NULL);
 }
@@ -123,7 +123,9 @@ rename_send(struct name_op *op)
                                         .key = op->from_key,
                                         .to_bucket = op->bucket,
                                         .to_key = op->key,
-                                        .replace = op->replaces};
+                                        .replace = op->replaces,
+                                        .max_size = op->max_size,
+                                        .mimes = (const char *const *)op->mimes};
     sf_write_rename(op->tree->writer, &args, rename_sent, op);
 }
 
@@ -149,7 +151,7 @@ rename_go(struct name_op *op)
     /* What replaces an object is sent first: else that would come back under the name it left. */
     bool unsent = n->local_only && !n->commits && !n->replace;
     if (unsent && !same)
-        rc = renamed_locked(op, false);
+        rc = renamed_locked(op, NULL);
     tree_unlock(t);
     if (same || unsent)
         name_op_finish(op, rc, NULL);

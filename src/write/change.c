@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "observe/counter.h"
 #include "observe/log.h"
 #include "write/put.h"
 
@@ -19,8 +20,6 @@ change_free(struct sf_change *ch)
 {
     free(ch->bucket);
     free(ch->key);
-    free(ch->to_bucket);
-    free(ch->to_key);
     free(ch);
 }
 
@@ -47,9 +46,7 @@ change_copy(const struct sf_change *t)
     ch->job = (struct sf_job){.run = change_run};
     ch->bucket = strdup(t->bucket);
     ch->key = strdup(t->key);
-    ch->to_bucket = t->to_bucket ? strdup(t->to_bucket) : NULL;
-    ch->to_key = t->to_key ? strdup(t->to_key) : NULL;
-    if (ch->bucket && ch->key && !ch->to_bucket == !t->to_bucket && !ch->to_key == !t->to_key)
+    if (ch->bucket && ch->key)
         return ch;
     change_free(ch);
     return NULL;
@@ -65,8 +62,8 @@ sf_change_queue(const struct sf_change *template)
         template->cb(template->arg, &err);
         return;
     }
-    struct sf_job_key keys[2] = {{ch->bucket, ch->key}, {ch->to_bucket, ch->to_key}};
-    sf_queue_add(ch->w->queue, &ch->job, keys, ch->to_key ? 2 : 1);
+    struct sf_job_key key = {ch->bucket, ch->key};
+    sf_queue_add(ch->w->queue, &ch->job, &key, 1);
 }
 
 int
@@ -79,33 +76,62 @@ sf_change_settled(struct sf_err *err, const char *what, const char *bucket, cons
 
 /* ---- objects -------------------------------------------------------------------------------- */
 
-/* Is the object gone? 1, 0, or the error that left it open. */
+/* What is there under a name that was to be removed? 0, -ENOENT, or why that is not known. */
 static int
-is_gone(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms)
+look(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms,
+     struct sf_err *err)
 {
     sf_autoobject struct sf_object now = {0};
-    int rc = sf_storage_info_wait(w->st, bucket, key, deadline_ms, &now, NULL);
-    return rc == -ENOENT ? 1 : rc;
+    return sf_storage_info_wait(w->st, bucket, key, deadline_ms, &now, err);
+}
+
+void
+sf_change_removed(const char *bucket, const char *key, const struct sf_version *expected,
+                  const struct sf_version *removed)
+{
+    if (!expected || !sf_version_known(expected) || sf_version_same(expected, removed))
+        return;
+    sf_count(SF_C_RENAME_RACES, 1);
+    sf_warn("write",
+            "event=removed-another-version object=%s/%s expected=%s removed=%s etag=%s bytes=%llu",
+            bucket, key, expected->etag, removed->version, removed->etag,
+            (unsigned long long)removed->size);
+}
+
+/* It was not among those removed: why? @open: an earlier request of ours may have removed it. */
+static int
+not_removed(struct sf_writer *w, const char *bucket, const char *key, bool open,
+            int64_t deadline_ms, struct sf_err *err)
+{
+    *err = SF_ERR_INIT;
+    int rc = look(w, bucket, key, deadline_ms, err);
+    if (rc == -ENOENT && open)
+        return sf_change_settled(err, "deleted", bucket, key);
+    return rc ? rc
+              : sf_err_set(err, -EACCES, "%s/%s may not be removed with this key", bucket, key);
 }
 
 int
-sf_change_delete(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms,
-                 struct sf_err *err)
+sf_change_delete(struct sf_writer *w, const char *bucket, const char *key,
+                 const struct sf_version *expected, int64_t deadline_ms, struct sf_err *err)
 {
     bool open = false;
     for (unsigned repeats = 1;; repeats++) {
+        struct sf_removed r = {0};
         *err = SF_ERR_INIT;
-        int rc =
-            sf_storage_delete_wait(w->st, bucket, key, sf_writer_try_until(w, deadline_ms), err);
-        if (rc == -ENOENT && open)
-            return sf_change_settled(err, "deleted", bucket, key);
+        int rc = sf_storage_delete_many_wait(w->st, bucket, &key, 1,
+                                             sf_writer_try_until(w, deadline_ms), &r, err);
+        if (!rc && r.removed)
+            sf_change_removed(bucket, key, expected, &r.version);
+        if (!rc && !r.removed)
+            return not_removed(w, bucket, key, open, deadline_ms, err);
         if (!rc || !err->outcome_open)
             return rc;
         open = true;
-        int gone = is_gone(w, bucket, key, deadline_ms);
-        if (gone == 1)
+        int now = look(w, bucket, key, deadline_ms, NULL);
+        if (now == -ENOENT)
             return sf_change_settled(err, "deleted", bucket, key);
-        if (gone < 0)
+        if (now < 0)
             return rc;
         if (!sf_writer_pause(w, repeats, deadline_ms)) {
             err->outcome_open = false;
@@ -117,7 +143,7 @@ sf_change_delete(struct sf_writer *w, const char *bucket, const char *key, int64
 static int
 delete_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
 {
-    return sf_change_delete(ch->w, ch->bucket, ch->key, deadline_ms, err);
+    return sf_change_delete(ch->w, ch->bucket, ch->key, NULL, deadline_ms, err);
 }
 
 void
@@ -127,21 +153,6 @@ sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, sf_wri
                            .bucket = (char *)bucket,
                            .key = (char *)key,
                            .fn = delete_run,
-                           .cb = cb,
-                           .arg = arg};
-    sf_change_queue(&ch);
-}
-
-void
-sf_write_rename(struct sf_writer *w, const struct sf_rename_args *args, sf_write_fn cb, void *arg)
-{
-    struct sf_change ch = {.w = w,
-                           .bucket = (char *)args->bucket,
-                           .key = (char *)args->key,
-                           .to_bucket = (char *)args->to_bucket,
-                           .to_key = (char *)args->to_key,
-                           .replace = args->replace,
-                           .fn = sf_rename_run,
                            .cb = cb,
                            .arg = arg};
     sf_change_queue(&ch);
@@ -272,7 +283,7 @@ rmdir_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
         marker = NULL;
         return sf_err_set(err, -ENOMEM, "out of memory");
     }
-    int rc = sf_change_delete(ch->w, ch->bucket, marker, deadline_ms, err);
+    int rc = sf_change_delete(ch->w, ch->bucket, marker, NULL, deadline_ms, err);
     return rc == -ENOENT ? 0 : rc;
 }
 
@@ -332,12 +343,12 @@ bucket_delete_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
     int rc = bucket_delete_once(ch, deadline_ms, err);
     if (rc != -ENOTEMPTY)
         return rc;
-    struct sf_err look = SF_ERR_INIT;
-    if (look_below(ch->w, ch->bucket, "", deadline_ms, &look) != PLACEHOLDER)
+    struct sf_err why = SF_ERR_INIT;
+    if (look_below(ch->w, ch->bucket, "", deadline_ms, &why) != PLACEHOLDER)
         return rc;
-    int del = sf_change_delete(ch->w, ch->bucket, SF_PLACEHOLDER, deadline_ms, &look);
+    int del = sf_change_delete(ch->w, ch->bucket, SF_PLACEHOLDER, NULL, deadline_ms, &why);
     if (del && del != -ENOENT) {
-        *err = look;
+        *err = why;
         return del;
     }
     return bucket_delete_once(ch, deadline_ms, err);

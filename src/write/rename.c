@@ -1,75 +1,112 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "write/rename.h"
+
 #include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "observe/counter.h"
 #include "observe/log.h"
 #include "write/change.h"
+#include "write/put.h"
 
-#define COPIES_MAX 3 /* a source that others write meanwhile */
+#define COPIES_MAX 3    /* a source that others write meanwhile */
+#define LOOK_MS    5000 /* for the look at what is done already */
 
-/* What is under one of the two names? 0, -ENOENT, or why that is not known. */
+/*
+ * A file's rename. Without something to replace it is a move, which the service does in one step;
+ * else a copy over the target, and then the source goes. Nothing here is conditional at the
+ * service, so each way begins with a look at the source and ends with one at what came of it: what
+ * somebody else wrote in between is kept where that is possible, and counted and logged where not.
+ */
+
+/* ---- looks ---------------------------------------------------------------------------------- */
+
 static int
-look(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms,
-     struct sf_object *out)
+look_source(const struct sf_move *m, struct sf_object *out, struct sf_err *err)
 {
-    return sf_storage_info_wait(w->st, bucket, key, deadline_ms, out, NULL);
+    return sf_storage_info_wait(m->w->st, m->bucket, m->key, m->deadline_ms, out, err);
 }
 
 static int
-look_source(struct sf_change *ch, int64_t deadline_ms, struct sf_object *out)
+look_target(const struct sf_move *m, struct sf_object *out, struct sf_err *err)
 {
-    return look(ch->w, ch->bucket, ch->key, deadline_ms, out);
+    return sf_storage_info_wait(m->w->st, m->to_bucket, m->to_key, m->deadline_ms, out, err);
 }
 
-static int
-look_target(struct sf_change *ch, int64_t deadline_ms, struct sf_object *out)
+/* Do both have the same bytes, as far as the service tells? Only MD5 ETags can be compared. */
+static bool
+same_bytes(const struct sf_version *a, const struct sf_version *b)
 {
-    return look(ch->w, ch->to_bucket, ch->to_key, deadline_ms, out);
+    if (a->size != b->size)
+        return false;
+    return !sf_etag_is_md5(a->etag) || !sf_etag_is_md5(b->etag) ||
+           strcasecmp(a->etag, b->etag) == 0;
+}
+
+static bool
+same_id(const struct sf_version *a, const struct sf_object *b)
+{
+    return a->id[0] && b->id && strcmp(a->id, b->id) == 0;
+}
+
+static void
+foreign_write(const struct sf_move *m, const char *what)
+{
+    sf_count(SF_C_RENAME_RACES, 1);
+    sf_warn("write", "event=rename-race object=%s/%s to=%s/%s what=\"%s\"", m->bucket, m->key,
+            m->to_bucket, m->to_key, what);
 }
 
 /* ---- move ----------------------------------------------------------------------------------- */
 
 enum verdict { MOVED, NOT_MOVED, TARGET_TAKEN, BOTH_GONE, UNKNOWN };
 
-/* A move's reply was lost: what do the two names say? */
+/* A move's reply was lost: what do the two names say? A move keeps the object's id. */
 static enum verdict
-settle_move(struct sf_change *ch, int64_t deadline_ms)
+settle_move(const struct sf_move *m)
 {
     sf_autoobject struct sf_object source = {0}, target = {0};
-    int s = look_source(ch, deadline_ms, &source);
-    int t = s && s != -ENOENT ? s : look_target(ch, deadline_ms, &target);
-    if ((s && s != -ENOENT) || (t && t != -ENOENT))
+    int t = look_target(m, &target, NULL);
+    if (t && t != -ENOENT)
         return UNKNOWN;
-    if (s == -ENOENT)
-        return t == 0 ? MOVED : BOTH_GONE;
+    if (t == 0 && same_id(&m->source, &target))
+        return MOVED;
+    int s = look_source(m, &source, NULL);
+    if (s && s != -ENOENT)
+        return UNKNOWN;
+    if (s == -ENOENT) /* an old service tells no ids */
+        return t == 0 && !m->source.id[0] ? MOVED : BOTH_GONE;
     return t == 0 ? TARGET_TAKEN : NOT_MOVED;
 }
 
-static int
-move_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
+int
+sf_move_send(const struct sf_move *m, struct sf_err *err)
 {
     bool open = false;
     for (unsigned repeats = 1;; repeats++) {
         *err = SF_ERR_INIT;
-        int rc = sf_storage_move_wait(ch->w->st, ch->bucket, ch->key, ch->to_bucket, ch->to_key,
-                                      sf_writer_try_until(ch->w, deadline_ms), err);
+        int rc = sf_storage_move_wait(m->w->st, m->bucket, m->key, m->to_bucket, m->to_key,
+                                      sf_writer_try_until(m->w, m->deadline_ms), err);
         if (!rc)
             return 0;
         if (!err->outcome_open && !(open && (rc == -ENOENT || rc == -EEXIST)))
             return rc;
         open = true;
-        switch (settle_move(ch, deadline_ms)) {
+        switch (settle_move(m)) {
         case MOVED:
-            return sf_change_settled(err, "moved", ch->to_bucket, ch->to_key);
+            return sf_change_settled(err, "moved", m->to_bucket, m->to_key);
         case TARGET_TAKEN:
             *err = SF_ERR_INIT;
-            return sf_err_set(err, -EEXIST, "%s/%s exists", ch->to_bucket, ch->to_key);
+            return sf_err_set(err, -EEXIST, "%s/%s exists", m->to_bucket, m->to_key);
         case BOTH_GONE:
             *err = SF_ERR_INIT;
-            return sf_err_set(err, -ENOENT, "%s/%s is gone", ch->bucket, ch->key);
+            return sf_err_set(err, -ENOENT, "%s/%s is gone", m->bucket, m->key);
         case NOT_MOVED:
-            if (sf_writer_pause(ch->w, repeats, deadline_ms))
+            if (sf_writer_pause(m->w, repeats, m->deadline_ms))
                 continue;
             err->outcome_open = false;
             return rc;
@@ -80,97 +117,218 @@ move_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
     }
 }
 
-/* ---- replace -------------------------------------------------------------------------------- */
-
-/* Have both objects the same bytes, as far as the service tells? Only MD5 ETags can be compared. */
-static bool
-same_bytes(const struct sf_object *a, const struct sf_object *b)
+/* What has the target now? The rename has succeeded; nothing that fails here changes that. */
+static void
+moved(struct sf_move *m, struct sf_version *now)
 {
-    if (a->size != b->size)
-        return false;
-    return !sf_etag_is_md5(a->etag) || !sf_etag_is_md5(b->etag) ||
-           strcasecmp(a->etag, b->etag) == 0;
+    sf_autoobject struct sf_object target = {0};
+    int64_t until = sf_clock_ms() + LOOK_MS;
+    if (until < m->deadline_ms)
+        m->deadline_ms = until;
+    int rc = look_target(m, &target, NULL);
+    if (rc == -ENOENT)
+        foreign_write(m, "the new name was removed at once");
+    if (rc)
+        return;
+    sf_version_of_object(&target, now);
+    if (!same_id(&m->source, &target) && m->source.id[0])
+        foreign_write(m, "the new name has another object already");
+    else if (!same_bytes(&m->source, now))
+        foreign_write(m, "written while it was moved; the new version is kept");
 }
 
-/* Copy over the target; @copy: the target as it is then. A lost reply is settled by both names. */
+/* ---- replace -------------------------------------------------------------------------------- */
+
+/* Copy over the target; *copy: the target as it is then. A lost reply is settled by both names. */
 static int
-copy_over(struct sf_change *ch, int64_t deadline_ms, struct sf_object *copy, struct sf_err *err)
+copy_over(const struct sf_move *m, struct sf_version *copy, struct sf_err *err)
 {
-    struct sf_copy_args args = {.bucket = ch->bucket,
-                                .key = ch->key,
-                                .to_bucket = ch->to_bucket,
-                                .to_key = ch->to_key,
+    struct sf_copy_args args = {.bucket = m->bucket,
+                                .key = m->key,
+                                .to_bucket = m->to_bucket,
+                                .to_key = m->to_key,
                                 .upsert = true};
     for (unsigned repeats = 1;; repeats++) {
+        sf_autoobject struct sf_object source = {0}, target = {0};
+        struct sf_version now;
         *err = SF_ERR_INIT;
-        int rc = sf_storage_copy_wait(ch->w->st, &args, sf_writer_try_until(ch->w, deadline_ms),
-                                      copy, err);
+        int rc = sf_storage_copy_wait(m->w->st, &args, sf_writer_try_until(m->w, m->deadline_ms),
+                                      &target, err);
+        sf_version_of_object(&target, copy);
         if (!rc || !err->outcome_open)
             return rc;
-        sf_autoobject struct sf_object source = {0}, target = {0};
-        int s = look_source(ch, deadline_ms, &source);
-        int t = look_target(ch, deadline_ms, &target);
+        sf_object_fini(&target);
+        int s = look_source(m, &source, NULL), t = look_target(m, &target, NULL);
+        sf_version_of_object(&source, &now);
+        sf_version_of_object(&target, copy);
         /* Without MD5 ETags an old target of the same size could pass for the copy: copy again. */
-        if (!s && !t && sf_etag_is_md5(source.etag) && same_bytes(&source, &target)) {
-            *copy = target;
-            target = (struct sf_object){0};
-            return sf_change_settled(err, "copied", ch->to_bucket, ch->to_key);
-        }
+        if (!s && !t && sf_etag_is_md5(now.etag) && same_bytes(&now, copy))
+            return sf_change_settled(err, "copied", m->to_bucket, m->to_key);
         if ((s && s != -ENOENT) || (t && t != -ENOENT))
             return rc;
         if (s == -ENOENT) {
             *err = SF_ERR_INIT;
-            return sf_err_set(err, -ENOENT, "%s/%s is gone", ch->bucket, ch->key);
+            return sf_err_set(err, -ENOENT, "%s/%s is gone", m->bucket, m->key);
         }
-        if (!sf_writer_pause(ch->w, repeats, deadline_ms))
+        if (!sf_writer_pause(m->w, repeats, m->deadline_ms))
             return rc;
     }
 }
 
 /* The target has the bytes; now the source may go. */
 static int
-remove_source(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
+remove_source(const struct sf_move *m, struct sf_err *err)
 {
-    int rc = sf_change_delete(ch->w, ch->bucket, ch->key, deadline_ms, err);
+    int rc = sf_change_delete(m->w, m->bucket, m->key, &m->source, m->deadline_ms, err);
     if (rc == -ENOENT)
         return 0;
     if (rc)
-        sf_err_prefix(err, "%s/%s was copied to its new name but could not be removed", ch->bucket,
-                      ch->key);
+        sf_err_prefix(err, "%s/%s was copied to its new name but could not be removed", m->bucket,
+                      m->key);
     return rc;
 }
 
 static int
-replace_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
+replace_run(struct sf_move *m, struct sf_version *now, struct sf_err *err)
 {
     for (int i = 0; i < COPIES_MAX; i++) {
-        sf_autoobject struct sf_object copy = {0}, source = {0};
+        sf_autoobject struct sf_object source = {0};
+        struct sf_version after;
         *err = SF_ERR_INIT;
-        int rc = copy_over(ch, deadline_ms, &copy, err);
+        int rc = copy_over(m, now, err);
         if (rc)
             return rc;
-        rc = sf_storage_info_wait(ch->w->st, ch->bucket, ch->key, deadline_ms, &source, err);
-        if (rc == -ENOENT)
+        rc = look_source(m, &source, err);
+        if (rc == -ENOENT) {
+            *err = SF_ERR_INIT;
             return 0; /* somebody else removed it: only the new name is left, as asked */
+        }
         if (rc)
             return rc;
-        bool later = copy.updated_ns && source.updated_ns > copy.updated_ns;
-        if (!later && same_bytes(&copy, &source))
-            return remove_source(ch, deadline_ms, err);
-        if (!later)
-            return sf_err_set(err, -EIO, "the copy of %s/%s differs from it; it is kept",
-                              ch->bucket, ch->key);
-        sf_info("write", "event=rename-again object=%s/%s reason=\"written meanwhile\"", ch->bucket,
-                ch->key);
+        sf_version_of_object(&source, &after);
+        bool still = sf_version_same(&m->source, &after);
+        m->source = after;
+        if (still && same_bytes(now, &after))
+            return remove_source(m, err);
+        if (still)
+            return sf_err_set(err, -EIO, "the copy of %s/%s differs from it; it is kept", m->bucket,
+                              m->key);
+        foreign_write(m, "written while it was copied; copied again");
     }
-    return sf_err_set(err, -EBUSY, "%s/%s is written all the time; both names exist now",
-                      ch->bucket, ch->key);
+    return sf_err_set(err, -EBUSY, "%s/%s is written all the time; both names exist now", m->bucket,
+                      m->key);
 }
 
+/* ---- the job -------------------------------------------------------------------------------- */
+
 int
-sf_rename_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
+sf_rename_allowed(const struct sf_rename_args *a, const char *key, uint64_t size, const char *mime,
+                  struct sf_err *err)
 {
-    if (strcmp(ch->bucket, ch->to_bucket) == 0 && strcmp(ch->key, ch->to_key) == 0)
+    if (strcmp(a->bucket, a->to_bucket) == 0)
         return 0;
-    return ch->replace ? replace_run(ch, deadline_ms, err) : move_run(ch, deadline_ms, err);
+    if (a->max_size && size > a->max_size)
+        return sf_err_set(err, -EFBIG,
+                          "%s/%s has %" PRIu64 " bytes, and bucket %s takes at most %" PRIu64,
+                          a->bucket, key, size, a->to_bucket, a->max_size);
+    if (!sf_mime_allowed(mime, a->mimes))
+        return sf_err_set(err, -EPERM, "bucket %s does not take content of type %s", a->to_bucket,
+                          mime);
+    return 0;
+}
+
+static int
+rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
+{
+    const struct sf_rename_args *a = &rn->args;
+    struct sf_move m = {.w = rn->w,
+                        .bucket = a->bucket,
+                        .key = a->key,
+                        .to_bucket = a->to_bucket,
+                        .to_key = a->to_key,
+                        .deadline_ms = sf_writer_deadline(rn->w, 0)};
+    sf_autoobject struct sf_object source = {0};
+    int rc = look_source(&m, &source, err);
+    if (rc)
+        return rc;
+    sf_version_of_object(&source, &m.source);
+    if (strcmp(a->bucket, a->to_bucket) == 0 && strcmp(a->key, a->to_key) == 0) {
+        *now = m.source;
+        return 0;
+    }
+    rc = sf_rename_allowed(a, a->key, source.size, source.mime ? source.mime : "", err);
+    if (!rc && a->replace)
+        return replace_run(&m, now, err);
+    if (!rc)
+        rc = sf_move_send(&m, err);
+    if (!rc)
+        moved(&m, now);
+    return rc;
+}
+
+void
+sf_write_rename(struct sf_writer *w, const struct sf_rename_args *args, sf_rename_fn cb, void *arg)
+{
+    sf_rename_queue(w, args, rename_object, cb, arg);
+}
+
+/* ---- queueing ------------------------------------------------------------------------------- */
+
+static void
+rename_free(struct sf_rename *rn)
+{
+    free((char *)rn->args.bucket);
+    free((char *)rn->args.key);
+    free((char *)rn->args.to_bucket);
+    free((char *)rn->args.to_key);
+    free(rn);
+}
+
+static void
+rename_run(struct sf_job *job, const struct sf_err *refused)
+{
+    struct sf_rename *rn = (struct sf_rename *)job;
+    struct sf_err err = SF_ERR_INIT;
+    struct sf_version now = {0};
+    if (refused)
+        err = *refused;
+    else if (rn->fn(rn, &now, &err) == 0)
+        err = SF_ERR_INIT;
+    rn->cb(rn->arg, err.code ? &err : NULL, err.code ? NULL : &now);
+    rename_free(rn);
+}
+
+static bool
+args_copy(const struct sf_rename_args *args, struct sf_rename_args *out)
+{
+    *out = *args;
+    out->bucket = strdup(args->bucket);
+    out->key = strdup(args->key);
+    out->to_bucket = strdup(args->to_bucket);
+    out->to_key = strdup(args->to_key);
+    return out->bucket && out->key && out->to_bucket && out->to_key;
+}
+
+void
+sf_rename_queue(struct sf_writer *w, const struct sf_rename_args *args,
+                int (*fn)(struct sf_rename *, struct sf_version *, struct sf_err *),
+                sf_rename_fn cb, void *arg)
+{
+    struct sf_rename *rn = calloc(1, sizeof *rn);
+    if (!rn || !args_copy(args, &rn->args)) {
+        struct sf_err err = SF_ERR_INIT;
+        (void)!sf_err_set(&err, -ENOMEM, "out of memory");
+        cb(arg, &err, NULL);
+        if (rn)
+            rename_free(rn);
+        return;
+    }
+    rn->job.run = rename_run;
+    rn->w = w;
+    rn->fn = fn;
+    rn->cb = cb;
+    rn->arg = arg;
+    struct sf_job_key keys[2] = {{rn->args.bucket, rn->args.key},
+                                 {rn->args.to_bucket, rn->args.to_key}};
+    sf_queue_add(w->queue, &rn->job, keys, 2);
 }

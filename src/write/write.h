@@ -10,6 +10,7 @@
 #include "base/err.h"
 
 struct sf_storage;
+struct sf_version;
 
 /*
  * Everything that changes the project goes through here: staged contents and their upload, removal,
@@ -167,15 +168,22 @@ void sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key
                         const void *data, size_t len, bool replace, sf_commit_fn cb, void *arg);
 /*
  * A file's rename. @replace: the target may exist and is replaced atomically (copy with upsert,
- * reply checked against the source, source deleted); else -EEXIST (move). A lost reply is settled
- * by looking at both names before anything is repeated. The limits of the target's bucket are the
- * caller's to check: the service does not.
+ * reply checked against the source, source deleted if it is still what was copied); else -EEXIST
+ * (move). A lost reply is settled by looking at both names before anything is repeated. What
+ * others wrote to the source meanwhile is kept where the service allows it; else it is counted
+ * and logged. Into another bucket: -EFBIG and -EPERM by its limits, which the service does not
+ * check.
  */
 struct sf_rename_args {
     const char *bucket, *key, *to_bucket, *to_key;
     bool replace;
+    uint64_t max_size;        /* the target bucket's limit; 0 = none */
+    const char *const *mimes; /* the types that it takes; NULL = all; borrowed until the callback
+                                 has run */
 };
-void sf_write_rename(struct sf_writer *w, const struct sf_rename_args *args, sf_write_fn cb,
+/* @now: the version that the new name has; empty where the service does not tell. */
+typedef void (*sf_rename_fn)(void *arg, const struct sf_err *err, const struct sf_version *now);
+void sf_write_rename(struct sf_writer *w, const struct sf_rename_args *args, sf_rename_fn cb,
                      void *arg);
 /* Remove a directory: -ENOTEMPTY when anything but its placeholder is below; then the placeholder
  * goes. @prefix ends in '/'. */

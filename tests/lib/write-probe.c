@@ -114,6 +114,13 @@ load(struct sf_writer *w, char **argv)
 }
 
 static void
+renamed(void *arg, const struct sf_err *err, const struct sf_version *now)
+{
+    (void)now;
+    written(arg, err);
+}
+
+static void
 burst(struct sf_writer *w, char **argv)
 {
     uint64_t n;
@@ -138,8 +145,13 @@ run(struct sf_writer *w, const char *verb, char **argv, int argc)
     else if (!strcmp(verb, "delete") && argc == 2)
         sf_write_delete(w, argv[0], argv[1], written, NULL);
     else if (!strcmp(verb, "rename") && argc >= 4)
-        sf_write_rename(w, &(struct sf_rename_args){argv[0], argv[1], argv[2], argv[3], argc > 4},
-                        written, NULL);
+        sf_write_rename(w,
+                        &(struct sf_rename_args){.bucket = argv[0],
+                                                 .key = argv[1],
+                                                 .to_bucket = argv[2],
+                                                 .to_key = argv[3],
+                                                 .replace = argc > 4},
+                        renamed, NULL);
     else if (!strcmp(verb, "rmdir") && argc == 2)
         sf_write_rmdir(w, argv[0], argv[1], written, NULL);
     else if (!strcmp(verb, "mkbucket") && argc == 1)

@@ -45,7 +45,8 @@ static struct {
 static struct fault faults[FAULTS_MAX];
 static size_t n_faults;
 static unsigned serial, version;
-static bool opaque, closed[FAKE_OPS], running;
+static char protected[200]; /* this key is never removed, and nobody says so */
+static bool opaque, spoil, closed[FAKE_OPS], running;
 static unsigned at_gate[FAKE_OPS], counts[FAKE_OPS], active[FAKE_OPS], peak[FAKE_OPS];
 static void (*meanwhile[FAKE_OPS])(void);
 static struct sf_buf order = SF_BUF_INIT;
@@ -227,6 +228,18 @@ void
 fake_meanwhile(enum fake_op op, void (*fn)(void))
 {
     meanwhile[op] = fn;
+}
+
+void
+fake_protect(const char *key)
+{
+    snprintf(protected, sizeof protected, "%s", key);
+}
+
+void
+fake_spoil_copy(void)
+{
+    spoil = true;
 }
 
 void
@@ -433,21 +446,33 @@ sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *a, int64_t 
     return leave(FAKE_PUT, rc, fault, code, err);
 }
 
+static void
+delete_locked(const char *bucket, const char *key, struct sf_removed *out)
+{
+    struct fake_object *o = find_locked(bucket, key);
+    *out = (struct sf_removed){.removed = o && strcmp(key, protected)};
+    if (out->removed) {
+        struct sf_object copy;
+        export_locked(o, &copy);
+        sf_version_of_object(&copy, &out->version);
+        sf_object_fini(&copy);
+        remove_locked(o);
+    }
+    note_locked(out->removed ? "delete" : "delete-none", bucket, key);
+}
+
 int
-sf_storage_delete_wait(struct sf_storage *st, const char *bucket, const char *key,
-                       int64_t deadline_ms, struct sf_err *err)
+sf_storage_delete_many_wait(struct sf_storage *st, const char *bucket, const char *const *keys,
+                            size_t n, int64_t deadline_ms, struct sf_removed *removed,
+                            struct sf_err *err)
 {
     (void)st, (void)deadline_ms;
     enter(FAKE_DELETE);
-    int code = 0, fault = fault_locked(FAKE_DELETE, &code), rc = 0;
-    if (shall_do(fault)) {
-        struct fake_object *o = find_locked(bucket, key);
-        rc = o ? 0 : -ENOENT;
-        if (o)
-            remove_locked(o);
-        note_locked(o ? "delete" : "delete-none", bucket, key);
-    }
-    return leave(FAKE_DELETE, rc, rc ? -1 : fault, code, err);
+    int code = 0, fault = fault_locked(FAKE_DELETE, &code);
+    assert(n <= SF_DELETE_MAX);
+    for (size_t i = 0; i < n && shall_do(fault); i++)
+        delete_locked(bucket, keys[i], &removed[i]);
+    return leave(FAKE_DELETE, 0, fault, code, err);
 }
 
 static int
@@ -486,7 +511,9 @@ copy_locked(const struct sf_copy_args *a, struct sf_object *out)
         return -ENOENT;
     if (!a->upsert && find_locked(a->to_bucket, a->to_key))
         return -EEXIST;
-    struct fake_object *o = set_locked(a->to_bucket, a->to_key, s->data, s->len);
+    struct fake_object *o =
+        set_locked(a->to_bucket, a->to_key, spoil ? "spoilt" : s->data, spoil ? 6 : s->len);
+    spoil = false;
     snprintf(o->mime, sizeof o->mime, "%s", s->mime);
     snprintf(o->cache_control, sizeof o->cache_control, "%s", s->cache_control);
     free(o->metadata);
@@ -688,6 +715,7 @@ fake_start(void)
 {
     running = true;
     opaque = false;
+    protected[0] = '\0';
     n_faults = 0;
     memset(closed, 0, sizeof closed);
     memset(counts, 0, sizeof counts);

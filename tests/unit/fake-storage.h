@@ -64,6 +64,11 @@ void fake_fault(enum fake_op op, unsigned n, enum fake_fault fault, int code);
 /* Run when the next request of this kind has been done, before its answer: somebody else acts. */
 void fake_meanwhile(enum fake_op op, void (*fn)(void));
 
+/* A policy forbids to remove this key ("" = none), which looks as if it were not there. */
+void fake_protect(const char *key);
+/* The next copy stores other bytes than those of its source. */
+void fake_spoil_copy(void);
+
 /* Requests of a kind stop at a gate before they are done. */
 void fake_close(enum fake_op op);
 void fake_open(enum fake_op op);

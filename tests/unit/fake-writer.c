@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fake-internal.h"
 
+#include "supabase/storage.h"
 #include "write/write.h"
 
 #include <assert.h>
@@ -34,6 +35,8 @@ struct job {
     struct sf_commit done;
     sf_commit_fn commit_fn;
     sf_write_fn write_fn;
+    sf_rename_fn rename_fn;
+    struct sf_version now;
     void *arg;
 };
 
@@ -264,6 +267,10 @@ rename_object(struct job *j)
         memcpy(fake_find(j->to_bucket, j->to_key)->id, copy.id, sizeof copy.id);
     free(copy.text);
     fake_remove(j->bucket, j->key);
+    o = fake_find(j->to_bucket, j->to_key);
+    snprintf(j->now.id, sizeof j->now.id, "%s", o->id);
+    snprintf(j->now.etag, sizeof j->now.etag, "%s", o->etag);
+    j->now.size = o->size;
     return 0;
 }
 
@@ -320,6 +327,8 @@ tell(struct job *j)
     struct sf_err err = {.code = j->code, .msg = "made to fail"};
     if (j->commit_fn)
         j->commit_fn(j->arg, j->code ? &err : NULL, j->code ? NULL : &j->done);
+    else if (j->rename_fn)
+        j->rename_fn(j->arg, j->code ? &err : NULL, j->code ? NULL : &j->now);
     else
         j->write_fn(j->arg, j->code ? &err : NULL);
     if (j->content)
@@ -463,14 +472,14 @@ sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, con
 }
 
 void
-sf_write_rename(struct sf_writer *w, const struct sf_rename_args *a, sf_write_fn cb, void *arg)
+sf_write_rename(struct sf_writer *w, const struct sf_rename_args *a, sf_rename_fn cb, void *arg)
 {
     (void)w;
     struct job *j = job_new(RENAME, a->bucket, a->key, arg);
     snprintf(j->to_bucket, sizeof j->to_bucket, "%s", a->to_bucket);
     snprintf(j->to_key, sizeof j->to_key, "%s", a->to_key);
     j->replace = a->replace;
-    j->write_fn = cb;
+    j->rename_fn = cb;
     job_start(j);
 }
 

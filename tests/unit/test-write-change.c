@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "write-fixture.h"
 
+#include "observe/counter.h"
+
 /* Deletions, renames, directories and buckets, and what happens when their replies are lost. */
 
 static void
@@ -21,6 +23,8 @@ deletions(void **state)
     assert_null(fake_find("b", "k"));
     fake_set("b", "k", "x");
     fake_fault(FAKE_DELETE, 1, FAKE_REFUSED, -EACCES);
+    assert_int_equal(wait_for(delete_key("k")), -EACCES);
+    fake_protect("k"); /* a policy: the answer is as if there were nothing */
     assert_int_equal(wait_for(delete_key("k")), -EACCES);
     assert_true(fake_has("b", "k", "x"));
 }
@@ -55,9 +59,57 @@ moves(void **state)
     fake_set("b", "a", "y");
     assert_int_equal(wait_for(rename_to("a", "c", false)), -EEXIST);
     assert_true(fake_has("b", "a", "y") && fake_has("b", "c", "x"));
-    assert_int_equal(fake_count(FAKE_INFO), 0);
+    assert_int_equal(fake_count(FAKE_INFO), 4); /* before each, and after the one that moved */
     assert_int_equal(wait_for(rename_to("a", "a", true)), 0); /* nothing to do */
     assert_int_equal(fake_count(FAKE_COPY), 0);
+}
+
+static void
+remove_d(void)
+{
+    fake_remove("b", "d");
+}
+
+static void
+make_d(void)
+{
+    fake_set("b", "d", "another");
+}
+
+static void
+break_info(void)
+{
+    fake_fault(FAKE_INFO, 1, FAKE_REFUSED, -ECONNREFUSED);
+}
+
+static void
+write_target(void)
+{
+    fake_set("b", "t", "theirs");
+}
+
+static void
+a_move_says_what_the_new_name_has(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "x");
+    struct got *g = rename_to("a", "c", false);
+    assert_int_equal(wait_for(g), 0);
+    assert_string_equal(g->version.id, fake_find("b", "c")->id);
+    assert_string_equal(g->version.etag, fake_find("b", "c")->etag);
+    assert_int_equal(g->version.size, 1);
+
+    uint64_t races = sf_counter_get(SF_C_RENAME_RACES);
+    fake_meanwhile(FAKE_MOVE, write_target); /* after it was moved: theirs is what counts */
+    g = rename_to("c", "t", false);
+    assert_int_equal(wait_for(g), 0);
+    assert_int_equal(g->version.size, 6);
+    assert_int_equal(sf_counter_get(SF_C_RENAME_RACES), races + 1);
+
+    fake_meanwhile(FAKE_MOVE, break_info); /* moved is moved, also when nobody can say more */
+    g = rename_to("t", "u", false);
+    assert_int_equal(wait_for(g), 0);
+    assert_string_equal(g->version.id, "");
 }
 
 static void
@@ -79,10 +131,17 @@ a_move_whose_reply_is_lost(void **state)
     assert_true(fake_has("b", "d", "x") && fake_has("b", "e", "theirs"));
 
     fake_fault(FAKE_MOVE, 1, FAKE_LOST_BEFORE, -EIO);
-    assert_int_equal(wait_for(rename_to("none", "f", false)), -ENOENT);
+    fake_meanwhile(FAKE_MOVE, remove_d);
+    assert_int_equal(wait_for(rename_to("d", "f", false)), -ENOENT);
+
+    fake_set("b", "d", "x"); /* moved, and somebody made the old name anew */
+    fake_fault(FAKE_MOVE, 1, FAKE_LOST_AFTER, -EIO);
+    fake_meanwhile(FAKE_MOVE, make_d);
+    assert_int_equal(wait_for(rename_to("d", "f", false)), 0);
+    assert_true(fake_has("b", "f", "x") && fake_has("b", "d", "another"));
 
     fake_fault(FAKE_MOVE, 1, FAKE_LOST_AFTER, -EIO);
-    fake_fault(FAKE_INFO, 1, FAKE_REFUSED, -ECONNREFUSED);
+    fake_meanwhile(FAKE_MOVE, break_info);
     struct got *g = rename_to("d", "g", false);
     assert_int_equal(wait_for(g), -EIO);
     assert_true(g->err.outcome_open);
@@ -132,13 +191,6 @@ write_source(void)
 }
 
 static void
-spoil_source(void)
-{
-    struct fake_object *o = fake_set("b", "a", "spoilt");
-    o->updated_ns = 1; /* not later than the copy: so the copy is not of it */
-}
-
-static void
 a_source_that_changes_meanwhile(void **state)
 {
     (void)state;
@@ -151,9 +203,35 @@ a_source_that_changes_meanwhile(void **state)
     assert_null(fake_find("b", "a"));
 
     fake_set("b", "a", "new");
-    fake_meanwhile(FAKE_COPY, spoil_source);
+    fake_spoil_copy();
     assert_int_equal(wait_for(rename_to("a", "c", true)), -EIO);
-    assert_true(fake_has("b", "a", "spoilt")); /* what cannot be explained deletes nothing */
+    assert_true(fake_has("b", "a", "new")); /* what cannot be explained deletes nothing */
+}
+
+static void
+write_too_late(void)
+{
+    fake_set("b", "a", "too late");
+}
+
+static void
+look_then_write(void)
+{
+    fake_meanwhile(FAKE_INFO, write_too_late); /* the next look is the one before the deletion */
+}
+
+/* Between the last look and the deletion there is a moment that nothing can close. */
+static void
+a_source_written_at_the_last_moment(void **state)
+{
+    (void)state;
+    uint64_t races = sf_counter_get(SF_C_RENAME_RACES);
+    fake_set("b", "a", "new");
+    fake_meanwhile(FAKE_COPY, look_then_write);
+    assert_int_equal(wait_for(rename_to("a", "c", true)), 0);
+    assert_true(fake_has("b", "c", "new"));
+    assert_null(fake_find("b", "a"));
+    assert_int_equal(sf_counter_get(SF_C_RENAME_RACES), races + 1);
 }
 
 static void
@@ -173,17 +251,27 @@ across_buckets(void **state)
 {
     (void)state;
     fake_bucket("other", 0);
-    fake_set("b", "a", "x");
+    fake_set("b", "a", "long");
     fake_set("other", "a", "old");
     struct got *g = got_new();
-    struct sf_rename_args args = {"b", "a", "other", "a", false};
-    sf_write_rename(writer, &args, on_write, g);
+    static const char *const texts[] = {"text/*", NULL};
+    struct sf_rename_args args = {.bucket = "b", .key = "a", .to_bucket = "other", .to_key = "a"};
+    sf_write_rename(writer, &args, on_rename, g);
     assert_int_equal(wait_for(g), -EEXIST);
     args.replace = true;
+    args.max_size = 3;
+    sf_write_rename(writer, &args, on_rename, g = got_new());
+    assert_int_equal(wait_for(g), -EFBIG);
+    args.max_size = 4;
+    args.mimes = texts;
+    sf_write_rename(writer, &args, on_rename, g = got_new());
+    assert_int_equal(wait_for(g), -EPERM);
+    assert_true(fake_has("b", "a", "long") && fake_has("other", "a", "old"));
+    fake_describe((struct fake_object *)fake_find("b", "a"), "text/x-x", NULL, NULL);
     g = got_new();
-    sf_write_rename(writer, &args, on_write, g);
+    sf_write_rename(writer, &args, on_rename, g);
     assert_int_equal(wait_for(g), 0);
-    assert_true(fake_has("other", "a", "x"));
+    assert_true(fake_has("other", "a", "long"));
     assert_null(fake_find("b", "a"));
 }
 
@@ -274,10 +362,12 @@ main(void)
         TEST(deletions),
         TEST(small_objects),
         TEST(moves),
+        TEST(a_move_says_what_the_new_name_has),
         TEST(a_move_whose_reply_is_lost),
         TEST(replacing),
         TEST(replacing_with_lost_replies),
         TEST(a_source_that_changes_meanwhile),
+        TEST(a_source_written_at_the_last_moment),
         TEST(a_source_that_cannot_be_removed),
         TEST(across_buckets),
         TEST(directories),

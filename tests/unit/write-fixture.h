@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "fake-storage.h"
+#include "supabase/storage.h"
 #include "write/write.h"
 
 /* Included once by each test of src/write: a writer over the fake storage, and its answers. */
@@ -32,6 +33,7 @@ struct got {
     unsigned calls;
     struct sf_err err;
     struct sf_commit done;
+    struct sf_version version;
 };
 
 static struct got *all_got[64];
@@ -162,12 +164,22 @@ commit(struct sf_content *c, bool exists)
     return g;
 }
 
+__attribute__((unused)) static void
+on_rename(void *arg, const struct sf_err *err, const struct sf_version *now)
+{
+    struct got *g = arg;
+    if (now)
+        g->version = *now;
+    on_commit(arg, err, NULL);
+}
+
 __attribute__((unused)) static struct got *
 rename_to(const char *from, const char *to, bool replace)
 {
     struct got *g = got_new();
-    const struct sf_rename_args args = {"b", from, "b", to, replace};
-    sf_write_rename(writer, &args, on_write, g);
+    const struct sf_rename_args args = {
+        .bucket = "b", .key = from, .to_bucket = "b", .to_key = to, .replace = replace};
+    sf_write_rename(writer, &args, on_rename, g);
     return g;
 }
 
