@@ -26,9 +26,11 @@ unit_tests = \
 	tests/unit/test-http-tls \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
+	tests/unit/test-supabase-attrs \
 	tests/unit/test-supabase-auth \
 	tests/unit/test-supabase-calls \
 	tests/unit/test-supabase-errmap \
+	tests/unit/test-supabase-form \
 	tests/unit/test-supabase-keyfile \
 	tests/unit/test-supabase-list \
 	tests/unit/test-supabase-removed \
@@ -168,6 +170,10 @@ storage_test_lib = tests/lib/storage-sync.c tests/lib/storage-sync.h
 storage_world = tests/lib/storage-world.c tests/lib/storage-world.h tests/lib/toy-server.c \
 	tests/lib/toy-server.h
 tests_unit_test_supabase_calls_SOURCES = tests/unit/test-supabase-calls.c $(storage_test_lib) \
+	$(storage_world)
+tests_unit_test_supabase_attrs_SOURCES = tests/unit/test-supabase-attrs.c $(storage_test_lib) \
+	$(storage_world)
+tests_unit_test_supabase_form_SOURCES = tests/unit/test-supabase-form.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_supabase_removed_SOURCES = tests/unit/test-supabase-removed.c $(storage_test_lib) \
 	$(storage_world)

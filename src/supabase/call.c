@@ -302,6 +302,20 @@ usable(struct sf_call *c, const char *what, const char *text)
     return true;
 }
 
+/* @url: NULL = out of memory. */
+static void
+open_url(struct sf_call *call, const char *method, const char *url, int64_t deadline_ms)
+{
+    call->req = url ? sf_http_req_new(call->st->http, method, url) : NULL;
+    if (!call->req) {
+        sf_call_fail(call, -ENOMEM, "out of memory");
+        return;
+    }
+    sf_http_req_deadline(call->req, deadline_ms);
+    sf_http_req_hooks(call->req, prepare, classify, call);
+    sf_call_header(call, "x-client-info", "supafs/" PACKAGE_VERSION);
+}
+
 void
 sf_call_open(struct sf_call *call, const char *method, const char *action, const char *route,
              const char *bucket, const char *key, const char *query, int64_t deadline_ms)
@@ -314,19 +328,20 @@ sf_call_open(struct sf_call *call, const char *method, const char *action, const
     sf_autofree char *url = NULL;
     if ((bucket && !b) || (key && !k) ||
         asprintf(&url, "%s/%s%s%s%s%s%s%s", call->st->base, route, b ? "/" : "", b ? b : "",
-                 k ? "/" : "", k ? k : "", query ? "?" : "", query ? query : "") < 0) {
+                 k ? "/" : "", k ? k : "", query ? "?" : "", query ? query : "") < 0)
         url = NULL;
-        sf_call_fail(call, -ENOMEM, "out of memory");
-        return;
-    }
-    call->req = sf_http_req_new(call->st->http, method, url);
-    if (!call->req) {
-        sf_call_fail(call, -ENOMEM, "out of memory");
-        return;
-    }
-    sf_http_req_deadline(call->req, deadline_ms);
-    sf_http_req_hooks(call->req, prepare, classify, call);
-    sf_call_header(call, "x-client-info", "supafs/" PACKAGE_VERSION);
+    open_url(call, method, url, deadline_ms);
+}
+
+void
+sf_call_open_rpc(struct sf_call *call, const char *function, int64_t deadline_ms)
+{
+    const char *base = call->st->base;
+    sf_autofree char *url = NULL;
+    if (asprintf(&url, "%.*s/rest/v1/rpc/%s", (int)(strlen(base) - strlen(SF_STORAGE_PATH)), base,
+                 function) < 0)
+        url = NULL;
+    open_url(call, "POST", url, deadline_ms);
 }
 
 void

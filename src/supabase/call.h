@@ -21,10 +21,12 @@ struct sf_trouble {
     void *arg;
 };
 
+#define SF_STORAGE_PATH "/storage/v1" /* below the project's address */
+
 struct sf_storage {
     struct sf_http *http;
     struct sf_auth *auth;
-    char *base;              /* "https://host/storage/v1", no slash at the end */
+    char *base;              /* "https://host" and SF_STORAGE_PATH */
     _Atomic unsigned active; /* calls whose callback has not begun */
     struct sf_trouble trouble;
 };
@@ -74,6 +76,8 @@ void *sf_call_new(struct sf_storage *st, enum sf_counter kind, size_t size, sf_c
  */
 void sf_call_open(struct sf_call *call, const char *method, const char *action, const char *route,
                   const char *bucket, const char *key, const char *query, int64_t deadline_ms);
+/* The same for a function of the project's database. */
+void sf_call_open_rpc(struct sf_call *call, const char *function, int64_t deadline_ms);
 /* Name what is asked, where it is not in the address: "POST move bucket/key". */
 void sf_call_describe(struct sf_call *call, const char *method, const char *action,
                       const char *bucket, const char *key);

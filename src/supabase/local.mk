@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/supabase/attrs.c \
+	src/supabase/attrs.h \
 	src/supabase/auth.c \
 	src/supabase/auth.h \
 	src/supabase/cache-control.c \
@@ -9,6 +11,7 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/change.h \
 	src/supabase/errmap.c \
 	src/supabase/errmap.h \
+	src/supabase/form.c \
 	src/supabase/json.c \
 	src/supabase/json.h \
 	src/supabase/keyfile.c \

@@ -12,7 +12,6 @@
 #include "supabase/call.h"
 #include "supabase/json.h"
 
-#define SUFFIX      "/storage/v1"
 #define BUCKETS_MAX 10000
 
 /* ---- the client ----------------------------------------------------------------------------- */
@@ -41,15 +40,15 @@ sf_storage_new(struct sf_http *http, struct sf_auth *auth, const char *url, stru
     int rc = check_url(url, err);
     if (rc < 0)
         return rc;
-    size_t n = strlen(url), suffix = strlen(SUFFIX);
+    size_t n = strlen(url), suffix = strlen(SF_STORAGE_PATH);
     while (n > 0 && url[n - 1] == '/')
         n--;
-    if (n > suffix && memcmp(url + n - suffix, SUFFIX, suffix) == 0)
+    if (n > suffix && memcmp(url + n - suffix, SF_STORAGE_PATH, suffix) == 0)
         n -= suffix;
     while (n > 0 && url[n - 1] == '/')
         n--;
     struct sf_storage *st = calloc(1, sizeof *st);
-    if (!st || asprintf(&st->base, "%.*s%s", (int)n, url, SUFFIX) < 0) {
+    if (!st || asprintf(&st->base, "%.*s%s", (int)n, url, SF_STORAGE_PATH) < 0) {
         free(st);
         return sf_err_set(err, -ENOMEM, "out of memory");
     }

@@ -299,6 +299,7 @@ struct sf_attrs_result {
  * function supafs_set_attrs of the project's database, which must have been installed.
  *
  * It compares the version and keeps it, so that it can be repeated (and is, after a lost reply).
+ * Callers tell of failures.
  * Returns 0; -ENOSYS there is no such function, or no database API at this address; -EACCES;
  * -EINVAL without a version; others as usual.
  */

@@ -16,6 +16,7 @@ take_fitting(char *out, size_t size, const char *text)
 static void
 fill_version(struct sf_version *out, const char *id, const char *version, const char *etag)
 {
+    memset(out, 0, sizeof *out);
     take_fitting(out->id, sizeof out->id, id);
     take_fitting(out->version, sizeof out->version, version);
     take_fitting(out->etag, sizeof out->etag, etag);

@@ -263,6 +263,86 @@ test_object_life(void **state)
     assert_int_equal(sf_storage_bucket_delete_wait(st, "life", sync_in(20000), NULL), -ENOENT);
 }
 
+/* What was removed is told with its version, what was not there is not. */
+static void
+test_remove_many(void **state)
+{
+    static const char *const keys[] = {"many/1", "many/none", "many/a?b&c", "many", "many/2"};
+    struct sf_removed gone[5];
+    struct sf_object o;
+    struct sf_version v;
+    (void)state;
+    assert_int_equal(put("results", "many/1", "one", true, NULL), 0);
+    assert_int_equal(put("results", "many/2", "two", true, NULL), 0);
+    assert_int_equal(put("results", "many/a?b&c", "three", true, NULL), 0);
+    assert_int_equal(sf_storage_info_wait(st, "results", "many/1", sync_in(20000), &o, NULL), 0);
+    sf_version_of_object(&o, &v);
+    sf_object_fini(&o);
+    assert_int_equal(
+        sf_storage_delete_many_wait(st, "results", keys, 5, sync_in(20000), gone, NULL), 0);
+    assert_true(gone[0].removed && gone[2].removed && gone[4].removed);
+    assert_false(gone[1].removed || gone[3].removed);
+    assert_true(sf_version_same(&gone[0].version, &v));
+    assert_string_equal(gone[0].version.version, v.version);
+    assert_int_equal(gone[0].version.updated_ns, v.updated_ns);
+    assert_int_equal(
+        sf_storage_delete_many_wait(st, "results", keys, 5, sync_in(20000), gone, NULL), 0);
+    for (int i = 0; i < 5; i++)
+        assert_false(gone[i].removed);
+    assert_int_equal(
+        sf_storage_delete_many_wait(st, "no-such-bucket", keys, 5, sync_in(20000), gone, NULL), 0);
+    assert_false(gone[0].removed);
+}
+
+/* A copy and the function of the database: both tell the version that is there afterwards. */
+static void
+test_attrs(void **state)
+{
+    struct sf_object o, c;
+    struct sf_version before, after;
+    struct sf_attrs_result res;
+    (void)state;
+    assert_int_equal(put("results", "attrs", "text", true, NULL), 0);
+    struct sf_copy_args copy = {.bucket = "results",
+                                .key = "attrs",
+                                .to_bucket = "results",
+                                .to_key = "attrs",
+                                .upsert = true,
+                                .set_metadata = true,
+                                .metadata = "{\"a\":1}"};
+    assert_int_equal(sf_storage_copy_wait(st, &copy, sync_in(20000), &c, NULL), 0);
+    assert_int_equal(sf_storage_info_wait(st, "results", "attrs", sync_in(20000), &o, NULL), 0);
+    sf_version_of_object(&c, &before);
+    sf_version_of_object(&o, &after);
+    assert_memory_equal(&before, &after, sizeof before);
+    assert_true(before.version[0] && before.updated_ns > 0 && before.size == 4);
+    sf_object_fini(&o);
+    sf_object_fini(&c);
+
+    struct sf_attrs_args a = {.bucket = "results",
+                              .key = "attrs",
+                              .version = before.version,
+                              .cache_control = "no-cache, supafs=\"m=2\""};
+    assert_int_equal(sf_storage_set_attrs_wait(st, &a, sync_in(20000), &res, NULL), 0);
+    assert_true(res.updated);
+    assert_int_equal(sf_storage_info_wait(st, "results", "attrs", sync_in(20000), &o, NULL), 0);
+    sf_version_of_object(&o, &after);
+    assert_true(sf_version_same(&before, &after));
+    assert_string_equal(o.cache_control, "no-cache, supafs=\"m=2\"");
+    assert_string_equal(o.mime, "text/plain");
+    assert_string_equal(o.metadata, "{\"a\":1}");
+    sf_object_fini(&o);
+    /* Another one has written meanwhile, or has removed it. */
+    assert_int_equal(put("results", "attrs", "other", true, NULL), 0);
+    assert_int_equal(sf_storage_set_attrs_wait(st, &a, sync_in(20000), &res, NULL), 0);
+    assert_false(res.updated);
+    assert_true(res.version[0]);
+    assert_string_not_equal(res.version, before.version);
+    assert_int_equal(sf_storage_delete_wait(st, "results", "attrs", sync_in(20000), NULL), 0);
+    assert_int_equal(sf_storage_set_attrs_wait(st, &a, sync_in(20000), &res, NULL), 0);
+    assert_true(!res.updated && !res.version[0]);
+}
+
 static void
 test_limits(void **state)
 {
@@ -588,10 +668,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_object_life), TEST(test_limits),         TEST(test_buckets),
-        TEST(test_ranges),      TEST(test_lies),           TEST(test_lost_replies),
-        TEST(test_expired),     TEST(test_listing_quirks), TEST(test_long_listing),
-        TEST(test_list_wait),
+        TEST(test_object_life),    TEST(test_remove_many),  TEST(test_attrs),
+        TEST(test_limits),         TEST(test_buckets),      TEST(test_ranges),
+        TEST(test_lies),           TEST(test_lost_replies), TEST(test_expired),
+        TEST(test_listing_quirks), TEST(test_long_listing), TEST(test_list_wait),
     };
     const char *bin = getenv("SUPAFS_DEVSERVER");
     if (!bin || access(bin, X_OK) < 0) {
