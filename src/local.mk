@@ -10,6 +10,7 @@ include src/base/local.mk
 include src/observe/local.mk
 include src/config/local.mk
 include src/supabase/local.mk
+include src/store/local.mk
 include src/http/local.mk
 include src/tree/local.mk
 include src/virtual/local.mk

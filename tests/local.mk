@@ -27,6 +27,7 @@ unit_tests = \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-supabase-attrs \
+	tests/unit/test-store-env \
 	tests/unit/test-supabase-auth \
 	tests/unit/test-supabase-calls \
 	tests/unit/test-supabase-errmap \

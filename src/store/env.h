@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_STORE_ENV_H
+#define SF_STORE_ENV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/*
+ * A directory with named tables of byte keys and values (LMDB). Reads are short transactions that
+ * see the last commit and wait for nobody. All changes are done by one thread of the environment:
+ * those that wait together are one transaction, so that many callers share one sync.
+ * Thread-safe. One process at a time: the caller holds a lock on the directory.
+ */
+struct sf_env;
+struct sf_txn;
+
+#define SF_ENV_KEY_MAX 511 /* bytes; a key has at least 1 */
+
+struct sf_env_opts {
+    const char *dir;           /* made with mode 0700 when missing */
+    const char *name;          /* of the thread */
+    const char *const *tables; /* their names; calls name them by index */
+    unsigned n_tables;
+    uint64_t max_bytes; /* the file grows up to this, plus an eighth for writes that free */
+    bool throw_away;    /* never synced: what was written survives kill -9; after a power loss, and
+                           when the file is damaged, it begins empty */
+};
+
+/**
+ * sf_env_open - open or make it.
+ * Returns 0; -EINVAL the directory is in a mount of supafs itself; -EUCLEAN there is a file that is
+ * no such database (kept as it is); -ENOMEM; -errno of the directory. The error says what to do.
+ */
+int sf_env_open(const struct sf_env_opts *opts, struct sf_env **ret, struct sf_err *err);
+/* Does what was submitted, also by done(), then ends. May be NULL. */
+void sf_env_close(struct sf_env *env);
+
+/* Append a value to @out. 0, -ENOENT, -ENOMEM, -EIO, -EUCLEAN. */
+int sf_env_get(struct sf_env *env, unsigned table, const void *key, size_t len, struct sf_buf *out);
+
+/* A row; the bytes are borrowed for the call, in which no write may be waited for. A result other
+ * than 0 ends the walk. */
+typedef int (*sf_env_row_fn)(void *arg, const void *key, size_t key_len, const void *value,
+                             size_t value_len);
+/**
+ * sf_env_walk - call @fn for the rows of a table in the order of the keys' bytes.
+ * @after: begin behind this key; NULL = at the first.
+ * One transaction, so the caller keeps it short by ending the walk and going on behind the last
+ * key. Returns 0 at the end of the table, the result of @fn, or as sf_env_get().
+ */
+int sf_env_walk(struct sf_env *env, unsigned table, const void *after, size_t len, sf_env_row_fn fn,
+                void *arg);
+
+/* One change; belongs to the environment until done. */
+struct sf_env_write {
+    /* On the environment's thread; may change several tables. May run again when another write of
+     * its transaction failed. Returns 0 or -errno; then none of its changes is kept. */
+    int (*run)(struct sf_env_write *w, struct sf_txn *txn);
+    /* On the same thread, holding no lock, after the commit or instead of it. Must not wait. The
+     * write is the caller's again. */
+    void (*done)(struct sf_env_write *w, int rc);
+    bool frees; /* it only removes, or makes smaller: may use the reserve of a full file */
+
+    struct sf_env_write *next; /* the environment's own */
+    int rc;
+};
+
+/* Queue a change. Never waits, never fails: done() gets 0, what run() returned, -ENOSPC (file or
+ * disk full), -EIO, -EUCLEAN. Order is kept. */
+void sf_env_submit(struct sf_env *env, struct sf_env_write *w);
+/* The same, and wait; `done` is not used. Not from the environment's thread. */
+int sf_env_write_wait(struct sf_env *env, struct sf_env_write *w);
+
+/* For run(). Return 0, -ENOENT (get, del), -ENOSPC, -ENOMEM, -EIO, -EUCLEAN. */
+int sf_txn_get(struct sf_txn *txn, unsigned table, const void *key, size_t len, struct sf_buf *out);
+int sf_txn_put(struct sf_txn *txn, unsigned table, const void *key, size_t len, const void *value,
+               size_t value_len);
+int sf_txn_del(struct sf_txn *txn, unsigned table, const void *key, size_t len);
+
+struct sf_env_stats {
+    uint64_t writes, commits; /* since it was opened */
+    uint64_t bytes;           /* of the file that are in use */
+};
+void sf_env_get_stats(struct sf_env *env, struct sf_env_stats *out);
+
+#endif
