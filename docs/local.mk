@@ -14,6 +14,7 @@ EXTRA_DIST += \
 	docs/errors.md \
 	docs/guide/first-mount.md \
 	docs/formats/attributes.md \
+	docs/formats/journal.md \
 	docs/formats/names.md \
 	docs/formats/quarantine.md
 include docs/man/local.mk

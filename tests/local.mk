@@ -51,6 +51,7 @@ unit_tests = \
 	tests/unit/test-write-content \
 	tests/unit/test-write-extents \
 	tests/unit/test-write-known \
+	tests/unit/test-write-journal \
 	tests/unit/test-write-load \
 	tests/unit/test-write-mark \
 	tests/unit/test-write-meta \
@@ -88,6 +89,7 @@ lint_tests = \
 	tests/lint/counters \
 	tests/lint/format \
 	tests/lint/headers \
+	tests/lint/journal \
 	tests/lint/layers \
 	tests/lint/options \
 	tests/lint/self-test \

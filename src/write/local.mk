@@ -13,6 +13,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/failure.h \
 	src/write/known.c \
 	src/write/known.h \
+	src/write/journal.c \
+	src/write/journal.h \
 	src/write/load.c \
 	src/write/mark.c \
 	src/write/mark.h \
@@ -25,6 +27,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/quarantine.h \
 	src/write/queue.c \
 	src/write/queue.h \
+	src/write/record.c \
+	src/write/record.h \
 	src/write/rename.c \
 	src/write/stage.c \
 	src/write/stage.h \

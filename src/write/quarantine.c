@@ -150,6 +150,42 @@ sf_quarantine_take(struct sf_writer *w, struct sf_stage *s, const char *target,
     return 0;
 }
 
+/* ---- what is no staged file -------------------------------------------------------------------
+ */
+
+static int
+path_in(const char *quarantine, const char *component, char *out)
+{
+    char name[NAME_MAX + 1];
+    int rc = make_name(component, name, sizeof name);
+    if (!rc && snprintf(out, PATH_MAX, "%s/%s", quarantine, name) >= PATH_MAX)
+        rc = -ENAMETOOLONG;
+    return rc;
+}
+
+int
+sf_quarantine_bytes(const char *quarantine, const char *component, const void *data, size_t n,
+                    const struct sf_err *why, char *path_out)
+{
+    int rc = path_in(quarantine, component, path_out);
+    if (!rc)
+        rc = sf_write_file_atomic(path_out, data, n, 0600, NULL);
+    return rc ? rc : write_note(path_out, NULL, n, why);
+}
+
+int
+sf_quarantine_dir(const char *quarantine, const char *dir, const struct sf_err *why, char *path_out)
+{
+    int rc = path_in(quarantine, dir, path_out);
+    if (!rc && renameat2(AT_FDCWD, dir, AT_FDCWD, path_out, RENAME_NOREPLACE) < 0)
+        rc = -errno;
+    if (rc)
+        return rc;
+    (void)sf_fsync_parent(path_out);
+    (void)sf_fsync_parent(dir);
+    return write_note(path_out, NULL, 0, why);
+}
+
 /* ---- the start ---------------------------------------------------------------------------------
  */
 

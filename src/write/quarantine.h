@@ -2,6 +2,7 @@
 #ifndef SF_WRITE_QUARANTINE_H
 #define SF_WRITE_QUARANTINE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -26,6 +27,13 @@ struct sf_writer;
  */
 int sf_quarantine_take(struct sf_writer *w, struct sf_stage *s, const char *target,
                        const struct sf_err *why, char *path_out);
+
+/* Bytes of another origin, and a directory, by the same rules: the last part of @component or @dir
+ * becomes a part of the name. @path_out: PATH_MAX bytes. 0 or -errno. */
+int sf_quarantine_bytes(const char *quarantine, const char *component, const void *data, size_t n,
+                        const struct sf_err *why, char *path_out);
+int sf_quarantine_dir(const char *quarantine, const char *dir, const struct sf_err *why,
+                      char *path_out);
 
 /* At the start: what a killed daemon left in staging/. Empty and clean files are removed. Fails
  * only when staging/ cannot be read. */

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "write/journal.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/htab.h"
+#include "base/lock.h"
+#include "observe/log.h"
+#include "store/env.h"
+#include "write/quarantine.h"
+
+#define BYTES_MAX (256 << 20)
+#define SEQ_AHEAD 1024 /* numbers that one write of the bound reserves */
+#define PAGE      64   /* records read in one transaction */
+
+enum { RECORDS, META, TABLES };
+static const char *const tables[] = {"records", "meta"};
+static const char next_key[] = "next";
+
+/* A record that is on disk, for the figures. */
+struct entry {
+    uint64_t seq;
+    enum sf_record_kind kind;
+    int64_t made_ns;
+    UT_hash_handle hh;
+};
+
+struct sf_journal {
+    struct sf_env *env;
+    char *dir, *quarantine;
+    _Atomic uint64_t next; /* seq of the next new record */
+
+    struct sf_mutex lock; /* leaf; protects the fields below */
+    struct entry *entries;
+    unsigned records[SF_RECORD_KINDS];
+    unsigned damaged;
+};
+
+/* ---- figures -------------------------------------------------------------------------------- */
+
+static void
+forget(struct sf_journal *j, uint64_t seq)
+{
+    struct entry *e;
+    SF_GUARD(&j->lock);
+    HASH_FIND(hh, j->entries, &seq, sizeof seq, e);
+    if (!e)
+        return;
+    j->records[e->kind]--;
+    HASH_DEL(j->entries, e);
+    free(e);
+}
+
+static void
+remember(struct sf_journal *j, uint64_t seq, enum sf_record_kind kind, int64_t made_ns)
+{
+    forget(j, seq);
+    struct entry *e = calloc(1, sizeof *e);
+    if (!e)
+        return; /* a figure is too small; the record is there */
+    *e = (struct entry){.seq = seq, .kind = kind, .made_ns = made_ns};
+    SF_GUARD(&j->lock);
+    HASH_ADD(hh, j->entries, seq, sizeof e->seq, e);
+    if (SF_HTAB_ADDED(e))
+        j->records[kind]++;
+    else
+        free(e);
+}
+
+void
+sf_journal_stats(struct sf_journal *j, struct sf_journal_stats *out)
+{
+    struct sf_env_stats env;
+    sf_env_get_stats(j->env, &env);
+    *out = (struct sf_journal_stats){.changes = env.writes, .commits = env.commits};
+    SF_GUARD(&j->lock);
+    memcpy(out->records, j->records, sizeof out->records);
+    out->damaged = j->damaged;
+    for (struct entry *e = j->entries; e; e = e->hh.next)
+        if (!out->oldest_ns || e->made_ns < out->oldest_ns)
+            out->oldest_ns = e->made_ns;
+}
+
+/* ---- changes -------------------------------------------------------------------------------- */
+
+struct change {
+    struct sf_env_write w;
+    struct sf_journal *j;
+    uint64_t seq;
+    bool fresh; /* a new record */
+    char *text; /* NULL = a drop */
+    size_t len;
+    enum sf_record_kind kind;
+    int64_t made_ns;
+    sf_journal_fn done; /* NULL = nobody waits */
+    void *arg;
+};
+
+/* Numbers are not used again after a start: the table of meta has one that no record reached. */
+static int
+reserve_numbers(struct sf_txn *txn, uint64_t seq)
+{
+    sf_autobuf struct sf_buf b = SF_BUF_INIT;
+    uint64_t bound = 0;
+    int rc = sf_txn_get(txn, META, next_key, strlen(next_key), &b);
+    if (rc && rc != -ENOENT)
+        return rc;
+    if (b.len == sizeof bound)
+        memcpy(&bound, b.data, sizeof bound);
+    if (be64toh(bound) > seq)
+        return 0;
+    bound = htobe64(seq + SEQ_AHEAD);
+    return sf_txn_put(txn, META, next_key, strlen(next_key), &bound, sizeof bound);
+}
+
+static int
+change_run(struct sf_env_write *w, struct sf_txn *txn)
+{
+    struct change *c = (struct change *)w;
+    uint64_t key = htobe64(c->seq);
+    if (!c->text) {
+        int rc = sf_txn_del(txn, RECORDS, &key, sizeof key);
+        return rc == -ENOENT ? 0 : rc;
+    }
+    int rc = c->fresh ? reserve_numbers(txn, c->seq) : 0;
+    return rc ? rc : sf_txn_put(txn, RECORDS, &key, sizeof key, c->text, c->len);
+}
+
+static void
+change_free(struct change *c)
+{
+    free(c->text);
+    free(c);
+}
+
+/* What a change means for the figures and the log. */
+static void
+change_settled(struct change *c, int rc)
+{
+    if (rc)
+        sf_error("write", "event=journal-failed record=%" PRIu64 " change=%s err=%s", c->seq,
+                 c->text ? "put" : "drop", sf_errno_name(rc));
+    else if (c->text)
+        remember(c->j, c->seq, c->kind, c->made_ns);
+    else
+        forget(c->j, c->seq);
+}
+
+static void
+change_done(struct sf_env_write *w, int rc)
+{
+    struct change *c = (struct change *)w;
+    change_settled(c, rc);
+    if (c->done)
+        c->done(c->arg, rc);
+    change_free(c);
+}
+
+static int
+change_wait(struct change *c)
+{
+    struct sf_journal *j = c->j;
+    int rc = sf_env_write_wait(j->env, &c->w);
+    change_settled(c, rc);
+    change_free(c);
+    return rc;
+}
+
+/* A put, with seq and time chosen. 0, -EINVAL or -ENOMEM. */
+static int
+change_of(struct sf_journal *j, const struct sf_record *r, struct change **ret)
+{
+    char why[160] = "";
+    struct sf_record named = *r;
+    struct change *c = calloc(1, sizeof *c);
+    if (!c)
+        return -ENOMEM;
+    if (!named.made_ns)
+        named.made_ns = sf_wall_ns();
+    int rc = sf_record_format(&named, &c->text, &c->len, why);
+    if (rc) {
+        sf_error("write", "event=journal-record-refused kind=%s object=%s/%s reason=%s",
+                 sf_record_kind_name(r->kind), r->bucket ? r->bucket : "", r->key ? r->key : "",
+                 why);
+        free(c);
+        return rc;
+    }
+    c->w.run = change_run;
+    c->w.done = change_done;
+    c->w.frees = r->seq != 0; /* a change under way goes on also when new ones find no room */
+    c->j = j;
+    c->fresh = r->seq == 0;
+    c->seq = c->fresh ? atomic_fetch_add(&j->next, 1) : r->seq;
+    c->kind = r->kind;
+    c->made_ns = named.made_ns;
+    *ret = c;
+    return 0;
+}
+
+int
+sf_journal_put(struct sf_journal *j, struct sf_record *r)
+{
+    struct change *c;
+    int rc = change_of(j, r, &c);
+    if (rc)
+        return rc;
+    uint64_t seq = c->seq;
+    int64_t made_ns = c->made_ns;
+    rc = change_wait(c);
+    if (!rc) {
+        r->seq = seq;
+        r->made_ns = made_ns;
+    }
+    return rc;
+}
+
+void
+sf_journal_put_async(struct sf_journal *j, const struct sf_record *r, uint64_t *seq,
+                     sf_journal_fn done, void *arg)
+{
+    struct change *c;
+    int rc = change_of(j, r, &c);
+    if (rc) {
+        done(arg, rc);
+        return;
+    }
+    *seq = c->seq;
+    c->done = done;
+    c->arg = arg;
+    sf_env_submit(j->env, &c->w);
+}
+
+static struct change *
+drop_of(struct sf_journal *j, uint64_t seq)
+{
+    struct change *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->w = (struct sf_env_write){.run = change_run, .done = change_done, .frees = true};
+    c->j = j;
+    c->seq = seq;
+    return c;
+}
+
+void
+sf_journal_drop(struct sf_journal *j, uint64_t seq)
+{
+    struct change *c = drop_of(j, seq);
+    if (c)
+        sf_env_submit(j->env, &c->w);
+    else
+        sf_error("write", "event=journal-failed record=%" PRIu64 " change=drop err=ENOMEM", seq);
+}
+
+int
+sf_journal_drop_wait(struct sf_journal *j, uint64_t seq)
+{
+    struct change *c = drop_of(j, seq);
+    return c ? change_wait(c) : -ENOMEM;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+/* Values of one short transaction. */
+struct page {
+    struct raw {
+        uint64_t seq;
+        char *text;
+        size_t len;
+    } rows[PAGE];
+    unsigned n;
+};
+
+static void
+page_fini(struct page *p)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        free(p->rows[i].text);
+    p->n = 0;
+}
+
+static int
+page_row(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+{
+    struct page *p = arg;
+    struct raw *r = &p->rows[p->n];
+    uint64_t seq = 0;
+    if (key_len != sizeof seq)
+        return 0; /* nothing that we wrote */
+    memcpy(&seq, key, sizeof seq);
+    *r = (struct raw){.seq = be64toh(seq), .text = malloc(value_len + 1), .len = value_len};
+    if (!r->text)
+        return -ENOMEM;
+    memcpy(r->text, value, value_len);
+    r->text[value_len] = '\0';
+    return ++p->n == PAGE;
+}
+
+/* The records behind @after; *more: there may be others behind them. */
+static int
+page_read(struct sf_journal *j, uint64_t after, struct page *p, bool *more)
+{
+    uint64_t key = htobe64(after);
+    int rc = sf_env_walk(j->env, RECORDS, &key, sizeof key, page_row, p);
+    *more = rc == 1;
+    return rc < 0 ? rc : 0;
+}
+
+/* Parses every record. @bad: for those that cannot be read; may be NULL. */
+static int
+each(struct sf_journal *j, int (*fn)(void *arg, struct sf_record *r), void *arg,
+     void (*bad)(struct sf_journal *j, const struct raw *raw, const char *why))
+{
+    sf_defer(page_fini) struct page p = {.n = 0};
+    uint64_t after = 0;
+    bool more = true;
+    int rc = 0;
+    while (more && !rc) {
+        page_fini(&p);
+        rc = page_read(j, after, &p, &more);
+        for (unsigned i = 0; i < p.n && !rc; i++) {
+            sf_autorecord struct sf_record r = {0};
+            char why[160] = "";
+            after = p.rows[i].seq;
+            rc = sf_record_parse(p.rows[i].text, p.rows[i].len, &r, why);
+            if (!rc) {
+                r.seq = after;
+                rc = fn(arg, &r);
+            } else if (rc == -EPROTO) {
+                rc = 0;
+                if (bad)
+                    bad(j, &p.rows[i], why);
+            }
+        }
+    }
+    return rc;
+}
+
+int
+sf_journal_each(struct sf_journal *j, int (*fn)(void *arg, struct sf_record *r), void *arg)
+{
+    return each(j, fn, arg, NULL);
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static int
+load_one(void *arg, struct sf_record *r)
+{
+    remember(arg, r->seq, r->kind, r->made_ns);
+    return 0;
+}
+
+/* A record that nobody can follow is kept where a person finds it. Its staged file, which no other
+ * record names, goes the same way later. */
+static void
+load_bad(struct sf_journal *j, const struct raw *raw, const char *text)
+{
+    struct sf_err why = SF_ERR_INIT;
+    char name[64], path[PATH_MAX];
+    j->damaged++;
+    (void)!sf_err_set(&why, -EUCLEAN, "record %" PRIu64 " of the journal: %s", raw->seq, text);
+    snprintf(name, sizeof name, "journal/record-%" PRIu64, raw->seq);
+    int rc = sf_quarantine_bytes(j->quarantine, name, raw->text, raw->len, &why, path);
+    if (rc)
+        sf_error("write", "event=journal-damaged record=%" PRIu64 " err=%s reason=%s", raw->seq,
+                 sf_errno_name(rc), why.msg);
+    else
+        sf_warn("write", "event=journal-damaged record=%" PRIu64 " file=%s reason=%s", raw->seq,
+                path, why.msg);
+    if (!rc)
+        (void)sf_journal_drop_wait(j, raw->seq);
+}
+
+static int
+load(struct sf_journal *j)
+{
+    sf_autobuf struct sf_buf b = SF_BUF_INIT;
+    uint64_t next = 0;
+    int rc = sf_env_get(j->env, META, next_key, strlen(next_key), &b);
+    if (rc && rc != -ENOENT)
+        return rc;
+    if (b.len == sizeof next)
+        memcpy(&next, b.data, sizeof next);
+    atomic_store(&j->next, next ? be64toh(next) : 1);
+    return each(j, load_one, j, load_bad);
+}
+
+static int
+open_env(struct sf_journal *j, struct sf_err *err)
+{
+    struct sf_env_opts o = {.dir = j->dir,
+                            .name = "journal",
+                            .tables = tables,
+                            .n_tables = TABLES,
+                            .max_bytes = BYTES_MAX};
+    struct sf_err why = SF_ERR_INIT;
+    char path[PATH_MAX];
+    int rc = sf_env_open(&o, &j->env, &why);
+    if (rc == -EUCLEAN && sf_quarantine_dir(j->quarantine, j->dir, &why, path) == 0) {
+        sf_error("write", "event=journal-damaged kept_in=%s reason=%s", path, why.msg);
+        j->damaged++;
+        why = SF_ERR_INIT;
+        rc = sf_env_open(&o, &j->env, &why);
+    }
+    if (rc && err && !err->code)
+        *err = why;
+    return rc;
+}
+
+int
+sf_journal_open(const char *state_dir, struct sf_journal **ret, struct sf_err *err)
+{
+    struct sf_journal *j = calloc(1, sizeof *j);
+    if (!j)
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    sf_mutex_init(&j->lock, 0);
+    if (asprintf(&j->dir, "%s/journal", state_dir) < 0)
+        j->dir = NULL;
+    if (asprintf(&j->quarantine, "%s/quarantine", state_dir) < 0)
+        j->quarantine = NULL;
+    int rc = j->dir && j->quarantine ? 0 : sf_err_set(err, -ENOMEM, "out of memory");
+    if (!rc)
+        rc = sf_mkdir_p(j->quarantine, err);
+    if (!rc)
+        rc = open_env(j, err);
+    if (!rc && (rc = load(j)))
+        rc = sf_err_set(err, rc, "cannot read the journal in %s: %s", j->dir, strerror(-rc));
+    if (rc) {
+        sf_journal_close(j);
+        return rc;
+    }
+    *ret = j;
+    return 0;
+}
+
+void
+sf_journal_close(struct sf_journal *j)
+{
+    struct entry *e, *next;
+    if (!j)
+        return;
+    sf_env_close(j->env);
+    HASH_ITER (hh, j->entries, e, next) {
+        HASH_DEL(j->entries, e);
+        free(e);
+    }
+    sf_mutex_fini(&j->lock);
+    free(j->dir);
+    free(j->quarantine);
+    free(j);
+}

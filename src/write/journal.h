@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_WRITE_JOURNAL_H
+#define SF_WRITE_JOURNAL_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "write/record.h"
+
+/*
+ * Internal to src/write: what is acknowledged, or half done, and not yet in Supabase, on disk
+ * (docs/formats/journal.md). Thread-safe. Changes reach the disk in the order of the calls, those
+ * that wait together in one synced transaction.
+ *
+ * A record is written before the request whose outcome it settles, and dropped when the outcome is
+ * known; doing what it says a second time changes nothing.
+ */
+struct sf_journal;
+
+/**
+ * sf_journal_open - open or make the journal below a state directory, which the caller has locked.
+ * A record that cannot be read goes to quarantine/ with a note, and so does a journal that is no
+ * database; the log says so. Returns 0; -EINVAL the directory is in a mount of supafs; -ENOMEM;
+ * else what is wrong with the directory.
+ */
+int sf_journal_open(const char *state_dir, struct sf_journal **ret, struct sf_err *err);
+/* Waits for all that was asked. May be NULL. */
+void sf_journal_close(struct sf_journal *j);
+
+/**
+ * sf_journal_put - add a record (seq 0, which is set) or replace the one with its seq; waits for
+ * the disk, so never on a thread that must not wait.
+ * Returns 0; -ENOSPC; -EINVAL it breaks a rule of the format; -ENOMEM; -EIO. On failure the journal
+ * has what it had, and a new record has no seq.
+ */
+int sf_journal_put(struct sf_journal *j, struct sf_record *r);
+
+typedef void (*sf_journal_fn)(void *arg, int rc);
+/**
+ * sf_journal_put_async - the same without waiting.
+ * @r:    borrowed for the call.
+ * @seq:  set before the call returns and before @done runs; of a record that is added.
+ * @done: called exactly once, holding no lock: on the journal's thread, or before the call returns
+ *        when memory is gone or the record breaks a rule.
+ */
+void sf_journal_put_async(struct sf_journal *j, const struct sf_record *r, uint64_t *seq,
+                          sf_journal_fn done, void *arg);
+
+/* Removed with the next transaction; nobody waits, and a record that survives is done again. */
+void sf_journal_drop(struct sf_journal *j, uint64_t seq);
+/* Waits. 0, also when there is none; -ENOMEM; -EIO. */
+int sf_journal_drop_wait(struct sf_journal *j, uint64_t seq);
+
+/**
+ * sf_journal_each - call @fn with every record, in order of seq; for the start.
+ * @fn: owns what it takes out of the record (sf_steal(r->key), or all of *r and zeroes it); holds
+ *      no lock, may change the journal. A result other than 0 ends the walk and is returned.
+ */
+int sf_journal_each(struct sf_journal *j, int (*fn)(void *arg, struct sf_record *r), void *arg);
+
+struct sf_journal_stats {
+    unsigned records[SF_RECORD_KINDS];
+    int64_t oldest_ns;         /* made_ns of the oldest; 0 = there is none */
+    uint64_t changes, commits; /* puts and drops, transactions, since it was opened */
+    unsigned damaged;          /* records that sf_journal_open() could not read */
+};
+void sf_journal_stats(struct sf_journal *j, struct sf_journal_stats *out);
+
+#endif
