@@ -106,13 +106,31 @@ begin(struct sf_storage *st, const char *method, const char *action, const char 
 
 /* A size in a header; 0 or -EPROTO with the reason. */
 static int
-take_size(const struct sf_http_reply *reply, const char *header, uint64_t *ret, char *why)
+take_size(const char *text, const char *header, uint64_t *ret, char *why)
 {
-    const char *v = sf_http_reply_header(reply, header);
-    if (v && sf_parse_u64(v, ret) == 0)
+    if (text && sf_parse_u64(text, ret) == 0)
         return 0;
     snprintf(why, 160, "no usable %s", header);
     return -EPROTO;
+}
+
+int
+sf_tus_where_parse(const char *offset_text, const char *size_text, uint64_t *offset, uint64_t *size,
+                   char *why)
+{
+    uint64_t off, all;
+    int rc = take_size(offset_text, "Upload-Offset", &off, why);
+    if (rc == 0)
+        rc = take_size(size_text, "Upload-Length", &all, why);
+    if (rc < 0)
+        return rc;
+    if (off > all) {
+        snprintf(why, 160, "an offset behind the end");
+        return -EPROTO;
+    }
+    *offset = off;
+    *size = all;
+    return 0;
 }
 
 static void
@@ -195,14 +213,9 @@ static int
 parse_where(struct sf_change *c, const struct sf_http_reply *reply, char *why)
 {
     struct where *w = c->out;
-    int rc = take_size(reply, "Upload-Offset", &w->offset, why);
-    if (rc == 0)
-        rc = take_size(reply, "Upload-Length", &w->size, why);
-    if (rc == 0 && w->offset > w->size) {
-        snprintf(why, 160, "an offset behind the end");
-        rc = -EPROTO;
-    }
-    return rc;
+    return sf_tus_where_parse(sf_http_reply_header(reply, "Upload-Offset"),
+                              sf_http_reply_header(reply, "Upload-Length"), &w->offset, &w->size,
+                              why);
 }
 
 int
@@ -238,7 +251,8 @@ static int
 parse_sent(struct sf_change *c, const struct sf_http_reply *reply, char *why)
 {
     struct sent *s = c->out;
-    int rc = take_size(reply, "Upload-Offset", &s->now_at, why);
+    int rc =
+        take_size(sf_http_reply_header(reply, "Upload-Offset"), "Upload-Offset", &s->now_at, why);
     if (rc == 0 && (s->now_at < s->off || s->now_at > s->end)) {
         snprintf(why, 160, "an offset that was not sent");
         rc = -EPROTO;

@@ -79,6 +79,14 @@ int sf_tus_drop_wait(struct sf_storage *st, const char *name, bool upsert, int64
  */
 int sf_tus_name_of(const char *location, char **name);
 
+/**
+ * sf_tus_where_parse - the headers Upload-Offset and Upload-Length; NULL = absent.
+ * @why: 160 bytes for the reason of a failure.
+ * Returns 0, then *offset <= *size; -EPROTO.
+ */
+int sf_tus_where_parse(const char *offset_text, const char *size_text, uint64_t *offset,
+                       uint64_t *size, char *why);
+
 /* The version that the object will have, which the name holds. False when it does not: another
  * service than Supabase's. */
 bool sf_tus_version(const char *name, char version[40]);

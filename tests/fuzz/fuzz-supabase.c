@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "supabase/attrs.h"
 #include "supabase/errmap.h"
 #include "supabase/json.h"
 #include "supabase/list.h"
 #include "supabase/object.h"
+#include "supabase/removed.h"
 #include "supabase/scan.h"
+#include "supabase/tus.h"
 
 /* First byte: which reader. The rest: the reply of a service. */
 
@@ -117,6 +120,72 @@ fault(const char *body, size_t len)
         REQUIRE(*p >= ' ' && *p < 0x7f);
 }
 
+/* Only what was asked for is removed, and texts end in their places. */
+static void
+removed(const char *body, size_t len)
+{
+    static const char *const keys[] = {"a", "a/b", "a b&c", ""};
+    char why[160];
+    struct sf_removed gone[4];
+    int rc = sf_removed_parse(body, len, keys, 4, gone, why);
+    REQUIRE(rc == 0 || (rc == -EPROTO && why[0]));
+    for (size_t i = 0; rc == 0 && i < 4; i++) {
+        const struct sf_version *v = &gone[i].version;
+        REQUIRE(gone[i].removed || (!sf_version_known(v) && !v->size && !v->updated_ns));
+        REQUIRE(memchr(v->id, '\0', sizeof v->id) && memchr(v->etag, '\0', sizeof v->etag));
+        REQUIRE(memchr(v->version, '\0', sizeof v->version));
+        REQUIRE(!sf_version_known(v) || sf_version_same(v, v));
+    }
+}
+
+static void
+attrs(const char *body, size_t len)
+{
+    char why[160];
+    struct sf_attrs_result res;
+    int rc = sf_attrs_parse(body, len, "v1", &res, why);
+    REQUIRE(rc == 0 || (rc == -EPROTO && why[0]));
+    if (rc == 0)
+        REQUIRE(memchr(res.version, '\0', sizeof res.version) &&
+                (!res.updated || (strcmp(res.version, "v1") == 0 && res.updated_ns)));
+}
+
+/* A Location, whatever it is, gives a name that stands for itself, or none. */
+static void
+location(const char *body, size_t len)
+{
+    char *text = strndup(body, len), *name = NULL, *again = NULL, version[40];
+    REQUIRE(text);
+    int rc = sf_tus_name_of(text, &name);
+    REQUIRE(rc == 0 || (rc == -EPROTO && !name));
+    if (rc == 0) {
+        REQUIRE(name[0] && strlen(name) <= SF_TUS_NAME_MAX && !strpbrk(name, "/.%?#: \r\n"));
+        REQUIRE(sf_tus_name_of(name, &again) == 0 && strcmp(name, again) == 0);
+        if (sf_tus_version(name, version))
+            REQUIRE(strlen(version) == 36 && !strchr(version, '/'));
+    }
+    free(again);
+    free(name);
+    free(text);
+}
+
+/* Offset and length, with a line feed between them. */
+static void
+where(const char *body, size_t len)
+{
+    char why[160], *text = strndup(body, len);
+    uint64_t offset = 2, size = 1;
+    REQUIRE(text);
+    char *second = strchr(text, '\n');
+    if (second)
+        *second++ = '\0';
+    int rc = sf_tus_where_parse(text, second, &offset, &size, why);
+    REQUIRE(rc == 0 ? offset <= size : rc == -EPROTO && offset == 2 && size == 1 && why[0]);
+    if (sf_cache_control_is_plain(text) && strlen(text) > 8)
+        REQUIRE(strncmp(text, "max-age=", 8) == 0);
+    free(text);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -124,7 +193,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const char *body = (const char *)data + 1;
     size--;
-    switch (data[0] % 8) {
+    switch (data[0] % 16) {
     case 0:
         list(body, size, true, "", NULL);
         break;
@@ -145,6 +214,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 6:
         range(body, size);
+        break;
+    case 8:
+        removed(body, size);
+        break;
+    case 9:
+        attrs(body, size);
+        break;
+    case 10:
+        location(body, size);
+        break;
+    case 11:
+        where(body, size);
         break;
     default:
         fault(body, size);
