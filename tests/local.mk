@@ -67,6 +67,7 @@ integ_tests = \
 	tests/integ/both-ways-js.sh \
 	tests/integ/dead-server.sh \
 	tests/integ/devserver-faults.sh \
+	tests/integ/devserver-rls.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/large-dir.sh \
 	tests/integ/quickstart.sh \
@@ -101,6 +102,7 @@ lint_tests = \
 test_data = \
 	tests/lib/run-test \
 	tests/integ/devserver-faults.py \
+	tests/integ/devserver-rls.py \
 	tests/integ/set-attrs-sql.py \
 	tests/integ/two-clients.py \
 	tests/lint/lib.sh \

@@ -46,6 +46,7 @@ enum ds_stmt {
 struct ds_db {
     pthread_mutex_t lock; /* recursive; protects all below, and the connection's transactions */
     sqlite3 *sqlite;
+    const struct ds_sight *sight; /* of the listing that runs, for the SQL function seen() */
     sqlite3_stmt *stmts[DS_STMT_COUNT];
 };
 

@@ -396,6 +396,7 @@ ds_db_object_list(struct ds_db *db, const struct ds_list_query *query, list_row_
     if (walk.batch > BATCH_MAX)
         walk.batch = BATCH_MAX;
     DS_DB_GUARD(db);
+    db->sight = &query->sight;
     int rc;
     if (!query->delimiter)
         rc = list_flat(&walk);
@@ -403,6 +404,7 @@ ds_db_object_list(struct ds_db *db, const struct ds_list_query *query, list_row_
         rc = walk_names(&walk);
     else
         rc = list_by_time(&walk);
+    db->sight = NULL;
     free(walk.upper);
     free(walk.seek);
     return rc;

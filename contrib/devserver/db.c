@@ -44,7 +44,7 @@ static const char schema[] =
 
 /* ?1 bucket, ?2 lower bound, ?3 upper bound, ?4 limit; with times ?5 time and ?6 name of the
  * cursor. */
-#define LIST_RANGE SELECT_OBJECT "WHERE bucket=?1 AND name>=?2 AND name<?3 "
+#define LIST_RANGE SELECT_OBJECT "WHERE bucket=?1 AND name>=?2 AND name<?3 AND seen(name) "
 #define LIST_TIMED(column, op, order)                                                              \
     LIST_RANGE "AND (" column ", name)" op "(?5, ?6) ORDER BY " column " " order ", name " order   \
                " LIMIT ?4"
@@ -114,6 +114,17 @@ ds_bucket_fini(struct ds_bucket *bucket)
     *bucket = (struct ds_bucket){0};
 }
 
+/* seen(name): whether the listing that runs may see an object of this name. */
+static void
+seen(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    const struct ds_db *db = sqlite3_user_data(context);
+    const char *name = (const char *)sqlite3_value_text(values[0]);
+    bool all = !db->sight || !db->sight->sees;
+    sqlite3_result_int(context, all || (name && db->sight->sees(db->sight->arg, name)));
+}
+
 /* A project of an earlier version gets the columns that came later. */
 static int
 add_columns(struct ds_db *db)
@@ -145,6 +156,8 @@ ds_db_open(const char *path, struct ds_db **ret, struct sf_err *err)
         rc = sqlite3_exec(db->sqlite, schema, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = add_columns(db);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_create_function(db->sqlite, "seen", 1, SQLITE_UTF8, db, seen, NULL, NULL);
     if (rc != SQLITE_OK) {
         int code = sf_err_set(err, -EIO, "database %s: %s", path, sqlite3_errmsg(db->sqlite));
         ds_db_close(db);
@@ -351,15 +364,13 @@ ds_db_bucket_list(struct ds_db *db, const struct ds_bucket_query *query,
     snprintf(sql, sizeof sql,
              "SELECT " BUCKET_COLUMNS " FROM buckets "
              "WHERE ?1 IS NULL OR instr(lower(name), lower(?1)) > 0 "
-             "ORDER BY %s %s LIMIT ?2 OFFSET ?3",
+             "ORDER BY %s %s",
              order, query->descending ? "DESC" : "ASC");
     DS_DB_GUARD(db);
     sqlite3_stmt *stmt = NULL;
     if (sqlite3_prepare_v2(db->sqlite, sql, -1, &stmt, NULL) != SQLITE_OK)
         return -EIO;
     ds_db_bind_text(stmt, 1, query->search && *query->search ? query->search : NULL);
-    sqlite3_bind_int64(stmt, 2, query->limit);
-    sqlite3_bind_int64(stmt, 3, query->offset);
     while (sqlite3_step(stmt) == SQLITE_ROW) {
         struct ds_bucket bucket;
         bucket_row(stmt, &bucket);

@@ -75,8 +75,6 @@ struct ds_bucket_query {
     const char *column; /* NULL = in order of creation */
     bool descending;
     const char *search; /* NULL or "" = all */
-    int64_t limit;      /* -1 = all */
-    int64_t offset;
 };
 
 /* Calls `row` for each bucket while the database is locked: it must not call back into db. */
@@ -157,6 +155,12 @@ int ds_db_upload_delete(struct ds_db *db, const char *version);
 int ds_db_upload_old(struct ds_db *db, int64_t before_ms, int keep, char (*ret)[DS_UUID_SIZE],
                      int room);
 
+/* Which names a listing sees: rows of others are not there for it. NULL = all. */
+struct ds_sight {
+    bool (*sees)(const void *arg, const char *name);
+    const void *arg;
+};
+
 enum ds_sort { DS_SORT_NAME, DS_SORT_CREATED, DS_SORT_UPDATED };
 
 struct ds_list_query {
@@ -168,6 +172,7 @@ struct ds_list_query {
     const char *after; /* "" = from the start */
     int64_t after_ms;  /* -1 = the cursor has no time */
     size_t max_rows;
+    struct ds_sight sight;
 };
 
 struct ds_list_row {

@@ -66,7 +66,7 @@ int ds_identify(struct ds_request *req, const char **problem);
 /* The token and its role; routes with auth_optional always pass. */
 bool ds_require_auth(struct ds_request *req);
 
-/* Only the service role sees anything: the project has no policies for the others. */
+/* The one role that needs no policy; for the others ask ds_may(). */
 bool ds_is_service(const struct ds_request *req);
 
 /* A bucket by id, seen with the service's own rights. */

@@ -40,13 +40,29 @@ write_bucket(struct ds_buf *out, const struct ds_bucket *bucket, bool with_type)
     ds_buf_adds(out, "}");
 }
 
+/* The rows that the caller may see, of which the page is cut. */
+struct bucket_page {
+    const struct ds_request *req;
+    int64_t skip, room; /* room -1 = all */
+    struct ds_buf out;
+};
+
 static void
 add_bucket(void *arg, const struct ds_bucket *bucket)
 {
-    struct ds_buf *out = arg;
-    if (out->len > 1)
-        ds_buf_adds(out, ",");
-    write_bucket(out, bucket, true);
+    struct bucket_page *page = arg;
+    if (!ds_may(page->req, bucket->id, NULL, DS_SEE_BUCKET))
+        return;
+    if (page->skip > 0) {
+        page->skip--;
+        return;
+    }
+    if (page->room == 0)
+        return;
+    page->room -= page->room > 0;
+    if (page->out.len > 1)
+        ds_buf_adds(&page->out, ",");
+    write_bucket(&page->out, bucket, true);
 }
 
 /* An integer parameter not below `low`; -1 when it is absent. */
@@ -91,31 +107,31 @@ list_buckets(struct ds_request *req)
     static const char *const columns[] = {"id", "name", "created_at", "updated_at", NULL};
     static const char *const orders[] = {"asc", "desc", NULL};
     struct ds_bucket_query query = {0};
+    int64_t limit, offset;
     const char *order;
-    if (!query_integer(req, "limit", 1, &query.limit) ||
-        !query_integer(req, "offset", 0, &query.offset) ||
+    if (!query_integer(req, "limit", 1, &limit) || !query_integer(req, "offset", 0, &offset) ||
         !query_word(req, "sortColumn", columns, &query.column) ||
         !query_word(req, "sortOrder", orders, &order) || !ds_require_auth(req))
         return;
     query.descending = query.column && order && strcmp(order, "desc") == 0;
     query.search = ds_request_query(req, "search");
-    if (query.offset < 0)
-        query.offset = 0;
-    ds_autobuf out = DS_BUF_INIT;
-    ds_buf_adds(&out, "[");
-    int rc = ds_is_service(req) ? ds_db_bucket_list(req->server->db, &query, add_bucket, &out) : 0;
-    ds_buf_adds(&out, "]");
+    struct bucket_page page = {
+        .req = req, .skip = offset < 0 ? 0 : offset, .room = limit, .out = DS_BUF_INIT};
+    ds_buf_adds(&page.out, "[");
+    int rc = ds_db_bucket_list(req->server->db, &query, add_bucket, &page);
+    ds_buf_adds(&page.out, "]");
     if (rc < 0)
         ds_fail_errno(req, rc, "list the buckets");
     else
-        ds_reply_json(req, 200, &out);
+        ds_reply_json(req, 200, &page.out);
+    ds_buf_fini(&page.out);
 }
 
-/* For all but the service role a bucket is as good as not there. */
+/* Without a policy that shows its row a bucket is as good as not there. */
 static bool
 require_seen_bucket(struct ds_request *req, struct ds_bucket *bucket)
 {
-    if (ds_is_service(req))
+    if (ds_may(req, req->bucket, NULL, DS_SEE_BUCKET))
         return ds_require_bucket(req, bucket);
     ds_fail(req, DS_FAIL_NO_BUCKET);
     return false;

@@ -23,8 +23,9 @@ delete_one(struct ds_request *req)
     if (!ds_require_auth(req))
         return;
     ds_autoobject old = {0};
+    bool may = ds_may(req, req->bucket, req->key, DS_SELECT | DS_DELETE);
     int rc;
-    if (ds_is_service(req))
+    if (may)
         rc = ds_db_object_delete(req->server->db, req->bucket, req->key, &old);
     else
         rc = ds_db_object_get(req->server->db, req->bucket, req->key, &old);
@@ -32,7 +33,7 @@ delete_one(struct ds_request *req)
         ds_fail(req, DS_FAIL_NO_KEY);
     } else if (rc < 0) {
         ds_fail_errno(req, rc, "delete the row");
-    } else if (!ds_is_service(req)) {
+    } else if (!may) {
         ds_fail(req, DS_FAIL_DENIED);
     } else {
         ds_store_remove(req->server->store, old.version);
@@ -82,6 +83,8 @@ delete_batch(struct ds_request *req, const json_t *keys, size_t first, struct ds
     for (size_t i = first; i < first + BATCH && i < json_array_size(keys); i++) {
         ds_autoobject old = {0};
         const char *key = json_string_value(json_array_get(keys, i));
+        if (!ds_may(req, req->bucket, key, DS_SELECT | DS_DELETE))
+            continue;
         rc = ds_db_object_delete(server->db, req->bucket, key, &old);
         if (rc == -ENOENT)
             continue;
@@ -109,9 +112,8 @@ delete_many(struct ds_request *req)
         return;
     ds_autobuf out = DS_BUF_INIT;
     ds_buf_adds(&out, "[");
-    size_t count = ds_is_service(req) ? json_array_size(keys) : 0;
     int rc = 0;
-    for (size_t i = 0; i < count && rc == 0; i += BATCH)
+    for (size_t i = 0; i < json_array_size(keys) && rc == 0; i += BATCH)
         rc = delete_batch(req, keys, i, &out);
     ds_buf_adds(&out, "]");
     if (rc < 0)

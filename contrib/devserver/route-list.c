@@ -319,6 +319,14 @@ reply_listing(struct listing *listing)
     ds_reply_json(listing->req, 200, &out);
 }
 
+/* Names that the policies show to the caller. */
+static bool
+may_see(const void *arg, const char *name)
+{
+    const struct ds_request *req = arg;
+    return ds_may(req, req->bucket, name, DS_SELECT);
+}
+
 static int
 run(struct listing *listing)
 {
@@ -331,6 +339,7 @@ run(struct listing *listing)
         .after = listing->cursor.after,
         .after_ms = -1,
         .max_rows = listing->limit + 1,
+        .sight = {.sees = ds_is_service(listing->req) ? NULL : may_see, .arg = listing->req},
     };
     if (column && strcmp(column, "created_at") == 0)
         query.sort = DS_SORT_CREATED;
@@ -351,8 +360,8 @@ list(struct ds_request *req)
         return;
     const char *cursor = json_string_value(json_object_get(json, "cursor"));
     if (read_cursor(req, cursor, &listing.cursor)) {
-        /* Without the service role, or without the bucket, there is just nothing to see. */
-        int rc = ds_is_service(req) ? run(&listing) : 0;
+        /* Without the bucket, or without a right to see, there is just nothing there. */
+        int rc = run(&listing);
         if (rc < 0)
             ds_fail_errno(req, rc, "list");
         else

@@ -46,10 +46,11 @@ read_transfer(struct ds_request *req, const json_t *json, const char *const *req
 }
 
 static bool
-require_source(struct ds_request *req, const struct transfer *transfer, struct ds_object *source)
+require_source(struct ds_request *req, const struct transfer *transfer, unsigned rights,
+               struct ds_object *source)
 {
     int rc = -ENOENT;
-    if (ds_is_service(req))
+    if (ds_may(req, transfer->bucket, transfer->key, rights))
         rc = ds_db_object_get(req->server->db, transfer->bucket, transfer->key, source);
     if (rc == -ENOENT)
         ds_fail(req, DS_FAIL_NO_KEY);
@@ -121,9 +122,13 @@ static void
 move_object(struct ds_request *req, const struct transfer *transfer)
 {
     ds_autoobject source = {0};
-    if (!require_source(req, transfer, &source))
+    if (!require_source(req, transfer, DS_SELECT | DS_UPDATE, &source))
         return;
     if (!same_object(transfer)) {
+        if (!ds_may(req, transfer->to_bucket, transfer->to_key, DS_UPDATE)) {
+            ds_fail(req, DS_FAIL_RLS);
+            return;
+        }
         int rc = look_at_target(req, transfer);
         if (rc < 0) {
             fail_target(req, rc, DS_FAIL_RESOURCE_EXISTS);
@@ -246,8 +251,12 @@ copy_object(struct ds_request *req, const struct transfer *transfer,
             const struct copy_options *options)
 {
     ds_autoobject source = {0};
-    if (!require_source(req, transfer, &source))
+    if (!require_source(req, transfer, DS_SELECT, &source))
         return;
+    if (ds_may_write(req, transfer->to_bucket, transfer->to_key, options->upsert) == -EACCES) {
+        ds_fail(req, DS_FAIL_RLS);
+        return;
+    }
     bool is_object = true;
     sf_autofree char *meta = options->keep_metadata ? NULL : ds_user_metadata(req, &is_object);
     int rc = look_at_target(req, transfer);

@@ -74,7 +74,7 @@ require_object(struct ds_request *req, struct ds_object *object)
     if (!ds_require_key(req, req->key, req->key_len))
         return false;
     int rc = -ENOENT;
-    if (bucket.is_public || ds_is_service(req))
+    if (bucket.is_public || ds_may(req, req->bucket, req->key, DS_SELECT))
         rc = ds_db_object_get(req->server->db, req->bucket, req->key, object);
     if (rc == -ENOENT)
         ds_fail(req, DS_FAIL_NO_KEY);

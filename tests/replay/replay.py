@@ -4,7 +4,7 @@
 
   replay.py [-v] [--only GLOB] [--report FILE] DATA-DIR
 
-DATA-DIR is the dev server's, SUPABASE_URL and SUPABASE_JWT_SECRET come from the environment (project.env). THE PROJECT IS EMPTIED
+DATA-DIR is the dev server's, the environment that of its project.env. THE PROJECT IS EMPTIED
 FIRST: every bucket is removed. differences.txt says which recordings may differ and why, and which
 routes are not there yet; a difference that is not listed fails, and so does a listed one that is
 gone. Exit status 0 when all is as listed, 1 otherwise, 2 on wrong use.
@@ -20,6 +20,7 @@ import re
 import sys
 import time
 import urllib.parse
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
@@ -172,6 +173,12 @@ class Replayer:
         time.sleep(0.002)  # times have milliseconds, and the recorded ones were all different
         self.call("PUT", f"/object/{bucket}/{urllib.parse.quote(key)}", headers, body)
 
+    @staticmethod
+    def policies(rules):
+        request = urllib.request.Request(os.environ["SUPAFS_DEVSERVER_ADMIN"] + "/policies",
+                                         json.dumps(rules).encode(), method="PUT")
+        urllib.request.urlopen(request, timeout=10).close()
+
     def vanish(self, path, declared, part):
         own = [("Authorization", "Bearer " + self.tokens["<SERVICE_ROLE_JWT>"]),
                ("Content-Type", "text/plain")]
@@ -287,8 +294,9 @@ def main():
     parser.add_argument("--report", metavar="FILE", help="write the table there too")
     parser.add_argument("data", metavar="DATA-DIR", help="the dev server's --data")
     options = parser.parse_args()
-    if not os.environ.get("SUPABASE_URL") or not os.environ.get("SUPABASE_JWT_SECRET"):
-        parser.error("set SUPABASE_URL and SUPABASE_JWT_SECRET (source a project.env)")
+    if not all(os.environ.get(name) for name in
+               ("SUPABASE_URL", "SUPABASE_JWT_SECRET", "SUPAFS_DEVSERVER_ADMIN")):
+        parser.error("set what a project.env sets (source it)")
 
     replayer = Replayer(os.environ["SUPABASE_URL"], os.environ["SUPABASE_JWT_SECRET"],
                         options.data)

@@ -15,6 +15,7 @@ def start(api):
     for bucket in api.json("GET", "/bucket"):
         api.drop_bucket(bucket["id"])
     api.create_bucket("bench")
+    api.policies([])
 
 
 def drop_named_buckets(api):
@@ -105,8 +106,16 @@ def orphans(api):
         database.execute("UPDATE objects SET size = 1 WHERE bucket = 'fx-10k'")
 
 
-def hidden_object(api):
+def select_only(api):
     api.put("fx-rls", "a.txt", b"aaa", "text/plain")
+    allow("select")(api)
+
+
+def allow(*rights):
+    def seed(api):
+        """The policy that SQL had made, for the role authenticated on this bucket."""
+        api.policies([{"bucket": "fx-rls", "role": "authenticated", "allow": rights}])
+    return seed
 
 
 BEFORE = {
@@ -125,6 +134,11 @@ BEFORE = {
     "s3.put_info_rest": s3_small,
     "s3.mpu_info": s3_parts,
     "orphan.get": orphans,
-    "rls.selectonly_list": hidden_object,
+    "rls.selectonly_list": select_only,
+    "rls.select_insert_post_new": allow("select", "insert"),
+    "rls.insert_only_post": allow("insert"),
+    "rls.insert_only_put_new": allow("insert"),
+    "rls.select_insert_put_new": allow("select", "insert"),
+    "rls.select_insert_update_put_existing": allow("select", "insert", "update"),
     "upload.client_disconnect_then_info": vanish,
 }
