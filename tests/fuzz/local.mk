@@ -2,6 +2,7 @@
 # A fuzz target is tests/fuzz/fuzz-NAME.c with a corpus in tests/fuzz/corpus/NAME, replayed by `make check`.
 fuzz_tests = \
 	tests/fuzz/fuzz-config \
+	tests/fuzz/fuzz-journal \
 	tests/fuzz/fuzz-supabase \
 	tests/fuzz/fuzz-tree-names \
 	tests/fuzz/fuzz-write-attrs
@@ -25,4 +26,8 @@ tests_fuzz_fuzz_supabase_SOURCES = \
 tests_fuzz_fuzz_write_attrs_SOURCES = \
 	tests/fuzz/attrs-properties.h \
 	tests/fuzz/fuzz-write-attrs.c \
+	tests/fuzz/replay.c
+
+tests_fuzz_fuzz_journal_SOURCES = \
+	tests/fuzz/fuzz-journal.c \
 	tests/fuzz/replay.c
