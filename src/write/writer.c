@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "observe/log.h"
+#include "write/journal.h"
 #include "write/quarantine.h"
 
 #define WORKERS_DEFAULT 8
@@ -41,6 +42,7 @@ static void
 writer_free_memory(struct sf_writer *w)
 {
     sf_timers_free(w->timers);
+    sf_journal_close(w->journal);
     sf_known_free(w->known);
     sf_cond_fini(&w->stopped);
     sf_mutex_fini(&w->lock);
@@ -76,6 +78,8 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     atomic_init(&w->standard_limit, opts->standard_limit);
 
     int rc = make_dirs(w, opts->state_dir, err);
+    if (!rc)
+        rc = sf_journal_open(opts->state_dir, &w->journal, err);
     if (!rc)
         rc = sf_quarantine_leftovers(w, err);
     if (!rc)

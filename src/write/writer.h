@@ -13,6 +13,7 @@
 
 /* Internal to src/write: what all its files share. */
 
+struct sf_journal;
 struct sf_load;
 
 /* The marker of an empty directory, as Supabase Studio writes it; the service keeps it empty. */
@@ -23,6 +24,7 @@ struct sf_writer {
     struct sf_queue *queue;
     struct sf_timers *timers;
     struct sf_known *known;
+    struct sf_journal *journal;
     char *staging, *quarantine; /* directories */
     int64_t timeout_ms;
 
