@@ -14,6 +14,7 @@
 #include "reply.h"
 #include "route.h"
 #include "stream.h"
+#include "upload-form.h"
 
 /* As the service: header blocks above this are refused. */
 #define HEADER_MAX (16u << 10)
@@ -71,6 +72,7 @@ request_free(struct ds_request *req)
     free(req->bucket);
     free(req->key);
     free(req->user_meta);
+    ds_upload_form_free(req->form);
     ds_tus_request_free(req->tus);
     free(req);
 }

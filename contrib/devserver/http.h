@@ -88,6 +88,7 @@ struct ds_request {
 
     /* Kept by the upload routes between begin and finish. */
     char *user_meta;
+    struct ds_upload_form *form; /* NULL = the body is the object's bytes */
     struct ds_tus_request *tus;
 };
 

@@ -10,6 +10,7 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/db-list.c contrib/devserver/db-object.c \
 	contrib/devserver/db-upload.c \
 	contrib/devserver/fault.c contrib/devserver/fault.h \
+	contrib/devserver/form.c contrib/devserver/form.h \
 	contrib/devserver/http.c contrib/devserver/http.h \
 	contrib/devserver/import.c contrib/devserver/import.h \
 	contrib/devserver/json.h contrib/devserver/main.c \
@@ -30,7 +31,8 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/text.c contrib/devserver/text.h \
 	contrib/devserver/tus.c contrib/devserver/tus.h \
 	contrib/devserver/tus-meta.c contrib/devserver/tus-meta.h \
-	contrib/devserver/upload.c contrib/devserver/upload.h
+	contrib/devserver/upload.c contrib/devserver/upload.h \
+	contrib/devserver/upload-form.c contrib/devserver/upload-form.h
 supafs_devserver_CFLAGS = $(AM_CFLAGS) $(MICROHTTPD_CFLAGS) $(SQLITE_CFLAGS)
 supafs_devserver_LDADD = src/libsupafs.a $(MICROHTTPD_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS) \
 	$(CRYPTO_LIBS)

@@ -10,6 +10,7 @@
 #include "json.h"
 #include "reply.h"
 #include "upload.h"
+#include "upload-form.h"
 
 static bool
 check_mime(struct ds_request *req, const struct ds_bucket *bucket, const char *mime)
@@ -23,15 +24,20 @@ check_mime(struct ds_request *req, const struct ds_bucket *bucket, const char *m
     return false;
 }
 
+static uint64_t
+size_limit(const struct ds_request *req, const struct ds_bucket *bucket)
+{
+    return ds_key_is_placeholder(req->key)
+               ? 0
+               : ds_pace_upload_limit(req->server->pace, bucket->size_limit);
+}
+
 /* By the announced length only: a chunked body has none and passes, as it does at the service. */
 static bool
 check_length(struct ds_request *req, const struct ds_bucket *bucket)
 {
     const char *length = ds_request_header(req, "content-length");
-    uint64_t limit = ds_key_is_placeholder(req->key)
-                         ? 0
-                         : ds_pace_upload_limit(req->server->pace, bucket->size_limit);
-    if (!length || strtoull(length, NULL, 10) <= limit)
+    if (!length || strtoull(length, NULL, 10) <= size_limit(req, bucket))
         return true;
     ds_fail(req, DS_FAIL_TOO_LARGE);
     return false;
@@ -51,6 +57,28 @@ request_mime(const struct ds_request *req)
     return mime && *mime ? mime : "application/octet-stream";
 }
 
+/* The last checks before the object's bytes. */
+static bool
+begin_bytes(struct ds_request *req)
+{
+    if (!ds_require_key(req, req->key, req->key_len) || !ds_check_upload(req, is_upsert(req)))
+        return false;
+    int rc = ds_incoming_init(&req->incoming, req->server->store);
+    if (rc < 0)
+        ds_fail_errno(req, rc, "take an upload");
+    else
+        req->has_incoming = true;
+    return rc == 0;
+}
+
+/* The file of a form; its type was not known before. */
+static bool
+form_file_begins(struct ds_request *req, const char *mime)
+{
+    ds_autobucket bucket = {0};
+    return ds_require_bucket(req, &bucket) && check_mime(req, &bucket, mime) && begin_bytes(req);
+}
+
 static void
 upload_begin(struct ds_request *req)
 {
@@ -59,34 +87,26 @@ upload_begin(struct ds_request *req)
         return;
     const char *mime = request_mime(req);
     if (strncmp(mime, "multipart/form-data", 19) == 0) {
-        ds_reply_error(req, 501, "501", "Not Implemented",
-                       "Uploads as multipart/form-data are not in supafs-devserver",
-                       "NotImplemented");
+        ds_upload_form_begin(req, size_limit(req, &bucket), form_file_begins);
         return;
     }
     bool is_object = true;
     if (!check_mime(req, &bucket, mime))
         return;
     req->user_meta = ds_user_metadata(req, &is_object);
-    if (!check_length(req, &bucket) || !ds_require_key(req, req->key, req->key_len))
+    if (!check_length(req, &bucket))
         return;
-    if (!is_object) {
+    if (ds_require_key(req, req->key, req->key_len) && !is_object)
         ds_fail(req, DS_FAIL_METADATA);
-        return;
-    }
-    if (!ds_check_upload(req, is_upsert(req)))
-        return;
-    int rc = ds_incoming_init(&req->incoming, req->server->store);
-    if (rc < 0)
-        ds_fail_errno(req, rc, "take an upload");
-    else
-        req->has_incoming = true;
+    if (req->reply.status == 0)
+        begin_bytes(req);
 }
 
 static int
 upload_take(struct ds_request *req, const void *bytes, size_t len)
 {
-    return ds_incoming_add(&req->incoming, bytes, len);
+    return req->form ? ds_upload_form_take(req, bytes, len)
+                     : ds_incoming_add(&req->incoming, bytes, len);
 }
 
 static void
@@ -107,18 +127,22 @@ static void
 upload_finish(struct ds_request *req)
 {
     char md5[33];
+    if (req->form && !ds_upload_form_end(req))
+        return;
     int rc = ds_incoming_commit(&req->incoming, md5);
     if (rc < 0) {
         ds_fail_errno(req, rc, "store the bytes");
         return;
     }
-    const char *cache = ds_request_header(req, "cache-control");
+    const char *mime = req->form ? ds_upload_form_mime(req->form) : request_mime(req);
+    const char *cache =
+        req->form ? ds_upload_form_cache(req->form) : ds_request_header(req, "cache-control");
     const char *robots = ds_request_header(req, "x-robots-tag");
     struct ds_object row = {
         .bucket = req->bucket,
         .name = req->key,
         .owner = req->who.sub[0] ? req->who.sub : NULL,
-        .mime = (char *)(uintptr_t)request_mime(req),
+        .mime = (char *)(uintptr_t)mime,
         .cache = (char *)(uintptr_t)(cache && *cache ? cache : "no-cache"),
         .robots = (char *)(uintptr_t)robots,
         .user_meta = req->user_meta ? req->user_meta : (char *)(uintptr_t) "{}",

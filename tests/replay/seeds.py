@@ -26,11 +26,6 @@ def drop_named_buckets(api):
             api.drop_bucket(bucket["id"])
 
 
-def form_upload(api):
-    """The object that the form upload (upload.multipart, not there yet) would have made."""
-    api.put("fx-main", "dir/mp.txt", b"multi", "text/plain", "max-age=3600", '{"mode":"0600"}')
-
-
 def listing(api):
     """18 objects of one byte. The order is that of the recorded times; the four leaf names x, y, z
     follow from the lengths of the recorded pages."""
@@ -121,7 +116,6 @@ def allow(*rights):
 BEFORE = {
     "auth.none": start,
     "key.put a.txt": drop_named_buckets,
-    "info.multipart": form_upload,
     "list.v1.sample": listing,
     "list.v2.page2_after_insert": insert_around_cursor,
     "list.v1.page_a": paging,
