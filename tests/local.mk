@@ -58,6 +58,7 @@ unit_tests = \
 	tests/unit/test-write-mime \
 	tests/unit/test-write-order \
 	tests/unit/test-write-quarantine \
+	tests/unit/test-write-rename-dir \
 	tests/unit/test-write-step \
 	tests/unit/test-write-timer
 
@@ -160,6 +161,7 @@ tests_unit_test_write_content_SOURCES = tests/unit/test-write-content.c $(write_
 tests_unit_test_write_load_SOURCES = tests/unit/test-write-load.c $(write_test_lib)
 tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test_lib)
 tests_unit_test_write_quarantine_SOURCES = tests/unit/test-write-quarantine.c $(write_test_lib)
+tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(write_test_lib)
 
 # The toy server and the completions of the http tests.
 http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c \

@@ -246,12 +246,9 @@ sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, con
 
 /* ---- directories and buckets ---------------------------------------------------------------- */
 
-enum below { NOTHING, PLACEHOLDER, SOMETHING };
-
-/* What is below @prefix ("" = in the bucket)? Returns an enum below, or the error. */
-static int
-look_below(struct sf_writer *w, const char *bucket, const char *prefix, int64_t deadline_ms,
-           struct sf_err *err)
+int
+sf_change_look_below(struct sf_writer *w, const char *bucket, const char *prefix,
+                     int64_t deadline_ms, struct sf_err *err)
 {
     struct sf_list_args args = {.bucket = bucket, .prefix = prefix, .limit = 3};
     sf_autofree char *first = NULL;
@@ -261,30 +258,37 @@ look_below(struct sf_writer *w, const char *bucket, const char *prefix, int64_t 
         return rc;
     size_t len = strlen(prefix);
     if (n == 0)
-        return NOTHING;
+        return SF_BELOW_NOTHING;
     return n == 1 && first && strncmp(first, prefix, len) == 0 &&
                    strcmp(first + len, SF_PLACEHOLDER) == 0
-               ? PLACEHOLDER
-               : SOMETHING;
+               ? SF_BELOW_MARKER
+               : SF_BELOW_SOMETHING;
+}
+
+int
+sf_change_remove_marker(struct sf_writer *w, const char *bucket, const char *prefix,
+                        int64_t deadline_ms, struct sf_err *err)
+{
+    sf_autofree char *marker = NULL;
+    if (asprintf(&marker, "%s" SF_PLACEHOLDER, prefix) < 0) {
+        marker = NULL;
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    }
+    int rc = sf_change_delete(w, bucket, marker, NULL, deadline_ms, err);
+    return rc == -ENOENT ? 0 : rc;
 }
 
 static int
 rmdir_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
 {
-    int below = look_below(ch->w, ch->bucket, ch->key, deadline_ms, err);
+    int below = sf_change_look_below(ch->w, ch->bucket, ch->key, deadline_ms, err);
     if (below < 0)
         return below;
-    if (below == SOMETHING)
+    if (below == SF_BELOW_SOMETHING)
         return sf_err_set(err, -ENOTEMPTY, "%s/%s is not empty", ch->bucket, ch->key);
-    if (below == NOTHING)
-        return 0;
-    sf_autofree char *marker = NULL;
-    if (asprintf(&marker, "%s" SF_PLACEHOLDER, ch->key) < 0) {
-        marker = NULL;
-        return sf_err_set(err, -ENOMEM, "out of memory");
-    }
-    int rc = sf_change_delete(ch->w, ch->bucket, marker, NULL, deadline_ms, err);
-    return rc == -ENOENT ? 0 : rc;
+    return below == SF_BELOW_MARKER
+               ? sf_change_remove_marker(ch->w, ch->bucket, ch->key, deadline_ms, err)
+               : 0;
 }
 
 void
@@ -344,10 +348,10 @@ bucket_delete_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
     if (rc != -ENOTEMPTY)
         return rc;
     struct sf_err why = SF_ERR_INIT;
-    if (look_below(ch->w, ch->bucket, "", deadline_ms, &why) != PLACEHOLDER)
+    if (sf_change_look_below(ch->w, ch->bucket, "", deadline_ms, &why) != SF_BELOW_MARKER)
         return rc;
-    int del = sf_change_delete(ch->w, ch->bucket, SF_PLACEHOLDER, NULL, deadline_ms, &why);
-    if (del && del != -ENOENT) {
+    int del = sf_change_remove_marker(ch->w, ch->bucket, "", deadline_ms, &why);
+    if (del) {
         *err = why;
         return del;
     }

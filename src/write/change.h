@@ -28,6 +28,14 @@ void sf_change_queue(const struct sf_change *template);
 int sf_change_delete(struct sf_writer *w, const char *bucket, const char *key,
                      const struct sf_version *expected, int64_t deadline_ms, struct sf_err *err);
 
+enum sf_below_what { SF_BELOW_NOTHING, SF_BELOW_MARKER, SF_BELOW_SOMETHING };
+/* What is below @prefix ("" = in the bucket)? An enum sf_below_what, or the error. */
+int sf_change_look_below(struct sf_writer *w, const char *bucket, const char *prefix,
+                         int64_t deadline_ms, struct sf_err *err);
+/* Remove the marker of @prefix, if it is there. */
+int sf_change_remove_marker(struct sf_writer *w, const char *bucket, const char *prefix,
+                            int64_t deadline_ms, struct sf_err *err);
+
 /* The service says which version it removed: was it the one that was meant? */
 void sf_change_removed(const char *bucket, const char *key, const struct sf_version *expected,
                        const struct sf_version *removed);

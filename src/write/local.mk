@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/write/below.c \
+	src/write/below.h \
 	src/write/change.c \
 	src/write/change.h \
 	src/write/commit.c \
@@ -21,6 +23,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/meta.c \
 	src/write/meta.h \
 	src/write/mime.c \
+	src/write/moving.c \
+	src/write/moving.h \
 	src/write/put.c \
 	src/write/put.h \
 	src/write/quarantine.c \
@@ -29,7 +33,9 @@ src_libsupafs_a_SOURCES += \
 	src/write/queue.h \
 	src/write/record.c \
 	src/write/record.h \
+	src/write/rename-dir.c \
 	src/write/rename.c \
+	src/write/rename.h \
 	src/write/stage.c \
 	src/write/stage.h \
 	src/write/timer.c \

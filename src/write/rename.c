@@ -295,6 +295,7 @@ rename_run(struct sf_job *job, const struct sf_err *refused)
     else if (rn->fn(rn, &now, &err) == 0)
         err = SF_ERR_INIT;
     rn->cb(rn->arg, err.code ? &err : NULL, err.code ? NULL : &now);
+    sf_moving_remove(&rn->w->moving, &rn->moving);
     rename_free(rn);
 }
 

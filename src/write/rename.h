@@ -2,6 +2,7 @@
 #ifndef SF_WRITE_RENAME_H
 #define SF_WRITE_RENAME_H
 
+#include "write/moving.h"
 #include "write/writer.h"
 
 /* Internal to src/write: renames on their way, of one object and of a directory. */
@@ -14,6 +15,7 @@ struct sf_rename {
     int (*fn)(struct sf_rename *rn, struct sf_version *now, struct sf_err *err);
     sf_rename_fn cb;
     void *arg;
+    struct sf_moving moving; /* of a directory; listed until the callback has run */
 };
 
 /* Queue it, ordered by both names. Without memory @cb hears of it at once. */

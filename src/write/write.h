@@ -185,6 +185,38 @@ struct sf_rename_args {
 typedef void (*sf_rename_fn)(void *arg, const struct sf_err *err, const struct sf_version *now);
 void sf_write_rename(struct sf_writer *w, const struct sf_rename_args *args, sf_rename_fn cb,
                      void *arg);
+/**
+ * sf_write_rename_dir - the same of a directory; both keys end in '/', @replace does not count.
+ *
+ * The service moves one object at a time, so for a while some are under the one name and some under
+ * the other: see sf_write_other_name(). Before anything moves: -ENOENT nothing is there; -ENOTEMPTY
+ * anything but a marker is below the target; -EINVAL into itself; -ENAMETOOLONG, and -EFBIG or
+ * -EPERM in another bucket, for any of the objects. An object that somebody else put under a new
+ * name meanwhile stays, and ours is kept beside it. After an error in the middle both names have
+ * some of the objects.
+ */
+void sf_write_rename_dir(struct sf_writer *w, const struct sf_rename_args *args, sf_rename_fn cb,
+                         void *arg);
+
+enum sf_other_name {
+    SF_NAME_STAYS,
+    SF_NAME_GOES, /* it is below a directory that is being renamed; the other name is the new one */
+    SF_NAME_COMES, /* it is below the new name; the other is the old one */
+};
+/* Where else may @key (an object's, or a prefix) be found just now? Each object is under the old
+ * name or the new one, and moves from the old to the new: who looks for it looks in this order.
+ * *other_bucket and *other_key: for free(), unless it stays. Does not wait. */
+enum sf_other_name sf_write_other_name(struct sf_writer *w, const char *bucket, const char *key,
+                                       char **other_bucket, char **other_key);
+
+struct sf_rename_progress {
+    const char *bucket, *prefix, *to_bucket, *to_prefix;
+    uint64_t done, total; /* objects; total 0 = not known */
+};
+typedef void (*sf_renames_fn)(void *arg, const struct sf_rename_progress *p);
+/* All directories that are being renamed; @fn must not call back. */
+void sf_write_renames(struct sf_writer *w, sf_renames_fn fn, void *arg);
+
 /* Remove a directory: -ENOTEMPTY when anything but its placeholder is below; then the placeholder
  * goes. @prefix ends in '/'. */
 void sf_write_rmdir(struct sf_writer *w, const char *bucket, const char *prefix, sf_write_fn cb,

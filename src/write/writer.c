@@ -44,6 +44,7 @@ writer_free_memory(struct sf_writer *w)
     sf_timers_free(w->timers);
     sf_journal_close(w->journal);
     sf_known_free(w->known);
+    sf_moving_fini(&w->moving);
     sf_cond_fini(&w->stopped);
     sf_mutex_fini(&w->lock);
     free(w->staging);
@@ -72,6 +73,7 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
         return sf_err_set(err, -ENOMEM, "out of memory");
     sf_mutex_init(&w->lock, 68);
     sf_cond_init(&w->stopped);
+    sf_moving_init(&w->moving);
     w->st = st;
     w->timeout_ms = opts->timeout_ms > 0 ? opts->timeout_ms : TIMEOUT_DEFAULT;
     w->drain_ms = INT64_MAX;
@@ -119,6 +121,13 @@ sf_writer_free(struct sf_writer *w)
     sf_queue_free(w->queue);
     assert(atomic_load(&w->contents) == 0 && "a content outlives its writer");
     writer_free_memory(w);
+}
+
+bool
+sf_writer_stopping(struct sf_writer *w)
+{
+    SF_GUARD(&w->lock);
+    return w->stopping;
 }
 
 /* ---- time ----------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "base/lock.h"
 #include "supabase/storage.h"
 #include "write/known.h"
+#include "write/moving.h"
 #include "write/queue.h"
 #include "write/timer.h"
 #include "write/write.h"
@@ -33,6 +34,8 @@ struct sf_writer {
     _Atomic uint64_t staged_files, staged_bytes;
     _Atomic unsigned contents; /* alive */
 
+    struct sf_moving_list moving; /* directories that are being renamed */
+
     struct sf_mutex lock;   /* order 68; protects the fields below */
     struct sf_cond stopped; /* stopping was set */
     bool stopping;
@@ -52,6 +55,9 @@ int64_t sf_writer_try_until(const struct sf_writer *w, int64_t deadline_ms);
  * Returns false when nothing is to be repeated: stopping, the deadline is near, enough attempts.
  */
 bool sf_writer_pause(struct sf_writer *w, unsigned attempt, int64_t deadline_ms);
+
+/* Whether sf_writer_free() wants all work to end. */
+bool sf_writer_stopping(struct sf_writer *w);
 
 /* A 413 for @size bytes in @bucket: lower the learned limit, unless the bucket's own explains it.
  */

@@ -24,6 +24,8 @@ enum fake_op {
     FAKE_OPS
 };
 
+#define FAKE_PAGE 10 /* rows of a page of a listing */
+
 enum fake_fault {
     FAKE_LOST_AFTER,  /* done, but no reply */
     FAKE_LOST_BEFORE, /* not done, and nobody knows */
