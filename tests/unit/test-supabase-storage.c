@@ -23,6 +23,7 @@
 #include "../lib/storage-sync.h"
 #include "base/str.h"
 #include "supabase/keyfile.h"
+#include "supabase/tus.h"
 
 static char dir[] = "/tmp/supafs-storage-XXXXXX";
 static pid_t server;
@@ -396,6 +397,122 @@ test_buckets(void **state)
     assert_int_equal(sync_verify(st_anon, "user-files", &err), -ENOENT);
 }
 
+/* ---- resumable uploads ---- */
+
+#define TUS_SIZE 2500000
+
+/* A file of @size bytes that nobody else has. */
+static int
+long_file(char *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        data[i] = (char)(i * i >> 7 ^ i);
+    return body_file(data, size);
+}
+
+static int
+piece(const char *name, int fd, uint64_t off, uint64_t end, uint64_t *now_at, struct sf_err *err)
+{
+    struct sf_tus_piece p = {.name = name, .fd = fd, .off = off, .len = end - off};
+    *err = SF_ERR_INIT;
+    return sf_tus_send_wait(st, &p, sync_in(20000), now_at, err);
+}
+
+static void
+test_tus(void **state)
+{
+    char *data = malloc(TUS_SIZE), *back = malloc(TUS_SIZE), *name = NULL, version[40];
+    int fd = long_file(data, TUS_SIZE);
+    uint64_t at = 0, size = 0;
+    size_t len;
+    struct sf_err err;
+    struct sf_object o;
+    struct sf_tus_args a = {.bucket = "results",
+                            .key = "tus/a?b",
+                            .size = TUS_SIZE,
+                            .mime = "text/plain",
+                            .cache_control = "max-age=61",
+                            .metadata = "{\"a\":1}"};
+    (void)state;
+    assert_int_equal(sf_tus_create_wait(st, &a, sync_in(20000), &name, NULL), 0);
+    assert_int_equal(sf_tus_offset_wait(st, name, false, sync_in(20000), &at, &size, NULL), 0);
+    assert_true(at == 0 && size == TUS_SIZE);
+    assert_int_equal(piece(name, fd, 0, 1000000, &at, &err), 0);
+    assert_int_equal(at, 1000000);
+    assert_int_equal(piece(name, fd, 5, 1000000, &at, &err), -ESPIPE);
+    /* The reply of a piece is lost: the offset tells what became of it. */
+    faults("[{\"kind\":\"reset_after\",\"method\":\"PATCH\",\"times\":1}]");
+    assert_true(piece(name, fd, at, 2000000, &at, &err) < 0);
+    assert_true(err.outcome_open);
+    assert_int_equal(sf_tus_offset_wait(st, name, false, sync_in(20000), &at, &size, NULL), 0);
+    assert_int_equal(at, 2000000);
+    assert_int_equal(sf_storage_info_wait(st, "results", a.key, sync_in(20000), &o, NULL), -ENOENT);
+    assert_int_equal(piece(name, fd, at, TUS_SIZE, &at, &err), 0);
+    assert_int_equal(at, TUS_SIZE);
+
+    assert_int_equal(sf_storage_info_wait(st, "results", a.key, sync_in(20000), &o, NULL), 0);
+    assert_int_equal(o.size, TUS_SIZE);
+    assert_string_equal(o.mime, "text/plain");
+    assert_string_equal(o.cache_control, "max-age=61");
+    assert_string_equal(o.metadata, "{\"a\":1}");
+    assert_true(sf_tus_version(name, version));
+    assert_string_equal(o.version, version);
+    struct sf_get_args g = {.bucket = "results",
+                            .key = a.key,
+                            .len = TUS_SIZE,
+                            .buf = back,
+                            .etag = o.etag,
+                            .total = TUS_SIZE};
+    assert_int_equal(sf_storage_get_wait(st, &g, sync_in(20000), &len, NULL), 0);
+    assert_int_equal(len, TUS_SIZE);
+    assert_memory_equal(back, data, TUS_SIZE);
+    sf_object_fini(&o);
+
+    /* Complete, and the key is taken. */
+    assert_int_equal(sf_tus_drop_wait(st, name, false, sync_in(20000), NULL), -EEXIST);
+    free(name);
+    assert_int_equal(sf_tus_create_wait(st, &a, sync_in(20000), &name, NULL), -EEXIST);
+    a.upsert = true;
+    assert_int_equal(sf_tus_create_wait(st, &a, sync_in(20000), &name, NULL), 0);
+    assert_int_equal(sf_tus_drop_wait(st, name, true, sync_in(20000), NULL), 0);
+    assert_int_equal(sf_tus_drop_wait(st, name, true, sync_in(20000), NULL), -ENOENT);
+    assert_int_equal(sf_tus_offset_wait(st, name, true, sync_in(20000), &at, &size, NULL), -ENOENT);
+    assert_int_equal(piece(name, fd, 0, 10, &at, &err), -ENOENT);
+    free(name);
+    close(fd);
+    free(data);
+    free(back);
+}
+
+static void
+test_tus_refused(void **state)
+{
+    char *name = NULL;
+    struct sf_tus_args a = {.bucket = "results", .key = "tus/x", .size = UINT64_C(1) << 40};
+    struct sf_err err = SF_ERR_INIT;
+    uint64_t at, size;
+    (void)state;
+    assert_int_equal(sf_tus_create_wait(st, &a, sync_in(20000), &name, NULL), -EFBIG);
+    a.size = 1;
+    a.key = "a#b";
+    assert_int_equal(sf_tus_create_wait(st, &a, sync_in(20000), &name, NULL), -EINVAL);
+    a.key = "k";
+    a.bucket = "no-such-bucket";
+    assert_int_equal(sf_tus_create_wait(st, &a, sync_in(20000), &name, NULL), -ENOENT);
+    a.bucket = "user-files";
+    a.mime = "video/mp4";
+    assert_int_equal(sf_tus_create_wait(st, &a, sync_in(20000), &name, NULL), -EPERM);
+    a.mime = "text/plain";
+    assert_int_equal(sf_tus_create_wait(st_anon, &a, sync_in(20000), &name, NULL), -EACCES);
+    assert_int_equal(sf_tus_create_wait(st, &a, sync_in(20000), &name, NULL), 0);
+    faults("[{\"kind\":\"expired\"}]");
+    assert_true(sf_tus_offset_wait(st, name, false, sync_in(20000), &at, &size, &err) ==
+                -EKEYREJECTED);
+    faults("");
+    assert_int_equal(sf_tus_drop_wait(st, name, false, sync_in(20000), NULL), 0);
+    free(name);
+}
+
 /* ---- reading ---- */
 
 static void
@@ -668,10 +785,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_object_life),    TEST(test_remove_many),  TEST(test_attrs),
-        TEST(test_limits),         TEST(test_buckets),      TEST(test_ranges),
-        TEST(test_lies),           TEST(test_lost_replies), TEST(test_expired),
-        TEST(test_listing_quirks), TEST(test_long_listing), TEST(test_list_wait),
+        TEST(test_object_life),  TEST(test_remove_many), TEST(test_attrs),
+        TEST(test_tus),          TEST(test_tus_refused), TEST(test_limits),
+        TEST(test_buckets),      TEST(test_ranges),      TEST(test_lies),
+        TEST(test_lost_replies), TEST(test_expired),     TEST(test_listing_quirks),
+        TEST(test_long_listing), TEST(test_list_wait),
     };
     const char *bin = getenv("SUPAFS_DEVSERVER");
     if (!bin || access(bin, X_OK) < 0) {
