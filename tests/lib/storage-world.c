@@ -58,7 +58,9 @@ serve(void *arg, int fd, const struct toy_req *rq)
         a--;
     struct answer with = answers[a];
     pthread_mutex_unlock(&lock);
-    if (!with.status)
+    if (with.status == WORLD_HANG)
+        toy_hang(fd, 30000);
+    if (with.status <= 0)
         return TOY_RESET;
     return toy_text(fd, with.status, with.headers, with.body ? with.body : "");
 }

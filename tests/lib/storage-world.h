@@ -43,7 +43,9 @@ void world_open(const struct sf_auth_source *src);
 int world_setup(void **state);
 int world_close(void **state);
 
-/* Answer every request so from now on; status 0 = reset the connection instead. */
+#define WORLD_HANG (-1)
+/* Answer every request so from now on; status 0 = reset the connection instead, WORLD_HANG = keep
+ * it waiting. */
 void world_answer(int status, const char *headers, const char *body);
 /* The answer to request @i (0 = the first after world_answer()) and those behind it. */
 void world_then(unsigned i, int status, const char *headers, const char *body);

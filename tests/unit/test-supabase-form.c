@@ -2,6 +2,7 @@
 /* Uploads as a form: the body byte by byte, and the metadata that only it can carry. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -165,6 +166,38 @@ test_failures(void **state)
     close(fd);
 }
 
+static void *
+cancel_soon(void *arg)
+{
+    struct sf_progress *p = arg;
+    /* All of it has been sent, and the service thinks. */
+    for (int i = 0; i < 10000 && (!p->call || p->sent != 5 || !world.served); i++)
+        usleep(1000);
+    sf_storage_cancel(world.st, p->call);
+    return NULL;
+}
+
+/* Another thread sees how far an upload is, and ends it. */
+static void
+test_cancel(void **state)
+{
+    char id[40];
+    pthread_t thread;
+    struct sf_err err = SF_ERR_INIT;
+    struct sf_progress progress = {0};
+    int fd = body_file("hello");
+    struct sf_put_args a = {.bucket = "b", .key = "k", .fd = fd, .size = 5, .progress = &progress};
+    (void)state;
+    world_answer(WORLD_HANG, NULL, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &progress), 0);
+    assert_int_equal(sf_storage_put_wait(world.st, &a, sync_in(20000), id, &err), -ECANCELED);
+    assert_true(err.outcome_open);
+    assert_int_equal(progress.sent, 5);
+    assert_int_equal(progress.call, 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    close(fd);
+}
+
 static void
 test_plain_cache_control(void **state)
 {
@@ -191,6 +224,7 @@ main(void)
         TEST(test_form),
         TEST(test_limits),
         TEST(test_failures),
+        TEST(test_cancel),
         cmocka_unit_test(test_plain_cache_control),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
