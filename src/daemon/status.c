@@ -96,6 +96,10 @@ print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
     sf_buf_printf(out, "changes_running: %u\nchanges_queued: %u\n", f->writer.running,
                   f->writer.queued);
     sf_buf_printf(out, "staged_bytes: %" PRIu64 "\n", f->writer.staged_bytes);
+    sf_buf_printf(out, "pending: %u\n", f->writer.pending);
+    if (f->writer.pending)
+        sf_buf_printf(out, "pending_kinds: %s\npending_oldest: %.0f s\n", f->writer.pending_kinds,
+                      (double)(sf_wall_ns() - f->writer.pending_since_ns) / 1e9);
     sf_buf_printf(out, "quarantine: %u\nquarantine_dir: %s/quarantine\n", f->quarantined,
                   d->dirs.state);
     sf_buf_printf(out, "state_dir: %s\ncache_dir: %s\n", d->dirs.state, d->dirs.cache);
@@ -179,6 +183,8 @@ add_figures(struct daemon *d, json_t *root)
     set(root, "staged_files", f.writer.staged_files);
     set(root, "staged_bytes", f.writer.staged_bytes);
     set(root, "learned_limit_bytes", f.writer.learned_limit);
+    set(root, "pending_changes", f.writer.pending);
+    set(root, "journal_damaged_records", f.writer.journal_damaged);
     set(root, "quarantine_files", f.quarantined);
     set(root, "http_active_now", f.http.active);
     set(root, "http_queued_now", f.http.queued);

@@ -65,6 +65,11 @@ struct sf_writer_stats {
     uint64_t uploads, upload_bytes, failures, quarantined;
     uint64_t staged_files, staged_bytes;
     uint64_t learned_limit; /* from a 413; 0 = none */
+    /* the journal: changes acknowledged or half done, and not yet in the project */
+    unsigned pending;
+    char pending_kinds[96];   /* "content 2, rename 1"; "" = none */
+    int64_t pending_since_ns; /* wall clock, of the oldest; 0 = none */
+    unsigned journal_damaged; /* records that the start could not read */
 };
 void sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out);
 

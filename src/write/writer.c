@@ -265,6 +265,23 @@ sf_etag_is_md5(const char *etag)
 
 /* ---- figures -------------------------------------------------------------------------------- */
 
+static void
+pending_stats(struct sf_writer *w, struct sf_writer_stats *out)
+{
+    struct sf_journal_stats j;
+    size_t len = 0;
+    sf_journal_stats(w->journal, &j);
+    out->pending_since_ns = j.oldest_ns;
+    out->journal_damaged = j.damaged;
+    for (unsigned k = 0; k < SF_RECORD_KINDS; k++) {
+        out->pending += j.records[k];
+        if (j.records[k] && len < sizeof out->pending_kinds)
+            len +=
+                (size_t)snprintf(out->pending_kinds + len, sizeof out->pending_kinds - len,
+                                 "%s%s %u", len ? ", " : "", sf_record_kind_name(k), j.records[k]);
+    }
+}
+
 void
 sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out)
 {
@@ -282,4 +299,5 @@ sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out)
         .staged_bytes = atomic_load(&w->staged_bytes),
         .learned_limit = atomic_load(&w->learned_limit),
     };
+    pending_stats(w, out);
 }
