@@ -513,6 +513,48 @@ test_tus_refused(void **state)
     free(name);
 }
 
+/* More metadata than a header carries, and a content type with a parameter, arrive by a form. */
+static void
+test_form(void **state)
+{
+    char *data = malloc(TUS_SIZE), *meta = malloc(61000), id[40];
+    int fd = long_file(data, TUS_SIZE);
+    struct sf_put_args a = {.bucket = "results",
+                            .key = "form/a?b",
+                            .fd = fd,
+                            .size = TUS_SIZE,
+                            .mime = "text/plain; charset=utf-8",
+                            .cache_control = "max-age=62",
+                            .metadata = meta};
+    struct sf_object o;
+    (void)state;
+    memset(meta, 'x', 61000);
+    memcpy(meta, "{\"long\":\"", 9);
+    memcpy(meta + 60997, "\"}", 3);
+    assert_int_equal(sf_storage_put_wait(st, &a, sync_in(20000), id, NULL), -ENOTSUP);
+    assert_int_equal(sf_storage_put_form_wait(st, &a, sync_in(20000), id, NULL), 0);
+    assert_int_equal(sf_storage_info_wait(st, "results", a.key, sync_in(20000), &o, NULL), 0);
+    assert_string_equal(o.id, id);
+    assert_int_equal(o.size, TUS_SIZE);
+    assert_string_equal(o.mime, "text/plain; charset=utf-8");
+    assert_string_equal(o.cache_control, "max-age=62");
+    assert_string_equal(o.metadata, meta);
+    char *etag = strdup(o.etag);
+    sf_object_fini(&o);
+    /* The same bytes, once more, by the other route. */
+    a.metadata = NULL;
+    assert_int_equal(sf_storage_put_form_wait(st, &a, sync_in(20000), id, NULL), -EEXIST);
+    a.upsert = true;
+    assert_int_equal(sf_storage_put_wait(st, &a, sync_in(20000), id, NULL), 0);
+    assert_int_equal(sf_storage_info_wait(st, "results", a.key, sync_in(20000), &o, NULL), 0);
+    assert_string_equal(o.etag, etag);
+    sf_object_fini(&o);
+    free(etag);
+    close(fd);
+    free(meta);
+    free(data);
+}
+
 /* ---- reading ---- */
 
 static void
@@ -785,11 +827,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_object_life),  TEST(test_remove_many), TEST(test_attrs),
-        TEST(test_tus),          TEST(test_tus_refused), TEST(test_limits),
-        TEST(test_buckets),      TEST(test_ranges),      TEST(test_lies),
-        TEST(test_lost_replies), TEST(test_expired),     TEST(test_listing_quirks),
-        TEST(test_long_listing), TEST(test_list_wait),
+        TEST(test_object_life),    TEST(test_remove_many),
+        TEST(test_attrs),          TEST(test_tus),
+        TEST(test_tus_refused),    TEST(test_form),
+        TEST(test_limits),         TEST(test_buckets),
+        TEST(test_ranges),         TEST(test_lies),
+        TEST(test_lost_replies),   TEST(test_expired),
+        TEST(test_listing_quirks), TEST(test_long_listing),
+        TEST(test_list_wait),
     };
     const char *bin = getenv("SUPAFS_DEVSERVER");
     if (!bin || access(bin, X_OK) < 0) {
