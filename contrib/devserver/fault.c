@@ -12,8 +12,11 @@
 
 enum kind {
     KIND_ERROR,
+    KIND_ERROR_AFTER,
     KIND_DELAY,
+    KIND_DUPLICATE,
     KIND_RESET_BEFORE,
+    KIND_RESET_BODY,
     KIND_RESET_AFTER,
     KIND_TRUNCATE,
     KIND_HANG,
@@ -25,8 +28,11 @@ enum kind {
 
 static const char *const kinds[KIND_COUNT] = {
     [KIND_ERROR] = "error",
+    [KIND_ERROR_AFTER] = "error_after",
     [KIND_DELAY] = "delay",
+    [KIND_DUPLICATE] = "duplicate",
     [KIND_RESET_BEFORE] = "reset_before",
+    [KIND_RESET_BODY] = "reset_body",
     [KIND_RESET_AFTER] = "reset_after",
     [KIND_TRUNCATE] = "truncate",
     [KIND_HANG] = "hang",
@@ -40,7 +46,10 @@ static const char *const common_members[] = {"kind",  "method", "path", "every",
                                              "times", "skip",   NULL};
 static const char *const kind_members[KIND_COUNT][4] = {
     [KIND_ERROR] = {"status", "body", "headers", NULL},
+    [KIND_ERROR_AFTER] = {"status", "body", "headers", NULL},
     [KIND_DELAY] = {"ms", NULL},
+    [KIND_DUPLICATE] = {"ms", NULL},
+    [KIND_RESET_BODY] = {"after", NULL},
     [KIND_TRUNCATE] = {"after", NULL},
     [KIND_HANG] = {"after", NULL},
     [KIND_SIZE] = {"where", "delta", NULL},
@@ -179,6 +188,7 @@ read_kind(const json_t *json, struct rule *rule, struct sf_err *err)
     const json_t *value;
     switch (rule->kind) {
     case KIND_ERROR:
+    case KIND_ERROR_AFTER:
         value = json_object_get(json, "headers");
         if (value && !json_is_object(value))
             return sf_err_set(err, -EINVAL, "\"headers\" must be an object");
@@ -188,6 +198,9 @@ read_kind(const json_t *json, struct rule *rule, struct sf_err *err)
         return rc;
     case KIND_DELAY:
         return read_integer(json, "ms", 0, 1000, &rule->number, err);
+    case KIND_DUPLICATE:
+        return read_integer(json, "ms", 0, 0, &rule->number, err);
+    case KIND_RESET_BODY:
     case KIND_TRUNCATE:
         return read_integer(json, "after", 0, 0, &rule->number, err);
     case KIND_HANG:
@@ -213,8 +226,8 @@ read_rule(const json_t *json, struct rule *rule, struct sf_err *err)
             break;
     if (rule->kind == KIND_COUNT)
         return sf_err_set(err, -EINVAL,
-                          "\"kind\" must be error, delay, reset_before, reset_after, truncate, "
-                          "hang, expired, size or etag");
+                          "\"kind\" must be error, error_after, delay, duplicate, reset_before, "
+                          "reset_body, reset_after, truncate, hang, expired, size or etag");
     int rc = check_members(json, rule->kind, err);
     if (rc == 0)
         rc = read_text(json, "method", &rule->method, err);
@@ -332,14 +345,25 @@ apply(const struct rule *rule, struct ds_fault_plan *plan)
     plan->any = true;
     switch (rule->kind) {
     case KIND_ERROR:
-        if (plan->status != 0)
+    case KIND_ERROR_AFTER:
+        if (plan->status != 0 || plan->status_after != 0)
             break;
-        plan->status = (int)rule->number;
+        if (rule->kind == KIND_ERROR)
+            plan->status = (int)rule->number;
+        else
+            plan->status_after = (int)rule->number;
         plan->body = json_deep_copy(json_object_get(rule->json, "body"));
         plan->headers = json_deep_copy(json_object_get(rule->json, "headers"));
         break;
     case KIND_DELAY:
         plan->delay_ms += rule->number;
+        break;
+    case KIND_DUPLICATE:
+        plan->duplicate = true;
+        plan->duplicate_ms = rule->number;
+        break;
+    case KIND_RESET_BODY:
+        plan->reset_at = rule->number;
         break;
     case KIND_RESET_BEFORE:
         plan->reset_before = true;

@@ -24,9 +24,13 @@ struct ds_fault_plan {
     bool reset_after;
     bool expired;
     int64_t delay_ms;
-    int status; /* 0 = no error answer */
+    int status;       /* 0 = no error answer */
+    int status_after; /* 0 = no; after the work is done */
     json_t *body;
     json_t *headers;
+    bool duplicate;
+    int64_t duplicate_ms;
+    int64_t reset_at;    /* -1 = no; bytes of the request's body that are still taken */
     int64_t truncate_at; /* -1 = no */
     int64_t hang_at;     /* -1 = no; bytes of the body that still go out */
     bool hang_headers;
@@ -36,7 +40,8 @@ struct ds_fault_plan {
     char etag[128]; /* "" = true one */
 };
 
-#define DS_FAULT_PLAN_NONE ((struct ds_fault_plan){.truncate_at = -1, .hang_at = -1})
+#define DS_FAULT_PLAN_NONE                                                                         \
+    ((struct ds_fault_plan){.reset_at = -1, .truncate_at = -1, .hang_at = -1})
 
 void ds_fault_plan_fini(struct ds_fault_plan *plan);
 

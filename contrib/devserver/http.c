@@ -24,6 +24,7 @@
 #define IDLE_SECONDS      61u
 #define THREAD_STACK      (512u << 10)
 #define JSON_BODY_MAX     (16u << 20)
+#define COPY_MAX          (64u << 20) /* body of a duplicate */
 
 /* A refused body up to this size is read before the answer; above, the connection is closed. */
 #define DRAIN_MAX    (1u << 20)
@@ -67,6 +68,7 @@ request_free(struct ds_request *req)
     ds_fault_plan_fini(&req->plan);
     ds_reply_fini(&req->reply);
     ds_buf_fini(&req->text);
+    ds_buf_fini(&req->copy);
     free(req->target);
     free(req->decoded);
     free(req->bucket);
@@ -131,6 +133,7 @@ log_arrival(struct ds_request *req, const char *kind)
         .range = ds_request_header(req, "range"),
         .request_id = ds_request_header(req, "x-request-id"),
         .upsert = upsert && strcmp(upsert, "true") == 0,
+        .duplicate = ds_request_header(req, DS_REPEAT_HEADER) != NULL,
     };
     req->log_seq = ds_log_arrived(req->server->log, &arrival);
 }
@@ -180,10 +183,63 @@ add_fault_headers(struct ds_request *req, struct MHD_Response *response)
     }
 }
 
+/* The answer of an error rule. */
+static void
+reply_by_plan(struct ds_request *req, int status)
+{
+    const struct ds_fault_plan *plan = &req->plan;
+    if (json_is_string(plan->body)) {
+        ds_reply_text(req, status, "text/plain", json_string_value(plan->body));
+    } else if (plan->body) {
+        sf_autofree char *text = json_dumps(plan->body, JSON_COMPACT | JSON_ENCODE_ANY);
+        ds_reply_text(req, status, "application/json; charset=utf-8", text ? text : "");
+    } else {
+        ds_reply_text(req, status, "", "");
+    }
+}
+
+static enum MHD_Result
+add_header_text(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    static const char *const own[] = {"content-length", "transfer-encoding", "connection",
+                                      "expect"};
+    (void)kind;
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (strcasecmp(name, own[i]) == 0)
+            return MHD_YES;
+    ds_buf_addf(cls, "%s: %s\r\n", name, value ? value : "");
+    return MHD_YES;
+}
+
+/* The request once more, later. */
+static void
+duplicate(struct ds_request *req)
+{
+    ds_autobuf text = DS_BUF_INIT;
+    ds_buf_addf(&text, "%s %s%s%s HTTP/1.1\r\n", req->method, req->target, *req->query ? "?" : "",
+                req->query);
+    MHD_get_connection_values(req->conn, MHD_HEADER_KIND, add_header_text, &text);
+    ds_buf_addf(&text, DS_REPEAT_HEADER ": 1\r\nConnection: close\r\n");
+    if (req->copy.len > 0 || ds_request_header(req, "content-length"))
+        ds_buf_addf(&text, "Content-Length: %zu\r\n", req->copy.len);
+    ds_buf_adds(&text, "\r\n");
+    ds_buf_add(&text, req->copy.data, req->copy.len);
+    int rc = text.failed || req->copy.failed ? -ENOMEM : 0;
+    if (rc == 0)
+        rc = ds_repeat(req->server->repeats, req->socket, req->plan.duplicate_ms, &text);
+    if (rc < 0)
+        fprintf(stderr, "supafs-devserver: %s %s: no duplicate: %s\n", req->method, req->path,
+                strerror(-rc));
+}
+
 static enum MHD_Result
 queue_reply(struct ds_request *req)
 {
     struct ds_reply *reply = &req->reply;
+    if (req->plan.duplicate)
+        duplicate(req);
+    if (req->plan.status_after != 0)
+        reply_by_plan(req, req->plan.status_after);
     ds_pace_sleep_ms(req->server->pace,
                      atomic_load_explicit(&req->server->pace->delay_ms, memory_order_relaxed) +
                          req->plan.delay_ms);
@@ -211,21 +267,6 @@ queue_reply(struct ds_request *req)
     return rc;
 }
 
-/* The answer of an error rule. */
-static void
-reply_by_plan(struct ds_request *req)
-{
-    const struct ds_fault_plan *plan = &req->plan;
-    if (json_is_string(plan->body)) {
-        ds_reply_text(req, plan->status, "text/plain", json_string_value(plan->body));
-    } else if (plan->body) {
-        sf_autofree char *text = json_dumps(plan->body, JSON_COMPACT | JSON_ENCODE_ANY);
-        ds_reply_text(req, plan->status, "application/json; charset=utf-8", text ? text : "");
-    } else {
-        ds_reply_text(req, plan->status, "", "");
-    }
-}
-
 static bool
 must_answer_now(const struct ds_request *req)
 {
@@ -243,8 +284,9 @@ begin(struct ds_request *req)
 {
     const char *kind = ds_route_resolve(req);
     log_arrival(req, kind);
-    ds_faults_pick(req->server->faults, req->method, req->decoded ? req->decoded : req->path,
-                   &req->plan);
+    if (!ds_request_header(req, DS_REPEAT_HEADER))
+        ds_faults_pick(req->server->faults, req->method, req->decoded ? req->decoded : req->path,
+                       &req->plan);
     if (req->plan.reset_before)
         return reset(req);
     if (headers_too_large(req))
@@ -252,7 +294,7 @@ begin(struct ds_request *req)
                       "{\"error\":\"Request Header Fields Too Large\",\"message\":\"Exceeded "
                       "maximum allowed HTTP header size\",\"statusCode\":431}");
     else if (req->plan.status != 0)
-        reply_by_plan(req);
+        reply_by_plan(req, req->plan.status);
     else if (req->route && req->reply.status == 0 && req->route->begin)
         req->route->begin(req);
     return must_answer_now(req) ? queue_reply(req) : MHD_YES;
@@ -283,6 +325,10 @@ take_body(struct ds_request *req, const char *data, size_t len)
 {
     req->received += len;
     ds_pace_transfer(req->server->pace, len);
+    if (req->plan.duplicate && req->copy.len + len <= COPY_MAX)
+        ds_buf_add(&req->copy, data, len);
+    else if (req->plan.duplicate)
+        req->copy.failed = true;
     if (req->answered)
         drop_body(req);
     if (req->reply.status != 0 || !req->route || req->body_error < 0 || req->answered)
@@ -323,9 +369,11 @@ on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *
         return req ? begin(req) : MHD_NO;
     }
     if (*upload_data_size > 0) {
-        take_body(req, upload_data, *upload_data_size);
+        size_t len = *upload_data_size;
+        bool cut = req->plan.reset_at >= 0 && req->received + len > (uint64_t)req->plan.reset_at;
+        take_body(req, upload_data, cut ? (size_t)req->plan.reset_at - req->received : len);
         *upload_data_size = 0;
-        return MHD_YES;
+        return cut ? reset(req) : MHD_YES;
     }
     return req->queued ? MHD_YES : finish(req);
 }

@@ -80,6 +80,7 @@ struct ds_request {
 
     struct ds_reply reply;
     struct ds_fault_plan plan;
+    struct ds_buf copy; /* of the body, for a duplicate */
     uint64_t log_seq;
     bool queued;
 

@@ -17,6 +17,7 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/pace.c contrib/devserver/pace.h \
 	contrib/devserver/policy.c contrib/devserver/policy.h \
 	contrib/devserver/project.c contrib/devserver/project.h \
+	contrib/devserver/repeat.c contrib/devserver/repeat.h \
 	contrib/devserver/reply.c contrib/devserver/reply.h \
 	contrib/devserver/reqlog.c contrib/devserver/reqlog.h \
 	contrib/devserver/route.c contrib/devserver/route.h \

@@ -174,7 +174,8 @@ open_server(struct ds_server *server, const struct options *options, struct sf_e
     server->faults = ds_faults_new();
     server->log = ds_log_new();
     server->policies = ds_policies_new();
-    if (!server->pace || !server->faults || !server->log || !server->policies)
+    server->repeats = server->pace ? ds_repeats_new(server->pace) : NULL;
+    if (!server->repeats || !server->faults || !server->log || !server->policies)
         return sf_err_set(err, -ENOMEM, "no memory");
     apply_options(server->pace, options);
     rc = ds_db_open(path, &server->db, err);
@@ -199,6 +200,7 @@ open_server(struct ds_server *server, const struct options *options, struct sf_e
 static void
 close_server(struct ds_server *server)
 {
+    ds_repeats_free(server->repeats);
     ds_auth_free(server->auth);
     ds_tus_close(server->tus);
     ds_store_close(server->store);

@@ -26,7 +26,7 @@ struct entry {
     int64_t wall_ms;
     uint64_t request_bytes, reply_bytes;
     int status;
-    bool upsert, fault, answered;
+    bool upsert, duplicate, fault, answered;
 };
 
 struct count {
@@ -116,6 +116,7 @@ ds_log_arrived(struct ds_log *log, const struct ds_log_arrival *arrival)
         .wall_ms = ds_now_ms(),
         .role = "none",
         .upsert = arrival->upsert,
+        .duplicate = arrival->duplicate,
         .texts = malloc(path + query + range + id + method + 5),
     };
     char *at = fresh.texts;
@@ -206,7 +207,8 @@ write_entry(struct ds_buf *out, const struct entry *entry)
                 (unsigned long long)entry->request_bytes, (unsigned long long)entry->reply_bytes,
                 (double)entry->duration_ns / 1e6);
     write_text(out, "range", entry->range);
-    ds_buf_addf(out, ",\"upsert\":%s,\"fault\":%s", entry->upsert ? "true" : "false",
+    ds_buf_addf(out, ",\"upsert\":%s,\"duplicate\":%s,\"fault\":%s",
+                entry->upsert ? "true" : "false", entry->duplicate ? "true" : "false",
                 entry->fault ? "true" : "false");
     write_text(out, "request_id", entry->request_id);
     ds_buf_adds(out, ",\"body\":");

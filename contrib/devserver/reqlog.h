@@ -19,6 +19,7 @@ struct ds_log_arrival {
     const char *range;
     const char *request_id;
     bool upsert;
+    bool duplicate; /* sent by this server itself */
 };
 
 struct ds_log_outcome {

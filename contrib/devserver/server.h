@@ -8,6 +8,7 @@
 #include "pace.h"
 #include "policy.h"
 #include "project.h"
+#include "repeat.h"
 #include "reqlog.h"
 #include "store.h"
 #include "tus.h"
@@ -24,6 +25,7 @@ struct ds_server {
     struct ds_policies *policies;
     struct ds_faults *faults;
     struct ds_log *log;
+    struct ds_repeats *repeats;
 };
 
 #endif

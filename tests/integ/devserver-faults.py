@@ -13,96 +13,24 @@ import socket
 import sys
 import threading
 import time
-import urllib.parse
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-import wire  # noqa: E402
+from devserver import BUCKET, Server, broken, check, run, seconds  # noqa: E402
 
-BUCKET = sys.argv[1]
 SMALL = b"0123456789"
 BIG = os.urandom(1 << 20)
-CHECKS = []
-
-
-def check(function):
-    CHECKS.append(function)
-    return function
-
-
-class Server:
-    def __init__(self):
-        api = urllib.parse.urlsplit(os.environ["SUPABASE_URL"])
-        admin = urllib.parse.urlsplit(os.environ["SUPAFS_DEVSERVER_ADMIN"])
-        self.api = (api.hostname, api.port)
-        self.admin_address = (admin.hostname, admin.port)
-        self.admin_base = admin.path.rstrip("/")
-        self.key = os.environ["SUPABASE_SERVICE_ROLE_KEY"]
-
-    def call(self, method, path, body=None, headers=(), timeout=10):
-        """One request on a connection of its own."""
-        one = wire.Wire(*self.api, timeout)
-        try:
-            return one.send(method, "/storage/v1" + path,
-                            [("Authorization", "Bearer " + self.key)] + list(headers), body)
-        finally:
-            one.close()
-
-    def json(self, method, path, value):
-        return self.call(method, path, json.dumps(value).encode(),
-                         [("Content-Type", "application/json")])
-
-    def get(self, key, headers=(), timeout=10):
-        return self.call("GET", f"/object/authenticated/{BUCKET}/{key}", None, headers, timeout)
-
-    def put(self, key, body, headers=()):
-        return self.call("PUT", f"/object/{BUCKET}/{key}", body, headers)
-
-    def info(self, key):
-        return self.call("GET", f"/object/info/authenticated/{BUCKET}/{key}")
-
-    def admin(self, method, path, value=None):
-        one = wire.Wire(*self.admin_address)
-        try:
-            body = None if value is None else json.dumps(value).encode()
-            reply = one.send(method, self.admin_base + path, [], body)
-        finally:
-            one.close()
-        return reply.status, json.loads(reply.body)
-
-    def faults(self, *rules):
-        status, answer = self.admin("PUT", "/faults", list(rules))
-        assert status == 200, answer
-
-    def settings(self, **values):
-        status, answer = self.admin("PUT", "/settings", values)
-        assert status == 200, answer
-        return answer
-
-    def reset(self):
-        self.admin("DELETE", "/faults")
-        self.settings(delay_ms=0, mbytes_per_s=0, etag_style="md5",
-                      standard_limit=52428800, global_limit=524288000)
-        self.admin("DELETE", "/log")
-
-
-def broken(function, *arguments):
-    """The connection ends without an answer."""
-    try:
-        reply = function(*arguments)
-    except (wire.Broken, ConnectionError):
-        return
-    raise AssertionError(f"answered {reply.status}")
 
 
 def statuses(server, count, key="small"):
     return [server.get(key).status for _ in range(count)]
 
 
-def seconds(function, *arguments):
-    began = time.monotonic()
-    function(*arguments)
-    return time.monotonic() - began
+def wait_for(condition, what):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, f"{what} never came"
+        time.sleep(0.02)
 
 
 def raw_get(server, key, timeout):
@@ -160,6 +88,53 @@ def error_before_the_work(server):
     reply = server.put("refused", b"x")
     assert (reply.status, reply.body) == (502, b"<h1>Bad Gateway"), (reply.status, reply.body)
     assert server.info("refused").status == 400
+
+
+@check
+def error_after_the_work(server):
+    """The same answer, and the work is done all the same; the request's bytes count."""
+    server.faults({"kind": "error_after", "status": 502, "method": "PUT", "times": 1,
+                   "body": {"message": "late"}, "headers": {"Retry-After": 3}})
+    reply = server.put("worked", b"xy")
+    assert (reply.status, json.loads(reply.body)) == (502, {"message": "late"}), reply.body
+    assert reply.headers.get("retry-after") == "3", reply.headers
+    assert server.get("worked").body == b"xy"
+    server.faults({"kind": "error_after", "path": "/object/authenticated/"})
+    reply = server.get("big")
+    assert (reply.status, reply.body) == (500, b""), (reply.status, reply.body)
+    server.faults({"kind": "error_after", "status": 507}, {"kind": "error", "status": 503})
+    assert server.put("refused", b"x").status in (503, 507)
+    assert server.put("worked", b"z").status in (503, 507)
+
+
+@check
+def late_duplicates(server):
+    """The request comes once more, whole, with its own entry in the log; rules leave it alone."""
+    server.faults({"kind": "duplicate", "ms": 300, "method": "PUT"})
+    assert server.put("twice?x=1", BIG).status == 200
+    server.faults({"kind": "duplicate", "ms": 1000, "method": "PUT"})
+    assert server.put("twice", b"between").status == 200
+    assert server.get("twice").body == b"between"
+    wait_for(lambda: server.get("twice").body == BIG, "the first PUT's duplicate")
+    wait_for(lambda: server.get("twice").body == b"between", "the second one's")
+    puts = [e for e in server.admin("GET", "/log")[1]["entries"] if e["method"] == "PUT"]
+    assert [e["duplicate"] for e in puts] == [False, False, True, True], puts
+    assert puts[2]["query"] == "x=1" and puts[2]["request_bytes"] == len(BIG), puts[2]
+    server.faults({"kind": "duplicate", "method": "DELETE"}, {"kind": "reset_after"})
+    broken(server.call, "DELETE", f"/object/{BUCKET}/twice")
+    wait_for(lambda: [e["status"] for e in server.admin("GET", "/log")[1]["entries"]
+                      if e["method"] == "DELETE"] == [0, 400], "a duplicate of a lost reply")
+
+
+@check
+def reset_in_the_body(server):
+    """The connection breaks when a part of the body has come; nothing is stored of a plain upload."""
+    server.faults({"kind": "reset_body", "after": 300000, "times": 1})
+    broken(server.put, "half", BIG)
+    assert server.info("half").status == 400
+    assert server.put("half", BIG).status == 200
+    entry = server.admin("GET", "/log")[1]["entries"][0]
+    assert (entry["status"], entry["request_bytes"]) == (0, 300000), entry
 
 
 @check
@@ -359,7 +334,8 @@ def bad_rules(server):
     server.faults({"kind": "error", "status": 507})
     for rule in ({"kind": "eror"}, {"kind": "error", "statsu": 500}, {"kind": "error", "status": 99},
                  {"kind": "delay", "ms": "1"}, {"kind": "delay", "every": 0}, {}, 7, [[]],
-                 [{"kind": "delay"}, {"kind": "x"}], {"kind": "size", "where": "here"}):
+                 [{"kind": "delay"}, {"kind": "x"}], {"kind": "size", "where": "here"},
+                 {"kind": "duplicate", "after": 1}, {"kind": "error_after", "status": 600}):
         status, answer = server.admin("PUT", "/faults", rule)
         assert status == 400 and answer.get("error"), (rule, status, answer)
     assert statuses(server, 1) == [507]
@@ -401,19 +377,7 @@ def main():
     server = Server()
     server.reset()
     assert server.put("small", SMALL).status == 200 and server.put("big", BIG).status == 200
-    failures = 0
-    for function in CHECKS:
-        server.reset()
-        try:
-            function(server)
-            print(f"ok      {function.__name__}")
-        except Exception as problem:  # one line per check, whatever went wrong
-            failures += 1
-            line = problem.__traceback__.tb_next.tb_lineno
-            print(f"FAILED  {function.__name__} (line {line}): {type(problem).__name__} {problem}")
-    server.reset()
-    print(f"{len(CHECKS)} checks, {failures} failed")
-    return 1 if failures else 0
+    return run(server)
 
 
 if __name__ == "__main__":
