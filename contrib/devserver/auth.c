@@ -124,13 +124,10 @@ role_of(const char *name)
     return DS_ROLE_UNKNOWN;
 }
 
-/* Reads the claims; returns the problem or NULL. */
+/* Reads the claims of every token; returns the problem or NULL. */
 static const char *
-read_claims(const char *part, size_t len, struct cached *ret)
+read_claims(const json_t *claims, struct cached *ret)
 {
-    ds_autojson *claims = part_json(part, len);
-    if (!claims)
-        return "JWT Claims Set must be a top-level JSON object";
     json_t *exp = json_object_get(claims, "exp"), *nbf = json_object_get(claims, "nbf");
     if (exp && !json_is_number(exp))
         return "\"exp\" claim must be a number";
@@ -146,9 +143,12 @@ read_claims(const char *part, size_t len, struct cached *ret)
     return NULL;
 }
 
-/* The whole check, in the order of the service's library; returns the problem or NULL. */
+/*
+ * The whole check, in the order of the service's library; returns the problem or NULL. The caller
+ * owns *claims, which is set when the signature is right.
+ */
 static const char *
-check_token(const struct ds_auth *auth, const char *token, struct cached *ret)
+check_token(const struct ds_auth *auth, const char *token, struct cached *ret, json_t **claims)
 {
     const char *dot1 = strchr(token, '.');
     const char *dot2 = dot1 ? strchr(dot1 + 1, '.') : NULL;
@@ -162,7 +162,10 @@ check_token(const struct ds_auth *auth, const char *token, struct cached *ret)
         return "\"alg\" (Algorithm) Header Parameter value not allowed";
     if (!signature_matches(auth, token, (size_t)(dot2 - token), dot2 + 1))
         return "signature verification failed";
-    const char *problem = read_claims(dot1 + 1, (size_t)(dot2 - dot1 - 1), ret);
+    *claims = part_json(dot1 + 1, (size_t)(dot2 - dot1 - 1));
+    if (!*claims)
+        return "JWT Claims Set must be a top-level JSON object";
+    const char *problem = read_claims(*claims, ret);
     return problem ? problem : check_times(ret);
 }
 
@@ -189,7 +192,8 @@ ds_auth_verify(struct ds_auth *auth, const char *token, struct ds_identity *ret,
     }
     pthread_mutex_unlock(&auth->lock);
 
-    *problem = hit ? check_times(&found) : check_token(auth, token, &found);
+    ds_autojson *claims = NULL;
+    *problem = hit ? check_times(&found) : check_token(auth, token, &found, &claims);
     if (*problem)
         return -EACCES;
     *ret = found.identity;
@@ -205,14 +209,32 @@ ds_auth_verify(struct ds_auth *auth, const char *token, struct ds_identity *ret,
     return 0;
 }
 
+int
+ds_auth_claims(const struct ds_auth *auth, const char *token, json_t **ret, const char **problem)
+{
+    struct cached found = {0};
+    ds_autojson *claims = NULL;
+    *problem = check_token(auth, token, &found, &claims);
+    if (*problem)
+        return -EACCES;
+    *ret = sf_steal(claims);
+    return 0;
+}
+
 char *
 ds_auth_sign(const char *secret, const char *role, long long issued, long long expires)
 {
-    static const char header[] = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
     char claims[200];
     snprintf(claims, sizeof claims,
              "{\"iss\":\"supafs-devserver\",\"role\":\"%s\",\"iat\":%lld,\"exp\":%lld}", role,
              issued, expires);
+    return ds_auth_sign_claims(secret, claims);
+}
+
+char *
+ds_auth_sign_claims(const char *secret, const char *claims)
+{
+    static const char header[] = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
     sf_autofree char *head = ds_base64_encode(header, sizeof header - 1, true);
     sf_autofree char *body = ds_base64_encode(claims, strlen(claims), true);
     sf_autofree char *text = NULL;

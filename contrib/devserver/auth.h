@@ -2,6 +2,7 @@
 #ifndef DS_AUTH_H
 #define DS_AUTH_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -40,6 +41,18 @@ int ds_auth_verify(struct ds_auth *auth, const char *token, struct ds_identity *
 
 /* A signed token with the given role and times in seconds; NULL when out of memory. */
 char *ds_auth_sign(const char *secret, const char *role, long long issued, long long expires);
+
+/* The same of any claims, as JSON text. */
+char *ds_auth_sign_claims(const char *secret, const char *claims);
+
+/**
+ * ds_auth_claims - check any token that the project signed, and hand out what it claims.
+ * @ret: the caller's.
+ *
+ * Returns 0, or -EACCES with *problem as ds_auth_verify().
+ */
+int ds_auth_claims(const struct ds_auth *auth, const char *token, json_t **ret,
+                   const char **problem);
 
 /* Random bytes as URL-safe text, owned by the caller. */
 char *ds_auth_random(size_t bytes);

@@ -87,6 +87,9 @@ static const char *const statements[DS_STMT_COUNT] = {
                               "RETURNING " OBJECT_COLUMNS,
     [DS_STMT_OBJECT_EACH] = SELECT_OBJECT "WHERE bucket=?1 LIMIT ?2",
     [DS_STMT_VERSIONS] = "SELECT version FROM objects ORDER BY version",
+    [DS_STMT_LIST_ALL] = "SELECT name, lower(name), created_ms, updated_ms, accessed_ms FROM "
+                         "objects WHERE bucket=?1 AND substr(lower(name), 1, length(?2))=?2 AND "
+                         "seen(name)",
     [DS_STMT_LIST_UP] = LIST_RANGE "ORDER BY name LIMIT ?4",
     [DS_STMT_LIST_DOWN] = LIST_RANGE "ORDER BY name DESC LIMIT ?4",
     [DS_STMT_LIST_CREATED_UP] = LIST_TIMED("created_ms", ">", "ASC"),

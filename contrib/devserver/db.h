@@ -161,7 +161,7 @@ struct ds_sight {
     const void *arg;
 };
 
-enum ds_sort { DS_SORT_NAME, DS_SORT_CREATED, DS_SORT_UPDATED };
+enum ds_sort { DS_SORT_NAME, DS_SORT_CREATED, DS_SORT_UPDATED, DS_SORT_ACCESSED };
 
 struct ds_list_query {
     const char *bucket;
@@ -180,6 +180,21 @@ struct ds_list_row {
     const char *folder;             /* without trailing slashes */
     int64_t folder_ms;              /* -1 = null */
 };
+
+/* A page of the first listing, which goes by names in lower case. */
+struct ds_list_v1_query {
+    const char *bucket;
+    const char *prefix; /* "" or with its slash */
+    const char *search; /* what names below it must start with */
+    enum ds_sort sort;
+    bool descending;
+    size_t offset, max_rows;
+    struct ds_sight sight;
+};
+
+/* Folders are rows with the last component only. Locks as ds_db_bucket_list. */
+int ds_db_object_list_v1(struct ds_db *db, const struct ds_list_v1_query *query,
+                         void (*row)(void *arg, const struct ds_list_row *row), void *arg);
 
 /* Lists in the service's own manner, its faults included; locks as ds_db_bucket_list. */
 int ds_db_object_list(struct ds_db *db, const struct ds_list_query *query,

@@ -71,6 +71,9 @@ struct ds_request {
 
     struct ds_identity who;
     bool authenticated; /* a valid token was sent */
+    /* Of a signed URL: */
+    long long signed_until; /* seconds since 1970; 0 = none */
+    bool signed_upsert;
 
     struct ds_buf text;          /* body of a JSON route */
     struct ds_incoming incoming; /* body of an object route */

@@ -23,7 +23,10 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/route.c contrib/devserver/route.h \
 	contrib/devserver/route-bucket.c contrib/devserver/route-delete.c \
 	contrib/devserver/route-list.c contrib/devserver/route-move-copy.c \
+	contrib/devserver/route-list-v1.c \
 	contrib/devserver/route-read.c contrib/devserver/route-rest.c \
+	contrib/devserver/route-sign.c contrib/devserver/signed.c contrib/devserver/signed.h \
+	contrib/devserver/db-list-v1.c \
 	contrib/devserver/route-tus.c \
 	contrib/devserver/route-write.c \
 	contrib/devserver/server.h \

@@ -213,6 +213,19 @@ ds_may(const struct ds_request *req, const char *bucket, const char *key, unsign
            ds_policies_allow(req->server->policies, req->who.role, bucket, key, rights);
 }
 
+static bool
+may_see(const void *arg, const char *name)
+{
+    const struct ds_request *req = arg;
+    return ds_may(req, req->bucket, name, DS_SELECT);
+}
+
+struct ds_sight
+ds_sight(const struct ds_request *req)
+{
+    return (struct ds_sight){.sees = req->who.role == DS_ROLE_SERVICE ? NULL : may_see, .arg = req};
+}
+
 int
 ds_may_write(const struct ds_request *req, const char *bucket, const char *key, bool upsert)
 {

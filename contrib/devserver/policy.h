@@ -7,6 +7,7 @@
 
 #include "auth.h"
 #include "base/err.h"
+#include "db.h"
 
 /*
  * Row level security as a project's policies make it: rules that allow a role something on the
@@ -48,6 +49,9 @@ struct ds_request;
  * so on. Call ds_require_auth() first.
  */
 bool ds_may(const struct ds_request *req, const char *bucket, const char *key, unsigned rights);
+
+/* What a listing of the request's bucket shows; borrows the request. */
+struct ds_sight ds_sight(const struct ds_request *req);
 
 /**
  * ds_may_write - what the service's trial insert of a row finds out, before any byte comes.

@@ -337,6 +337,16 @@ ds_require_json(struct ds_request *req)
 }
 
 bool
+ds_check_no_body(struct ds_request *req)
+{
+    const char *type = ds_request_header(req, "content-type");
+    if (!type || strncasecmp(type, "application/json", 16) != 0 || req->text.len > 0)
+        return true;
+    ds_fail(req, DS_FAIL_JSON_EMPTY);
+    return false;
+}
+
+bool
 ds_check_string(struct ds_request *req, const json_t *value, const char *path)
 {
     if (!value || json_is_string(value))

@@ -79,6 +79,9 @@ bool ds_require_storable(struct ds_request *req, const char *bucket, const char 
 /* The parsed body of a JSON route, an object; NULL when a reply is set. The caller owns it. */
 json_t *ds_require_json(struct ds_request *req);
 
+/* A JSON body is not needed, but an empty one must not be called JSON. */
+bool ds_check_no_body(struct ds_request *req);
+
 /* The schema's errors for one member, by the service's words. NULL value = absent, fine. */
 bool ds_check_string(struct ds_request *req, const json_t *value, const char *path);
 

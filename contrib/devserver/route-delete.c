@@ -15,12 +15,7 @@
 static void
 delete_one(struct ds_request *req)
 {
-    const char *type = ds_request_header(req, "content-type");
-    if (type && strncasecmp(type, "application/json", 16) == 0 && req->text.len == 0) {
-        ds_fail(req, DS_FAIL_JSON_EMPTY);
-        return;
-    }
-    if (!ds_require_auth(req))
+    if (!ds_check_no_body(req) || !ds_require_auth(req))
         return;
     ds_autoobject old = {0};
     bool may = ds_may(req, req->bucket, req->key, DS_SELECT | DS_DELETE);

@@ -319,14 +319,6 @@ reply_listing(struct listing *listing)
     ds_reply_json(listing->req, 200, &out);
 }
 
-/* Names that the policies show to the caller. */
-static bool
-may_see(const void *arg, const char *name)
-{
-    const struct ds_request *req = arg;
-    return ds_may(req, req->bucket, name, DS_SELECT);
-}
-
 static int
 run(struct listing *listing)
 {
@@ -339,7 +331,7 @@ run(struct listing *listing)
         .after = listing->cursor.after,
         .after_ms = -1,
         .max_rows = listing->limit + 1,
-        .sight = {.sees = ds_is_service(listing->req) ? NULL : may_see, .arg = listing->req},
+        .sight = ds_sight(listing->req),
     };
     if (column && strcmp(column, "created_at") == 0)
         query.sort = DS_SORT_CREATED;

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "reply.h"
+#include "signed.h"
 
 /* Objects up to this size are read into memory: one system call less than sending the file. */
 #define INLINE_MAX (32u << 10)
@@ -56,10 +57,28 @@ parse_range(const char *header, uint64_t size, uint64_t *first, uint64_t *last)
     return true;
 }
 
+/* A signed URL shows its object to everybody, whatever the bucket and the policies say. */
+static bool
+require_signed_object(struct ds_request *req, struct ds_object *object)
+{
+    struct ds_signed what;
+    if (!ds_require_signed(req, &what))
+        return false;
+    req->signed_until = what.expires;
+    int rc = ds_db_object_get(req->server->db, req->bucket, req->key, object);
+    if (rc == -ENOENT)
+        ds_fail(req, DS_FAIL_NO_KEY);
+    else if (rc < 0)
+        ds_fail_errno(req, rc, "look up the object");
+    return rc == 0;
+}
+
 /* The bucket and the object as the route and the role see them. */
 static bool
 require_object(struct ds_request *req, struct ds_object *object)
 {
+    if (req->route == &ds_route_download_signed)
+        return require_signed_object(req, object);
     bool public_route =
         req->route == &ds_route_download_public || req->route == &ds_route_info_public;
     if (!public_route && !ds_require_auth(req))
@@ -132,7 +151,13 @@ add_object_headers(struct ds_request *req, const struct ds_object *object, bool 
     ds_reply_header(req, "etag", shown_etag(req, object));
     ds_reply_header(req, "x-robots-tag", object->robots ? object->robots : "none");
     ds_reply_header(req, "last-modified", date);
-    add_cache_control(req, object, cache, head ? "must-revalidate" : "stale-while-revalidate=30");
+    if (req->signed_until > 0) {
+        ds_time_http(req->signed_until * 1000, date);
+        ds_reply_header(req, "expires", date);
+    } else {
+        add_cache_control(req, object, cache,
+                          head ? "must-revalidate" : "stale-while-revalidate=30");
+    }
     add_disposition(req);
 }
 
@@ -302,6 +327,7 @@ const struct ds_route ds_route_download = {.kind = "download", .finish = downloa
 const struct ds_route ds_route_download_short = {
     .kind = "download", .auth_optional = true, .finish = download};
 const struct ds_route ds_route_download_public = {.kind = "download", .finish = download};
+const struct ds_route ds_route_download_signed = {.kind = "download", .finish = download};
 const struct ds_route ds_route_info = {.kind = "info", .finish = info};
 const struct ds_route ds_route_info_short = {.kind = "info", .auth_optional = true, .finish = info};
 const struct ds_route ds_route_info_public = {.kind = "info", .finish = info};

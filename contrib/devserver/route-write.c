@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "json.h"
 #include "reply.h"
+#include "signed.h"
 #include "upload.h"
 #include "upload-form.h"
 
@@ -47,6 +48,8 @@ static bool
 is_upsert(const struct ds_request *req)
 {
     const char *upsert = ds_request_header(req, "x-upsert");
+    if (req->route == &ds_route_upload_signed)
+        return req->signed_upsert;
     return req->route == &ds_route_update || (upsert && strcmp(upsert, "true") == 0);
 }
 
@@ -79,11 +82,26 @@ form_file_begins(struct ds_request *req, const char *mime)
     return ds_require_bucket(req, &bucket) && check_mime(req, &bucket, mime) && begin_bytes(req);
 }
 
+/* Whoever made the signed URL had the rights; what comes by it is his. */
+static bool
+identify(struct ds_request *req)
+{
+    struct ds_signed what;
+    if (req->route != &ds_route_upload_signed)
+        return ds_require_auth(req);
+    if (!ds_require_signed(req, &what))
+        return false;
+    req->who.role = DS_ROLE_SERVICE;
+    memcpy(req->who.sub, what.owner, sizeof req->who.sub);
+    req->signed_upsert = what.upsert;
+    return true;
+}
+
 static void
 upload_begin(struct ds_request *req)
 {
     ds_autobucket bucket = {0};
-    if (!ds_require_auth(req) || !ds_require_bucket(req, &bucket))
+    if (!identify(req) || !ds_require_bucket(req, &bucket))
         return;
     const char *mime = request_mime(req);
     if (strncmp(mime, "multipart/form-data", 19) == 0) {
@@ -116,8 +134,10 @@ reply_key(struct ds_request *req, const struct ds_object *object)
     ds_buf_addf(&path, "%s/%s", object->bucket, object->name);
     ds_buf_adds(&out, "{\"Key\":");
     ds_buf_add_json(&out, path.failed ? "" : path.data);
-    ds_buf_adds(&out, ",\"Id\":");
-    ds_buf_add_json(&out, object->id);
+    if (req->route != &ds_route_upload_signed) {
+        ds_buf_adds(&out, ",\"Id\":");
+        ds_buf_add_json(&out, object->id);
+    }
     ds_buf_adds(&out, "}");
     ds_reply_json(req, 200, &out);
 }
@@ -164,3 +184,8 @@ const struct ds_route ds_route_update = {.kind = "update",
                                          .begin = upload_begin,
                                          .take = upload_take,
                                          .finish = upload_finish};
+const struct ds_route ds_route_upload_signed = {.kind = "upload",
+                                                .body = DS_BODY_OBJECT,
+                                                .begin = upload_begin,
+                                                .take = upload_take,
+                                                .finish = upload_finish};

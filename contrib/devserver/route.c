@@ -143,10 +143,8 @@ find_read_route(struct ds_request *req, const char *rest)
             return &ds_route_info_short;
     }
     r = rest;
-    if (skip_word(&r, "sign") && strchr(r, '/')) {
-        not_here(req);
-        return NULL;
-    }
+    if (skip_word(&r, "sign") && match_object(req, r))
+        return &ds_route_download_signed;
     return match_object(req, rest) ? &ds_route_download_short : NULL;
 }
 
@@ -161,13 +159,18 @@ find_post_route(struct ds_request *req, const char *rest)
     if (skip_word(&r, "list-v2") && match_bucket(req, r))
         return &ds_route_list;
     r = rest;
-    bool known = (skip_word(&r, "list") && *r && !strchr(r, '/')) || strncmp(rest, "sign/", 5) == 0;
+    if (skip_word(&r, "list") && match_bucket(req, r))
+        return &ds_route_list_v1;
     r = rest;
-    known = known || (skip_word(&r, "upload") && skip_word(&r, "sign"));
-    if (known) {
-        not_here(req);
-        return NULL;
+    if (skip_word(&r, "sign")) {
+        if (match_bucket(req, r))
+            return &ds_route_sign_many;
+        if (match_object(req, r))
+            return &ds_route_sign;
     }
+    r = rest;
+    if (skip_word(&r, "upload") && skip_word(&r, "sign") && match_object(req, r))
+        return &ds_route_sign_upload;
     return match_object(req, rest) ? &ds_route_upload : NULL;
 }
 
@@ -180,10 +183,8 @@ find_object_route(struct ds_request *req, const char *rest)
     if (strcmp(m, "POST") == 0)
         return find_post_route(req, rest);
     if (strcmp(m, "PUT") == 0) {
-        if (skip_word(&r, "upload") && skip_word(&r, "sign")) {
-            not_here(req);
-            return NULL;
-        }
+        if (skip_word(&r, "upload") && skip_word(&r, "sign") && match_object(req, r))
+            return &ds_route_upload_signed;
         return match_object(req, rest) ? &ds_route_update : NULL;
     }
     if (strcmp(m, "DELETE") == 0) {

@@ -19,12 +19,18 @@ extern const struct ds_route ds_route_bucket_empty;
 extern const struct ds_route ds_route_download;        /* needs a token */
 extern const struct ds_route ds_route_download_short;  /* falls back to anon */
 extern const struct ds_route ds_route_download_public; /* looks at no token */
+extern const struct ds_route ds_route_download_signed; /* the parameter "token" stands for one */
 extern const struct ds_route ds_route_info;
 extern const struct ds_route ds_route_info_short;
 extern const struct ds_route ds_route_info_public;
 extern const struct ds_route ds_route_upload;
 extern const struct ds_route ds_route_update;
+extern const struct ds_route ds_route_upload_signed;
+extern const struct ds_route ds_route_sign;
+extern const struct ds_route ds_route_sign_many;
+extern const struct ds_route ds_route_sign_upload;
 extern const struct ds_route ds_route_list;
+extern const struct ds_route ds_route_list_v1;
 extern const struct ds_route ds_route_move;
 extern const struct ds_route ds_route_copy;
 extern const struct ds_route ds_route_delete;

@@ -103,6 +103,8 @@ def reading(all_):
                        ("info", "/object/info/authenticated/rls/mine/a")):
         all_.case(what, ABSENT, "GET", path)
     all_.case("list", [], "POST", "/object/list-v2/rls", {"with_delimiter": True})
+    all_.case("list v1", [], "POST", "/object/list/rls", {"prefix": ""})
+    all_.case("sign", ABSENT, "POST", "/object/sign/rls/mine/a", {"expiresIn": 9})
     all_.case("copy", ABSENT, "POST", "/object/copy", transfer("mine/a", "mine/c"))
     all_.case("move", ABSENT, "POST", "/object/move", transfer("mine/a", "mine/c"))
     all_.case("delete", DENIED, "DELETE", "/object/rls/mine/a")
@@ -117,6 +119,10 @@ def reading(all_):
     all_.case("get below the prefix", "done", "GET", "/object/authenticated/rls/mine/a")
     all_.case("get elsewhere", ABSENT, "GET", "/object/authenticated/rls/other/b")
     all_.case("list", ["mine/"], "POST", "/object/list-v2/rls", {"with_delimiter": True})
+    all_.case("list v1", ["mine"], "POST", "/object/list/rls", {"prefix": ""})
+    all_.case("sign", "done", "POST", "/object/sign/rls/mine/a", {"expiresIn": 9})
+    all_.case("sign elsewhere", ABSENT, "POST", "/object/sign/rls/other/b", {"expiresIn": 9})
+    all_.case("sign an upload", RLS, "POST", "/object/upload/sign/rls/mine/c")
     all_.case("a page", ["mine/a"], "POST", "/object/list-v2/rls", {"limit": 1})
     all_.case("as anon", ABSENT, "GET", "/object/authenticated/rls/mine/a",
               token=os.environ["SUPABASE_ANON_KEY"])
@@ -129,6 +135,7 @@ def writing(all_):
     upsert = {"x-upsert": "true"}
     all_.allow("insert")
     all_.case("new", "done", "POST", "/object/rls/new", b"x")
+    all_.case("sign an upload", "done", "POST", "/object/upload/sign/rls/new")
     all_.case("there", "The resource already exists", "POST", "/object/rls/mine/a", b"x")
     all_.case("new, PUT", RLS, "PUT", "/object/rls/new", b"x")
     all_.allow("select", "insert")

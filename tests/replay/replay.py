@@ -55,7 +55,7 @@ def tokens(secret):
         "<EXPIRED_JWT>": sign(dict(service, iat=now - 7200, exp=now - 3600), secret),
         "<BAD_SIGNATURE_JWT>": sign(service, secret + "-another"),
         # In Authorization (auth.unknown_role) this was a well-signed token of a role that the
-        # database does not know; in a query it signs one key, on routes that are not there yet.
+        # database does not know; later it is what an answer has brought, see keep_signed().
         "<SIGNED_TOKEN>": sign(dict(valid, role="nobody"), secret),
         "<SIGNED_UPLOAD_TOKEN>": sign(dict(valid, url="fx-main/tus/signed"), secret),
         "<S3_ACCESS_KEY_ID>": "0123456789abcdef0123456789abcdef",
@@ -134,6 +134,15 @@ class Replayer:
         body = whole_body(request["body"])
         return self.wire.send(request["method"], self.own_path(request["path"]), headers, body,
                               declared)
+
+    def keep_signed(self, recorded, reply):
+        """Later requests have the token of the last answer that had one."""
+        if "<SIGNED_TOKEN>" in json.dumps(recorded["body"]):
+            found = re.search(rb'token=([\w.-]+)', reply.body)
+            if found:
+                self.tokens["<SIGNED_TOKEN>"] = found[1].decode()
+                if b"/upload/sign/" in reply.body:
+                    self.tokens["<SIGNED_UPLOAD_TOKEN>"] = found[1].decode()
 
     # --- what the seeds use -------------------------------------------------------------------
 
@@ -314,6 +323,7 @@ def main():
                 reply = replayer.replay(recording["request"])
                 replayer.remember_upload(recording["response"], reply)
                 found = replayer.comparison.differences(recording["response"], reply)
+                replayer.keep_signed(recording["response"], reply)
             except (wire.Broken, OSError) as problem:
                 replayer.wire.close()
                 reply, found = wire.Reply(0, {}, b""), [f"no answer: {problem}"]

@@ -8,6 +8,7 @@ just before the recording it is named after.
 import json
 import os
 import sqlite3
+import time
 
 
 def start(api):
@@ -54,6 +55,11 @@ def move_and_copy(api):
     api.put("fx-list", "mv/src", b"move me", "text/plain", "max-age=99", '{"m":"1"}')
     api.put("fx-list", "mv/other", b"x", "text/plain")
     api.put("fx-list", "cp/src", b"copy me", "text/plain", "max-age=99", '{"m":"1"}')
+
+
+def token_expires(_):
+    """sign.short is for one second."""
+    time.sleep(1.1)
 
 
 def public_object(api):
@@ -120,6 +126,7 @@ BEFORE = {
     "list.v2.page2_after_insert": insert_around_cursor,
     "list.v1.page_a": paging,
     "move.info_before": move_and_copy,
+    "sign.expired": token_expires,
     "public.get": public_object,
     "overwrite.r1": overwritten_a,
     "overwrite.r2": overwritten_b,
