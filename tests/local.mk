@@ -154,7 +154,8 @@ tests_unit_test_tree_listing_SOURCES = tests/unit/test-tree-listing.c $(tree_tes
 tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree_test_lib)
 
 # The writer over a Storage service in memory.
-write_test_lib = tests/unit/fake-storage.c tests/unit/fake-storage.h tests/unit/write-fixture.h
+write_test_lib = tests/unit/fake-storage.c tests/unit/fake-storage.h \
+	tests/unit/fake-storage-internal.h tests/unit/fake-tus.c tests/unit/write-fixture.h
 tests_unit_test_write_change_SOURCES = tests/unit/test-write-change.c $(write_test_lib)
 tests_unit_test_write_commit_SOURCES = tests/unit/test-write-commit.c $(write_test_lib)
 tests_unit_test_write_content_SOURCES = tests/unit/test-write-content.c $(write_test_lib)

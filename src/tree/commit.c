@@ -51,7 +51,7 @@ commit_success_locked(struct sf_tree *t, struct node *n, const struct sf_commit 
     if (!done->uploaded)
         return;
     n->local_only = false;
-    n->replace = false;
+    n->replace = n->exclusive = false;
     n->changed_seq = ++t->seq;
     n->checked_ns = sf_clock_ns();
     n->size = done->size;
@@ -173,11 +173,22 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     free(op);
 }
 
+/* The version that a program saw when it began to change the file. */
+static void
+base_locked(const struct node *n, struct sf_version *base)
+{
+    *base = (struct sf_version){.size = n->size};
+    snprintf(base->id, sizeof base->id, "%s", n->id);
+    if (n->etag && strlen(n->etag) < sizeof base->etag)
+        snprintf(base->etag, sizeof base->etag, "%s", n->etag);
+}
+
 void
 commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
 {
     struct commit_op *op = calloc(1, sizeof *op);
     struct sf_commit_args args = {0};
+    struct sf_version base;
     int rc = op ? 0 : -ENOMEM;
     tree_lock(t);
     bool nothing = !n->content || !(sf_content_dirty(n->content) || n->commits);
@@ -187,6 +198,11 @@ commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
         rc = b ? mimes_copy(b->mimes, &op->mimes) : -ESTALE;
         if (rc == 0) {
             args.exists = !n->local_only || n->replace;
+            args.exclusive = n->exclusive && !args.exists;
+            if (!n->local_only) {
+                base_locked(n, &base);
+                args.base = &base;
+            }
             args.max_size = sf_writer_limit(t->writer, b->size_limit);
             args.mimes = (const char *const *)op->mimes;
             op->content = sf_content_ref(n->content);

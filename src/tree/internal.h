@@ -87,6 +87,7 @@ struct node {
     bool etag_open;  /* content is ours, its ETag is not known yet */
     bool loading;    /* content is being fetched for a write */
     bool replace;    /* a rename put this unsent file over an object: upload replaces */
+    bool exclusive;  /* created with O_EXCL, and not in the bucket yet */
     bool leaving;    /* its removal from the directory is under way: keeps it no more */
     uint16_t open;   /* file handles */
     uint16_t writers;

@@ -89,6 +89,7 @@ create_node_locked(struct name_op *op)
     op->open.keep_cache = true; /* nobody can have pages of it */
     op->open.file->created = true;
     n->local_only = true;
+    n->exclusive = op->flags & O_EXCL;
     n->keep_pages = true;
     n->content = sf_steal(op->content);
     return 0;

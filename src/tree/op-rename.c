@@ -91,6 +91,7 @@ renamed_locked(struct name_op *op, const struct sf_version *now)
         apply_moved_locked(t, n, now, op->replaces);
     else
         n->replace = op->replaces || n->replace;
+    n->exclusive = false; /* that was said of the old name */
     attr_stamp_locked(op->dir, true);
     attr_stamp_locked(op->from_dir, true);
     return rc;

@@ -189,9 +189,7 @@ small_run(struct sf_job *job, const struct sf_err *refused)
         err = *refused;
     else if (sf_put_run(s->w, &s->put, &err) == 0) {
         err = SF_ERR_INIT;
-        done.uploaded = true;
-        memcpy(done.id, s->put.id, sizeof done.id);
-        memcpy(done.md5_etag, s->put.md5_etag, sizeof done.md5_etag);
+        sf_put_result(&s->put, &done);
     }
     s->cb(s->arg, err.code ? &err : NULL, err.code ? NULL : &done);
     small_free(s);
@@ -237,7 +235,8 @@ sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, con
         cb(arg, &err, NULL);
         return;
     }
-    s->put.replace = replace;
+    s->put.exists = replace;
+    s->put.exclusive = !replace;
     s->cb = cb;
     s->arg = arg;
     struct sf_job_key lane = {s->put.bucket, s->put.key};

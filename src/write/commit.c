@@ -23,11 +23,13 @@ struct sf_upload {
     struct sf_job job;
     struct sf_content *c; /* referenced */
     char *bucket, *key;   /* whose lane it is in */
-    char *mime;
+    char *mime, *mark, *xattrs;
     const char *const *mimes;
     uint64_t max_size;
-    bool replace;
-    unsigned target_seq; /* of the target that replace speaks of */
+    bool exists, exclusive, have_base;
+    struct sf_version base;
+    unsigned target_seq; /* of the target that these four speak of */
+    unsigned sent_seq;   /* of the target that it is sent to */
 
     uint64_t gen;           /* what it sends; from when it runs; content's lock */
     struct waiter *waiters; /* content's lock */
@@ -43,7 +45,16 @@ upload_free(struct sf_upload *up)
     free(up->bucket);
     free(up->key);
     free(up->mime);
+    free(up->mark);
+    free(up->xattrs);
     free(up);
+}
+
+static int
+copy_text(char **to, const char *from)
+{
+    *to = from ? strdup(from) : NULL;
+    return from && !*to ? -ENOMEM : 0;
 }
 
 static struct sf_upload *
@@ -56,10 +67,15 @@ upload_new_locked(struct sf_content *c, const struct sf_commit_args *args)
     up->c = sf_content_ref(c);
     up->mimes = args->mimes;
     up->max_size = args->max_size;
-    up->replace = args->exists;
+    up->exists = args->exists;
+    up->exclusive = args->exclusive;
+    up->have_base = args->base;
+    if (args->base)
+        up->base = *args->base;
     up->target_seq = c->target_seq;
     up->tail = &up->waiters;
-    if (args->mime && !(up->mime = strdup(args->mime))) {
+    if (copy_text(&up->mime, args->mime) || copy_text(&up->mark, args->mark) ||
+        copy_text(&up->xattrs, args->xattrs)) {
         upload_free(up);
         return NULL;
     }
@@ -162,43 +178,79 @@ too_large(struct sf_upload *up, uint64_t size, struct sf_err *err)
             up->bucket, up->key, size, max);
     return sf_err_set(err, -EFBIG,
                       "%s/%s has %" PRIu64 " bytes, more than the %" PRIu64
-                      " that one request may send here",
+                      " that an object may have here",
                       up->bucket, up->key, size, max);
 }
 
+/* Which version is replaced: what the caller saw, as long as it speaks of this target; after an
+ * upload of our own the one that it made. */
+static void
+upload_base_locked(struct sf_upload *up, struct sf_put *put)
+{
+    struct sf_content *c = up->c;
+    bool speaks = up->target_seq == c->target_seq;
+    SF_ASSERT_HELD(&c->lock);
+    put->exists = c->exists || (speaks && up->exists);
+    put->exclusive = speaks && up->exclusive && !c->exists;
+    up->sent_seq = c->target_seq;
+    if (c->have_stored && c->stored_seq == c->target_seq) {
+        up->base = c->stored;
+        put->base = &up->base;
+    } else if (speaks && up->have_base) {
+        put->base = &up->base;
+    }
+}
+
+/* What the object is now, for the next upload. */
+static void
+upload_stored_locked(struct sf_upload *up, const struct sf_put *put)
+{
+    struct sf_content *c = up->c;
+    struct sf_version *v = &c->stored;
+    SF_ASSERT_HELD(&c->lock);
+    c->have_stored = true;
+    c->stored_seq = up->sent_seq;
+    *v = (struct sf_version){.size = put->size};
+    memcpy(v->id, put->id, sizeof v->id);
+    memcpy(v->version, put->version, sizeof v->version);
+    snprintf(v->etag, sizeof v->etag, "%s", put->etag[0] ? put->etag : put->md5_etag);
+}
+
 static int
-upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_err *err)
+upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, struct sf_err *err)
 {
     struct sf_content *c = up->c;
     struct sf_snapshot snap;
+    *put = (struct sf_put){.bucket = up->bucket,
+                           .key = up->key,
+                           .mime = up->mime,
+                           .mimes = up->mimes,
+                           .mark = up->mark,
+                           .xattrs = up->xattrs};
     sf_mutex_lock(&c->lock);
     c->uploading = true; /* whoever commits from now on may have written what is not sent */
     up->gen = atomic_load(&c->gen);
-    bool replace = c->exists || (up->replace && up->target_seq == c->target_seq);
+    upload_base_locked(up, put);
     sf_mutex_unlock(&c->lock);
     sf_content_freeze(c, &snap);
     sf_mutex_lock(&c->lock);
     up->gen = snap.gen;
     sf_mutex_unlock(&c->lock);
 
-    struct sf_put put = {.bucket = up->bucket,
-                         .key = up->key,
-                         .fd = snap.stage->fd,
-                         .size = snap.size,
-                         .mime = up->mime,
-                         .mimes = up->mimes,
-                         .replace = replace};
+    put->fd = snap.stage->fd;
+    put->size = snap.size;
     int rc = too_large(up, snap.size, err);
     if (!rc)
-        rc = sf_put_run(c->w, &put, err);
+        rc = sf_put_run(c->w, put, err);
+    if (!rc) {
+        sf_mutex_lock(&c->lock);
+        upload_stored_locked(up, put);
+        sf_mutex_unlock(&c->lock);
+    }
     sf_content_thaw(c, &snap, rc == 0);
-    if (rc)
-        return rc;
-    done->uploaded = true;
-    done->size = put.size;
-    memcpy(done->id, put.id, sizeof done->id);
-    memcpy(done->md5_etag, put.md5_etag, sizeof done->md5_etag);
-    return 0;
+    if (!rc)
+        sf_put_result(put, done);
+    return rc;
 }
 
 static void
@@ -207,6 +259,7 @@ upload_run(struct sf_job *job, const struct sf_err *refused)
     struct sf_upload *up = (struct sf_upload *)job;
     struct sf_content *c = up->c;
     struct sf_commit done = {.size = sf_content_size(c)};
+    struct sf_put put;
     struct sf_err err = SF_ERR_INIT;
     if (refused) {
         upload_finish(up, refused, &done);
@@ -224,7 +277,7 @@ upload_run(struct sf_job *job, const struct sf_err *refused)
         if (rc)
             (void)!sf_err_set(&err, rc, "out of memory");
         else
-            (void)upload_send(up, &done, &err);
+            (void)upload_send(up, &done, &put, &err);
     }
     upload_finish(up, err.code ? &err : NULL, &done);
 }

@@ -28,12 +28,15 @@ struct sf_content {
     struct sf_mutex lock; /* order 64; protects the fields below */
     struct sf_stage *stage;
     char *bucket, *key;
-    bool exists;            /* an object of this key was put there by us */
-    unsigned target_seq;    /* counts changes of the target */
-    bool uploading;         /* up runs */
-    struct sf_err failure;  /* of the last upload; empty after a success */
-    struct sf_upload *up;   /* waits or runs */
-    struct sf_upload *next; /* what comes after the running one */
+    bool exists;      /* an object of this key was put there by us */
+    bool have_stored; /* an upload of ours succeeded, to the target of stored_seq */
+    unsigned stored_seq;
+    struct sf_version stored; /* what is known of it */
+    unsigned target_seq;      /* counts changes of the target */
+    bool uploading;           /* up runs */
+    struct sf_err failure;    /* of the last upload; empty after a success */
+    struct sf_upload *up;     /* waits or runs */
+    struct sf_upload *next;   /* what comes after the running one */
 };
 
 /* One state of the bytes, for an upload. */

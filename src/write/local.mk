@@ -25,6 +25,10 @@ src_libsupafs_a_SOURCES += \
 	src/write/mime.c \
 	src/write/moving.c \
 	src/write/moving.h \
+	src/write/put-keep.c \
+	src/write/put-plan.c \
+	src/write/put-run.h \
+	src/write/put-send.c \
 	src/write/put.c \
 	src/write/put.h \
 	src/write/quarantine.c \
@@ -36,6 +40,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/rename-dir.c \
 	src/write/rename.c \
 	src/write/rename.h \
+	src/write/rpc.c \
+	src/write/rpc.h \
 	src/write/stage.c \
 	src/write/stage.h \
 	src/write/timer.c \

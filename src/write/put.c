@@ -3,168 +3,182 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/file.h"
-#include "base/str.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "write/put-run.h"
 #include "write/step.h"
-#include "write/writer.h"
 
-#define HEAD_BYTES 4096 /* looked at for a guess of the type */
-#define HASH_CHUNK (256 * 1024)
+#define TURNS_MAX 8 /* looks that others made worthless before the request came */
 
-bool
-sf_mime_allowed(const char *mime, const char *const *mimes)
-{
-    if (!mimes)
-        return true;
-    for (; *mimes; mimes++) {
-        size_t n = strlen(*mimes);
-        if (strcmp(*mimes, mime) == 0 || strcmp(*mimes, "*/*") == 0)
-            return true;
-        if (n > 2 && strcmp(*mimes + n - 2, "/*") == 0 && strncmp(*mimes, mime, n - 1) == 0)
-            return true;
-    }
-    return false;
-}
+/* ---- looking -------------------------------------------------------------------------------- */
 
 static void
-md_free(EVP_MD_CTX **ctx)
+forget_old(struct sf_put_run *r)
 {
-    EVP_MD_CTX_free(*ctx);
+    sf_object_fini(&r->old);
+    sf_meta_fini(&r->old_meta);
+    r->old_meta = (struct sf_meta){.op = ""};
+    r->have_old = false;
 }
 
 int
-sf_md5_etag(int fd, uint64_t size, char out[36])
+sf_put_look(struct sf_put_run *r, struct sf_err *err)
 {
-    sf_defer(md_free) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    sf_autofree unsigned char *buf = malloc(HASH_CHUNK);
-    if (!ctx || !buf)
-        return -ENOMEM;
-    if (!EVP_DigestInit_ex(ctx, EVP_md5(), NULL))
-        return -ENOTSUP;
-    for (uint64_t off = 0; off < size;) {
-        size_t want = size - off < HASH_CHUNK ? (size_t)(size - off) : HASH_CHUNK;
-        ssize_t n = sf_pread_full(fd, buf, want, (off_t)off);
-        if (n < 0)
-            return (int)n;
-        if ((size_t)n < want || !EVP_DigestUpdate(ctx, buf, want))
-            return -EIO;
-        off += want;
+    struct sf_put *p = r->p;
+    forget_old(r);
+    int rc = sf_storage_info_wait(r->w->st, p->bucket, p->key, r->deadline_ms, &r->old, err);
+    if (rc == -ENOENT) {
+        if (err)
+            *err = SF_ERR_INIT;
+        return 0;
     }
-    unsigned char md[EVP_MAX_MD_SIZE];
-    unsigned len;
-    if (!EVP_DigestFinal_ex(ctx, md, &len) || len != 16)
-        return -EIO;
-    out[0] = '"';
-    sf_hex_encode(md, len, out + 1);
-    out[33] = '"';
-    out[34] = '\0';
-    return 0;
+    if (rc)
+        return rc;
+    r->have_old = true;
+    rc = sf_meta_parse(r->old.metadata, &r->old_meta);
+    return rc < 0 ? sf_err_set(err, rc, "out of memory") : 0;
 }
 
-/* ---- what is sent beside the bytes ---------------------------------------------------------- */
-
-static const char *
-guess(const struct sf_put *p)
+/* Did this mount put there what is there now? */
+static bool
+is_known_here(struct sf_put_run *r)
 {
-    unsigned char head[HEAD_BYTES];
-    const char *slash = strrchr(p->key, '/');
-    ssize_t n = sf_pread_full(p->fd, head, sizeof head, 0);
-    return sf_mime_guess(slash ? slash + 1 : p->key, head, n > 0 ? (size_t)n : 0);
+    struct sf_known_object o;
+    if (!r->old_meta.op[0] || !sf_known_at(r->w->known, r->p->bucket, r->p->key, &o))
+        return false;
+    bool same = strcmp(o.op, r->old_meta.op) == 0;
+    sf_known_object_fini(&o);
+    return same;
 }
 
-/* Fill the arguments from what the replaced object says of itself; @old is empty for a new one. */
+/* Is what was looked at the version that is to be replaced? The same ETag and size are the same
+ * bytes, whatever id they have. An ETag that is an MD5 cannot be compared with one that is not: the
+ * id and the size have to do. */
+static bool
+is_base(const struct sf_put_run *r)
+{
+    struct sf_version now, base = r->base;
+    sf_version_of_object(&r->old, &now);
+    if (base.version[0] && strcmp(base.version, now.version) == 0)
+        return true;
+    if (base.size != now.size)
+        return false;
+    if (base.etag[0] && sf_etag_is_md5(base.etag) == sf_etag_is_md5(now.etag))
+        return sf_etag_same(base.etag, now.etag);
+    return !base.id[0] || !now.id[0] || strcmp(base.id, now.id) == 0;
+}
+
+/* What was looked at is dealt with: the next look compares with it. */
+static void
+accept_old(struct sf_put_run *r)
+{
+    if (!r->have_old)
+        return;
+    sf_version_of_object(&r->old, &r->base);
+    r->any_base = r->unexpected = false;
+}
+
+/* Somebody else's version is kept before it is replaced. */
 static int
-describe(const struct sf_put *p, const struct sf_object *old, struct sf_put_args *a,
-         struct sf_err *err)
+judge_old(struct sf_put_run *r, struct sf_err *err)
 {
-    *a = (struct sf_put_args){
-        .bucket = p->bucket, .key = p->key, .fd = p->fd, .size = p->size, .upsert = p->replace};
-    a->mime = p->mime ? p->mime : old->mime && old->mime[0] ? old->mime : guess(p);
-    if (old->cache_control && old->cache_control[0])
-        a->cache_control = old->cache_control;
-    if (old->metadata && old->metadata[0] && strcmp(old->metadata, "{}") != 0)
-        a->metadata = old->metadata;
-    if (!sf_str_ends(p->key, SF_PLACEHOLDER) && !sf_mime_allowed(a->mime, p->mimes))
-        return sf_err_set(err, -EPERM, "bucket %s does not take content of type %s", p->bucket,
-                          a->mime);
-    if (a->metadata && strlen(a->metadata) > SF_METADATA_HEADER_MAX)
-        return sf_err_set(err, -ENOTSUP,
-                          "%s/%s has %zu bytes of metadata, which would be lost: at most %d can be "
-                          "sent with an upload",
-                          p->bucket, p->key, strlen(a->metadata), SF_METADATA_HEADER_MAX);
+    struct sf_put *p = r->p;
+    if (!r->have_old) {
+        p->exists = false;
+        return 0;
+    }
+    bool expected = !r->unexpected && (r->any_base || is_base(r));
+    if (!expected && !is_known_here(r) && !sf_put_is_identical(r)) {
+        if (p->exclusive)
+            return sf_err_set(err, -EEXIST, "%s/%s was created by somebody else", p->bucket,
+                              p->key);
+        int rc = sf_put_keep(r, err);
+        if (rc)
+            return rc;
+    }
+    accept_old(r);
     return 0;
 }
 
 /* ---- settling ------------------------------------------------------------------------------- */
 
-enum verdict { STORED, REPEAT, TAKEN, UNKNOWN };
+enum verdict { STORED, REPEAT, UNKNOWN };
 
-/* What became of an upload whose reply did not come? @old: the object before it, if replaced. */
-static enum verdict
-settle(struct sf_writer *w, struct sf_put *p, const struct sf_object *old, int64_t deadline_ms)
+/* Does the object say that it came from this request? */
+static bool
+is_ours(struct sf_put_run *r)
 {
-    sf_autoobject struct sf_object now = {0};
-    struct sf_err err = SF_ERR_INIT;
-    int rc = sf_storage_info_wait(w->st, p->bucket, p->key, deadline_ms, &now, &err);
-    if (rc == -ENOENT)
-        return REPEAT;
-    if (rc)
-        return UNKNOWN;
-    bool md5 = sf_etag_is_md5(now.etag) && p->md5_etag[0];
-    bool same = now.size == p->size && (!md5 || strcasecmp(now.etag, p->md5_etag) == 0);
-    /* Without an MD5 the version tells whether the object of before is still there. */
-    if (same && p->replace && !md5 && old->version && now.version &&
-        strcmp(old->version, now.version) == 0)
-        same = false;
-    if (same) {
-        snprintf(p->id, sizeof p->id, "%s", now.id ? now.id : "");
-        return STORED;
-    }
-    return p->replace ? REPEAT : TAKEN;
+    const struct sf_put *p = r->p;
+    char version[40];
+    if (r->op[0] && r->old_meta.op[0])
+        return strcmp(r->op, r->old_meta.op) == 0;
+    if (r->tus && sf_tus_version(r->tus, version))
+        return strcmp(version, r->old.version) == 0;
+    if (r->op[0] && r->route != SF_PUT_TUS)
+        return false;
+    /* Without an operation id: size and hash, and where that is no MD5, another version. */
+    bool md5 = sf_etag_is_md5(r->old.etag) && p->md5_etag[0];
+    if (r->old.size != p->size || (md5 && !sf_etag_same(r->old.etag, p->md5_etag)))
+        return false;
+    return md5 || !r->base.version[0] || strcmp(r->base.version, r->old.version) != 0;
 }
 
-/* ---- sending -------------------------------------------------------------------------------- */
+static void
+learn_from_old(struct sf_put_run *r)
+{
+    struct sf_put *p = r->p;
+    snprintf(p->id, sizeof p->id, "%s", r->old.id ? r->old.id : "");
+    snprintf(p->version, sizeof p->version, "%s", r->old.version ? r->old.version : "");
+    snprintf(p->etag, sizeof p->etag, "%s", r->old.etag ? r->old.etag : "");
+}
 
-struct attempt {
-    struct sf_put *p;
-    int64_t deadline_ms;
-    bool open;        /* an earlier request of ours may have taken effect */
-    unsigned repeats; /* after lost replies */
-    unsigned turns;   /* creation found an object, replacement found none */
-};
+/* What became of a request whose reply did not come? */
+static enum verdict
+settle(struct sf_put_run *r)
+{
+    struct sf_err err = SF_ERR_INIT;
+    if (sf_put_look(r, &err))
+        return UNKNOWN;
+    if (!r->have_old || !is_ours(r))
+        return REPEAT;
+    learn_from_old(r);
+    return STORED;
+}
+
+/* ---- the course ----------------------------------------------------------------------------- */
 
 /* Returns 0 done; 1 again; or the error. */
 static int
-after_failure(struct sf_writer *w, struct attempt *a, const struct sf_object *old, int rc,
-              struct sf_err *err)
+after_failure(struct sf_put_run *r, int rc, struct sf_err *err)
 {
-    struct sf_put *p = a->p;
-    if (rc == -EFBIG)
-        sf_writer_learn(w, p->bucket, p->key, p->size, a->deadline_ms);
-    if (rc == -EEXIST && !a->open && !err->outcome_open)
-        return rc;
+    struct sf_put *p = r->p;
+    if (rc == -EEXIST && !r->open && !err->outcome_open) {
+        if (p->exclusive && !p->exists)
+            return rc;
+        if (++r->turns > TURNS_MAX)
+            return rc;
+        p->exists = r->unexpected = true; /* somebody was quicker: look at it */
+        return 1;
+    }
     if (rc != -EEXIST && !err->outcome_open)
         return rc;
-    a->open = true;
-    switch (settle(w, p, old, a->deadline_ms)) {
+    r->open = true;
+    switch (settle(r)) {
     case STORED:
         sf_info("write", "event=lost-reply-settled object=%s/%s outcome=stored", p->bucket, p->key);
         return 0;
-    case TAKEN:
-        *err = SF_ERR_INIT;
-        return sf_err_set(err, -EEXIST, "%s/%s was created by somebody else", p->bucket, p->key);
     case REPEAT:
-        if (sf_writer_pause(w, ++a->repeats, a->deadline_ms))
+        if (r->have_old && !p->exists)
+            p->exists = r->unexpected = true;
+        if (sf_writer_pause(r->w, ++r->repeats, r->deadline_ms))
             return 1;
         err->outcome_open = false;
+        err->retryable = true;
         return rc;
     case UNKNOWN:
         break;
@@ -173,53 +187,61 @@ after_failure(struct sf_writer *w, struct attempt *a, const struct sf_object *ol
     return rc;
 }
 
-/* One request with what it needs before and after. Returns 0 done; 1 again; or the error. */
+/* One attempt. Returns 0 done; 1 again; or the error. */
 static int
-attempt(struct sf_writer *w, struct attempt *a, struct sf_err *err)
+attempt(struct sf_put_run *r, struct sf_err *err)
 {
-    struct sf_put *p = a->p;
-    sf_autoobject struct sf_object old = {0};
-    struct sf_put_args args;
     int rc;
     *err = SF_ERR_INIT;
-    if (p->replace) {
-        rc = sf_storage_info_wait(w->st, p->bucket, p->key, a->deadline_ms, &old, err);
-        if (rc == -ENOENT) {
-            *err = SF_ERR_INIT;
-            p->replace = false;
-            a->turns++;
-        } else if (rc) {
+    if (r->p->exists) {
+        rc = sf_put_look(r, err);
+        if (!rc)
+            rc = judge_old(r, err);
+        if (rc)
             return rc;
-        }
     }
-    rc = describe(p, &old, &args, err);
+    rc = sf_put_plan(r, err);
     if (rc)
         return rc;
-    rc = sf_storage_put_wait(w->st, &args, sf_writer_try_until(w, a->deadline_ms), p->id, err);
-    if (!rc) {
-        sf_step(SF_STEP_CONTENT_SENT);
-        return 0;
-    }
-    if (rc == -EEXIST && a->turns && a->turns < 3 && !a->open && !err->outcome_open) {
-        p->replace = true; /* it had gone, and came back */
+    rc = sf_put_send(r, err);
+    if (rc == 1)
         return 1;
+    if (rc) {
+        rc = after_failure(r, rc, err);
+        if (rc)
+            return rc;
     }
-    return after_failure(w, a, &old, rc, err);
+    sf_step(SF_STEP_CONTENT_SENT);
+    return r->finish ? sf_put_finish(r, err) : 0;
+}
+
+static void
+remember(struct sf_put_run *r)
+{
+    const struct sf_put *p = r->p;
+    struct sf_known_object o = {
+        .bucket = (char *)p->bucket, .key = (char *)p->key, .size = p->size};
+    snprintf(o.op, sizeof o.op, "%s", r->op);
+    snprintf(o.sha256, sizeof o.sha256, "%s", p->sha256);
+    snprintf(o.id, sizeof o.id, "%s", p->id);
+    snprintf(o.version, sizeof o.version, "%s", p->version);
+    snprintf(o.etag, sizeof o.etag, "%s", p->etag);
+    sf_known_put(r->w->known, &o);
 }
 
 int
 sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
 {
-    struct attempt a = {.p = put, .deadline_ms = sf_writer_deadline(w, put->size)};
+    struct sf_put_run r = {
+        .w = w, .p = put, .deadline_ms = sf_writer_deadline(w, put->size), .any_base = !put->base};
     struct sf_err e = SF_ERR_INIT;
-    int rc = sf_md5_etag(put->fd, put->size, put->md5_etag);
-    if (rc == -ENOTSUP) /* a system that forbids it: versions and sizes have to do */
-        rc = 0;
+    if (put->base)
+        r.base = *put->base;
+    int rc = w->plain ? 0 : sf_meta_op(r.op);
     if (rc)
-        rc = sf_err_set(&e, rc, "cannot read the staged bytes of %s/%s: %s", put->bucket, put->key,
-                        strerror(-rc));
+        rc = sf_err_set(&e, rc, "no random bytes: %s", strerror(-rc));
     else
-        while ((rc = attempt(w, &a, &e)) == 1)
+        while ((rc = attempt(&r, &e)) == 1)
             ;
     if (rc) {
         atomic_fetch_add(&w->failures, 1);
@@ -228,10 +250,23 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
                 put->bucket, put->key, put->size, sf_errno_name(rc), e.msg);
         if (err)
             *err = e;
-        return rc;
+    } else {
+        remember(&r);
     }
-    atomic_fetch_add(&w->uploads, 1);
-    atomic_fetch_add(&w->upload_bytes, put->size);
-    sf_count(SF_C_UPLOADS, 1);
-    return 0;
+    forget_old(&r);
+    sf_put_plan_fini(&r);
+    return rc;
+}
+
+void
+sf_put_result(const struct sf_put *put, struct sf_commit *done)
+{
+    *done = (struct sf_commit){.size = put->size,
+                               .uploaded = true,
+                               .conflict_key = put->conflict_key[0] ? put->conflict_key : NULL};
+    memcpy(done->id, put->id, sizeof done->id);
+    memcpy(done->version, put->version, sizeof done->version);
+    memcpy(done->etag, put->etag, sizeof done->etag);
+    memcpy(done->md5_etag, put->md5_etag, sizeof done->md5_etag);
+    memcpy(done->sha256, put->sha256, sizeof done->sha256);
 }

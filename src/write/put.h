@@ -6,41 +6,68 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "supabase/storage.h"
 
-struct sf_object;
+struct sf_commit;
 struct sf_writer;
 
-/* Internal to src/write: one object sent whole, on a worker. */
+/*
+ * Internal to src/write: one object brought to the bucket, on a worker. put.c is the course of it,
+ * put-plan.c what is sent and how, put-send.c the requests, put-keep.c what happens to somebody
+ * else's version.
+ */
 struct sf_put {
     const char *bucket, *key;
     int fd;                   /* body, from offset 0; nobody changes it */
     uint64_t size;            /* bytes */
     const char *mime;         /* NULL = the replaced object's, else a guess */
     const char *const *mimes; /* what the bucket allows; NULL = all */
-    bool replace;             /* an object is known: replace it and keep what it says of itself */
+    bool exists;              /* an object of this key is known: it is replaced */
+    bool exclusive; /* what somebody else put there meanwhile is -EEXIST, not a conflict */
+    const struct sf_version *base; /* the version that is replaced knowingly; NULL = whichever */
+    const char *mark;              /* our directive of Cache-Control; NULL = none */
+    const char *xattrs;            /* changes to extended attributes, as JSON; NULL = none */
 
-    /* on success */
-    char id[40];
-    char md5_etag[36]; /* "" where the system has no MD5 */
+    /* All bytes are those of this object, and perhaps not in @fd yet; NULL = no such. */
+    const char *from_bucket, *from_key;
+    const struct sf_version *source;
+    /* Bring all bytes into @fd; NULL = they are there. */
+    int (*fill)(void *arg, int64_t deadline_ms, struct sf_err *err);
+    void *fill_arg;
+
+    struct sf_progress *progress; /* NULL = nobody looks */
+
+    /* on success; what is not known is "" */
+    char id[40], version[40], etag[136];
+    char md5_etag[36];      /* "" where the system has no MD5 */
+    char sha256[65];        /* may be filled by the caller together with md5_etag */
+    char conflict_key[901]; /* where somebody else's version was kept; "" = there was none */
 };
 
 /**
- * sf_put_run - send the object; waits.
+ * sf_put_run - bring it to the bucket; waits.
  *
- * A replacement begins with an info, to send content type, cache control and metadata again; when
- * the object has gone it becomes a creation. After a lost reply an info settles what happened
- * before anything is repeated. Returns 0; -EFBIG; -EPERM the bucket refuses the type; -ENOTSUP the
- * object's metadata does not fit in one request; -EEXIST; what the service answered; a lost reply
- * that could not be settled has err->outcome_open.
+ * A replacement begins with an info: its version against @base, and what the object says of itself
+ * (content type, cache control, metadata of others), which is sent again. Another version than
+ * @base is kept beside it first. Bytes that the service has already are not sent. Each request is
+ * settled before anything is repeated: by the operation id in the object's metadata, or, where
+ * objects carry none, by version, size and hash.
+ *
+ * Returns 0; -EFBIG; -EPERM the bucket refuses the type; -ENOTSUP the object's metadata does not
+ * fit in what can be sent; -EEXIST (@exclusive); what the service answered. A lost reply that could
+ * not be settled has err->outcome_open.
  */
 int sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err);
+
+/* What a finished one tells; borrows from @put. */
+void sf_put_result(const struct sf_put *put, struct sf_commit *done);
 
 /* Whether a bucket with this list (NULL = all) takes this type: rows are "type/sub", or "type/"
  * and a star for all of a kind. */
 bool sf_mime_allowed(const char *mime, const char *const *mimes);
 
-/* The MD5 of @size bytes of @fd as an ETag, with quotes. 0, -EIO (fewer bytes), -ENOTSUP
- * (libcrypto has none), -errno. */
-int sf_md5_etag(int fd, uint64_t size, char out[36]);
+/* The MD5 of @size bytes of @fd as an ETag with quotes ("" when libcrypto has none), and their
+ * SHA-256 in hex (NULL = not wanted). 0, -EIO (fewer bytes), -errno. */
+int sf_digest(int fd, uint64_t size, char md5_etag[36], char sha256[65]);
 
 #endif

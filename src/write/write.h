@@ -36,7 +36,9 @@ struct sf_writer_opts {
     unsigned max_queue;      /* changes waiting or running; beyond it -EAGAIN; 0 = 65536 */
     int64_t timeout_ms;      /* of one change with its retries, from when it runs; an upload has 1 s
                                 per MiB more; 0 = 60000 */
-    uint64_t standard_limit; /* largest body of one request in bytes; 0 = unknown */
+    uint64_t standard_limit; /* largest body of one request in bytes; more goes in pieces; 0 =
+                                unknown */
+    bool plain;              /* attrs=none: objects carry nothing of ours */
 };
 
 /**
@@ -55,7 +57,7 @@ unsigned sf_writer_drain(struct sf_writer *w, int64_t deadline_ms);
 void sf_writer_free(struct sf_writer *w);
 
 /* The largest object that may be written now, given a bucket's limit (0 = none): the least of it,
- * the project's limit and the limit of one request; UINT64_MAX = unlimited. */
+ * the project's limit and what was learned of it; UINT64_MAX = unlimited. */
 uint64_t sf_writer_limit(struct sf_writer *w, uint64_t bucket_limit);
 /* Learned from the service's OPTIONS. */
 void sf_writer_set_global_limit(struct sf_writer *w, uint64_t limit);
@@ -119,23 +121,34 @@ int sf_content_retarget(struct sf_content *c, const char *bucket, const char *ke
  * with sf_write_delete(), which comes after it. */
 bool sf_content_abandon(struct sf_content *c);
 
-/* What a finished upload knows. */
+/* What a finished upload knows; "" where it does not. */
 struct sf_commit {
-    char id[40];       /* object id; "" = not known */
-    uint64_t size;     /* bytes uploaded */
-    char md5_etag[36]; /* the ETag that a service with MD5 ETags would give, with quotes;
-                          "" where libcrypto has no MD5 */
-    bool uploaded;     /* false: it was clean, nothing was sent */
-    bool still_dirty;  /* written to meanwhile */
+    char id[40];      /* object id */
+    char version[40]; /* the service's own name of the version, and its ETag: of copies */
+    char etag[136];
+    uint64_t size;            /* bytes uploaded */
+    char md5_etag[36];        /* the ETag that a service with MD5 ETags would give, with quotes;
+                                 "" where libcrypto has no MD5 */
+    char sha256[65];          /* hex */
+    const char *conflict_key; /* where somebody else's version was kept, or NULL; until the callback
+                                 has run */
+    bool uploaded;            /* false: it was clean, nothing was sent */
+    bool still_dirty;         /* written to meanwhile */
 };
 /* @err: NULL on success, else @done is NULL. */
 typedef void (*sf_commit_fn)(void *arg, const struct sf_err *err, const struct sf_commit *done);
 
+/* All pointers are borrowed for the call but mimes. */
 struct sf_commit_args {
-    bool exists;       /* an object of this key is known: replace it, keeping the content
-                          type, cache control and metadata that it has (if it is gone by now,
-                          create it); else create, failing with -EEXIST */
-    uint64_t max_size; /* beyond it -EFBIG without a request; 0 = the writer's limits alone */
+    bool exists;    /* an object of this key is known: replace it, keeping the content
+                       type, cache control and metadata that it has (if it is gone by now,
+                       create it) */
+    bool exclusive; /* created with O_EXCL: what somebody else has put there is -EEXIST */
+    const struct sf_version *base; /* the version that was seen; NULL = whichever is there now.
+                                      Another one is kept as NAME.conflict-HOST-TIME */
+    const char *mark;   /* our directive of Cache-Control (write/mark.h); NULL = as it is */
+    const char *xattrs; /* changes to extended attributes as JSON (write/meta.h); NULL = none */
+    uint64_t max_size;  /* beyond it -EFBIG without a request; 0 = the writer's limits alone */
     const char *const *mimes; /* the bucket's list or NULL; a type outside is -EPERM before a byte
                                  is sent; borrowed until the callback has run */
     const char *mime; /* NULL = the object's, else a guess from the name, then the content */
@@ -145,8 +158,9 @@ struct sf_commit_args {
  * were writes after it began; then they wait for it and upload once more. A commit that joins has
  * the arguments of the one that it joins. After a failure the content is dirty as before.
  *
- * Errors beside the service's: -EFBIG; -EPERM; -EEXIST; -ENOTSUP the object to replace has more
- * metadata than a request can carry, and it would be lost.
+ * Errors beside the service's: -EFBIG; -EPERM; -EEXIST (exclusive); -ENOTSUP the object to replace
+ * has more metadata than can be sent with so many bytes, and it would be lost; -ENOSPC the extended
+ * attributes are too large.
  */
 void sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_commit_fn cb,
                        void *arg);

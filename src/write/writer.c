@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,7 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     sf_cond_init(&w->stopped);
     sf_moving_init(&w->moving);
     w->st = st;
+    w->plain = opts->plain;
     w->timeout_ms = opts->timeout_ms > 0 ? opts->timeout_ms : TIMEOUT_DEFAULT;
     w->drain_ms = INT64_MAX;
     atomic_init(&w->standard_limit, opts->standard_limit);
@@ -185,7 +187,6 @@ uint64_t
 sf_writer_limit(struct sf_writer *w, uint64_t bucket_limit)
 {
     uint64_t limit = least(UINT64_MAX, bucket_limit);
-    limit = least(limit, atomic_load(&w->standard_limit));
     limit = least(limit, atomic_load(&w->global_limit));
     return least(limit, atomic_load(&w->learned_limit));
 }
@@ -235,21 +236,23 @@ bucket_limit_wait(struct sf_writer *w, const char *bucket, int64_t deadline_ms, 
     return b.code;
 }
 
-void
+bool
 sf_writer_learn(struct sf_writer *w, const char *bucket, const char *key, uint64_t size,
-                int64_t deadline_ms)
+                bool resumable, int64_t deadline_ms)
 {
-    uint64_t own = 0;
+    _Atomic uint64_t *limit = resumable ? &w->learned_limit : &w->learned_standard;
+    uint64_t own = 0, old = atomic_load(limit);
     if (size < 2 || sf_str_ends(key, SF_PLACEHOLDER)) /* such keys take no byte at all */
-        return;
+        return false;
     if (bucket_limit_wait(w, bucket, deadline_ms, &own) || (own && size > own))
-        return;
-    uint64_t old = atomic_load(&w->learned_limit);
+        return false;
     while (!old || size - 1 < old)
-        if (atomic_compare_exchange_weak(&w->learned_limit, &old, size - 1)) {
-            sf_warn("write", "event=limit-learned bytes=%llu", (unsigned long long)(size - 1));
+        if (atomic_compare_exchange_weak(limit, &old, size - 1)) {
+            sf_warn("write", "event=limit-learned of=%s bytes=%" PRIu64,
+                    resumable ? "object" : "request", size - 1);
             break;
         }
+    return true;
 }
 
 bool

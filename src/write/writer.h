@@ -29,7 +29,12 @@ struct sf_writer {
     char *staging, *quarantine; /* directories */
     int64_t timeout_ms;
 
-    _Atomic uint64_t standard_limit, global_limit, learned_limit; /* bytes; 0 = unknown */
+    /* Bytes, 0 = unknown: of one request and of one object, told and learned from a 413. */
+    _Atomic uint64_t standard_limit, learned_standard, global_limit, learned_limit;
+    _Atomic uint64_t bytes_per_s;    /* that the link sends; 0 = not measured yet */
+    _Atomic bool rpc_seen;           /* the project has supafs_set_attrs */
+    _Atomic int64_t no_rpc_until_ms; /* and here it had not */
+    bool plain;                      /* objects carry nothing of ours */
     _Atomic uint64_t uploads, upload_bytes, failures, quarantined;
     _Atomic uint64_t staged_files, staged_bytes;
     _Atomic unsigned contents; /* alive */
@@ -59,10 +64,10 @@ bool sf_writer_pause(struct sf_writer *w, unsigned attempt, int64_t deadline_ms)
 /* Whether sf_writer_free() wants all work to end. */
 bool sf_writer_stopping(struct sf_writer *w);
 
-/* A 413 for @size bytes in @bucket: lower the learned limit, unless the bucket's own explains it.
- */
-void sf_writer_learn(struct sf_writer *w, const char *bucket, const char *key, uint64_t size,
-                     int64_t deadline_ms);
+/* A 413 for @size bytes in one request, or by a resumable upload: lower the learned limit of one
+ * request or of one object. False: the bucket's own limit explains it, or the key does. */
+bool sf_writer_learn(struct sf_writer *w, const char *bucket, const char *key, uint64_t size,
+                     bool resumable, int64_t deadline_ms);
 
 /* End all loads; for sf_writer_free(). */
 void sf_load_cancel_all(struct sf_writer *w);

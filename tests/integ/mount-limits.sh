@@ -76,7 +76,10 @@ umount_project "$mnt"
 
 step "standard_limit: what one request may send"
 mount_project small -o standard_limit=1M
+clear_log
 # shellcheck disable=SC2154 # set by mount_project
-expect_errno "beyond it" "File too large" write_mib "$small/results/two" 2
+expect_ok "beyond it" write_mib "$small/results/two" 2
+expect_eq "in pieces" 0 "$(uploads)"
+expect_eq "stored" 2097152 "$(object_info results two | json_get 'd["size"]')"
 expect_ok "up to it" write_mib "$small/results/one" 1
 passed

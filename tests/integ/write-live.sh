@@ -63,6 +63,14 @@ expect_object "bytes" dir/noname "$f"
 expect_eq "type" application/pdf "$(info dir/noname 'd["content_type"]')"
 expect_probe "exists" '^EEXIST ' put "$b" dir/noname "$f"
 printf 'another' >"$f"
+printf 'ours' >"$got"
+seed dir/taken "$f" text/x-theirs
+expect_probe "a conflict" '^OK ' put "$b" dir/taken "$got" beside
+expect_object "the later one wins" dir/taken "$got"
+kept=$(list_keys "$b" dir/taken.conflict-)
+expect_match "the other has a name beside it" '^dir/taken\.conflict-[^/]+-[0-9TZ]+$' "$kept"
+expect_object "and its bytes" "$kept" "$f"
+expect_eq "and type" text/x-theirs "$(info "$kept" 'd["content_type"]')"
 expect_probe "replaced" '^OK ' put "$b" dir/noname "$f" replace
 expect_object "bytes of the replacement" dir/noname "$f"
 expect_eq "the type stays" application/pdf "$(info dir/noname 'd["content_type"]')"
@@ -108,16 +116,17 @@ if ! real_server; then
 fi
 
 step "limits"
-if real_server; then
-    limited=''
-    new_bucket limited '"file_size_limit":1000'
-    expect_probe "413" '^EFBIG ' put "$limited" large "$f"
-    expect_eq "nothing stored" '' "$(list_keys "$limited")"
-else
+limited=''
+new_bucket limited '"file_size_limit":1000'
+expect_probe "413" '^EFBIG ' put "$limited" large "$f"
+expect_eq "nothing stored" '' "$(list_keys "$limited")"
+if ! real_server; then
     settings '{"standard_limit":1000}'
-    expect_probe "413" '^EFBIG ' put "$b" large "$f"
+    clear_log
+    expect_probe "more than one request takes" '^OK ' put "$b" pieces "$f"
+    expect_ge "goes in pieces" 1 "$(sent tus-patch)"
+    expect_object "whole" pieces "$f"
     settings '{"standard_limit":52428800}'
-    expect_none "nothing stored" large
 fi
 
 step "renames"

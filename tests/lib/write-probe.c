@@ -82,7 +82,9 @@ put(struct sf_writer *w, char **argv, int argc)
 {
     sf_autobuf struct sf_buf buf = SF_BUF_INIT;
     struct sf_err err = SF_ERR_INIT;
-    struct sf_commit_args args = {.exists = argc > 3};
+    /* replace: an object is known; beside: what is there is a conflict; else it is an error */
+    const char *how = argc > 3 ? argv[3] : "";
+    struct sf_commit_args args = {.exists = !strcmp(how, "replace"), .exclusive = !how[0]};
     if (sf_read_file(argv[2], 1 << 30, &buf, &err))
         die("file", &err);
     struct sf_content *c = content(w, argv[0], argv[1]);

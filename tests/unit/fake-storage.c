@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fake-storage.h"
+#include "fake-storage-internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -35,7 +36,8 @@ struct get {
     void *arg;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects all below */
+pthread_mutex_t fake_lock = PTHREAD_MUTEX_INITIALIZER; /* protects all below */
+#define lock fake_lock
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static struct fake_object objects[OBJECTS_MAX];
 static struct {
@@ -52,6 +54,8 @@ static void (*meanwhile[FAKE_OPS])(void);
 static struct sf_buf order = SF_BUF_INIT;
 static struct get gets[GETS_MAX];
 static uint64_t last_get;
+static bool function;
+static uint64_t request_limit;
 static pthread_t loop_thread;
 
 /* ---- what is there -------------------------------------------------------------------------- */
@@ -80,7 +84,7 @@ md5_etag(const void *data, size_t len, char out[40])
     FILE *f = tmpfile();
     assert(f && fwrite(data, 1, len, f) == len && fflush(f) == 0);
     char etag[36];
-    assert(sf_md5_etag(fileno(f), len, etag) == 0);
+    assert(sf_digest(fileno(f), len, etag, NULL) == 0);
     snprintf(out, 40, "%s", etag);
     fclose(f);
 }
@@ -407,7 +411,7 @@ sf_storage_info_wait(struct sf_storage *st, const char *bucket, const char *key,
 }
 
 static int
-put_locked(const struct sf_put_args *a, char id[40])
+put_locked(const struct sf_put_args *a, const char *what, char id[40])
 {
     char *data = malloc(a->size + 1);
     ssize_t n = sf_pread_full(a->fd, data, a->size, 0);
@@ -415,6 +419,7 @@ put_locked(const struct sf_put_args *a, char id[40])
     int rc = n != (ssize_t)a->size                            ? -EIO
              : b < 0                                          ? -ENOENT
              : buckets[b].limit && a->size > buckets[b].limit ? -EFBIG
+             : request_limit && a->size > request_limit       ? -EFBIG
              : !a->upsert && find_locked(a->bucket, a->key)   ? -EEXIST
                                                               : 0;
     if (!rc) {
@@ -427,7 +432,7 @@ put_locked(const struct sf_put_args *a, char id[40])
             o->metadata = strdup(a->metadata);
         }
         snprintf(id, 40, "%s", o->id);
-        note_locked(a->upsert ? "put" : "post", a->bucket, a->key);
+        note_locked(what, a->bucket, a->key);
     }
     free(data);
     return rc;
@@ -440,7 +445,7 @@ sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *a, int64_t 
     (void)st, (void)deadline_ms;
     enter(FAKE_PUT);
     int code = 0, fault = fault_locked(FAKE_PUT, &code);
-    int rc = shall_do(fault) ? put_locked(a, id) : 0;
+    int rc = shall_do(fault) ? put_locked(a, a->upsert ? "put" : "post", id) : 0;
     if (rc)
         fault = -1; /* the true answer comes first */
     return leave(FAKE_PUT, rc, fault, code, err);
@@ -459,6 +464,49 @@ delete_locked(const char *bucket, const char *key, struct sf_removed *out)
         remove_locked(o);
     }
     note_locked(out->removed ? "delete" : "delete-none", bucket, key);
+}
+
+int
+sf_storage_put_form_wait(struct sf_storage *st, const struct sf_put_args *a, int64_t deadline_ms,
+                         char id[40], struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    struct sf_put_args form = *a;
+    if (!sf_cache_control_is_plain(a->cache_control))
+        form.cache_control = NULL;
+    enter(FAKE_PUT);
+    int code = 0, fault = fault_locked(FAKE_PUT, &code);
+    int rc = shall_do(fault) ? put_locked(&form, "form", id) : 0;
+    return leave(FAKE_PUT, rc, rc ? -1 : fault, code, err);
+}
+
+int
+sf_storage_set_attrs_wait(struct sf_storage *st, const struct sf_attrs_args *a, int64_t deadline_ms,
+                          struct sf_attrs_result *res, struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_SET_ATTRS);
+    int code = 0, fault = fault_locked(FAKE_SET_ATTRS, &code);
+    int rc = function ? 0 : -ENOSYS;
+    *res = (struct sf_attrs_result){.updated = false};
+    struct fake_object *o = find_locked(a->bucket, a->key);
+    char v[16] = "";
+    if (o)
+        snprintf(v, sizeof v, "v%u", o->version);
+    snprintf(res->version, sizeof res->version, "%s", v);
+    if (!rc && shall_do(fault) && o && !strcmp(v, a->version)) {
+        if (a->cache_control)
+            snprintf(o->cache_control, sizeof o->cache_control, "%s", a->cache_control);
+        if (a->mime)
+            snprintf(o->mime, sizeof o->mime, "%s", a->mime);
+        if (a->metadata) {
+            free(o->metadata);
+            o->metadata = strdup(a->metadata);
+        }
+        res->updated = true;
+        note_locked("set", a->bucket, a->key);
+    }
+    return leave(FAKE_SET_ATTRS, rc, rc ? -1 : fault, code, err);
 }
 
 int
@@ -511,13 +559,23 @@ copy_locked(const struct sf_copy_args *a, struct sf_object *out)
         return -ENOENT;
     if (!a->upsert && find_locked(a->to_bucket, a->to_key))
         return -EEXIST;
-    struct fake_object *o =
-        set_locked(a->to_bucket, a->to_key, spoil ? "spoilt" : s->data, spoil ? 6 : s->len);
+    struct fake_object from = *s; /* it may be the target, too */
+    if (spoil)
+        from = (struct fake_object){.data = (char *)"spoilt", .len = 6, .metadata = s->metadata};
+    from.data = memcpy(malloc(from.len + 1), from.data, from.len);
+    from.metadata = strdup(s->metadata);
+    snprintf(from.mime, sizeof from.mime, "%s", s->mime);
+    snprintf(from.cache_control, sizeof from.cache_control, "%s", s->cache_control);
     spoil = false;
-    snprintf(o->mime, sizeof o->mime, "%s", s->mime);
-    snprintf(o->cache_control, sizeof o->cache_control, "%s", s->cache_control);
+    struct fake_object *o = set_locked(a->to_bucket, a->to_key, from.data, from.len);
+    bool keep = !a->set_metadata;
+    snprintf(o->mime, sizeof o->mime, "%s", keep || !a->mime ? from.mime : a->mime);
+    snprintf(o->cache_control, sizeof o->cache_control, "%s",
+             keep || !a->cache_control ? from.cache_control : a->cache_control);
     free(o->metadata);
-    o->metadata = strdup(s->metadata);
+    o->metadata = strdup(keep ? from.metadata : a->metadata ? a->metadata : "{}");
+    free(from.data);
+    free(from.metadata);
     sf_buf_printf(&order, "copy %s/%s %s/%s;", a->bucket, a->key, a->to_bucket, a->to_key);
     if (out)
         export_locked(o, out);
@@ -664,6 +722,59 @@ sf_storage_bucket_get(struct sf_storage *st, const char *id, int64_t deadline_ms
     return 1;
 }
 
+/* ---- for the other files of the fake -------------------------------------------------------- */
+
+int
+fake_enter(enum fake_op op, int *code)
+{
+    enter(op);
+    return fault_locked(op, code);
+}
+
+int
+fake_leave(enum fake_op op, int rc, int fault, int code, struct sf_err *err)
+{
+    return leave(op, rc, fault, code, err);
+}
+
+int
+fake_check_locked(const char *bucket, const char *key, uint64_t size, bool upsert)
+{
+    int b = bucket_index(bucket);
+    return b < 0                                         ? -ENOENT
+           : buckets[b].limit && size > buckets[b].limit ? -EFBIG
+           : !upsert && find_locked(bucket, key)         ? -EEXIST
+                                                         : 0;
+}
+
+unsigned
+fake_version_locked(void)
+{
+    return ++version;
+}
+
+struct fake_object *
+fake_store_locked(const char *bucket, const char *key, const void *data, size_t len, unsigned as,
+                  const char *what)
+{
+    struct fake_object *o = set_locked(bucket, key, data, len);
+    o->version = as;
+    note_locked(what, bucket, key);
+    return o;
+}
+
+void
+fake_function(bool on)
+{
+    function = on;
+}
+
+void
+fake_request_limit(uint64_t bytes)
+{
+    request_limit = bytes;
+}
+
 /* ---- GET, on a thread of its own, as on the event thread --------------------------------------
  */
 
@@ -767,8 +878,10 @@ void
 fake_start(void)
 {
     running = true;
-    opaque = false;
     protected[0] = '\0';
+    opaque = function = false;
+    request_limit = 0;
+    fake_forget_tus();
     n_faults = 0;
     memset(closed, 0, sizeof closed);
     memset(counts, 0, sizeof counts);
@@ -788,6 +901,7 @@ fake_stop(void)
     pthread_cond_broadcast(&cond);
     pthread_mutex_unlock(&lock);
     pthread_join(loop_thread, NULL);
+    fake_forget_tus();
     for (size_t i = 0; i < OBJECTS_MAX; i++)
         if (objects[i].id[0])
             remove_locked(&objects[i]);

@@ -21,6 +21,10 @@ enum fake_op {
     FAKE_BUCKET_DELETE,
     FAKE_BUCKET_GET,
     FAKE_GET,
+    FAKE_TUS_CREATE,
+    FAKE_TUS_OFFSET,
+    FAKE_TUS_SEND,
+    FAKE_SET_ATTRS,
     FAKE_OPS
 };
 
@@ -36,7 +40,7 @@ struct fake_object {
     char bucket[32], key[200];
     char *data;
     size_t len;
-    char mime[64], cache_control[64];
+    char mime[64], cache_control[256];
     char *metadata;
     char id[37];
     unsigned version;
@@ -59,6 +63,10 @@ const struct fake_object *fake_find(const char *bucket, const char *key);
 bool fake_has(const char *bucket, const char *key, const char *text);
 void fake_remove(const char *bucket, const char *key);
 bool fake_has_bucket(const char *bucket);
+void fake_function(bool on);             /* supafs_set_attrs is installed */
+void fake_request_limit(uint64_t bytes); /* of one body; 0 = none */
+void fake_forget_tus(void);      /* all uploads under way are gone, and the count below is 0 */
+uint64_t fake_tus_bytes(void);   /* taken by resumable uploads so far */
 void fake_opaque_etags(bool on); /* a new one at every change, as some backends give */
 
 /* The next @n requests of a kind fail so; faults of one kind are used in the order given. */

@@ -33,6 +33,7 @@ struct got {
     unsigned calls;
     struct sf_err err;
     struct sf_commit done;
+    char conflict[901]; /* "" = none */
     struct sf_version version;
 };
 
@@ -60,6 +61,8 @@ on_commit(void *arg, const struct sf_err *err, const struct sf_commit *done)
     g->err = err ? *err : SF_ERR_INIT;
     if (done)
         g->done = *done;
+    if (done && done->conflict_key)
+        snprintf(g->conflict, sizeof g->conflict, "%s", done->conflict_key);
     sf_cond_broadcast(&g->cond);
 }
 

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "observe/counter.h"
+#include "observe/log.h"
+#include "write/conflict.h"
+#include "write/mark.h"
+#include "write/put-run.h"
+#include "write/step.h"
+
+#define NAMES_MAX 16 /* tried for one conflict */
+
+/* Is what lies under the conflict's name the version that is to be kept? */
+static int
+is_kept(struct sf_put_run *r, const char *key)
+{
+    sf_autoobject struct sf_object at = {0};
+    int rc = sf_storage_info_wait(r->w->st, r->p->bucket, key, r->deadline_ms, &at, NULL);
+    if (rc)
+        return rc == -ENOENT ? 0 : rc;
+    bool comparable = sf_etag_is_md5(at.etag) && sf_etag_is_md5(r->old.etag);
+    return at.size == r->old.size && (!comparable || sf_etag_same(at.etag, r->old.etag));
+}
+
+/* The copy is another object than the one it comes from: it has an inode number of its own. */
+static int
+own_cache_control(const struct sf_put_run *r, char **ret)
+{
+    struct sf_mark mark;
+    *ret = NULL;
+    if (!sf_mark_parse(r->old.cache_control, &mark) || !(mark.valid & SF_MARK_INO) ||
+        strlen(r->old.metadata ? r->old.metadata : "") > SF_METADATA_HEADER_MAX)
+        return 0;
+    mark.valid &= ~(unsigned)SF_MARK_INO;
+    mark.ino = 0;
+    return sf_cache_control_with(r->old.cache_control, &mark, ret);
+}
+
+/* Copy it to one name. 0 kept; 1 the name is taken; 2 it is another version now; or the error. */
+static int
+keep_as(struct sf_put_run *r, const char *key, struct sf_err *err)
+{
+    sf_autoobject struct sf_object copy = {0};
+    sf_autofree char *cache_control = NULL;
+    if (own_cache_control(r, &cache_control))
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    const struct sf_copy_args args = {.bucket = r->p->bucket,
+                                      .key = r->p->key,
+                                      .to_bucket = r->p->bucket,
+                                      .to_key = key,
+                                      .set_metadata = cache_control != NULL,
+                                      .mime = r->old.mime,
+                                      .cache_control = cache_control,
+                                      .metadata = r->old.metadata};
+    bool open = false;
+    for (unsigned repeats = 1;; repeats++) {
+        *err = SF_ERR_INIT;
+        int rc = sf_storage_copy_wait(r->w->st, &args, sf_writer_try_until(r->w, r->deadline_ms),
+                                      &copy, err);
+        if (rc == -ENOENT)
+            return 2;
+        if (rc == -EEXIST || err->outcome_open) {
+            int kept = open || err->outcome_open ? is_kept(r, key) : 0;
+            if (kept < 0)
+                return rc;
+            if (kept)
+                return 0;
+            if (rc == -EEXIST)
+                return 1;
+            open = true;
+            if (sf_writer_pause(r->w, repeats, r->deadline_ms))
+                continue;
+            err->retryable = true;
+            return rc;
+        }
+        if (rc)
+            return rc;
+        bool comparable = sf_etag_is_md5(copy.etag) && sf_etag_is_md5(r->old.etag);
+        bool other =
+            copy.size != r->old.size || (comparable && !sf_etag_same(copy.etag, r->old.etag));
+        return other ? 2 : 0; /* then two are kept: one too many is better than one too few */
+    }
+}
+
+int
+sf_put_keep(struct sf_put_run *r, struct sf_err *err)
+{
+    struct sf_put *p = r->p;
+    char key[SF_CONFLICT_KEY_MAX + 1];
+    for (unsigned turn = 0; turn < NAMES_MAX; turn++) {
+        int rc = sf_conflict_key(p->key, sf_wall_ns(), turn, key);
+        if (rc)
+            return sf_err_set(err, rc, "no name is left to keep the other version of %s/%s",
+                              p->bucket, p->key);
+        sf_step(SF_STEP_CONTENT_KEEPING);
+        rc = keep_as(r, key, err);
+        if (rc < 0)
+            return rc;
+        if (rc == 2 && (rc = sf_put_look(r, err)))
+            return rc;
+        if (!r->have_old)
+            return 0; /* removed meanwhile: nothing is lost with it */
+        if (rc == 0) {
+            *err = SF_ERR_INIT;
+            snprintf(p->conflict_key, sizeof p->conflict_key, "%s", key);
+            sf_count(SF_C_CONFLICTS, 1);
+            sf_warn("write", "event=conflict object=%s/%s kept_as=%s", p->bucket, p->key, key);
+            sf_step(SF_STEP_CONTENT_CONFLICT_KEPT);
+            return 0;
+        }
+    }
+    return sf_err_set(err, -EAGAIN, "%s/%s is written by others all the time", p->bucket, p->key);
+}

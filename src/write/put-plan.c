@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "write/mark.h"
+#include "write/put-run.h"
+#include "write/rpc.h"
+
+#define HEAD_BYTES 4096 /* looked at for a guess of the type */
+#define HASH_CHUNK (256 * 1024)
+#define COPY_FROM  (64 * 1024) /* bytes; fewer are sent as quickly as they are copied */
+#define ONE_GO_MS  5000        /* what takes longer in one request goes in pieces */
+
+bool
+sf_mime_allowed(const char *mime, const char *const *mimes)
+{
+    if (!mimes)
+        return true;
+    for (; *mimes; mimes++) {
+        size_t n = strlen(*mimes);
+        if (strcmp(*mimes, mime) == 0 || strcmp(*mimes, "*/*") == 0)
+            return true;
+        if (n > 2 && strcmp(*mimes + n - 2, "/*") == 0 && strncmp(*mimes, mime, n - 1) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* ---- hashes --------------------------------------------------------------------------------- */
+
+static void
+md_free(EVP_MD_CTX **ctx)
+{
+    EVP_MD_CTX_free(*ctx);
+}
+
+static int
+digest_end(EVP_MD_CTX *ctx, char *hex, unsigned want)
+{
+    unsigned char md[EVP_MAX_MD_SIZE];
+    unsigned len;
+    if (!EVP_DigestFinal_ex(ctx, md, &len) || len != want)
+        return -EIO;
+    sf_hex_encode(md, len, hex);
+    return 0;
+}
+
+/* MD5 is left out (*md5 NULL) on a system that forbids it. */
+static int
+digest_all(int fd, uint64_t size, EVP_MD_CTX *md5, EVP_MD_CTX *sha)
+{
+    sf_autofree unsigned char *buf = malloc(HASH_CHUNK);
+    if (!buf)
+        return -ENOMEM;
+    for (uint64_t off = 0; off < size;) {
+        size_t want = size - off < HASH_CHUNK ? (size_t)(size - off) : HASH_CHUNK;
+        ssize_t n = sf_pread_full(fd, buf, want, (off_t)off);
+        if (n < 0)
+            return (int)n;
+        if ((size_t)n < want || (md5 && !EVP_DigestUpdate(md5, buf, want)) ||
+            (sha && !EVP_DigestUpdate(sha, buf, want)))
+            return -EIO;
+        off += want;
+    }
+    return 0;
+}
+
+int
+sf_digest(int fd, uint64_t size, char md5_etag[36], char sha256[65])
+{
+    sf_defer(md_free) EVP_MD_CTX *md5 = EVP_MD_CTX_new();
+    sf_defer(md_free) EVP_MD_CTX *sha = EVP_MD_CTX_new();
+    md5_etag[0] = '\0';
+    if (!md5 || !sha)
+        return -ENOMEM;
+    bool have_md5 = EVP_DigestInit_ex(md5, EVP_md5(), NULL);
+    if (!EVP_DigestInit_ex(sha, EVP_sha256(), NULL))
+        return -EIO;
+    int rc = digest_all(fd, size, have_md5 ? md5 : NULL, sha256 ? sha : NULL);
+    if (!rc && sha256)
+        rc = digest_end(sha, sha256, 32);
+    if (!rc && have_md5 && !(rc = digest_end(md5, md5_etag + 1, 16))) {
+        md5_etag[0] = md5_etag[33] = '"';
+        md5_etag[34] = '\0';
+    }
+    return rc;
+}
+
+/* All bytes, and their hashes. */
+static int
+have_bytes(struct sf_put_run *r, struct sf_err *err)
+{
+    struct sf_put *p = r->p;
+    if (r->digested)
+        return 0;
+    int rc = p->fill ? p->fill(p->fill_arg, r->deadline_ms, err) : 0;
+    if (rc)
+        return rc;
+    if (!p->sha256[0])
+        rc = sf_digest(p->fd, p->size, p->md5_etag, p->sha256);
+    if (rc)
+        return sf_err_set(err, rc, "cannot read the staged bytes of %s/%s: %s", p->bucket, p->key,
+                          strerror(-rc));
+    r->digested = true;
+    return 0;
+}
+
+bool
+sf_put_is_identical(struct sf_put_run *r)
+{
+    struct sf_put *p = r->p;
+    if (!r->have_old || r->old.size != p->size || !sf_etag_is_md5(r->old.etag))
+        return false;
+    if (p->source || have_bytes(r, NULL))
+        return false;
+    return p->md5_etag[0] && sf_etag_same(r->old.etag, p->md5_etag);
+}
+
+/* Somebody who may be believed says that the object has these bytes: its own envelope together with
+ * its ETag, or this mount, which sent them. */
+static bool
+has_our_bytes(struct sf_put_run *r)
+{
+    struct sf_known_object o;
+    if (!sf_put_is_identical(r))
+        return false;
+    if (r->old_meta.sha256[0])
+        return strcmp(r->old_meta.sha256, r->p->sha256) == 0;
+    if (!sf_known_at(r->w->known, r->p->bucket, r->p->key, &o))
+        return false;
+    bool same = strcmp(o.sha256, r->p->sha256) == 0 && !strcmp(o.id, r->old.id ? r->old.id : "");
+    sf_known_object_fini(&o);
+    return same;
+}
+
+/* ---- what is said of it --------------------------------------------------------------------- */
+
+static const char *
+guess(const struct sf_put *p)
+{
+    unsigned char head[HEAD_BYTES];
+    const char *slash = strrchr(p->key, '/');
+    ssize_t n = p->source ? 0 : sf_pread_full(p->fd, head, sizeof head, 0);
+    return sf_mime_guess(slash ? slash + 1 : p->key, n > 0 ? head : NULL, n > 0 ? (size_t)n : 0);
+}
+
+static int
+plan_mime(struct sf_put_run *r, const struct sf_mark *old_mark, struct sf_err *err)
+{
+    const struct sf_put *p = r->p;
+    bool keep = r->old.mime && r->old.mime[0] && !old_mark->guessed;
+    r->guessed = !p->mime && !keep;
+    r->mime = p->mime ? p->mime : keep ? r->old.mime : guess(p);
+    if (!sf_str_ends(p->key, SF_PLACEHOLDER) && !sf_mime_allowed(r->mime, p->mimes))
+        return sf_err_set(err, -EPERM, "bucket %s does not take content of type %s", p->bucket,
+                          r->mime);
+    return 0;
+}
+
+static int
+plan_metadata(struct sf_put_run *r, const struct sf_mark *old_mark, struct sf_err *err)
+{
+    const struct sf_put *p = r->p;
+    struct sf_meta meta = {.op = "", .xattrs = (char *)p->xattrs};
+    snprintf(meta.op, sizeof meta.op, "%s", r->op);
+    snprintf(meta.sha256, sizeof meta.sha256, "%s", p->sha256);
+    int rc = sf_meta_build(r->old.metadata, r->op[0] ? &meta : NULL, &r->metadata);
+    if (rc)
+        return sf_err_set(err, rc,
+                          rc == -ENOSPC ? "%s/%s: more than %d bytes of attributes"
+                                        : "%s/%s: metadata that cannot be kept (%d)",
+                          p->bucket, p->key, rc == -ENOSPC ? SF_XATTRS_MAX : rc);
+    /* Without a new mark the old one stays, but for the times, which speak of the old bytes. */
+    struct sf_mark mark = *old_mark;
+    struct sf_meta sent = {.op = ""};
+    bool ours = mark.valid || mark.guessed || mark.xattrs;
+    mark.valid &= ~(unsigned)(SF_MARK_MTIME | SF_MARK_CTIME | SF_MARK_ATIME);
+    mark.mtime_ns = mark.ctime_ns = mark.atime_ns = 0;
+    ours = (p->mark && sf_mark_parse(p->mark, &mark)) || ours;
+    mark.guessed = r->guessed;
+    mark.xattrs = sf_meta_parse(r->metadata, &sent) > 0 && sent.xattrs;
+    sf_meta_fini(&sent);
+    rc = sf_cache_control_with(r->old.cache_control, ours && !r->w->plain ? &mark : NULL,
+                               &r->cache_control);
+    if (!rc && !r->cache_control[0]) { /* what the service makes of none */
+        free(r->cache_control);
+        r->cache_control = strdup("no-cache");
+    }
+    return rc || !r->cache_control ? sf_err_set(err, -ENOMEM, "out of memory") : 0;
+}
+
+/* ---- the route ------------------------------------------------------------------------------ */
+
+/* An object that has the bytes, as this mount knows. */
+static bool
+plan_copy(struct sf_put_run *r)
+{
+    struct sf_put *p = r->p;
+    struct sf_known_object o = {.bucket = NULL};
+    if (r->no_copy || strlen(r->metadata) > SF_METADATA_HEADER_MAX)
+        return false;
+    if (p->source) {
+        r->copy_bucket = strdup(p->from_bucket);
+        r->copy_key = strdup(p->from_key);
+        r->copy_of = *p->source;
+    } else if (has_our_bytes(r)) { /* onto itself, for what is said of it */
+        r->copy_bucket = strdup(p->bucket);
+        r->copy_key = strdup(p->key);
+        sf_version_of_object(&r->old, &r->copy_of);
+    } else if (p->size >= COPY_FROM && sf_known_content(r->w->known, p->sha256, p->size, &o)) {
+        r->copy_bucket = o.bucket;
+        r->copy_key = o.key;
+        r->copy_of = (struct sf_version){.size = o.size};
+        memcpy(r->copy_of.id, o.id, sizeof o.id);
+        memcpy(r->copy_of.version, o.version, sizeof o.version);
+        snprintf(r->copy_of.etag, sizeof r->copy_of.etag, "%s", o.etag[0] ? o.etag : p->md5_etag);
+    }
+    return r->copy_bucket && r->copy_key;
+}
+
+static enum sf_put_route
+plan_body(struct sf_put_run *r)
+{
+    const struct sf_writer *w = r->w;
+    uint64_t one = atomic_load(&w->standard_limit), learned = atomic_load(&w->learned_standard);
+    uint64_t rate = atomic_load(&w->bytes_per_s);
+    if (learned && (!one || learned < one))
+        one = learned;
+    if (r->p->size &&
+        (r->force_tus || (one && r->p->size > one) ||
+         (r->p->size > 2 * SF_TUS_CHUNK && rate && r->p->size / rate > ONE_GO_MS / 1000)))
+        return SF_PUT_TUS;
+    return strlen(r->metadata) <= SF_METADATA_HEADER_MAX ? SF_PUT_BODY : SF_PUT_FORM;
+}
+
+/* What the route leaves out comes afterwards, if there is a way. */
+static int
+plan_finish(struct sf_put_run *r, struct sf_err *err)
+{
+    const struct sf_put *p = r->p;
+    size_t meta = strlen(r->metadata);
+    bool carries = r->route == SF_PUT_COPY || r->route == SF_PUT_BODY;
+    r->finish = !carries && !sf_cache_control_is_plain(r->cache_control);
+    if (r->route == SF_PUT_TUS && meta > SF_PUT_TUS_METADATA)
+        r->finish = true;
+    bool alone = r->route == SF_PUT_FORM && !r->finish && meta <= SF_METADATA_FORM_MAX;
+    if (meta <= SF_METADATA_HEADER_MAX || alone)
+        return 0;
+    if (meta <= SF_METADATA_FORM_MAX && sf_rpc_is_there(r->w, p->bucket, p->key, r->deadline_ms))
+        return 0;
+    return sf_err_set(err, -ENOTSUP,
+                      "%s/%s has %zu bytes of metadata, which would be lost: no request that is "
+                      "open here carries them with %" PRIu64 " bytes of content",
+                      p->bucket, p->key, meta, p->size);
+}
+
+static void
+plan_forget(struct sf_put_run *r)
+{
+    free(sf_steal(r->cache_control));
+    free(sf_steal(r->metadata));
+    free(sf_steal(r->copy_bucket));
+    free(sf_steal(r->copy_key));
+}
+
+void
+sf_put_plan_fini(struct sf_put_run *r)
+{
+    plan_forget(r);
+    free(sf_steal(r->tus));
+}
+
+int
+sf_put_plan(struct sf_put_run *r, struct sf_err *err)
+{
+    struct sf_mark old_mark = {.valid = 0};
+    plan_forget(r);
+    (void)sf_mark_parse(r->old.cache_control, &old_mark);
+    int rc = r->p->source && !r->no_copy ? 0 : have_bytes(r, err);
+    if (!rc)
+        rc = plan_mime(r, &old_mark, err);
+    if (!rc)
+        rc = plan_metadata(r, &old_mark, err);
+    if (rc)
+        return rc;
+    r->route = plan_copy(r) ? SF_PUT_COPY : plan_body(r);
+    bool itself = r->route == SF_PUT_COPY && !strcmp(r->copy_key, r->p->key) &&
+                  !strcmp(r->copy_bucket, r->p->bucket);
+    if (itself && r->w->plain)
+        r->route = SF_PUT_NOTHING;
+    else if (itself && r->p->size < COPY_FROM)
+        r->route = plan_body(r);
+    if (r->route != SF_PUT_COPY && r->route != SF_PUT_NOTHING && r->p->source) {
+        rc = have_bytes(r, err); /* the source is no way after all */
+        if (rc)
+            return rc;
+    }
+    return plan_finish(r, err);
+}
