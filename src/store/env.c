@@ -10,12 +10,14 @@
 #include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/mounts.h"
 #include "base/thread.h"
 
 #define BATCH_MAX 512 /* writes of one transaction: a bound for the pages it holds in memory */
+#define LAZY_MS   200
 #define CLEAN     "clean"
 
 struct sf_env {
@@ -30,6 +32,7 @@ struct sf_env {
     struct sf_mutex lock; /* leaf; protects the fields below */
     struct sf_cond wake;
     struct sf_env_write *first, **tail;
+    int64_t due_ms; /* when the next transaction begins; INT64_MAX = nothing waits */
     bool stopping;
 };
 
@@ -225,16 +228,18 @@ env_thread(void *arg)
     struct sf_env *env = arg;
     sf_mutex_lock(&env->lock);
     for (;;) {
-        while (!env->first && !env->stopping)
-            sf_cond_wait(&env->wake, &env->lock);
+        while (!env->stopping && env->due_ms > sf_clock_ms())
+            (void)sf_cond_timedwait_ms(&env->wake, &env->lock, env->due_ms);
         struct sf_env_write *list = env->first, **cut = &env->first;
         if (!list)
             break;
         for (unsigned n = 0; *cut && n < BATCH_MAX; n++)
             cut = &(*cut)->next;
         env->first = *cut;
-        if (!env->first)
+        if (!env->first) {
             env->tail = &env->first;
+            env->due_ms = INT64_MAX;
+        }
         *cut = NULL;
         sf_mutex_unlock(&env->lock);
         commit_all(env, list);
@@ -251,7 +256,11 @@ sf_env_submit(struct sf_env *env, struct sf_env_write *w)
     SF_GUARD(&env->lock);
     *env->tail = w;
     env->tail = &w->next;
-    sf_cond_signal(&env->wake);
+    int64_t due = w->lazy ? sf_clock_ms() + LAZY_MS : 0;
+    if (due < env->due_ms) {
+        env->due_ms = due;
+        sf_cond_signal(&env->wake);
+    }
 }
 
 /* A write that somebody waits for. */
@@ -433,6 +442,7 @@ sf_env_open(const struct sf_env_opts *opts, struct sf_env **ret, struct sf_err *
     sf_mutex_init(&env->lock, 0);
     sf_cond_init(&env->wake);
     env->tail = &env->first;
+    env->due_ms = INT64_MAX;
     env->max_bytes = opts->max_bytes;
     env->throw_away = opts->throw_away;
     env->tables = calloc(opts->n_tables, sizeof *env->tables);

@@ -64,6 +64,7 @@ struct sf_env_write {
      * write is the caller's again. */
     void (*done)(struct sf_env_write *w, int rc);
     bool frees; /* it only removes, or makes smaller: may use the reserve of a full file */
+    bool lazy;  /* nobody waits: goes along with the next transaction, or makes one after 200 ms */
 
     struct sf_env_write *next; /* the environment's own */
     int rc;

@@ -255,10 +255,12 @@ void
 sf_journal_drop(struct sf_journal *j, uint64_t seq)
 {
     struct change *c = drop_of(j, seq);
-    if (c)
-        sf_env_submit(j->env, &c->w);
-    else
+    if (!c) {
         sf_error("write", "event=journal-failed record=%" PRIu64 " change=drop err=ENOMEM", seq);
+        return;
+    }
+    c->w.lazy = true;
+    sf_env_submit(j->env, &c->w);
 }
 
 int

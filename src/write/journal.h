@@ -46,7 +46,8 @@ typedef void (*sf_journal_fn)(void *arg, int rc);
 void sf_journal_put_async(struct sf_journal *j, const struct sf_record *r, uint64_t *seq,
                           sf_journal_fn done, void *arg);
 
-/* Removed with the next transaction; nobody waits, and a record that survives is done again. */
+/* Removed along with the next put, or 200 ms later; nobody waits, and a record that survives is
+ * done again. */
 void sf_journal_drop(struct sf_journal *j, uint64_t seq);
 /* Waits. 0, also when there is none; -ENOMEM; -EIO. */
 int sf_journal_drop_wait(struct sf_journal *j, uint64_t seq);

@@ -279,6 +279,34 @@ a_write_that_fails_takes_no_other_with_it(void **state)
     assert_non_null(value_of("c"));
 }
 
+static void
+what_nobody_waits_for_goes_along(void **state)
+{
+    (void)state;
+    static struct counted lazy[2];
+    struct sf_env_stats before, after;
+    assert_int_equal(open_env(1 << 20, false), 0);
+    sf_env_get_stats(env, &before);
+    for (unsigned i = 0; i < 2; i++) {
+        lazy[i].row = row_of((const char *[]){"a", "c"}[i], "x");
+        lazy[i].row.w.done = counted_done;
+        lazy[i].row.w.lazy = true;
+        lazy[i].rc = 1;
+    }
+    sf_env_submit(env, &lazy[0].row.w);
+    assert_int_equal(put("b", "x"), 0);
+    sf_env_get_stats(env, &after);
+    assert_int_equal(lazy[0].rc, 0);
+    assert_int_equal(after.commits - before.commits, 1);
+    sf_env_submit(env, &lazy[1].row.w); /* nothing else comes */
+    for (int i = 0; i < 500 && after.commits - before.commits < 2; i++) {
+        usleep(10000);
+        sf_env_get_stats(env, &after);
+    }
+    assert_int_equal(after.commits - before.commits, 2);
+    assert_non_null(value_of("c"));
+}
+
 /* ---- readers -------------------------------------------------------------------------------- */
 
 static _Atomic bool stop_readers;
@@ -520,6 +548,7 @@ main(void)
         T(rows_come_back_in_order),
         T(those_that_wait_share_a_commit),
         T(a_write_that_fails_takes_no_other_with_it),
+        T(what_nobody_waits_for_goes_along),
         T(a_reader_sees_whole_commits),
         T(a_full_file_can_be_emptied_again),
         T(what_was_acknowledged_survives_a_kill),
