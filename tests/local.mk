@@ -69,6 +69,7 @@ integ_tests = \
 	tests/integ/dead-server.sh \
 	tests/integ/devserver-faults.sh \
 	tests/integ/devserver-rls.sh \
+	tests/integ/devserver-uploads.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/large-dir.sh \
 	tests/integ/quickstart.sh \
@@ -103,6 +104,7 @@ lint_tests = \
 test_data = \
 	tests/lib/run-test \
 	tests/integ/devserver-faults.py \
+	tests/integ/devserver-uploads.py \
 	tests/integ/devserver-rls.py \
 	tests/integ/set-attrs-sql.py \
 	tests/integ/two-clients.py \
