@@ -44,6 +44,7 @@ unit_tests = \
 	tests/unit/test-tree-knowledge \
 	tests/unit/test-tree-listing \
 	tests/unit/test-tree-names \
+	tests/unit/test-tree-rename-dir \
 	tests/unit/test-tree-stress \
 	tests/unit/test-write-change \
 	tests/unit/test-write-commit \
@@ -79,6 +80,7 @@ integ_tests = \
 	tests/integ/mount-signals.sh \
 	tests/integ/mount-stop.sh \
 	tests/integ/real-input.sh \
+	tests/integ/renames.sh \
 	tests/integ/replay.sh \
 	tests/integ/set-attrs-sql.sh \
 	tests/integ/supabase-js.sh \
@@ -151,6 +153,7 @@ tree_test_lib = tests/unit/fake-project.c tests/unit/fake-writer.c tests/unit/fa
 	tests/unit/fake-project.h tests/unit/tree-fixture.h
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)
+tests_unit_test_tree_rename_dir_SOURCES = tests/unit/test-tree-rename-dir.c $(tree_test_lib)
 tests_unit_test_tree_stress_SOURCES = tests/unit/test-tree-stress.c $(tree_test_lib)
 tests_unit_test_tree_listing_SOURCES = tests/unit/test-tree-listing.c $(tree_test_lib)
 tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree_test_lib)

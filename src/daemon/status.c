@@ -80,6 +80,17 @@ print_identity(struct daemon *d, struct sf_buf *out)
 }
 
 static void
+print_rename(void *arg, const struct sf_rename_progress *p)
+{
+    struct sf_buf *out = arg;
+    sf_buf_printf(out, "renaming: %s/%s -> %s/%s %" PRIu64, p->bucket, p->prefix, p->to_bucket,
+                  p->to_prefix, p->done);
+    if (p->total)
+        sf_buf_printf(out, " of %" PRIu64, p->total);
+    sf_buf_append(out, "\n", 1);
+}
+
+static void
 print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
 {
     bool offline = f->tree.offline || (!f->http.reachable && f->http.last_error[0]);
@@ -95,6 +106,7 @@ print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
                   f->tree.dirty_files);
     sf_buf_printf(out, "changes_running: %u\nchanges_queued: %u\n", f->writer.running,
                   f->writer.queued);
+    sf_write_renames(d->writer, print_rename, out);
     sf_buf_printf(out, "staged_bytes: %" PRIu64 "\n", f->writer.staged_bytes);
     sf_buf_printf(out, "pending: %u\n", f->writer.pending);
     if (f->writer.pending)

@@ -162,7 +162,7 @@ static const struct op_kind mknod_kind = {"mknod", reply_entry, undo_entry, true
 static const struct op_kind symlink_kind = {"symlink", reply_entry, undo_entry, true, false};
 static const struct op_kind unlink_kind = {"unlink", reply_ok, NULL, true, false};
 static const struct op_kind rmdir_kind = {"rmdir", reply_ok, NULL, true, false};
-static const struct op_kind rename_kind = {"rename", reply_ok, NULL, true, false};
+static const struct op_kind rename_kind = {"rename", reply_ok, NULL, true, true};
 
 /* op_begin() for a change of a name; NULL = answered. */
 static struct op *

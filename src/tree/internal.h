@@ -65,6 +65,8 @@ struct dir {
     struct bucket *bucket;   /* of an N_BUCKET; else NULL */
     bool placeholder;        /* a marker object keeps it */
     bool large;              /* more than one page when last listed: ask name by name */
+    bool renaming;           /* its objects are being moved to another name */
+    uint32_t ops;            /* changes of names in it that are under way */
     struct node *lru_prev, *lru_next;
     bool in_lru;
 };
@@ -134,6 +136,8 @@ struct listing {
     bool want_all; /* a reader wants the pages after the first */
     bool for_name; /* somebody looks for a name that only a whole listing tells */
     bool rows_seen;
+    bool doubt; /* keys move meanwhile: a page proves no absence */
+    bool both;  /* the other name of a directory that is being renamed is listed, too */
     int err;
     uint64_t start_seq;
     int64_t start_ns;
@@ -153,6 +157,7 @@ struct lookup {
     char *key, *bucket;
     bool as_folder; /* second step: is anything below key/ ? */
     bool object;    /* the first step saw an object of this name */
+    uint8_t turns;  /* how often it was asked for under another name */
     uint64_t start_seq;
     int64_t start_ns;
     struct waiter *waiters;
@@ -194,12 +199,13 @@ struct sf_tree {
     uint64_t forgotten;                /* by the kernel since then */
     struct sf_file *files;             /* open handles */
     struct sf_dir *open_dir_list;
-    unsigned background;   /* commits that nobody waits for */
-    struct sf_cond idle;   /* background became 0 */
-    unsigned inflight;     /* questions to the service under way */
-    int64_t quiet_since;   /* of the last answer, or when inflight left 0 */
-    bool down;             /* the last question found no service */
-    int64_t background_ms; /* last refresh behind a stale answer */
+    struct waiter *rename_waiters; /* changes that wait for a directory's rename, or it for them */
+    unsigned background;           /* commits that nobody waits for */
+    struct sf_cond idle;           /* background became 0 */
+    unsigned inflight;             /* questions to the service under way */
+    int64_t quiet_since;           /* of the last answer, or when inflight left 0 */
+    bool down;                     /* the last question found no service */
+    int64_t background_ms;         /* last refresh behind a stale answer */
 
     /* constant */
     struct sf_tree_opts opts;
@@ -269,6 +275,8 @@ unsigned node_name_flags(const struct sf_tree *t, const struct node *dir);
 /* Component and key of a new name in a directory. -EINVAL, -ENAMETOOLONG, -ESTALE, -ENOMEM. */
 int node_child_key_locked(const struct sf_tree *t, const struct node *dir, const char *name,
                           bool directory, char comp[SF_NAME_BUF_SIZE], char **bucket, char **key);
+/* Is it @top, or somewhere below it? */
+bool node_is_within(const struct node *n, const struct node *top);
 /* Drop what is known below a directory that is gone, but for what is in use. */
 void dir_clear_locked(struct sf_tree *t, struct node *dir);
 void node_touch_lru_locked(struct sf_tree *t, struct node *dir);

@@ -149,6 +149,8 @@ listing_covers_locked(const struct listing *l, const char *comp)
 {
     if (l->complete)
         return true;
+    if (l->doubt)
+        return false;
     /* Pages come in bytewise order of key; a directory's key has a '/' behind. */
     if (!l->last || !l->prefix)
         return false;
@@ -300,6 +302,65 @@ page_empty_locked(struct sf_tree *t, struct listing *l)
     tree_queue_locked(t, &l->act, listing_verify);
 }
 
+/* Go on under this name, from its first key. Takes the strings. */
+static void
+list_name(struct listing *l, char *bucket, char *prefix)
+{
+    free(l->bucket);
+    free(l->prefix);
+    l->bucket = bucket;
+    l->prefix = prefix;
+    free(sf_steal(l->last));
+}
+
+/*
+ * One name of the directory has been listed to its end. Is there another to be listed? Where it is
+ * being renamed, objects go from the old name to the new: who lists the old one first and then the
+ * new one misses none. Where it was renamed meanwhile, all begins again.
+ */
+static bool
+other_name_locked(struct sf_tree *t, struct listing *l)
+{
+    char *bucket = NULL, *prefix = NULL;
+    switch (sf_write_other_name(t->writer, l->bucket, l->prefix, &bucket, &prefix)) {
+    case SF_NAME_COMES:
+        if (l->both) { /* the old one is done */
+            free(bucket);
+            free(prefix);
+            return false;
+        }
+        break;
+    case SF_NAME_GOES:
+        break;
+    case SF_NAME_STAYS:
+        if (l->both || node_key_locked(l->dir, &bucket, &prefix) < 0)
+            return false;
+        if (strcmp(bucket, l->bucket) == 0 && strcmp(prefix, l->prefix) == 0) {
+            free(bucket);
+            free(prefix);
+            return false;
+        }
+        l->doubt = true;
+        list_name(l, bucket, prefix);
+        return true;
+    }
+    l->both = l->doubt = true;
+    list_name(l, bucket, prefix);
+    return true;
+}
+
+/* Before a page counts: are its keys on the move? Then it proves no absence. */
+static void
+doubt_locked(struct sf_tree *t, struct listing *l)
+{
+    char *bucket, *prefix;
+    if (sf_write_other_name(t->writer, l->bucket, l->prefix, &bucket, &prefix) == SF_NAME_STAYS)
+        return;
+    l->doubt = true;
+    free(bucket);
+    free(prefix);
+}
+
 static void
 page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
 {
@@ -317,8 +378,9 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
         sf_count(SF_C_LISTING_PAGES, 1);
         if (first)
             sf_count(SF_C_LISTINGS, 1);
-        if (first)
+        if (first && !l->both)
             l->dir->dir->placeholder = false;
+        doubt_locked(t, l);
         l->dir->dir->large = page->more || (!first && l->dir->dir->large);
         apply_page_locked(t, l, page);
         bool wanted = l->want_all && (l->for_name || l->waiters || l->refs > 1);
@@ -328,6 +390,9 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
             listing_finish_locked(t, l, -ENOMEM, false);
         } else if (page->more && wanted) {
             tree_wake_locked(t, &l->waiters, 0);
+            tree_ask_locked(t);
+            tree_queue_locked(t, &l->act, listing_ask);
+        } else if (!page->more && other_name_locked(t, l)) {
             tree_ask_locked(t);
             tree_queue_locked(t, &l->act, listing_ask);
         } else if (!page->more && first && !l->rows_seen) {

@@ -17,6 +17,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/op-lookup.c \
 	src/tree/op-make.c \
 	src/tree/op-remove.c \
+	src/tree/op-rename-dir.c \
 	src/tree/op-rename.c \
 	src/tree/op-write.c \
 	src/tree/resolve.c \

@@ -146,7 +146,38 @@ folder_covered(const struct lookup *l, const struct sf_list_page *page)
     return c > 0 || (c == 0 && (unsigned char)page->last[nk] > '/');
 }
 
-enum said { FOUND, MISSING, SAYS_NOTHING };
+enum said { FOUND, MISSING, SAYS_NOTHING, ELSEWHERE };
+
+/* It is not under this key. Where the directory is being renamed, or has been meanwhile, there is
+ * another to be asked for; twice, because objects go from the old name to the new. */
+static bool
+elsewhere_locked(struct sf_tree *t, struct lookup *l)
+{
+    char *bucket = NULL, *key = NULL;
+    if (l->turns >= 2)
+        return false;
+    if (sf_write_other_name(t->writer, l->bucket, l->key, &bucket, &key) == SF_NAME_STAYS) {
+        const char *slash = strrchr(l->key, '/'), *comp = slash ? slash + 1 : l->key;
+        char *prefix = NULL;
+        if (node_key_locked(l->dir, &bucket, &prefix) < 0)
+            return false;
+        if (asprintf(&key, "%s%s", prefix, comp) < 0)
+            key = NULL;
+        free(prefix);
+        if (!key || (strcmp(key, l->key) == 0 && strcmp(bucket, l->bucket) == 0)) {
+            free(bucket);
+            free(key);
+            return false;
+        }
+    }
+    free(l->bucket);
+    free(l->key);
+    l->bucket = bucket;
+    l->key = key;
+    l->as_folder = l->object = false;
+    l->turns++;
+    return true;
+}
 
 /* What the page says of the name. */
 static enum said
@@ -167,6 +198,8 @@ lookup_apply_locked(struct sf_tree *t, struct lookup *l, const struct sf_list_pa
             folder = true;
     }
     l->object |= object != NULL;
+    if (!folder && !l->object && covered && elsewhere_locked(t, l))
+        return ELSEWHERE;
     if (folder) {
         found = apply_folder_locked(t, l->dir, comp, nc, l->start_seq, l->start_ns, 0);
     } else if (n && n->dir) {
@@ -194,11 +227,13 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
     tree_answer_locked(t, err);
     sf_count(SF_C_LOOKUP_NETWORK, 1);
     bool empty = !err && !page->n && !l->as_folder; /* before the second step there were rows */
-    enum said said = err || empty ? MISSING : lookup_apply_locked(t, l, page);
+    enum said said = err ? MISSING : !empty ? lookup_apply_locked(t, l, page) : MISSING;
+    if (empty && elsewhere_locked(t, l))
+        said = ELSEWHERE;
     if (err || said == FOUND) {
         lookup_finish_locked(t, l, err ? err->code : 0);
-    } else if (said == SAYS_NOTHING) {
-        l->as_folder = true;
+    } else if (said == SAYS_NOTHING || said == ELSEWHERE) {
+        l->as_folder = said == SAYS_NOTHING;
         tree_ask_locked(t);
         tree_queue_locked(t, &l->act, lookup_ask);
     } else if (empty) {

@@ -28,6 +28,36 @@ name_op_new(struct sf_tree *t, const char *name, sf_tree_fn cb, void *arg)
     return op;
 }
 
+/* A directory is not renamed while names in it change, nor the other way round: keys would be of
+ * another time. */
+static void
+count_ops(struct name_op *op, int by)
+{
+    op->counted = by > 0;
+    op->dir->dir->ops += (uint32_t)by;
+    if (op->from_dir)
+        op->from_dir->dir->ops += (uint32_t)by;
+}
+
+static bool
+in_renaming(const struct node *dir)
+{
+    while (dir && !dir->dir->renaming)
+        dir = dir->parent;
+    return dir != NULL;
+}
+
+int
+name_op_wait_locked(struct name_op *op)
+{
+    if (op->counted) /* what waits is in nobody's way */
+        count_ops(op, -1);
+    op->waits = true;
+    op->w.next = op->tree->rename_waiters;
+    op->tree->rename_waiters = &op->w;
+    return -EINPROGRESS;
+}
+
 void
 name_op_finish(struct name_op *op, int rc, struct node *entry)
 {
@@ -39,6 +69,12 @@ name_op_finish(struct name_op *op, int rc, struct node *entry)
     res.open = op->open;
     if (op->leaves)
         op->node->leaving = false;
+    if (op->renames)
+        op->node->dir->renaming = false;
+    if (op->counted)
+        count_ops(op, -1);
+    if (t->rename_waiters)
+        tree_wake_locked(t, &t->rename_waiters, 0);
     if (op->node)
         node_unref_locked(t, op->node);
     if (op->from_dir)
@@ -67,6 +103,11 @@ name_op_try_locked(struct name_op *op)
     struct node *found = NULL;
     if (t->opts.read_only)
         return -EROFS;
+    if (op->dir->dir && !op->counted) {
+        if (in_renaming(op->dir) || (op->from_dir && in_renaming(op->from_dir)))
+            return name_op_wait_locked(op);
+        count_ops(op, 1);
+    }
     int rc = resolve_locked(t, &op->r, op->dir, op->name, &op->w, &found);
     return rc < 0 ? rc : op->check(op, rc ? found : NULL);
 }
@@ -88,7 +129,8 @@ name_op_resume(struct waiter *w, int err)
     struct name_op *op = (struct name_op *)w;
     tree_lock(op->tree);
     op->r.err = err;
-    op->r.rounds++;
+    op->r.rounds += !op->waits;
+    op->waits = false;
     int rc = name_op_try_locked(op);
     tree_unlock(op->tree);
     name_op_go(op, rc);

@@ -29,6 +29,9 @@ struct name_op {
     int flags;
     bool replaces; /* rename: something is there that the service knows */
     bool leaves;   /* the node is marked as leaving */
+    bool renames;  /* rename: @node is a directory, and marked as being renamed */
+    bool counted;  /* in the directories' ops */
+    bool waits;    /* for the end of a rename */
     bool mknod;
     struct sf_tree_open open; /* create: the handle */
     struct sf_content *content;
@@ -49,6 +52,13 @@ struct name_op *name_op_new(struct sf_tree *t, const char *name, sf_tree_fn cb, 
 void name_op_start(struct name_op *op, uint64_t parent);
 /* Answer and free; with success and an entry wanted, of @entry. */
 void name_op_finish(struct name_op *op, int rc, struct node *entry);
+
+/* Try again when a rename or a change of names has ended. Returns -EINPROGRESS. */
+int name_op_wait_locked(struct name_op *op);
+
+/* The directory's part of rename_check() and of what follows. */
+int rename_dir_check(struct name_op *op, struct node *n, struct node *found);
+void rename_dir_send(struct name_op *op);
 
 /* Attributes of a new node: who asked for it, and when. */
 void name_new_attr_locked(struct name_op *op, struct node *n, mode_t mode);

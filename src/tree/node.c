@@ -153,8 +153,18 @@ node_is_dir(const struct node *n)
 }
 
 bool
+node_is_within(const struct node *n, const struct node *top)
+{
+    while (n && n != top)
+        n = n->parent;
+    return n != NULL;
+}
+
+bool
 dir_holds_local(const struct node *dir)
 {
+    if (dir->dir->renaming)
+        return true;
     for (uint32_t i = 0; i < dir->dir->slots; i++)
         for (const struct node *c = dir->dir->table[i]; c; c = c->hnext)
             if (c->dir ? dir_holds_local(c) : node_is_local(c))

@@ -239,6 +239,7 @@ struct read_op {
     uint64_t off;
     size_t want, len; /* asked for; of which the object has */
     bool retried;
+    uint8_t turns; /* how often it was looked for under another name */
     char *bucket, *key, *etag;
     uint64_t total;
     bool etag_open;
@@ -354,6 +355,32 @@ read_retry_locked(struct read_op *op)
     return true;
 }
 
+/* The object is not under this key. Where a directory above is being renamed, or has been
+ * meanwhile, it is under another; twice, because it goes from the old name to the new. */
+static bool
+read_elsewhere_locked(struct read_op *op)
+{
+    char *bucket = NULL, *key = NULL;
+    if (op->turns >= 2)
+        return false;
+    if (sf_write_other_name(op->tree->writer, op->bucket, op->key, &bucket, &key) ==
+        SF_NAME_STAYS) {
+        if (node_key_locked(op->node, &bucket, &key) < 0)
+            return false;
+        if (strcmp(key, op->key) == 0 && strcmp(bucket, op->bucket) == 0) {
+            free(bucket);
+            free(key);
+            return false;
+        }
+    }
+    free(op->bucket);
+    free(op->key);
+    op->bucket = bucket;
+    op->key = key;
+    op->turns++;
+    return true;
+}
+
 static void
 read_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
 {
@@ -364,6 +391,12 @@ read_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
     bool retry = false;
     tree_lock(t);
     tree_answer_locked(t, err);
+    if (rc == -ENOENT && read_elsewhere_locked(op)) {
+        tree_ask_locked(t);
+        tree_unlock(t);
+        read_send(op);
+        return;
+    }
     if (rc == -ETIMEDOUT)
         n->gave_up_ms = sf_clock_ms();
     if (!rc && op->etag_open && n->etag_open && strcmp(got->etag, n->etag ? n->etag : "")) {

@@ -9,8 +9,8 @@
 #include <string.h>
 
 /*
- * Renames of files. In name_op terms @dir and @name are the target, @from_* the source, @node what
- * is moved. Directories answer EXDEV (mv then copies), buckets EPERM.
+ * Renames. In name_op terms @dir and @name are the target, @from_* the source, @node what is moved.
+ * Directories are in op-rename-dir.c; buckets answer EPERM.
  */
 
 /* May this object go to another bucket? The writer checks its limits again, and the type: the
@@ -40,7 +40,7 @@ rename_check(struct name_op *op, struct node *found)
     if (n->type == N_BUCKET || op->dir->type == N_PROJECT)
         return -EPERM;
     if (n->type == N_DIR)
-        return -EXDEV;
+        return rename_dir_check(op, n, found);
     if (found && op->flags & RENAME_NOREPLACE)
         return -EEXIST;
     if (found && node_is_dir(found))
@@ -138,7 +138,8 @@ rename_committed(void *arg, int rc)
     if (rc < 0)
         name_op_finish(op, rc, NULL);
     else
-        name_op_keep_dir(op, op->from_dir, op->from_bucket, rename_send);
+        name_op_keep_dir(op, op->from_dir, op->from_bucket,
+                         op->renames ? rename_dir_send : rename_send);
 }
 
 static void
@@ -156,6 +157,8 @@ rename_go(struct name_op *op)
     tree_unlock(t);
     if (same || unsent)
         name_op_finish(op, rc, NULL);
+    else if (op->renames)
+        rename_committed(op, 0); /* what is written below goes to the new names afterwards */
     else
         commit_start(t, n, rename_committed, op);
 }

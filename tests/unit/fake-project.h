@@ -43,6 +43,8 @@ void fake_overtake(void);
 void fake_hold(bool hold);
 bool fake_change(void);
 bool fake_told(void);
+/* Of the rename of a directory that waits, move so many objects already. */
+void fake_move_some(unsigned max);
 
 struct fake_counts {
     unsigned lists, verifies, gets, puts, deletes, renames, loads, quarantined;

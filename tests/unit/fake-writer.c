@@ -22,7 +22,17 @@ struct sf_content {
     bool dirty, abandoned, kept;
 };
 
-enum change { UPLOAD, LOAD, DELETE, SMALL, RENAME, RMDIR, BUCKET_CREATE, BUCKET_DELETE };
+enum change {
+    UPLOAD,
+    LOAD,
+    DELETE,
+    SMALL,
+    RENAME,
+    RENAME_DIR,
+    RMDIR,
+    BUCKET_CREATE,
+    BUCKET_DELETE
+};
 
 struct job {
     struct job *next;
@@ -43,6 +53,7 @@ struct job {
 static struct job *waiting, **waiting_tail = &waiting; /* to be done */
 static struct job *finished, **finished_tail = &finished;
 static bool holding;
+static bool moving_some; /* a rename of a directory has begun */
 static char quarantined[400];
 
 /* ---- contents ----------------------------------------------------------------------------------
@@ -274,6 +285,88 @@ rename_object(struct job *j)
     return 0;
 }
 
+/* One object of a directory. */
+static void
+move_one(const char *bucket, const char *key, const char *to_bucket, const char *to_key)
+{
+    struct object *o = fake_find(bucket, key);
+    struct object old = *o;
+    old.text = malloc(o->size + 1);
+    assert(old.text);
+    memcpy(old.text, o->text, o->size + 1);
+    fake_remove(bucket, key);
+    fake_put_bytes(to_bucket, to_key, old.text, old.size, old.mime);
+    memcpy(fake_find(to_bucket, to_key)->id, old.id, sizeof old.id);
+    free(old.text);
+}
+
+/* Objects that one fake_move_some() or the rename moves; 0 = nothing is left. */
+static unsigned
+move_below(const struct job *j, unsigned max)
+{
+    char key[300], to[700];
+    unsigned n = 0;
+    for (;; n++) {
+        const struct object *o = fake_first(j->bucket, j->key);
+        if (n == max || !o || o >= fake_end() || strcmp(o->bucket, j->bucket) ||
+            strncmp(o->key, j->key, strlen(j->key)))
+            return n;
+        snprintf(key, sizeof key, "%s", o->key);
+        snprintf(to, sizeof to, "%s%s", j->to_key, key + strlen(j->key));
+        move_one(j->bucket, key, j->to_bucket, to);
+    }
+}
+
+static int
+rename_dir(struct job *j)
+{
+    char marker[330];
+    snprintf(marker, sizeof marker, "%s.emptyFolderPlaceholder", j->to_key);
+    fake_counts.renames++;
+    for (const struct object *o = fake_first(j->to_bucket, j->to_key); o < fake_end(); o++) {
+        if (strcmp(o->bucket, j->to_bucket) || strncmp(o->key, j->to_key, strlen(j->to_key)))
+            break;
+        if (!moving_some && strcmp(o->key, marker))
+            return -ENOTEMPTY;
+    }
+    if (!moving_some)
+        fake_remove(j->to_bucket, marker);
+    bool some = moving_some;
+    moving_some = false;
+    return move_below(j, 1000) || some ? 0 : -ENOENT;
+}
+
+void
+fake_move_some(unsigned max)
+{
+    FAKE_GUARD();
+    struct job *j = waiting;
+    assert(j && j->what == RENAME_DIR);
+    moving_some = true;
+    move_below(j, max);
+}
+
+enum sf_other_name
+sf_write_other_name(struct sf_writer *w, const char *bucket, const char *key, char **other_bucket,
+                    char **other_key)
+{
+    FAKE_GUARD();
+    (void)w;
+    const struct job *j = waiting;
+    if (!j || j->what != RENAME_DIR)
+        j = finished; /* done and not told */
+    if (!j || j->what != RENAME_DIR)
+        return SF_NAME_STAYS;
+    bool goes = !strcmp(bucket, j->bucket) && !strncmp(key, j->key, strlen(j->key));
+    bool comes = !strcmp(bucket, j->to_bucket) && !strncmp(key, j->to_key, strlen(j->to_key));
+    if (!goes && !comes)
+        return SF_NAME_STAYS;
+    *other_bucket = strdup(goes ? j->to_bucket : j->bucket);
+    assert(asprintf(other_key, "%s%s", goes ? j->to_key : j->key,
+                    key + strlen(goes ? j->key : j->to_key)) > 0);
+    return goes ? SF_NAME_GOES : SF_NAME_COMES;
+}
+
 static int
 remove_dir(struct job *j)
 {
@@ -309,6 +402,8 @@ run(struct job *j)
         return put_small(j);
     case RENAME:
         return rename_object(j);
+    case RENAME_DIR:
+        return rename_dir(j);
     case RMDIR:
         return remove_dir(j);
     case BUCKET_CREATE:
@@ -479,6 +574,17 @@ sf_write_rename(struct sf_writer *w, const struct sf_rename_args *a, sf_rename_f
     snprintf(j->to_bucket, sizeof j->to_bucket, "%s", a->to_bucket);
     snprintf(j->to_key, sizeof j->to_key, "%s", a->to_key);
     j->replace = a->replace;
+    j->rename_fn = cb;
+    job_start(j);
+}
+
+void
+sf_write_rename_dir(struct sf_writer *w, const struct sf_rename_args *a, sf_rename_fn cb, void *arg)
+{
+    (void)w;
+    struct job *j = job_new(RENAME_DIR, a->bucket, a->key, arg);
+    snprintf(j->to_bucket, sizeof j->to_bucket, "%s", a->to_bucket);
+    snprintf(j->to_key, sizeof j->to_key, "%s", a->to_key);
     j->rename_fn = cb;
     job_start(j);
 }
