@@ -84,6 +84,7 @@ integ_tests = \
 	tests/integ/replay.sh \
 	tests/integ/set-attrs-sql.sh \
 	tests/integ/supabase-js.sh \
+	tests/integ/tus-js.sh \
 	tests/integ/two-clients.sh \
 	tests/integ/write-live.sh \
 	tests/integ/wrong-starts.sh

@@ -3,4 +3,5 @@ EXTRA_DIST += \
 	tests/js/files.mjs \
 	tests/js/package-lock.json \
 	tests/js/package.json \
-	tests/js/storage.mjs
+	tests/js/storage.mjs \
+	tests/js/tus.mjs

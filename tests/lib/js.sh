@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# supabase-js and the Node it wants, from npm, kept outside the sources for all later runs.
+# supabase-js, tus-js-client and the Node they want, from npm, kept outside the sources for all later runs.
 # Source common.sh first. After js_setup, `run_js SCRIPT.mjs ARGUMENT...` runs a script of tests/js.
 
 js_setup() {
@@ -32,7 +32,7 @@ sf_js_install() {
     if ! (cd "$new" && with_user_env timeout 300 npm ci --ignore-scripts --no-audit --no-fund) \
         >"$SF_TMP/npm.out" 2>&1; then
         rm -rf "$new"
-        skip "npm cannot install supabase-js: $(grep -i 'error' "$SF_TMP/npm.out" | head -n 3)"
+        skip "npm cannot install the packages of tests/js: $(grep -i 'error' "$SF_TMP/npm.out" | head -n 3)"
     fi
     : >"$new/complete"
     mv -T "$new" "$kept" 2>/dev/null || rm -rf "$new"
