@@ -41,24 +41,28 @@ begin
     end if;
 
     -- The comparison and the change are one statement: a writer who is quicker is waited for, and
-    -- then the row does not fit any more.
-    update storage.objects
-       set user_metadata = coalesce(p_metadata, user_metadata),
-           metadata = coalesce(metadata, '{}')
+    -- then the row does not fit any more. Storage keeps the old versions of a versioned bucket in
+    -- the same table; its columns for that are younger than many projects, hence not by name.
+    update storage.objects as o
+       set user_metadata = coalesce(p_metadata, o.user_metadata),
+           metadata = coalesce(o.metadata, '{}')
                || jsonb_strip_nulls(jsonb_build_object('cacheControl', p_cache_control,
                                                        'mimetype', p_mimetype)),
            updated_at = now()
-     where bucket_id = p_bucket and name = p_name and version is not distinct from p_version
-    returning version, updated_at into v_version, v_updated_at;
+     where o.bucket_id = p_bucket and o.name = p_name and o.version is not distinct from p_version
+       and to_jsonb(o) ->> 'archived_at' is null
+    returning o.version, o.updated_at into v_version, v_updated_at;
     if found then
         -- Milliseconds, as the Storage API writes times.
         return jsonb_build_object('updated', true, 'version', v_version, 'updated_at',
             to_char(v_updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
     end if;
 
-    select version into v_version
-      from storage.objects
-     where bucket_id = p_bucket and name = p_name;
+    select o.version into v_version
+      from storage.objects as o
+     where o.bucket_id = p_bucket and o.name = p_name
+       and to_jsonb(o) ->> 'archived_at' is null
+       and to_jsonb(o) ->> 'is_delete_marker' is distinct from 'true';
     if found and v_version is not distinct from p_version then
         raise exception 'new row violates row-level security policy for table "objects"'
             using errcode = '42501';

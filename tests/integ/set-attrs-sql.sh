@@ -75,6 +75,36 @@ expect_eq "its version" "$(awk '$2 == "one" {print $4}' "$SF_TMP/objects")" \
 get_object b one "$SF_TMP/got"
 expect_same_file "its bytes" "$SF_TMP/file" "$SF_TMP/got"
 
+step "the dev server: bytes keep their own headers, and a move goes by these"
+about() { object_info b "$1" | json_get '[d["content_type"], d["cache_control"], d["metadata"]]'; }
+changed='["text/css", "no-cache, supafs=\"1;m=100600\"", {"k": "v", "n": [1, null]}]'
+shown() { # METHOD: type and cache control
+    local option=()
+    [ "$1" != HEAD ] || option=(--head)
+    sf_curl "${option[@]}" -D - -o /dev/null "$SF_STORAGE/object/authenticated/b/one" |
+        tr -d '\r' | grep -iE '^(content-type|cache-control):' | sort -f | cut -d ' ' -f 2- | paste -sd '|'
+}
+expect_eq "HEAD" 'no-cache, supafs="1;m=100600"|text/css' "$(shown HEAD)"
+expect_eq "GET" 'no-cache|text/plain' "$(shown GET)"
+expect_ok "a copy" api_json POST /object/copy \
+    '{"bucketId": "b", "sourceKey": "one", "destinationKey": "copied"}'
+expect_eq "the copy" "$changed" "$(about copied)"
+expect_ok "a move" move_object b one moved
+expect_eq "the moved object" '["text/plain", "no-cache", {"k": "v", "n": [1, null]}]' "$(about moved)"
+
+step "the dev server: the gateway's keys"
+ask() { # CURL-OPTION...
+    curl -sS -o /dev/null -w '%{http_code}' -X POST -H 'Content-Type: application/json' "$@" -d \
+        '{"p_bucket": "b", "p_name": "none", "p_version": "x", "p_cache_control": null,
+          "p_mimetype": null, "p_metadata": null}' "$SUPABASE_URL/rest/v1/rpc/supafs_set_attrs"
+}
+expect_eq "no key at all" 401 "$(ask)"
+expect_eq "a token and no key" 401 "$(ask -H @<(echo "Authorization: Bearer $SUPABASE_ANON_KEY"))"
+expect_eq "a secret key" 200 "$(ask -H @<(echo "apikey: $SUPABASE_SECRET_KEY"))"
+expect_eq "a wrong one" 401 "$(ask -H 'apikey: sb_secret_of_another_project')"
+set_faults '{"kind": "expired", "path": "/rest/v1/", "times": 1}'
+expect_eq "a fault on this route" 401 "$(ask -H @<(echo "apikey: $SUPABASE_SECRET_KEY"))"
+
 step "a writer at the same moment is waited for, and wins"
 version=$(awk '$2 == "two" {print $3}' "$SF_TMP/objects")
 pg -c "begin; update storage.objects set version = 'newer' where name = 'two';
@@ -91,6 +121,23 @@ expect_eq "the answer" '{"updated": false, "version": "newer"}' \
 wait "$writer"
 expect_eq "the row" 'max-age=7' \
     "$(pg -c "select metadata->>'cacheControl' from storage.objects where name = 'two'")"
+
+step "a project whose Storage keeps old versions has them in the same table"
+pg -c "alter table storage.objects drop constraint objects_bucket_id_name_key,
+        add archived_at timestamptz, add is_delete_marker boolean not null default false;
+    insert into storage.objects (bucket_id, name, version, archived_at, is_delete_marker, metadata)
+    values ('b', 'kept', 'old', now(), false, '{}'), ('b', 'kept', 'new', null, false, '{}'),
+        ('b', 'gone', 'old', now(), false, '{}'), ('b', 'gone', 'marker', null, true, '{}')" ||
+    fail "cannot make old versions"
+set_cache() { # NAME VERSION
+    pg -c "select public.supafs_set_attrs('b', '$1', '$2', 'no-store', null, null)"
+}
+expect_eq "an old version" '{"updated": false, "version": "new"}' "$(set_cache kept old)"
+expect_match "the new one" '"updated": true, "version": "new"' "$(set_cache kept new)"
+expect_eq "of one that is deleted" '{"updated": false, "version": null}' "$(set_cache gone old)"
+expect_eq "what was changed" 'new|no-store' \
+    "$(pg -c "select version, metadata->>'cacheControl' from storage.objects
+        where metadata->>'cacheControl' = 'no-store'")"
 
 step "without the function"
 expect_ok "dropping it" pg -c \
