@@ -69,7 +69,19 @@ expect_ok "the object" get_object kept "a b/c.txt" "$SF_TMP/got"
 expect_same_file "its bytes" "$SF_TMP/bytes" "$SF_TMP/got"
 expect_eq "faults after a restart" "[]" "$(admin GET /faults | json_get d)"
 
-step "so does a kill, and what was answered is there"
+step "a project of an earlier version gets what its tables lack"
+stop_server
+python3 - "$SF_PROJECT_DIR/project.db" <<'END' || fail "cannot take the columns away"
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as database:
+    for column in ("stored_mime", "stored_cache"):
+        database.execute(f"ALTER TABLE objects DROP COLUMN {column}")
+END
+restart_server
+project_state >"$SF_TMP/after"
+expect_same_file "the state" "$SF_TMP/before" "$SF_TMP/after"
+
+step "a kill keeps state as well, and what was answered is there"
 for number in 1 2 3 4 5; do
     expect_ok "object $number" put_object kept "n/$number" "$SF_TMP/bytes"
 done
