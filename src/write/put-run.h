@@ -32,10 +32,10 @@ struct sf_put_run {
     bool unexpected;        /* nothing should have been there */
 
     /* what is sent */
-    char op[27]; /* "" = objects carry none */
-    const char *mime;
+    char op[27];      /* "" = objects carry none */
+    const char *mime; /* may be old_mime */
     bool guessed;
-    char *cache_control, *metadata;
+    char *old_mime, *cache_control, *metadata;
     enum sf_put_route route;
     char *copy_bucket, *copy_key; /* of SF_PUT_COPY */
     struct sf_version copy_of;
