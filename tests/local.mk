@@ -53,7 +53,7 @@ unit_tests = \
 	tests/unit/test-write-extents \
 	tests/unit/test-write-known \
 	tests/unit/test-write-journal \
-	tests/unit/test-write-load \
+	tests/unit/test-write-lazy \
 	tests/unit/test-write-mark \
 	tests/unit/test-write-meta \
 	tests/unit/test-write-mime \
@@ -165,7 +165,7 @@ write_test_lib = tests/unit/fake-storage.c tests/unit/fake-storage.h \
 tests_unit_test_write_change_SOURCES = tests/unit/test-write-change.c $(write_test_lib)
 tests_unit_test_write_commit_SOURCES = tests/unit/test-write-commit.c $(write_test_lib)
 tests_unit_test_write_content_SOURCES = tests/unit/test-write-content.c $(write_test_lib)
-tests_unit_test_write_load_SOURCES = tests/unit/test-write-load.c $(write_test_lib)
+tests_unit_test_write_lazy_SOURCES = tests/unit/test-write-lazy.c $(write_test_lib)
 tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test_lib)
 tests_unit_test_write_quarantine_SOURCES = tests/unit/test-write-quarantine.c $(write_test_lib)
 tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(write_test_lib)

@@ -71,6 +71,7 @@ start_service(struct daemon *d, struct sf_outcome *o)
         .state_dir = d->dirs.state,
         .workers = (unsigned)sf_config_u64(c, SF_OPT_UPLOAD_WORKERS),
         .timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT),
+        .keep_open_max = sf_config_u64(c, SF_OPT_KEEP_OPEN_MAX),
         .standard_limit = sf_config_u64(c, SF_OPT_STANDARD_LIMIT)};
     rc = sf_writer_new(&writer, d->storage, &d->writer, &err);
     return rc < 0 ? failed(o, SF_EXIT_FAILED, &err) : 0;

@@ -79,8 +79,7 @@ drop_run(struct action *a)
 void
 content_drop_locked(struct sf_tree *t, struct node *n)
 {
-    if (!n->content || n->open || n->busy || n->commits || n->loading ||
-        sf_content_dirty(n->content))
+    if (!n->content || n->open || n->busy || n->commits || sf_content_dirty(n->content))
         return;
     struct drop *d = malloc(sizeof *d);
     if (!d) {

@@ -1,20 +1,48 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tree/internal.h"
 
-#include "base/clock.h"
-
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Staging a file's bytes before they are changed. */
+/* Staging a file's bytes: before they are changed, and before their version is destroyed. */
 
-struct load {
-    struct sf_tree *tree;
-    struct node *node; /* counted */
-    struct sf_content *content;
-    uint64_t size;
+/* What a new content of a node needs, copied. */
+struct begin {
+    char *bucket, *key, *etag;
+    struct sf_source src;
 };
+
+static void
+begin_fini(struct begin *b)
+{
+    free(b->bucket);
+    free(b->key);
+    free(b->etag);
+}
+
+static int
+begin_locked(const struct node *n, struct begin *b)
+{
+    int rc = node_key_locked(n, &b->bucket, &b->key);
+    if (rc < 0)
+        return rc;
+    if (n->etag && !(b->etag = strdup(n->etag)))
+        return -ENOMEM;
+    struct sf_version *v = &b->src.version;
+    b->src.bucket = b->bucket;
+    b->src.key = b->key;
+    b->src.seen = n->delivered;
+    v->size = n->size;
+    v->updated_ns = n->updated_ns;
+    snprintf(v->id, sizeof v->id, "%s", n->id);
+    if (n->etag_open) /* then n->etag is what a service with MD5 ETags would say */
+        b->src.md5_etag = b->etag;
+    else if (b->etag && strlen(b->etag) < sizeof v->etag)
+        memcpy(v->etag, b->etag, strlen(b->etag) + 1);
+    return 0;
+}
 
 int
 content_make(struct sf_tree *t, struct node *n, struct sf_content **ret)
@@ -32,86 +60,35 @@ content_make(struct sf_tree *t, struct node *n, struct sf_content **ret)
     return rc;
 }
 
-static void
-load_done(void *arg, const struct sf_err *err)
-{
-    struct load *l = arg;
-    struct sf_tree *t = l->tree;
-    struct node *n = l->node;
-    int rc = err ? err->code : 0;
-    tree_lock(t);
-    n->loading = false;
-    if (!rc && !n->content)
-        n->content = sf_steal(l->content);
-    if (rc == -ESTALE || rc == -ENOENT)
-        n->checked_ns = 0;
-    tree_wake_locked(t, &n->load_waiters, rc);
-    node_unref_locked(t, n);
-    tree_unlock(t);
-    if (l->content)
-        sf_content_unref(l->content);
-    free(l);
-}
-
-/* Begin to fetch; the caller holds a place in the list of waiters. */
-static int
-load_start(struct sf_tree *t, struct node *n, struct sf_content *c)
-{
-    struct load *l = malloc(sizeof *l);
-    if (!l)
-        return -ENOMEM;
-    tree_lock(t);
-    *l = (struct load){t, n, c, n->size};
-    char *etag = n->etag && !n->etag_open ? strdup(n->etag) : NULL;
-    node_ref_locked(n);
-    tree_unlock(t);
-    sf_content_load(c, etag ? etag : "", l->size, load_done, l);
-    free(etag);
-    return 0;
-}
-
 int
-content_need(struct sf_tree *t, struct node *n, struct waiter *w, struct sf_content **ret)
+content_need(struct sf_tree *t, struct node *n, struct sf_content **ret)
 {
     struct sf_content *fresh = NULL;
+    struct begin b = {0};
     tree_lock(t);
-    if (n->content) {
+    uint32_t version = n->version;
+    int rc = 0;
+    bool have = n->content != NULL;
+    if (have)
         *ret = sf_content_ref(n->content);
-        tree_unlock(t);
-        return 0;
-    }
-    bool first = !n->loading;
-    uint64_t size = n->size;
-    if (size) {
-        n->loading = true;
-        w->next = n->load_waiters;
-        n->load_waiters = w;
-    }
+    else
+        rc = begin_locked(n, &b);
     tree_unlock(t);
-    if (size && !first)
-        return -EINPROGRESS;
-    int rc = content_make(t, n, &fresh);
-    if (rc == 0 && size)
-        rc = load_start(t, n, fresh);
-    if (rc == 0 && size)
-        return -EINPROGRESS;
+    if (have)
+        return 0;
+    if (rc == 0)
+        rc = sf_content_of(t->writer, b.bucket, b.key, &b.src, &fresh, NULL);
+    begin_fini(&b);
+    if (rc < 0)
+        return rc;
     tree_lock(t);
-    if (rc == 0) {
-        if (!n->content)
-            n->content = sf_steal(fresh);
+    bool other = !n->content && n->version != version; /* seen to be replaced meanwhile */
+    if (!n->content && !other)
+        n->content = sf_steal(fresh);
+    if (!other)
         *ret = sf_content_ref(n->content);
-    } else if (size) {
-        /* It did not begin: those who wait are told, the caller by the result. */
-        struct waiter **p = &n->load_waiters;
-        while (*p && *p != w)
-            p = &(*p)->next;
-        if (*p)
-            *p = w->next;
-        n->loading = false;
-        tree_wake_locked(t, &n->load_waiters, rc);
-    }
     tree_unlock(t);
     if (fresh)
         sf_content_unref(fresh);
-    return rc;
+    return other ? content_need(t, n, ret) : 0;
 }

@@ -87,7 +87,6 @@ struct node {
     bool delivered;  /* bytes of this version were given to a reader */
     bool keep_pages; /* what the kernel has in its page cache is of this version */
     bool etag_open;  /* content is ours, its ETag is not known yet */
-    bool loading;    /* content is being fetched for a write */
     bool replace;    /* a rename put this unsent file over an object: upload replaces */
     bool exclusive;  /* created with O_EXCL, and not in the bucket yet */
     bool leaving;    /* its removal from the directory is under way: keeps it no more */
@@ -110,9 +109,8 @@ struct node {
     struct local_attr *local;   /* NULL = none */
     struct sf_content *content; /* bytes staged here; NULL = as in the bucket */
     struct sf_err *failure;     /* of the last commit, until a write or a success */
-    struct waiter *load_waiters;
-    struct dir *dir; /* directories only */
-    char *old_key;   /* of a detached node: "bucket\0key" for handles still open */
+    struct dir *dir;            /* directories only */
+    char *old_key;              /* of a detached node: "bucket\0key" for handles still open */
 };
 
 /* Somebody who waits for knowledge: an operation to be tried again. */
@@ -399,8 +397,8 @@ void file_ref_locked(struct sf_file *f);
 void file_unref_locked(struct sf_tree *t, struct sf_file *f);
 /* An empty content for a node, not yet installed. No lock held. */
 int content_make(struct sf_tree *t, struct node *n, struct sf_content **ret);
-/* See to it that the node's bytes are staged: 0 and *ret (counted); -EINPROGRESS (@w is resumed);
- * -errno. No lock held. */
-int content_need(struct sf_tree *t, struct node *n, struct waiter *w, struct sf_content **ret);
+/* The node's bytes as a content, counted: the one that it has, or a new one that begins with the
+ * object. Nothing is fetched. 0 or -errno. No lock held. */
+int content_need(struct sf_tree *t, struct node *n, struct sf_content **ret);
 
 #endif

@@ -175,7 +175,7 @@ dir_holds_local(const struct node *dir)
 bool
 node_is_local(const struct node *n)
 {
-    return n->local_only || n->commits || n->loading ||
+    return n->local_only || n->commits ||
            (n->content && (n->writers || n->busy || sf_content_dirty(n->content)));
 }
 
@@ -240,8 +240,8 @@ node_ref_locked(struct node *n)
 static bool
 node_unused(const struct node *n)
 {
-    return !n->nlookup && !n->refs && !n->content && !n->commits && !n->loading &&
-           !(n->dir && n->dir->count) && !(n->dir && n->dir->lookups) && !(n->dir && n->dir->run);
+    return !n->nlookup && !n->refs && !n->content && !n->commits && !(n->dir && n->dir->count) &&
+           !(n->dir && n->dir->lookups) && !(n->dir && n->dir->run);
 }
 
 /* Is it, or a directory above it, out of the tree? */

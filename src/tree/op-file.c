@@ -80,7 +80,7 @@ sf_tree_release(struct sf_tree *t, struct sf_file *f)
     if (commit) {
         node_ref_locked(n);
         t->background++;
-    } else if (!n->open && !n->busy && !n->commits && !n->loading && !dirty) {
+    } else if (!n->open && !n->busy && !n->commits && !dirty) {
         drop = content_take_locked(n);
     }
     file_unref_locked(t, f);
@@ -301,13 +301,28 @@ read_prepare_locked(struct read_op *op)
     return 1;
 }
 
-/* Read what is staged. */
+static void
+read_content_done(void *arg, ssize_t len)
+{
+    struct read_op *op = arg;
+    struct sf_tree *t = op->tree;
+    tree_lock(t);
+    if (len >= 0)
+        op->node->delivered = true;
+    tree_unlock(t);
+    if (len == -ESTALE)
+        sf_count(SF_C_STALE_ERRORS, 1);
+    read_finish(op, len < 0 ? (int)len : 0, len < 0 ? 0 : (size_t)len);
+}
+
+/* Read what is staged, or begins with an object's bytes. */
 static void
 read_content(struct read_op *op, struct sf_content *c)
 {
-    ssize_t n = sf_content_read(c, op->buf, op->want, op->off);
+    ssize_t n = sf_content_read(c, op->buf, op->want, op->off, read_content_done, op);
     sf_content_unref(c);
-    read_finish(op, n < 0 ? (int)n : 0, n < 0 ? 0 : (size_t)n);
+    if (n != -EINPROGRESS)
+        read_content_done(op, n);
 }
 
 /* The version is another one now. A reader that got nothing of the old one may have the new. */

@@ -10,14 +10,13 @@
 #include <string.h>
 
 /*
- * What changes bytes: write, truncate, fallocate, copy of a range. Each first needs the content
- * staged, which may take a fetch; then it is local work.
+ * What changes bytes: write, truncate, fallocate, copy of a range. Each needs a content for the
+ * node; then it is local work: what is missing is fetched when it is read or uploaded.
  */
 
 enum change { CH_WRITE, CH_TRUNCATE, CH_EXTEND };
 
 struct change_op {
-    struct waiter w;
     struct sf_tree *tree;
     struct node *node;    /* counted */
     struct sf_file *file; /* counted; NULL: truncation by path, committed at once */
@@ -26,13 +25,9 @@ struct change_op {
     size_t len;
     struct sf_attr attr; /* the rest of a setattr */
     unsigned valid;
-    struct resolve r; /* of the look at a changed version */
-    bool looking;     /* that is what it waits for */
-    bool looked;
     sf_tree_fn cb;
     void *arg;
-    const void *data; /* the caller's, or what follows */
-    char copy[];
+    const void *data; /* the caller's */
 };
 
 static uint64_t
@@ -109,7 +104,7 @@ change_staged(struct change_op *op, struct sf_content *c)
     struct sf_tree *t = op->tree;
     struct node *n = op->node;
     tree_lock(t);
-    bool gone = op->file && op->file->released; /* it waited too long: nobody hears of it */
+    bool gone = op->file && op->file->released; /* a copy that was under way then */
     tree_unlock(t);
     ssize_t done = gone ? -EBADF : apply_change(op, c);
     bool behind = false;
@@ -137,66 +132,14 @@ change_staged(struct change_op *op, struct sf_content *c)
         op_finish(op, done < 0 ? (int)done : 0, done > 0 ? (size_t)done : 0);
 }
 
-/* The version is another one now. If nobody was given bytes of the old one, the change may be made
- * to the new. */
-static int
-change_look(struct change_op *op)
-{
-    struct sf_tree *t = op->tree;
-    struct node *n = op->node;
-    tree_lock(t);
-    int rc = -ESTALE;
-    if (!op->looked && !n->delivered && n->parent && !n->content) {
-        op->looked = op->looking = true;
-        op->r = (struct resolve){.since_ns = sf_clock_ns()};
-        rc = revalidate_locked(t, &op->r, n, &op->w);
-    }
-    tree_unlock(t);
-    return rc;
-}
-
-static int
-change_looked(struct change_op *op, int err)
-{
-    struct sf_tree *t = op->tree;
-    tree_lock(t);
-    op->r.err = err;
-    op->r.rounds++;
-    int rc = revalidate_locked(t, &op->r, op->node, &op->w);
-    tree_unlock(t);
-    return rc;
-}
-
-static void
-change_resume(struct waiter *w, int err)
-{
-    struct change_op *op = (struct change_op *)w;
-    struct sf_content *c = NULL;
-    int rc = op->looking ? change_looked(op, err) : err == -ESTALE ? change_look(op) : err;
-    if (rc == -EINPROGRESS)
-        return;
-    op->looking = false;
-    if (rc == 0)
-        rc = content_need(op->tree, op->node, &op->w, &c);
-    if (rc == 0)
-        change_staged(op, c);
-    else if (rc != -EINPROGRESS)
-        op_finish(op, rc, 0);
-}
-
-/* O_TRUNC's way: what is cut to nothing need not be fetched. */
+/* O_TRUNC's way: what is cut to nothing is not even asked for. */
 static int
 content_for(struct change_op *op, struct sf_content **c)
 {
     struct sf_tree *t = op->tree;
-    if (op->what != CH_TRUNCATE || op->off)
-        return content_need(t, op->node, &op->w, c);
     struct sf_content *fresh = NULL;
-    tree_lock(t);
-    bool have = op->node->content || op->node->loading;
-    tree_unlock(t);
-    if (have)
-        return content_need(t, op->node, &op->w, c);
+    if (op->what != CH_TRUNCATE || op->off)
+        return content_need(t, op->node, c);
     int rc = content_make(t, op->node, &fresh);
     if (rc < 0)
         return rc;
@@ -210,21 +153,20 @@ content_for(struct change_op *op, struct sf_content **c)
     return 0;
 }
 
-/* @end: the size that the file would have at least; @c: NULL or what is staged, counted. */
+/* @end: the size that the file would have at least. */
 static void
-change_start(struct change_op *op, uint64_t end, struct sf_content *c)
+change_start(struct change_op *op, uint64_t end)
 {
     struct sf_tree *t = op->tree;
+    struct sf_content *c = NULL;
     tree_lock(t);
     int rc = t->opts.read_only ? -EROFS : end > limit_locked(t, op->node) ? -EFBIG : 0;
     tree_unlock(t);
-    if (rc < 0 && c)
-        sf_content_unref(c);
-    else if (rc == 0 && !c)
+    if (rc == 0)
         rc = content_for(op, &c);
     if (rc == 0)
         change_staged(op, c);
-    else if (rc != -EINPROGRESS)
+    else
         op_finish(op, rc, 0);
 }
 
@@ -239,10 +181,10 @@ change_hold_locked(struct node *n, struct sf_file *f)
 
 /* Takes what change_hold_locked() took; NULL: it has been answered. */
 static struct change_op *
-change_new(struct sf_tree *t, struct node *n, struct sf_file *f, enum change what, size_t extra,
-           sf_tree_fn cb, void *arg)
+change_new(struct sf_tree *t, struct node *n, struct sf_file *f, enum change what, sf_tree_fn cb,
+           void *arg)
 {
-    struct change_op *op = malloc(sizeof *op + extra);
+    struct change_op *op = malloc(sizeof *op);
     if (!op) {
         tree_lock(t);
         n->busy--;
@@ -253,13 +195,7 @@ change_new(struct sf_tree *t, struct node *n, struct sf_file *f, enum change wha
         cb(arg, -ENOMEM, NULL);
         return NULL;
     }
-    *op = (struct change_op){.w = {.resume = change_resume},
-                             .tree = t,
-                             .node = n,
-                             .file = f,
-                             .what = what,
-                             .cb = cb,
-                             .arg = arg};
+    *op = (struct change_op){.tree = t, .node = n, .file = f, .what = what, .cb = cb, .arg = arg};
     return op;
 }
 
@@ -269,22 +205,17 @@ sf_tree_write(struct sf_tree *t, struct sf_file *f, uint64_t off, const void *da
 {
     uint64_t end;
     tree_lock(t);
-    struct sf_content *c = f->node->content ? sf_content_ref(f->node->content) : NULL;
     change_hold_locked(f->node, f);
     tree_unlock(t);
-    struct change_op *op = change_new(t, f->node, f, CH_WRITE, c ? 0 : len, cb, arg);
-    if (!op) {
-        if (c)
-            sf_content_unref(c);
+    struct change_op *op = change_new(t, f->node, f, CH_WRITE, cb, arg);
+    if (!op)
         return;
-    }
     op->off = off;
     op->len = len;
-    /* The caller's bytes may be gone when the content has come. */
-    op->data = c || !len ? data : memcpy(op->copy, data, len);
+    op->data = data;
     if (__builtin_add_overflow(off, len, &end))
         end = UINT64_MAX;
-    change_start(op, end, c);
+    change_start(op, end);
 }
 
 void
@@ -301,13 +232,13 @@ sf_tree_fallocate(struct sf_tree *t, struct sf_file *f, int mode, uint64_t off, 
     tree_lock(t);
     change_hold_locked(f->node, f);
     tree_unlock(t);
-    struct change_op *op = change_new(t, f->node, f, CH_EXTEND, 0, cb, arg);
+    struct change_op *op = change_new(t, f->node, f, CH_EXTEND, cb, arg);
     if (!op)
         return;
     if (__builtin_add_overflow(off, len, &end))
         end = UINT64_MAX;
     op->off = end;
-    change_start(op, end, NULL);
+    change_start(op, end);
 }
 
 void
@@ -340,13 +271,13 @@ sf_tree_setattr(struct sf_tree *t, uint64_t nid, struct sf_file *f, const struct
         cb(arg, rc, rc < 0 ? NULL : &res);
         return;
     }
-    struct change_op *op = change_new(t, n, f, CH_TRUNCATE, 0, cb, arg);
+    struct change_op *op = change_new(t, n, f, CH_TRUNCATE, cb, arg);
     if (!op)
         return;
     op->off = attr->size;
     op->attr = *attr;
     op->valid = valid & ~SF_SET_SIZE;
-    change_start(op, attr->size, NULL);
+    change_start(op, attr->size);
 }
 
 /* ---- flush, fsync

@@ -176,7 +176,7 @@ void sf_tree_create(struct sf_tree *tree, const struct sf_cred *cred, uint64_t p
 /* Returns an id for sf_tree_cancel(), 0 when the callback has run already. */
 uint64_t sf_tree_read(struct sf_tree *tree, struct sf_file *file, uint64_t off, size_t len,
                       sf_tree_fn cb, void *arg);
-/* @data: borrowed for the call (copied if the write has to wait). */
+/* @data: borrowed for the call. Fetches nothing. */
 void sf_tree_write(struct sf_tree *tree, struct sf_file *file, uint64_t off, const void *data,
                    size_t len, sf_tree_fn cb, void *arg);
 void sf_tree_flush(struct sf_tree *tree, struct sf_file *file, sf_tree_fn cb, void *arg);

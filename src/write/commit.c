@@ -216,6 +216,24 @@ upload_stored_locked(struct sf_upload *up, const struct sf_put *put)
     snprintf(v->etag, sizeof v->etag, "%s", put->etag[0] ? put->etag : put->md5_etag);
 }
 
+/* Get what the snapshot lacks, and what others lack of the object that it replaces. */
+static int
+upload_fill(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put, struct sf_err *err)
+{
+    struct sf_content *c = up->c;
+    int64_t deadline_ms = sf_writer_deadline(c->w, snap->size);
+    int rc = too_large(up, snap->size, err);
+    if (!rc)
+        rc = sf_content_fill_wait(c, snap, deadline_ms, err);
+    if (!rc && snap->rebased) { /* it goes on with what others wrote: no conflict */
+        sf_autofree char *bucket = NULL, *key = NULL;
+        if (sf_content_source(c, &bucket, &key, &up->base) == 1)
+            put->base = &up->base;
+        rc = too_large(up, snap->size, err);
+    }
+    return rc ? rc : sf_sources_rescue(c->w, up->bucket, up->key, deadline_ms, err);
+}
+
 static int
 upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, struct sf_err *err)
 {
@@ -233,13 +251,13 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
     upload_base_locked(up, put);
     sf_mutex_unlock(&c->lock);
     sf_content_freeze(c, &snap);
+    int rc = upload_fill(up, &snap, put, err);
     sf_mutex_lock(&c->lock);
     up->gen = snap.gen;
     sf_mutex_unlock(&c->lock);
 
     put->fd = snap.stage->fd;
     put->size = snap.size;
-    int rc = too_large(up, snap.size, err);
     if (!rc)
         rc = sf_put_run(c->w, put, err);
     if (!rc) {

@@ -10,20 +10,23 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "write/fetch.h"
 #include "write/quarantine.h"
 
+#define EXTENTS_MAX 4096 /* beyond it gaps are closed by fetching */
+#define JOIN_COUNT  64   /* extents that are made one then */
+
+/* @stage: taken, also on failure. */
 int
-sf_content_new(struct sf_writer *w, const char *bucket, const char *key, struct sf_content **ret,
-               struct sf_err *err)
+sf_content_alloc(struct sf_writer *w, const char *bucket, const char *key, struct sf_stage *stage,
+                 struct sf_content **ret, struct sf_err *err)
 {
-    struct sf_stage *stage;
     sf_autofree struct sf_content *c = calloc(1, sizeof *c);
     sf_autofree char *b = strdup(bucket), *k = strdup(key);
-    if (!c || !b || !k)
+    if (!c || !b || !k) {
+        sf_stage_unref(stage);
         return sf_err_set(err, -ENOMEM, "out of memory");
-    int rc = sf_stage_new(w, bucket, key, &stage, err);
-    if (rc)
-        return rc;
+    }
     atomic_init(&c->refs, 1);
     c->w = w;
     c->stage = stage;
@@ -36,6 +39,15 @@ sf_content_new(struct sf_writer *w, const char *bucket, const char *key, struct 
     return 0;
 }
 
+int
+sf_content_new(struct sf_writer *w, const char *bucket, const char *key, struct sf_content **ret,
+               struct sf_err *err)
+{
+    struct sf_stage *stage;
+    int rc = sf_stage_new(w, bucket, key, &stage, err);
+    return rc ? rc : sf_content_alloc(w, bucket, key, stage, ret, err);
+}
+
 struct sf_content *
 sf_content_ref(struct sf_content *c)
 {
@@ -43,8 +55,18 @@ sf_content_ref(struct sf_content *c)
     return c;
 }
 
-static void
-set_size(struct sf_content *c, uint64_t size)
+bool
+sf_content_ref_alive(struct sf_content *c)
+{
+    unsigned n = atomic_load(&c->refs);
+    while (n)
+        if (atomic_compare_exchange_weak(&c->refs, &n, n + 1))
+            return true;
+    return false;
+}
+
+void
+sf_content_set_size(struct sf_content *c, uint64_t size)
 {
     uint64_t old = atomic_exchange(&c->size, size);
     atomic_fetch_add(&c->w->staged_bytes, size - old); /* wraps to a subtraction */
@@ -66,8 +88,10 @@ sf_content_unref(struct sf_content *c)
         return;
     if (sf_content_dirty(c))
         keep_forgotten(c);
-    set_size(c, 0);
+    sf_base_free(c->base);
+    sf_content_set_size(c, 0);
     sf_stage_unref(c->stage);
+    sf_digest_fini(&c->digest);
     atomic_fetch_sub(&c->w->contents, 1);
     sf_mutex_fini(&c->lock);
     sf_mutex_fini(&c->io);
@@ -100,8 +124,8 @@ target_copy(struct sf_content *c, char **bucket, char **key)
     return *bucket && *key ? 0 : -ENOMEM;
 }
 
-static void
-set_stage_locked_io(struct sf_content *c, struct sf_stage *stage)
+void
+sf_content_set_stage(struct sf_content *c, struct sf_stage *stage)
 {
     SF_ASSERT_HELD(&c->io);
     sf_mutex_lock(&c->lock);
@@ -112,23 +136,75 @@ set_stage_locked_io(struct sf_content *c, struct sf_stage *stage)
     c->frozen = false;
 }
 
+/* What is known to be there: @present of a file of @size bytes, taken. */
+static void
+set_present_locked(struct sf_stage *s, struct sf_extents *present, uint64_t size)
+{
+    sf_extents_fini(&s->present);
+    s->present = *present;
+    *present = (struct sf_extents){0};
+    s->whole = sf_extents_missing(&s->present, size) == 0;
+    if (s->whole)
+        sf_extents_fini(&s->present);
+}
+
+/* Bytes have come into the file, or it ends at another place. Room for them was reserved. */
+void
+sf_content_note_present(struct sf_content *c, struct sf_stage *s, uint64_t off, uint64_t end,
+                        uint64_t size)
+{
+    SF_ASSERT_HELD(&c->io);
+    sf_mutex_lock(&c->lock);
+    bool before = s->whole;
+    if (!before) {
+        sf_extents_cut(&s->present, size);
+        (void)sf_extents_add(&s->present, off, end);
+        s->whole = sf_extents_missing(&s->present, size) == 0;
+        if (s->whole)
+            sf_extents_fini(&s->present);
+    }
+    bool now = s->whole;
+    sf_mutex_unlock(&c->lock);
+    if (now && !before)
+        sf_stage_mark_partial(s, false);
+}
+
+static int
+reserve_locked_io(struct sf_content *c, struct sf_stage *s)
+{
+    SF_GUARD(&c->lock);
+    return s->whole ? 0 : sf_extents_reserve(&s->present);
+}
+
+int
+sf_content_stage_new(struct sf_content *c, struct sf_stage **ret)
+{
+    sf_autofree char *bucket = NULL, *key = NULL;
+    atomic_store(&c->target_stale, false); /* before the target is read */
+    int rc = target_copy(c, &bucket, &key);
+    return rc ? rc : sf_stage_new(c->w, bucket, key, ret, NULL);
+}
+
 /* Go on with a copy of the first @keep bytes; somebody needs the file as it is. */
 static int
 clone_locked_io(struct sf_content *c, uint64_t keep)
 {
-    sf_autofree char *bucket = NULL, *key = NULL;
     struct sf_stage *fresh = NULL;
-    atomic_store(&c->target_stale, false); /* before the target is read */
-    int rc = target_copy(c, &bucket, &key);
-    if (!rc)
-        rc = sf_stage_new(c->w, bucket, key, &fresh, NULL);
+    int rc = sf_content_stage_new(c, &fresh);
     if (!rc)
         rc = sf_stage_copy(fresh, c->stage, keep);
+    if (!rc && !c->stage->whole) {
+        struct sf_extents present = {0};
+        rc = sf_extents_copy(&present, &c->stage->present);
+        sf_extents_cut(&present, keep);
+        set_present_locked(fresh, &present, keep);
+        sf_stage_mark_partial(fresh, !fresh->whole);
+    }
     if (rc) {
         sf_stage_unref(fresh);
         return rc;
     }
-    set_stage_locked_io(c, fresh);
+    sf_content_set_stage(c, fresh);
     return 0;
 }
 
@@ -149,41 +225,89 @@ note_target_locked_io(struct sf_content *c)
 }
 
 /* Make the file ready for a change that needs its first @keep bytes. */
-static int
-begin_change_locked_io(struct sf_content *c, uint64_t keep)
+int
+sf_content_begin_change(struct sf_content *c, uint64_t keep)
 {
     SF_ASSERT_HELD(&c->io);
-    if (c->loading)
-        return -EBUSY;
     int rc = c->frozen ? clone_locked_io(c, keep) : note_target_locked_io(c);
+    if (!rc)
+        rc = reserve_locked_io(c, c->stage);
     if (rc)
         return rc;
+    c->as_source = false;
     return atomic_load(&c->abandoned) ? 0 : sf_stage_mark_dirty(c->stage);
 }
 
 static int
 write_locked_io(struct sf_content *c, const void *buf, size_t len, uint64_t off)
 {
-    uint64_t end;
+    uint64_t end, old = atomic_load(&c->size);
     if (__builtin_add_overflow(off, len, &end) || end > INT64_MAX)
         return -EFBIG;
-    int rc = begin_change_locked_io(c, atomic_load(&c->size));
-    if (rc || !len)
+    if (!len)
+        return 0;
+    int rc = sf_content_begin_change(c, old);
+    if (rc)
         return rc;
     rc = sf_pwrite_full(c->stage->fd, buf, len, (off_t)off);
     atomic_fetch_add(&c->gen, 1); /* also on failure: some bytes may have been changed */
     if (rc)
+        c->digest.broken = true;
+    else
+        sf_digest_write(&c->digest, buf, len, off);
+    if (rc) {
         end = (uint64_t)lseek(c->stage->fd, 0, SEEK_END);
-    if (end > atomic_load(&c->size))
-        set_size(c, end);
+        off = end; /* of what was there before nothing has come */
+    }
+    uint64_t size = end > old ? end : old;
+    sf_content_note_present(c, c->stage, off < old ? off : old, end, size);
+    if (size > old)
+        sf_content_set_size(c, size);
     return rc;
+}
+
+static void
+joined(struct sf_want *want, const struct sf_err *err)
+{
+    struct sf_content *c = want->c;
+    (void)err; /* tried again with the next write */
+    sf_mutex_lock(&c->lock);
+    c->joining = false;
+    sf_mutex_unlock(&c->lock);
+    free(want);
+    sf_content_unref(c);
+}
+
+/* Small writes all over the file: close the gaps where they are smallest, so that the list of
+ * extents stays short. */
+static void
+join_extents(struct sf_content *c)
+{
+    struct sf_want *want = NULL;
+    sf_mutex_lock(&c->lock);
+    bool many = c->base && !c->stage->whole && c->stage->present.n > EXTENTS_MAX && !c->joining;
+    if (many && (want = calloc(1, sizeof *want))) {
+        struct sf_extent range = sf_extents_densest(&c->stage->present, JOIN_COUNT);
+        *want = (struct sf_want){.c = sf_content_ref(c),
+                                 .off = range.off,
+                                 .end = range.end,
+                                 .deadline_ms = INT64_MAX,
+                                 .done = joined};
+        c->joining = true;
+    }
+    sf_mutex_unlock(&c->lock);
+    if (want)
+        sf_want_start(want);
 }
 
 ssize_t
 sf_content_write(struct sf_content *c, const void *buf, size_t len, uint64_t off)
 {
-    SF_GUARD(&c->io);
+    sf_mutex_lock(&c->io);
+    c->appended = false;
     int rc = write_locked_io(c, buf, len, off);
+    sf_mutex_unlock(&c->io);
+    join_extents(c);
     return rc ? rc : (ssize_t)len;
 }
 
@@ -199,18 +323,110 @@ sf_content_append(struct sf_content *c, const void *buf, size_t len, uint64_t *o
     return (ssize_t)len;
 }
 
-ssize_t
-sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off)
+/* ---- reading -------------------------------------------------------------------------------- */
+
+struct read {
+    struct sf_want want; /* first */
+    void *buf;
+    size_t len;
+    sf_read_fn cb;
+    void *arg;
+};
+
+/* The present file, counted; or NULL when it lacks some of these bytes. */
+static struct sf_stage *
+stage_with(struct sf_content *c, uint64_t off, size_t len)
 {
-    if (off > INT64_MAX)
-        return 0;
-    sf_mutex_lock(&c->lock);
-    struct sf_stage *s = sf_stage_ref(c->stage);
-    sf_mutex_unlock(&c->lock);
+    struct sf_extent gap;
+    SF_GUARD(&c->lock);
+    uint64_t size = atomic_load(&c->size), end = off < size && size - off > len ? off + len : size;
+    if (!c->stage->whole && off < end && sf_extents_gap(&c->stage->present, off, end, &gap))
+        return NULL;
+    return sf_stage_ref(c->stage);
+}
+
+static ssize_t
+read_stage(struct sf_stage *s, void *buf, size_t len, uint64_t off)
+{
     ssize_t n = sf_pread_full(s->fd, buf, len, (off_t)off);
     sf_stage_unref(s);
     return n;
 }
+
+static void
+read_fetched(struct sf_want *want, const struct sf_err *err)
+{
+    struct read *r = (struct read *)want;
+    struct sf_stage *s = err ? NULL : stage_with(want->c, want->off, r->len);
+    if (!err && !s) { /* in between it has come to lack them again */
+        sf_want_start(want);
+        return;
+    }
+    r->cb(r->arg, err ? err->code : read_stage(s, r->buf, r->len, want->off));
+    sf_content_unref(want->c);
+    free(r);
+}
+
+ssize_t
+sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off, sf_read_fn cb, void *arg)
+{
+    if (off > INT64_MAX)
+        return 0;
+    atomic_store_explicit(&c->seen, true, memory_order_relaxed);
+    struct sf_stage *s = stage_with(c, off, len);
+    if (s)
+        return read_stage(s, buf, len, off);
+    struct read *r = malloc(sizeof *r);
+    if (!r)
+        return -ENOMEM;
+    *r = (struct read){.want = {.c = sf_content_ref(c),
+                                .off = off,
+                                .end = off + len,
+                                .deadline_ms = INT64_MAX,
+                                .done = read_fetched},
+                       .buf = buf,
+                       .len = len,
+                       .cb = cb,
+                       .arg = arg};
+    sf_want_start(&r->want);
+    return -EINPROGRESS;
+}
+
+struct fill {
+    struct sf_want want; /* first */
+    sf_write_fn cb;
+    void *arg;
+};
+
+static void
+filled(struct sf_want *want, const struct sf_err *err)
+{
+    struct fill *f = (struct fill *)want;
+    f->cb(f->arg, err);
+    sf_content_unref(want->c);
+    free(f);
+}
+
+void
+sf_content_fill(struct sf_content *c, sf_write_fn cb, void *arg)
+{
+    struct fill *f = malloc(sizeof *f);
+    struct sf_err err = SF_ERR_INIT;
+    if (!f) {
+        (void)!sf_err_set(&err, -ENOMEM, "out of memory");
+        cb(arg, &err);
+        return;
+    }
+    *f = (struct fill){.want = {.c = sf_content_ref(c),
+                                .end = UINT64_MAX,
+                                .deadline_ms = INT64_MAX,
+                                .done = filled},
+                       .cb = cb,
+                       .arg = arg};
+    sf_want_start(&f->want);
+}
+
+/* ---- changing ------------------------------------------------------------------------------- */
 
 int
 sf_content_truncate(struct sf_content *c, uint64_t size)
@@ -221,13 +437,19 @@ sf_content_truncate(struct sf_content *c, uint64_t size)
         return -EFBIG;
     if (size == old)
         return 0;
-    int rc = begin_change_locked_io(c, size < old ? size : old);
+    int rc = sf_content_begin_change(c, size < old ? size : old);
     if (rc)
         return rc;
+    c->appended = false;
     if (ftruncate(c->stage->fd, (off_t)size) < 0)
         return -errno;
     atomic_fetch_add(&c->gen, 1);
-    set_size(c, size);
+    sf_digest_truncate(&c->digest, size);
+    if (size < old)
+        sf_content_set_size(c, size); /* before the rest is forgotten: nobody shall ask for it */
+    sf_content_note_present(c, c->stage, old < size ? old : size, size, size);
+    if (size > old)
+        sf_content_set_size(c, size);
     return 0;
 }
 
@@ -295,58 +517,4 @@ sf_content_quarantine(struct sf_content *c, const struct sf_err *why, char *path
     }
     atomic_store(&c->clean_gen, atomic_load(&c->gen));
     return rc;
-}
-
-/* ---- for uploads and loads ------------------------------------------------------------------ */
-
-void
-sf_content_freeze(struct sf_content *c, struct sf_snapshot *ret)
-{
-    SF_GUARD(&c->io);
-    c->frozen = true;
-    ret->stage = sf_stage_ref(c->stage);
-    ret->size = atomic_load(&c->size);
-    ret->gen = atomic_load(&c->gen);
-}
-
-void
-sf_content_thaw(struct sf_content *c, struct sf_snapshot *snap, bool stored)
-{
-    sf_mutex_lock(&c->io);
-    if (stored && snap->gen > atomic_load(&c->clean_gen))
-        atomic_store(&c->clean_gen, snap->gen);
-    if (c->stage == snap->stage && !c->stage->moved) {
-        c->frozen = c->stage->kept;
-        if (stored && !sf_content_dirty(c))
-            sf_stage_mark_clean(c->stage);
-    }
-    sf_mutex_unlock(&c->io);
-    sf_stage_unref(sf_steal(snap->stage));
-}
-
-int
-sf_content_load_begin(struct sf_content *c, struct sf_stage **ret)
-{
-    SF_GUARD(&c->io);
-    if (c->loading)
-        return -EBUSY;
-    if (c->frozen || atomic_load(&c->size) || sf_content_dirty(c))
-        return -EINVAL;
-    c->loading = true;
-    sf_stage_mark_clean(c->stage);
-    *ret = sf_stage_ref(c->stage);
-    return 0;
-}
-
-void
-sf_content_load_end(struct sf_content *c, struct sf_stage *stage, bool ok, uint64_t size)
-{
-    sf_mutex_lock(&c->io);
-    c->loading = false;
-    if (ok)
-        set_size(c, size);
-    else if (ftruncate(stage->fd, 0) < 0)
-        c->frozen = true; /* what it holds is never shown: size stays 0, a change starts afresh */
-    sf_mutex_unlock(&c->io);
-    sf_stage_unref(stage);
 }

@@ -9,15 +9,18 @@ src_libsupafs_a_SOURCES += \
 	src/write/conflict.h \
 	src/write/content.c \
 	src/write/content.h \
+	src/write/digest.c \
+	src/write/digest.h \
 	src/write/extents.c \
 	src/write/extents.h \
 	src/write/failure.c \
 	src/write/failure.h \
+	src/write/fetch.c \
+	src/write/fetch.h \
 	src/write/known.c \
 	src/write/known.h \
 	src/write/journal.c \
 	src/write/journal.h \
-	src/write/load.c \
 	src/write/mark.c \
 	src/write/mark.h \
 	src/write/meta.c \
@@ -42,6 +45,9 @@ src_libsupafs_a_SOURCES += \
 	src/write/rename.h \
 	src/write/rpc.c \
 	src/write/rpc.h \
+	src/write/snapshot.c \
+	src/write/source.c \
+	src/write/source.h \
 	src/write/stage.c \
 	src/write/stage.h \
 	src/write/timer.c \

@@ -88,7 +88,8 @@ text(const char *s, size_t n)
 }
 
 static int
-write_note(const char *path, const char *target, uint64_t size, const struct sf_err *why)
+write_note(const char *path, const char *target, uint64_t size, uint64_t lacking,
+           const struct sf_err *why)
 {
     char when[32];
     sf_time_format_ms(sf_wall_ns(), when);
@@ -100,6 +101,8 @@ write_note(const char *path, const char *target, uint64_t size, const struct sf_
                         slash ? text(target, (size_t)(slash - target)) : json_null());
     json_object_set_new(note, "key", slash ? text(slash + 1, strlen(slash + 1)) : json_null());
     json_object_set_new(note, "size", json_integer((json_int_t)size));
+    if (lacking) /* bytes of the object that were never fetched: zeros in the file */
+        json_object_set_new(note, "missing", json_integer((json_int_t)lacking));
     json_object_set_new(note, "time", json_string(when));
     json_object_set_new(note, "errno", json_string(sf_errno_name(why->code)));
     json_object_set_new(note, "reason", text(why->msg, strlen(why->msg)));
@@ -142,7 +145,8 @@ sf_quarantine_take(struct sf_writer *w, struct sf_stage *s, const char *target,
     sf_warn("write", "event=quarantined object=%s bytes=%" PRIu64 " file=%s err=%s reason=%s",
             target ? target : "unknown", (uint64_t)st.st_size, s->path, sf_errno_name(why->code),
             why->msg);
-    rc = write_note(s->path, target, (uint64_t)st.st_size, why);
+    uint64_t lacking = s->whole ? 0 : sf_extents_missing(&s->present, (uint64_t)st.st_size);
+    rc = write_note(s->path, target, (uint64_t)st.st_size, lacking, why);
     if (rc)
         sf_warn("write", "event=quarantine-note-failed file=%s err=%s", s->path, sf_errno_name(rc));
     (void)sf_fsync_parent(s->path);
@@ -170,7 +174,7 @@ sf_quarantine_bytes(const char *quarantine, const char *component, const void *d
     int rc = path_in(quarantine, component, path_out);
     if (!rc)
         rc = sf_write_file_atomic(path_out, data, n, 0600, NULL);
-    return rc ? rc : write_note(path_out, NULL, n, why);
+    return rc ? rc : write_note(path_out, NULL, n, 0, why);
 }
 
 int
@@ -183,7 +187,7 @@ sf_quarantine_dir(const char *quarantine, const char *dir, const struct sf_err *
         return rc;
     (void)sf_fsync_parent(path_out);
     (void)sf_fsync_parent(dir);
-    return write_note(path_out, NULL, 0, why);
+    return write_note(path_out, NULL, 0, 0, why);
 }
 
 /* ---- the start ---------------------------------------------------------------------------------
@@ -209,7 +213,10 @@ leftover(struct sf_writer *w, const char *name)
     if (st.st_size > 0 && !s->clean) {
         struct sf_err why = SF_ERR_INIT;
         sf_autofree char *target = sf_stage_target_read(s);
-        (void)!sf_err_set(&why, -EOWNERDEAD, "left by a daemon that ended without stopping");
+        (void)!sf_err_set(&why, -EOWNERDEAD, "left by a daemon that ended without stopping%s",
+                          sf_stage_is_marked_partial(s)
+                              ? "; bytes of the object that were not fetched are zeros"
+                              : "");
         (void)sf_quarantine_take(w, s, target, &why, NULL);
     }
     sf_stage_unref(s); /* removes it unless it was moved or kept */

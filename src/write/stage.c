@@ -34,6 +34,7 @@ stage_alloc(struct sf_writer *w, const char *path, int flags, struct sf_stage **
         return -errno;
     atomic_init(&s->refs, 1);
     s->w = w;
+    s->whole = true;
     s->path = sf_steal(copy);
     *ret = sf_steal(s);
     atomic_fetch_add(&w->staged_files, 1);
@@ -116,6 +117,7 @@ sf_stage_unref(struct sf_stage *s)
     }
     close(s->fd);
     atomic_fetch_sub(&s->w->staged_files, 1);
+    sf_extents_fini(&s->present);
     free(s->path);
     free(s);
 }
@@ -195,6 +197,22 @@ sf_stage_is_marked_clean(const struct sf_stage *s)
     return fgetxattr(s->fd, SF_STAGE_CLEAN, &c, 1) == 1;
 }
 
+void
+sf_stage_mark_partial(struct sf_stage *s, bool partial)
+{
+    if (partial)
+        (void)!fsetxattr(s->fd, SF_STAGE_PARTIAL, "1", 1, 0);
+    else
+        (void)!fremovexattr(s->fd, SF_STAGE_PARTIAL);
+}
+
+bool
+sf_stage_is_marked_partial(const struct sf_stage *s)
+{
+    char c;
+    return fgetxattr(s->fd, SF_STAGE_PARTIAL, &c, 1) == 1;
+}
+
 /* ---- copying ----------------------------------------------------------------------------------
  */
 
@@ -260,6 +278,28 @@ sf_stage_copy(struct sf_stage *to, const struct sf_stage *from, uint64_t size)
         off = hole;
     }
     return ftruncate(to->fd, end) < 0 ? -errno : 0;
+}
+
+int
+sf_stage_copy_range(struct sf_stage *to, uint64_t to_off, const struct sf_stage *from, uint64_t off,
+                    uint64_t len)
+{
+    sf_autofree char *buf = malloc(COPY_CHUNK);
+    if (!buf)
+        return -ENOMEM;
+    while (len) {
+        size_t want = len < COPY_CHUNK ? (size_t)len : COPY_CHUNK;
+        ssize_t n = sf_pread_full(from->fd, buf, want, (off_t)off);
+        if (n <= 0)
+            return n < 0 ? (int)n : -EIO;
+        int rc = sf_pwrite_full(to->fd, buf, (size_t)n, (off_t)to_off);
+        if (rc)
+            return rc;
+        off += (uint64_t)n;
+        to_off += (uint64_t)n;
+        len -= (uint64_t)n;
+    }
+    return 0;
 }
 
 /* ---- staying ----------------------------------------------------------------------------------

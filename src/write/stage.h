@@ -6,14 +6,16 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "write/extents.h"
 
 struct sf_writer;
 
 /*
  * Internal to src/write: one file below staging/. It says itself what it is, for the start after a
  * kill: the extended attribute user.supafs.target is "bucket/key", user.supafs.clean is there when
- * nothing would be lost with it. Where there are no such attributes, a file NAME.target holds the
- * target. Counted references; the file is removed with the last one unless it was moved or kept.
+ * nothing would be lost with it, user.supafs.partial when bytes of an object were not fetched,
+ * which read as zeros. Where there are no such attributes, a file NAME.target holds the target.
+ * Counted references; the file is removed with the last one unless it was moved or kept.
  *
  * Only sf_stage_ref(), _unref() and reading `fd` are thread-safe; the rest is done by who holds
  * the content's io lock, or by the only owner.
@@ -27,10 +29,15 @@ struct sf_stage {
     bool clean;   /* marked so */
     bool kept;    /* the file stays when this goes */
     bool moved;   /* to quarantine/; path is there */
+    /* Which bytes are there; the content's lock protects them, changes are made under its io lock,
+     * too. */
+    bool whole; /* all */
+    struct sf_extents present;
 };
 
 #define SF_STAGE_TARGET  "user.supafs.target"
 #define SF_STAGE_CLEAN   "user.supafs.clean"
+#define SF_STAGE_PARTIAL "user.supafs.partial"
 #define SF_STAGE_SIDECAR ".target"
 
 /* A new empty file. 0 or -errno. */
@@ -52,8 +59,16 @@ void sf_stage_mark_clean(struct sf_stage *s);
 int sf_stage_mark_dirty(struct sf_stage *s);
 bool sf_stage_is_marked_clean(const struct sf_stage *s);
 
+/* Bytes are missing, or no longer. Best effort. */
+void sf_stage_mark_partial(struct sf_stage *s, bool partial);
+bool sf_stage_is_marked_partial(const struct sf_stage *s);
+
 /* Copy the first @size bytes of @from over: shares blocks where the disk can, keeps holes. */
 int sf_stage_copy(struct sf_stage *to, const struct sf_stage *from, uint64_t size);
+
+/* Copy @len bytes to another place. */
+int sf_stage_copy_range(struct sf_stage *to, uint64_t to_off, const struct sf_stage *from,
+                        uint64_t off, uint64_t len);
 
 /* The file has been moved to @path and stays there; its attributes have gone with it.
  * @path: malloc'd, taken. */

@@ -8,17 +8,14 @@
 #include <sys/types.h>
 
 #include "base/err.h"
-
-struct sf_storage;
-struct sf_version;
+#include "supabase/storage.h"
 
 /*
  * Everything that changes the project goes through here: staged contents and their upload, removal,
  * renaming, directories and buckets. One change per key is in flight; changes of one key happen in
  * the order in which they were asked for. They run on a bounded pool of worker threads, and end in
  * exactly one callback, holding no lock: on one of these threads, or before the call returns when
- * there is nothing to do or the change cannot be queued (queue full, memory gone, stopping), and
- * for loads also on the event thread when the queue is full.
+ * there is nothing to do or the change cannot be queued (queue full, memory gone, stopping).
  *
  * After a lost reply nothing is repeated before the service has been asked what happened. What
  * could not be found out has outcome_open in its error.
@@ -39,6 +36,8 @@ struct sf_writer_opts {
     uint64_t standard_limit; /* largest body of one request in bytes; more goes in pieces; 0 =
                                 unknown */
     bool plain;              /* attrs=none: objects carry nothing of ours */
+    uint64_t keep_open_max;  /* bytes fetched of one version for clean contents before a change here
+                                destroys it; 0 = none */
 };
 
 /**
@@ -78,11 +77,24 @@ void sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out);
 /* ---- a staged content ------------------------------------------------------------------------ */
 
 /*
- * The bytes of one file while it is written. Thread-safe. Counted references. The file's bytes are
- * a local file; while an upload runs the first write after its start clones it, so that an upload
- * always sends one consistent state.
+ * The bytes of one file while it is written, or while a version of it that the bucket has no more
+ * is open. Thread-safe. Counted references. The bytes are in a local file; while an upload runs the
+ * first write after its start clones it, so that an upload always sends one consistent state.
+ *
+ * A content may begin with the bytes of an object, of which none is fetched then. A read fetches
+ * the part that it needs, once; a write fetches nothing; an upload fetches what is missing. Bytes
+ * of another version are never used: when the source is gone, what lacks bytes fails with -ESTALE.
  */
 struct sf_content;
+
+/* The object that a content begins with; strings are borrowed for the call. */
+struct sf_source {
+    const char *bucket, *key;
+    struct sf_version version; /* its size has to be known; without an ETag it is looked at before
+                                  the first byte is fetched: id, version and size have to fit */
+    const char *md5_etag;      /* NULL, "", or its ETag if the service gives MD5s */
+    bool seen;                 /* somebody was given bytes of it */
+};
 
 /**
  * sf_content_new - an empty, clean content for a key.
@@ -90,16 +102,30 @@ struct sf_content;
  */
 int sf_content_new(struct sf_writer *w, const char *bucket, const char *key,
                    struct sf_content **ret, struct sf_err *err);
+/* A clean content with the bytes of @src, which may have another key. No request. Errors: as above;
+ * -EFBIG. */
+int sf_content_of(struct sf_writer *w, const char *bucket, const char *key,
+                  const struct sf_source *src, struct sf_content **ret, struct sf_err *err);
+/* The same for an empty content that exists; it becomes dirty. -EINVAL when it is not empty. */
+int sf_content_take(struct sf_content *c, const struct sf_source *src);
 struct sf_content *sf_content_ref(struct sf_content *c);
 /* What is still dirty with the last reference goes to quarantine (I/O on the local disk). */
 void sf_content_unref(struct sf_content *c);
 
-/* Full pread/pwrite on the local file: bytes, or -errno. A write marks dirty; -EBUSY while the
- * content is being loaded. Locking: order 62 and 64; the calls that change something do local I/O
- * under the first. */
-ssize_t sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off);
+/* @n: bytes, or -errno. On a thread of the writer's, holding no lock. */
+typedef void (*sf_read_fn)(void *arg, ssize_t n);
+/**
+ * sf_content_read - up to @len bytes at @off: less only at the end.
+ * Returns bytes or -errno; -EINPROGRESS: some have to be fetched, and @cb runs once, possibly
+ * before this returns. @buf: borrowed until then. -ESTALE: there is no such version any more.
+ */
+ssize_t sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off, sf_read_fn cb,
+                        void *arg);
+/* All bytes, or -errno. Marks dirty. Never waits for the network. Locking: order 62 and 64; the
+ * calls that change something do local I/O under the first. */
 ssize_t sf_content_write(struct sf_content *c, const void *buf, size_t len, uint64_t off);
-/* Write at the end, whatever it is; *off = where. */
+/* Write at the end, whatever it is; *off = where. When nothing else was done to an object's bytes
+ * and somebody else has changed it before the upload, the end is the other's. */
 ssize_t sf_content_append(struct sf_content *c, const void *buf, size_t len, uint64_t *off);
 /* To the size that it has: nothing happens. */
 int sf_content_truncate(struct sf_content *c, uint64_t size);
@@ -171,11 +197,30 @@ void sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, 
 int sf_content_quarantine(struct sf_content *c, const struct sf_err *why, char *path_out);
 
 typedef void (*sf_write_fn)(void *arg, const struct sf_err *err);
-/* Fill an empty, clean content with the object's bytes as they are in the bucket (version @etag or
- * -ESTALE; "" = whichever it is, but one). It stays clean. Bytes are fetched in parallel ranges. On
- * failure it is empty again. No changes meanwhile. */
-void sf_content_load(struct sf_content *c, const char *etag, uint64_t size, sf_write_fn cb,
-                     void *arg);
+/* Fetch all that is missing. */
+void sf_content_fill(struct sf_content *c, sf_write_fn cb, void *arg);
+/* Whether it has bytes of a source that were not fetched. */
+bool sf_content_lacks(struct sf_content *c);
+
+/* ---- objects that contents begin with ---------------------------------------------------------
+ */
+
+/**
+ * sf_sources_rescue - before a change that destroys the version at this key (delete, replace,
+ * upload): every content that lacks bytes of it is filled. Waits; on a worker.
+ * Clean contents (open versions) get keep_open_max bytes in all; one for which that does not do is
+ * given up: its missing bytes are -ESTALE. Returns 0, or why bytes could not be fetched now
+ * although the version may be there: then the change is better not done.
+ */
+int sf_sources_rescue(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms,
+                      struct sf_err *err);
+/* Before a server-side move of the object, or a copy after which it is deleted: nothing is fetched
+ * of it until the next. */
+void sf_sources_hold(struct sf_writer *w, const char *bucket, const char *key);
+/* After it; with the same key again when it has failed. @now: NULL = it is the same object, else
+ * what the service says of the copy (unknown fields ""): also for a copy onto itself. */
+void sf_sources_moved(struct sf_writer *w, const char *bucket, const char *key,
+                      const char *to_bucket, const char *to_key, const struct sf_version *now);
 
 /* ---- changes of names ------------------------------------------------------------------------ */
 

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "observe/log.h"
+#include "write/fetch.h"
 #include "write/journal.h"
 #include "write/quarantine.h"
 
@@ -46,6 +47,8 @@ writer_free_memory(struct sf_writer *w)
     sf_journal_close(w->journal);
     sf_known_free(w->known);
     sf_moving_fini(&w->moving);
+    sf_fetch_fini(w);
+    sf_cond_fini(&w->bases_changed);
     sf_cond_fini(&w->stopped);
     sf_mutex_fini(&w->lock);
     free(w->staging);
@@ -59,6 +62,8 @@ make_parts(struct sf_writer *w, const struct sf_writer_opts *opts, struct sf_err
     int rc = sf_timers_new(&w->timers);
     if (!rc)
         rc = sf_known_new(&w->known);
+    if (!rc)
+        rc = sf_fetch_init(w);
     if (!rc)
         rc = sf_queue_new("writer", opts->workers ? opts->workers : WORKERS_DEFAULT,
                           opts->max_queue ? opts->max_queue : QUEUE_DEFAULT, &w->queue);
@@ -75,10 +80,12 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     sf_mutex_init(&w->lock, 68);
     sf_cond_init(&w->stopped);
     sf_moving_init(&w->moving);
+    sf_cond_init(&w->bases_changed);
     w->st = st;
     w->plain = opts->plain;
     w->timeout_ms = opts->timeout_ms > 0 ? opts->timeout_ms : TIMEOUT_DEFAULT;
     w->drain_ms = INT64_MAX;
+    w->keep_open_max = opts->keep_open_max;
     atomic_init(&w->standard_limit, opts->standard_limit);
 
     int rc = make_dirs(w, opts->state_dir, err);
@@ -119,7 +126,7 @@ sf_writer_free(struct sf_writer *w)
     sf_cond_broadcast(&w->stopped);
     sf_mutex_unlock(&w->lock);
     sf_queue_stop(w->queue);
-    sf_load_cancel_all(w);
+    sf_fetch_cancel_all(w);
     sf_queue_free(w->queue);
     assert(atomic_load(&w->contents) == 0 && "a content outlives its writer");
     writer_free_memory(w);

@@ -15,7 +15,10 @@
 /* Internal to src/write: what all its files share. */
 
 struct sf_journal;
-struct sf_load;
+struct sf_base;
+struct sf_get;
+struct sf_hold;
+struct sf_pool;
 
 /* The marker of an empty directory, as Supabase Studio writes it; the service keeps it empty. */
 #define SF_PLACEHOLDER ".emptyFolderPlaceholder"
@@ -27,7 +30,9 @@ struct sf_writer {
     struct sf_known *known;
     struct sf_journal *journal;
     char *staging, *quarantine; /* directories */
+    struct sf_pool *fetchers;   /* threads that fetch missing bytes */
     int64_t timeout_ms;
+    uint64_t keep_open_max;
 
     /* Bytes, 0 = unknown: of one request and of one object, told and learned from a 413. */
     _Atomic uint64_t standard_limit, learned_standard, global_limit, learned_limit;
@@ -44,9 +49,11 @@ struct sf_writer {
     struct sf_mutex lock;   /* order 68; protects the fields below */
     struct sf_cond stopped; /* stopping was set */
     bool stopping;
-    int64_t drain_ms;      /* jobs end by this; INT64_MAX = not draining */
-    struct sf_load *loads; /* all that have not ended, oldest first */
-    unsigned loads_active; /* of these, with requests under way */
+    int64_t drain_ms;             /* jobs end by this; INT64_MAX = not draining */
+    struct sf_base *bases;        /* what contents begin with */
+    struct sf_cond bases_changed; /* some of them may be asked for again */
+    struct sf_hold *holds;        /* objects whose name is being changed */
+    struct sf_get *gets;          /* under way */
 };
 
 /* The deadline of a change of @bytes that begins now: timeout_ms, and time to send the bytes. */
@@ -68,9 +75,6 @@ bool sf_writer_stopping(struct sf_writer *w);
  * request or of one object. False: the bucket's own limit explains it, or the key does. */
 bool sf_writer_learn(struct sf_writer *w, const char *bucket, const char *key, uint64_t size,
                      bool resumable, int64_t deadline_ms);
-
-/* End all loads; for sf_writer_free(). */
-void sf_load_cancel_all(struct sf_writer *w);
 
 #define sf_autoobject sf_defer(sf_object_fini)
 

@@ -96,18 +96,36 @@ put(struct sf_writer *w, char **argv, int argc)
 }
 
 static void
+was_read(void *arg, ssize_t n)
+{
+    struct sf_err err = SF_ERR_INIT;
+    *(ssize_t *)arg = n;
+    if (n < 0)
+        (void)!sf_err_set(&err, (int)n, "read: %s", strerror((int)-n));
+    committed(NULL, n < 0 ? &err : NULL, NULL);
+}
+
+static void
 load(struct sf_writer *w, char **argv)
 {
-    uint64_t size;
+    struct sf_source src = {.bucket = argv[0], .key = argv[1]};
     struct sf_err err = SF_ERR_INIT;
-    if (sf_parse_u64(argv[3], &size))
+    struct sf_content *c;
+    ssize_t got = 0;
+    if (sf_parse_u64(argv[3], &src.version.size))
         exit(2);
-    struct sf_content *c = content(w, argv[0], argv[1]);
-    sf_content_load(c, argv[2], size, written, NULL);
-    wait_all();
+    snprintf(src.version.etag, sizeof src.version.etag, "%s", argv[2]);
+    size_t size = (size_t)src.version.size;
+    if (sf_content_of(w, argv[0], argv[1], &src, &c, &err))
+        die("content", &err);
     sf_autofree char *bytes = malloc(size + 1);
+    ssize_t n = bytes ? sf_content_read(c, bytes, size + 1, 0, was_read, &got) : -ENOMEM;
+    if (n == -EINPROGRESS)
+        wait_all();
+    else
+        was_read(&got, n);
     if (!failure.code) {
-        if (!bytes || sf_content_read(c, bytes, size + 1, 0) != (ssize_t)size)
+        if (got != (ssize_t)size)
             die("load", &(struct sf_err){.msg = "another size"});
         if (sf_write_file_atomic(argv[4], bytes, size, 0600, &err))
             die("load", &err);

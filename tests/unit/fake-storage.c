@@ -53,7 +53,7 @@ static unsigned at_gate[FAKE_OPS], counts[FAKE_OPS], active[FAKE_OPS], peak[FAKE
 static void (*meanwhile[FAKE_OPS])(void);
 static struct sf_buf order = SF_BUF_INIT;
 static struct get gets[GETS_MAX];
-static uint64_t last_get;
+static uint64_t last_get, got_bytes;
 static bool function;
 static uint64_t request_limit;
 static pthread_t loop_thread;
@@ -797,6 +797,7 @@ get_answer(const struct get *g)
     if (!rc) {
         n = o->len - g->args.off < g->args.len ? o->len - g->args.off : g->args.len;
         memcpy(g->args.buf, o->data + g->args.off, n);
+        got_bytes += n;
         total = o->len;
         snprintf(etag, sizeof etag, "%s", o->etag);
     }
@@ -872,6 +873,15 @@ sf_storage_cancel(struct sf_storage *st, uint64_t id)
     pthread_mutex_unlock(&lock);
 }
 
+uint64_t
+fake_got(void)
+{
+    pthread_mutex_lock(&lock);
+    uint64_t n = got_bytes;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
 /* ---- start and end -------------------------------------------------------------------------- */
 
 void
@@ -883,6 +893,7 @@ fake_start(void)
     request_limit = 0;
     fake_forget_tus();
     n_faults = 0;
+    got_bytes = 0;
     memset(closed, 0, sizeof closed);
     memset(counts, 0, sizeof counts);
     memset(peak, 0, sizeof peak);

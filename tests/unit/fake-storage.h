@@ -85,6 +85,7 @@ void fake_open(enum fake_op op);
 void fake_wait_at_gate(enum fake_op op, unsigned n);
 
 unsigned fake_count(enum fake_op op); /* begun so far */
+uint64_t fake_got(void);              /* bytes given out by GET */
 unsigned fake_peak(enum fake_op op);  /* most at the same time */
 const char *fake_order(void);         /* "put b/a;move b/a b/c;": what changes something, as
                                          it was done; valid until the next call */

@@ -14,17 +14,22 @@
  * fake_change() and fake_told(). */
 
 struct sf_content {
+    struct sf_content *next;
     char bucket[64], key[300];
     char *data;
     size_t size;
     unsigned refs;
     unsigned uploading; /* jobs between fake_change() and fake_told() */
     bool dirty, abandoned, kept;
+    /* what it begins with: of these bytes those are its own that `mine` says */
+    char from_bucket[64], from_key[300], from_etag[40];
+    size_t from_size;
+    char *mine; /* as long as from_size; NULL = all */
 };
 
 enum change {
     UPLOAD,
-    LOAD,
+    READ,
     DELETE,
     SMALL,
     RENAME,
@@ -40,6 +45,10 @@ struct job {
     struct sf_content *content;
     char bucket[64], key[300], to_bucket[64], to_key[300], mime[64], data[4100];
     size_t len;
+    uint64_t off;
+    void *buf;
+    sf_read_fn read_fn;
+    ssize_t got;
     bool replace;
     int code;
     struct sf_commit done;
@@ -52,6 +61,7 @@ struct job {
 
 static struct job *waiting, **waiting_tail = &waiting; /* to be done */
 static struct job *finished, **finished_tail = &finished;
+static struct sf_content *all_contents;
 static bool holding;
 static bool moving_some; /* a rename of a directory has begun */
 static char quarantined[400];
@@ -69,8 +79,70 @@ sf_content_new(struct sf_writer *w, const char *bucket, const char *key, struct 
     c->refs = 1;
     c->data = calloc(1, 1);
     sf_content_retarget(c, bucket, key, false);
+    fake_lock();
+    c->next = all_contents;
+    all_contents = c;
+    fake_unlock();
     *ret = c;
     return 0;
+}
+
+int
+sf_content_of(struct sf_writer *w, const char *bucket, const char *key, const struct sf_source *src,
+              struct sf_content **ret, struct sf_err *err)
+{
+    struct sf_content *c;
+    sf_content_new(w, bucket, key, &c, err);
+    sf_content_take(c, src);
+    c->dirty = false;
+    *ret = c;
+    return 0;
+}
+
+int
+sf_content_take(struct sf_content *c, const struct sf_source *src)
+{
+    FAKE_GUARD();
+    if (c->size)
+        return -EINVAL;
+    c->size = c->from_size = src->version.size;
+    free(c->data);
+    free(c->mine);
+    c->data = calloc(1, c->size + 1);
+    c->mine = calloc(1, c->size + 1);
+    assert(c->data && c->mine);
+    snprintf(c->from_bucket, sizeof c->from_bucket, "%s", src->bucket);
+    snprintf(c->from_key, sizeof c->from_key, "%s", src->key);
+    snprintf(c->from_etag, sizeof c->from_etag, "%.39s", src->version.etag);
+    c->dirty = true;
+    return 0;
+}
+
+/* Get what is missing: 0 or -ESTALE. */
+static int
+fill(struct sf_content *c)
+{
+    const struct object *o = fake_find(c->from_bucket, c->from_key);
+    if (!c->mine)
+        return 0;
+    fake_counts.loads++;
+    if (!o || o->size != c->from_size || (c->from_etag[0] && strcmp(c->from_etag, o->etag)))
+        return -ESTALE;
+    for (size_t i = 0; i < c->from_size && i < c->size; i++)
+        if (!c->mine[i])
+            c->data[i] = o->text[i];
+    free(c->mine);
+    c->mine = NULL;
+    return 0;
+}
+
+/* Before the object at this key is changed: whoever begins with it gets its bytes. */
+static void
+rescue(const char *bucket, const char *key)
+{
+    for (struct sf_content *c = all_contents; c; c = c->next)
+        if (c->mine && !strcmp(c->from_bucket, bucket) && !strcmp(c->from_key, key))
+            fill(c);
 }
 
 struct sf_content *
@@ -89,14 +161,18 @@ sf_content_unref(struct sf_content *c)
         return;
     if (sf_content_dirty(c))
         sf_content_quarantine(c, NULL, NULL);
+    struct sf_content **p = &all_contents;
+    while (*p != c)
+        p = &(*p)->next;
+    *p = c->next;
+    free(c->mine);
     free(c->data);
     free(c);
 }
 
-ssize_t
-sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off)
+static ssize_t
+read_bytes(struct sf_content *c, void *buf, size_t len, uint64_t off)
 {
-    FAKE_GUARD();
     size_t n = off < c->size ? c->size - off : 0;
     n = n < len ? n : len;
     memcpy(buf, c->data + off, n);
@@ -110,6 +186,8 @@ resize(struct sf_content *c, size_t size)
     assert(c->data);
     if (size > c->size)
         memset(c->data + c->size, 0, size - c->size);
+    for (size_t i = size; c->mine && i < c->from_size; i++)
+        c->mine[i] = 1; /* zeros, if it becomes longer again */
     c->data[size] = '\0';
     c->size = size;
 }
@@ -121,6 +199,8 @@ sf_content_write(struct sf_content *c, const void *buf, size_t len, uint64_t off
     if (off + len > c->size)
         resize(c, off + len);
     memcpy(c->data + off, buf, len);
+    for (size_t i = off; c->mine && i < off + len && i < c->from_size; i++)
+        c->mine[i] = 1;
     c->dirty = true;
     return (ssize_t)len;
 }
@@ -225,6 +305,9 @@ upload(struct job *j)
     j->done = (struct sf_commit){.size = c->size};
     if (!sf_content_dirty(c))
         return 0;
+    if (fill(c))
+        return -ESTALE;
+    rescue(c->bucket, c->key);
     if (!j->replace && fake_find(c->bucket, c->key))
         return -EEXIST;
     fake_put_bytes(c->bucket, c->key, c->data, c->size, "text/plain");
@@ -232,18 +315,6 @@ upload(struct job *j)
     c->dirty = false;
     j->done.uploaded = true;
     snprintf(j->done.id, sizeof j->done.id, "%s", fake_find(c->bucket, c->key)->id);
-    return 0;
-}
-
-static int
-load(struct job *j)
-{
-    struct sf_content *c = j->content;
-    const struct object *o = fake_find(c->bucket, c->key);
-    if (!o || (j->data[0] && strcmp(j->data, o->etag)) || o->size != j->len)
-        return -ESTALE;
-    resize(c, o->size);
-    memcpy(c->data, o->text, o->size);
     return 0;
 }
 
@@ -391,10 +462,13 @@ run(struct job *j)
     switch (j->what) {
     case UPLOAD:
         return upload(j);
-    case LOAD:
-        return load(j);
+    case READ:
+        code = fill(j->content);
+        j->got = code ? code : read_bytes(j->content, j->buf, j->len, j->off);
+        return 0;
     case DELETE:
         fake_counts.deletes++;
+        rescue(j->bucket, j->key);
         code = fake_find(j->bucket, j->key) ? 0 : -ENOENT;
         fake_remove(j->bucket, j->key);
         return code;
@@ -420,7 +494,9 @@ static void
 tell(struct job *j)
 {
     struct sf_err err = {.code = j->code, .msg = "made to fail"};
-    if (j->commit_fn)
+    if (j->read_fn)
+        j->read_fn(j->arg, j->code ? j->code : j->got);
+    else if (j->commit_fn)
         j->commit_fn(j->arg, j->code ? &err : NULL, j->code ? NULL : &j->done);
     else if (j->rename_fn)
         j->rename_fn(j->arg, j->code ? &err : NULL, j->code ? NULL : &j->now);
@@ -530,16 +606,22 @@ sf_content_commit(struct sf_content *c, const struct sf_commit_args *a, sf_commi
     job_start(j);
 }
 
-void
-sf_content_load(struct sf_content *c, const char *etag, uint64_t size, sf_write_fn cb, void *arg)
+ssize_t
+sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off, sf_read_fn cb, void *arg)
 {
-    struct job *j = job_new(LOAD, "", "", arg);
+    fake_lock();
+    ssize_t n = c->mine ? -EINPROGRESS : read_bytes(c, buf, len, off);
+    fake_unlock();
+    if (n >= 0)
+        return n;
+    struct job *j = job_new(READ, "", "", arg);
     j->content = sf_content_ref(c);
-    snprintf(j->data, sizeof j->data, "%s", etag);
-    j->len = size;
-    j->write_fn = cb;
-    fake_counts.loads++;
+    j->buf = buf;
+    j->len = len;
+    j->off = off;
+    j->read_fn = cb;
     job_start(j);
+    return -EINPROGRESS;
 }
 
 void

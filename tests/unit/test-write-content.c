@@ -29,7 +29,7 @@ assert_bytes(struct sf_content *c, const char *text)
 {
     char buf[256];
     assert_int_equal(sf_content_size(c), strlen(text));
-    ssize_t n = sf_content_read(c, buf, sizeof buf, 0);
+    ssize_t n = read_local(c, buf, sizeof buf, 0);
     assert_int_equal(n, strlen(text));
     assert_memory_equal(buf, text, strlen(text));
 }
@@ -46,17 +46,17 @@ bytes_and_size(void **state)
     assert_int_equal(sf_content_write(c, "hello", 5, 3), 5);
     assert_true(sf_content_dirty(c));
     assert_int_equal(sf_content_size(c), 8);
-    assert_int_equal(sf_content_read(c, buf, sizeof buf, 0), 8);
+    assert_int_equal(read_local(c, buf, sizeof buf, 0), 8);
     assert_memory_equal(buf, "\0\0\0hello", 8);
-    assert_int_equal(sf_content_read(c, buf, 2, 4), 2);
+    assert_int_equal(read_local(c, buf, 2, 4), 2);
     assert_memory_equal(buf, "el", 2);
-    assert_int_equal(sf_content_read(c, buf, 2, 8), 0);
-    assert_int_equal(sf_content_read(c, buf, 2, UINT64_MAX), 0);
+    assert_int_equal(read_local(c, buf, 2, 8), 0);
+    assert_int_equal(read_local(c, buf, 2, UINT64_MAX), 0);
     assert_int_equal(sf_content_append(c, "!!", 2, &off), 2);
     assert_int_equal(off, 8);
     assert_int_equal(sf_content_truncate(c, 4), 0);
     assert_int_equal(sf_content_truncate(c, 6), 0);
-    assert_int_equal(sf_content_read(c, buf, sizeof buf, 0), 6);
+    assert_int_equal(read_local(c, buf, sizeof buf, 0), 6);
     assert_memory_equal(buf, "\0\0\0h\0\0", 6);
     assert_int_equal(sf_content_write(c, "x", 1, UINT64_MAX), -EFBIG);
     assert_int_equal(sf_content_write(c, "x", 1, INT64_MAX), -EFBIG);
@@ -182,7 +182,7 @@ a_clone_has_every_byte(void **state)
     assert_int_equal(fake_find("b", "k")->len, size);
     assert_memory_equal(fake_find("b", "k")->data, data, size);
     data[500] = 'Z';
-    assert_int_equal(sf_content_read(c, back, size, 0), (ssize_t)size);
+    assert_int_equal(read_local(c, back, size, 0), (ssize_t)size);
     assert_memory_equal(back, data, size);
     sf_content_abandon(c);
     sf_content_unref(c);
@@ -360,7 +360,7 @@ scribble(void *arg)
     memset(block, c, sizeof block);
     for (unsigned i = 0; !stop; i++) {
         sf_content_write(shared, block, sizeof block, (i % 64) * sizeof block);
-        sf_content_read(shared, block, sizeof block, 0);
+        read_local(shared, block, sizeof block, 0);
         memset(block, c, sizeof block);
         if (i % 50 == 0)
             usleep(100);
@@ -385,7 +385,7 @@ writers_and_uploads(void **state)
     assert_int_equal(wait_for(commit(shared, true)), 0);
     assert_false(sf_content_dirty(shared));
     char buf[4096];
-    ssize_t n = sf_content_read(shared, buf, sizeof buf, 0);
+    ssize_t n = read_local(shared, buf, sizeof buf, 0);
     const struct fake_object *o = fake_find("b", "k");
     assert_int_equal(o->len, n);
     assert_memory_equal(o->data, buf, (size_t)n);

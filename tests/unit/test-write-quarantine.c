@@ -99,10 +99,10 @@ bytes_and_note(void **state)
 
     /* clean; who has it open reads it; a write leaves the kept file alone */
     assert_false(sf_content_dirty(c));
-    assert_int_equal(sf_content_read(c, buf, sizeof buf, 0), 8);
+    assert_int_equal(read_local(c, buf, sizeof buf, 0), 8);
     assert_int_equal(sf_content_write(c, "PRE", 3, 0), 3);
     assert_file(path, "precious");
-    assert_int_equal(sf_content_read(c, buf, sizeof buf, 0), 8);
+    assert_int_equal(read_local(c, buf, sizeof buf, 0), 8);
     assert_memory_equal(buf, "PREcious", 8);
     sf_content_abandon(c);
     sf_content_unref(c);
@@ -276,11 +276,11 @@ left_behind(void **state)
     fake_set("b", "loaded", "from the bucket");
     struct sf_content *dirty = content("dir/k.txt", "not uploaded");
     struct sf_content *empty = content("empty", NULL);
-    struct sf_content *loaded = content("loaded", NULL);
+    struct sf_content *loaded = content_of("loaded", "loaded");
     struct sf_content *sent = content("sent", "uploaded already");
     sf_content_mark_dirty(empty);
     struct got *g = got_new();
-    sf_content_load(loaded, "", 15, on_write, g);
+    sf_content_fill(loaded, on_write, g);
     assert_int_equal(wait_for(g), 0);
     assert_int_equal(wait_for(commit(sent, false)), 0);
     kill_now();

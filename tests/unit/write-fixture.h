@@ -23,6 +23,8 @@
 
 /* Included once by each test of src/write: a writer over the fake storage, and its answers. */
 
+#define KEEP_OPEN_MAX (8 << 20)
+
 static char state_dir[64];
 static struct sf_writer *writer;
 
@@ -35,9 +37,10 @@ struct got {
     struct sf_commit done;
     char conflict[901]; /* "" = none */
     struct sf_version version;
+    ssize_t n; /* of a read */
 };
 
-static struct got *all_got[64];
+static struct got *all_got[512];
 static unsigned n_got;
 
 __attribute__((unused)) static struct got *
@@ -45,7 +48,7 @@ got_new(void)
 {
     struct got *g = calloc(1, sizeof *g);
     assert_non_null(g);
-    assert_true(n_got < 64);
+    assert_true(n_got < 512);
     all_got[n_got++] = g;
     sf_mutex_init(&g->lock, 0);
     sf_cond_init(&g->cond);
@@ -94,8 +97,11 @@ has_come(struct got *g)
 static void
 writer_start(unsigned workers, unsigned max_queue)
 {
-    const struct sf_writer_opts opts = {
-        .state_dir = state_dir, .workers = workers, .max_queue = max_queue, .timeout_ms = 4000};
+    const struct sf_writer_opts opts = {.state_dir = state_dir,
+                                        .workers = workers,
+                                        .max_queue = max_queue,
+                                        .timeout_ms = 4000,
+                                        .keep_open_max = KEEP_OPEN_MAX};
     struct sf_err err = SF_ERR_INIT;
     if (sf_writer_new(&opts, NULL, &writer, &err))
         fail_msg("sf_writer_new: %s", err.msg);
@@ -156,6 +162,61 @@ content(const char *key, const char *text)
     if (text)
         assert_int_equal(sf_content_write(c, text, strlen(text), 0), strlen(text));
     return c;
+}
+
+/* A content that begins with an object as it is. */
+__attribute__((unused)) static struct sf_content *
+content_of(const char *key, const char *source)
+{
+    struct sf_content *c;
+    struct sf_source src = {.bucket = "b", .key = source};
+    const struct fake_object *o = fake_find("b", source);
+    assert_non_null(o);
+    src.version.size = o->len;
+    snprintf(src.version.id, sizeof src.version.id, "%s", o->id);
+    snprintf(src.version.etag, sizeof src.version.etag, "%s", o->etag);
+    assert_int_equal(sf_content_of(writer, "b", key, &src, &c, NULL), 0);
+    return c;
+}
+
+__attribute__((unused)) static void
+on_read(void *arg, ssize_t n)
+{
+    struct got *g = arg;
+    SF_GUARD(&g->lock);
+    g->calls++;
+    g->n = n;
+    sf_cond_broadcast(&g->cond);
+}
+
+/* Begin to read: the answer comes later, or is here. */
+__attribute__((unused)) static struct got *
+read_begin(struct sf_content *c, void *buf, size_t len, uint64_t off)
+{
+    struct got *g = got_new();
+    ssize_t n = sf_content_read(c, buf, len, off, on_read, g);
+    if (n != -EINPROGRESS)
+        on_read(g, n);
+    return g;
+}
+
+__attribute__((unused)) static ssize_t
+read_wait(struct sf_content *c, void *buf, size_t len, uint64_t off)
+{
+    struct got *g = read_begin(c, buf, len, off);
+    int64_t until = sf_clock_ms() + 20000;
+    SF_GUARD(&g->lock);
+    while (!g->calls)
+        if (sf_cond_timedwait_ms(&g->cond, &g->lock, until))
+            fail_msg("no answer within 20 s");
+    return g->n;
+}
+
+/* Of what is here: no request, and no waiting. */
+__attribute__((unused)) static ssize_t
+read_local(struct sf_content *c, void *buf, size_t len, uint64_t off)
+{
+    return sf_content_read(c, buf, len, off, NULL, NULL);
 }
 
 __attribute__((unused)) static struct got *
