@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-EXTRA_DIST += contrib/check contrib/install-deps contrib/quickstart \
-	contrib/sql/supafs_set_attrs.sql
+EXTRA_DIST += contrib/check contrib/install-deps contrib/quickstart
+# For the database of a project.
+dist_pkgdata_DATA = contrib/sql/supafs_set_attrs.sql
 include contrib/devserver/local.mk
