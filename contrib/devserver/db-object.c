@@ -183,6 +183,7 @@ ds_db_object_move(struct ds_db *db, const char *bucket, const char *key, const c
     ds_db_bind_text(stmt, 7, target->etag);
     sqlite3_bind_int64(stmt, 8, target->modified_ms);
     sqlite3_bind_int64(stmt, 9, target->updated_ms);
+    ds_db_bind_text(stmt, 10, target->owner);
     int rc = ds_db_run_locked(db, stmt);
     if (rc < 0)
         return rc;

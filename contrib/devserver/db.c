@@ -74,6 +74,7 @@ static const char *const statements[DS_STMT_COUNT] = {
         "WHERE bucket=?1 AND name=?2",
     /* The service takes these two from the moved bytes, not from the row. */
     [DS_STMT_OBJECT_MOVE] = "UPDATE objects SET bucket=?4, name=?5, version=?6, etag=?7, "
+                            "owner=coalesce(?10, owner), "
                             "modified_ms=?8, updated_ms=?9, mime=coalesce(stored_mime, mime), "
                             "cache=coalesce(stored_cache, cache), stored_mime=NULL, "
                             "stored_cache=NULL "

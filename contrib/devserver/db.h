@@ -97,7 +97,8 @@ int ds_db_object_put(struct ds_db *db, const struct ds_object *object, struct ds
 
 /**
  * ds_db_object_move - give a row another bucket, name, version, ETag and times.
- * @target: bucket, name, version, etag, modified_ms and updated_ms are used.
+ * @target: bucket, name, version, etag, modified_ms and updated_ms are used; owner NULL = as it
+ * was.
  * @old_version: the row is moved only while it still has this version.
  *
  * Returns 0; -ENOENT no such source (any more); -EEXIST; -ENXIO no such target bucket; -ENOMEM;

@@ -121,15 +121,33 @@ headers_too_large(struct ds_request *req)
     return size > HEADER_MAX;
 }
 
+/* The query as the log may have it: the token of a signed URL is a key. NULL when out of memory. */
+static char *
+without_token(const char *query)
+{
+    char *shown = strdup(query);
+    char *value = shown;
+    while (value && (value = strstr(value, "token="))) {
+        bool whole = value == shown || value[-1] == '&';
+        value += strlen("token=");
+        if (whole) {
+            char *rest = value + strcspn(value, "&");
+            memmove(value, rest, strlen(rest) + 1);
+        }
+    }
+    return shown;
+}
+
 static void
 log_arrival(struct ds_request *req, const char *kind)
 {
     const char *upsert = ds_request_header(req, "x-upsert");
+    sf_autofree char *query = without_token(req->query);
     struct ds_log_arrival arrival = {
         .kind = kind,
         .method = req->method,
         .path = req->decoded ? req->decoded : req->path,
-        .query = req->query,
+        .query = query,
         .range = ds_request_header(req, "range"),
         .request_id = ds_request_header(req, "x-request-id"),
         .upsert = upsert && strcmp(upsert, "true") == 0,

@@ -138,7 +138,8 @@ move_object(struct ds_request *req, const struct transfer *transfer)
             return;
         sf_autofree char *etag = NULL;
         struct ds_object target = {.bucket = (char *)(uintptr_t)transfer->to_bucket,
-                                   .name = (char *)(uintptr_t)transfer->to_key};
+                                   .name = (char *)(uintptr_t)transfer->to_key,
+                                   .owner = req->who.sub[0] ? req->who.sub : NULL};
         rc = share_bytes(req, &source, &target, &etag);
         if (rc < 0) {
             ds_fail_errno(req, rc, "copy the bytes");

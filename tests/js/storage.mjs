@@ -295,6 +295,14 @@ await check('createSignedUrl', 'opens one object for a while, without a key', as
   assert.equal((await fetched(signedUrl.replace('sp%20ace', 'sp%20ice'))).status, 400)
   assert.equal((await fetched(signedUrl.replace(/.$/, (c) => (c === 'A' ? 'Q' : 'A')))).status, 400)
 })
+if (devServer) {
+  await check('createSignedUrl', 'whose token the log of requests does not keep', async () => {
+    const { entries } = await (await fetch(`${process.env.SUPAFS_DEVSERVER_ADMIN}/log`)).json()
+    const signed = entries.filter((entry) => entry.path.startsWith('/object/sign/') && entry.query)
+    assert.ok(signed.length > 0)
+    assert.deepEqual([...new Set(signed.map((entry) => entry.query))], ['token='])
+  })
+}
 await check('createSignedUrl', 'as a download, and for what is not there', async () => {
   for (const [download, disposition] of [[true, 'attachment;'],
     ['na me.txt', "attachment; filename=na%20me.txt; filename*=UTF-8''na%20me.txt"]]) {
