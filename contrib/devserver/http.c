@@ -14,6 +14,7 @@
 #include "reply.h"
 #include "route.h"
 #include "stream.h"
+#include "tus-request.h"
 #include "upload-form.h"
 
 /* As the service: header blocks above this are refused. */

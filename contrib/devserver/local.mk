@@ -35,6 +35,7 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/text.c contrib/devserver/text.h \
 	contrib/devserver/tus.c contrib/devserver/tus.h \
 	contrib/devserver/tus-meta.c contrib/devserver/tus-meta.h \
+	contrib/devserver/tus-request.c contrib/devserver/tus-request.h \
 	contrib/devserver/upload.c contrib/devserver/upload.h \
 	contrib/devserver/upload-form.c contrib/devserver/upload-form.h
 supafs_devserver_CFLAGS = $(AM_CFLAGS) $(MICROHTTPD_CFLAGS) $(SQLITE_CFLAGS)

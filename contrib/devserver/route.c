@@ -197,15 +197,11 @@ find_object_route(struct ds_request *req, const char *rest)
 
 /* "/upload/resumable" and what is below it. */
 static const struct ds_route *
-find_tus_route(struct ds_request *req, const char *rest)
+find_tus_route(const struct ds_request *req, const char *rest)
 {
     const char *m = req->method;
     if (strcmp(m, "OPTIONS") == 0)
         return &ds_route_tus_options;
-    if (strcmp(rest, "/sign") == 0 || strncmp(rest, "/sign/", 6) == 0) {
-        not_here(req);
-        return NULL;
-    }
     if (strcmp(m, "POST") == 0)
         return &ds_route_tus_create;
     if (*rest == '\0')

@@ -43,7 +43,4 @@ extern const struct ds_route ds_route_tus_head;
 extern const struct ds_route ds_route_tus_delete;
 extern const struct ds_route ds_route_tus_other; /* no such method */
 
-/* What a TUS route keeps with its request; NULL is fine. */
-void ds_tus_request_free(struct ds_tus_request *tus);
-
 #endif

@@ -19,6 +19,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import wire  # noqa: E402
 from devserver import BUCKET, Server, broken, check, run, seconds  # noqa: E402
 
 OFFSET = "application/offset+octet-stream"
@@ -336,6 +337,44 @@ def termination(server):
     assert ended([("x-upsert", "true")]) == (400, "Cannot terminate an already completed upload")
     assert server.call("DELETE", f"/object/{BUCKET}/done").status == 200
     assert head(server, upload).status == 410
+
+
+@check
+def signed_uploads(server):
+    """The token stands for all rights, on each request; one for reading, or another key, does not."""
+    def signed(path, value=None):
+        reply = server.json("POST", path, value) if value else server.call("POST", path)
+        assert reply.status == 200, reply.body
+        answer = json.loads(reply.body)
+        return (answer.get("url") or answer["signedURL"]).rpartition("=")[2]
+
+    def send(method, path, token, body=None, *headers):
+        own = [("Tus-Resumable", "1.0.0"), *headers]
+        own += [("x-signature", token)] if token else []
+        one = wire.Wire(*server.api, 20)
+        try:
+            return one.send(method, "/storage/v1/upload/resumable/sign" + path, own, body)
+        finally:
+            one.close()
+    server.put("signed", b"old")
+    token = signed(f"/object/upload/sign/{BUCKET}/signed2")
+    names = ("Upload-Metadata", encoded({"bucketName": BUCKET, "objectName": "signed2"}))
+    offset = (("Content-Type", OFFSET), ("Upload-Offset", "0"))
+    reply = send("POST", "", token, None, names, ("Upload-Length", "3"))
+    assert reply.status == 201, reply.body
+    path = reply.headers["location"].partition("/upload/resumable/sign")[2]
+    for other, text in ((None, b"Missing x-signature header"), ("x", b"Invalid Compact JWS"),
+                        (signed(f"/object/sign/{BUCKET}/signed", {"expiresIn": 60}), b"Invalid signature")):
+        reply = send("PATCH", path, other, b"abc", *offset)
+        assert (reply.status, reply.body) == (400, text), reply.body
+        assert send("HEAD", path, other).status == 400
+    assert send("HEAD", path, token).headers["upload-offset"] == "0"
+    server.put("signed2", b"before")
+    assert send("PATCH", path, token, b"abc", *offset).headers["tus-complete"] == "1"
+    assert server.get("signed2").body == b"abc"
+    reading = signed(f"/object/sign/{BUCKET}/signed2", {"expiresIn": 60})
+    reply = send("POST", "", reading, None, names, ("Upload-Length", "3"))
+    assert (reply.status, reply.body) == (400, b"Token is not scoped for upload"), reply.body
 
 
 @check
