@@ -46,6 +46,7 @@ unit_tests = \
 	tests/unit/test-tree-names \
 	tests/unit/test-tree-rename-dir \
 	tests/unit/test-tree-stress \
+	tests/unit/test-write-attrs \
 	tests/unit/test-write-change \
 	tests/unit/test-write-commit \
 	tests/unit/test-write-conflict \
@@ -162,6 +163,7 @@ tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree
 # The writer over a Storage service in memory.
 write_test_lib = tests/unit/fake-storage.c tests/unit/fake-storage.h \
 	tests/unit/fake-storage-internal.h tests/unit/fake-tus.c tests/unit/write-fixture.h
+tests_unit_test_write_attrs_SOURCES = tests/unit/test-write-attrs.c $(write_test_lib)
 tests_unit_test_write_change_SOURCES = tests/unit/test-write-change.c $(write_test_lib)
 tests_unit_test_write_commit_SOURCES = tests/unit/test-write-commit.c $(write_test_lib)
 tests_unit_test_write_content_SOURCES = tests/unit/test-write-content.c $(write_test_lib)

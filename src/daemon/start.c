@@ -67,12 +67,14 @@ start_service(struct daemon *d, struct sf_outcome *o)
 
     sf_storage_on_trouble(d->storage, sf_trouble_add, &d->trouble);
 
-    const struct sf_writer_opts writer = {
-        .state_dir = d->dirs.state,
-        .workers = (unsigned)sf_config_u64(c, SF_OPT_UPLOAD_WORKERS),
-        .timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT),
-        .keep_open_max = sf_config_u64(c, SF_OPT_KEEP_OPEN_MAX),
-        .standard_limit = sf_config_u64(c, SF_OPT_STANDARD_LIMIT)};
+    const struct sf_writer_opts writer = {.state_dir = d->dirs.state,
+                                          .workers =
+                                              (unsigned)sf_config_u64(c, SF_OPT_UPLOAD_WORKERS),
+                                          .timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT),
+                                          .keep_open_max = sf_config_u64(c, SF_OPT_KEEP_OPEN_MAX),
+                                          .standard_limit = sf_config_u64(c, SF_OPT_STANDARD_LIMIT),
+                                          .attr_copy_max = sf_config_u64(c, SF_OPT_ATTR_COPY_MAX),
+                                          .plain = !strcmp(sf_config_str(c, SF_OPT_ATTRS), "none")};
     rc = sf_writer_new(&writer, d->storage, &d->writer, &err);
     return rc < 0 ? failed(o, SF_EXIT_FAILED, &err) : 0;
 }

@@ -2,6 +2,12 @@
 src_libsupafs_a_SOURCES += \
 	src/write/below.c \
 	src/write/below.h \
+	src/write/attrs.c \
+	src/write/attrs.h \
+	src/write/attrs-entry.c \
+	src/write/attrs-internal.h \
+	src/write/attrs-job.c \
+	src/write/attrs-run.c \
 	src/write/change.c \
 	src/write/change.h \
 	src/write/commit.c \

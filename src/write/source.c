@@ -373,6 +373,23 @@ move_locked(struct sf_base *b, const char *bucket, const char *key, const struct
 }
 
 void
+sf_sources_renewed(struct sf_writer *w, const char *bucket, const char *key,
+                   const struct sf_version *before, const struct sf_version *now)
+{
+    struct sf_base *b;
+    sf_mutex_lock(&w->lock);
+    struct sf_hold *h = held_locked(w, bucket, key);
+    if (h)
+        DL_DELETE(w->holds, h);
+    DL_FOREACH(w->bases, b)
+    if (now && is_locked(b, bucket, key) && sf_version_same(&b->v, before))
+        move_locked(b, bucket, key, now);
+    sf_cond_broadcast(&w->bases_changed);
+    sf_mutex_unlock(&w->lock);
+    hold_free(h);
+}
+
+void
 sf_sources_moved(struct sf_writer *w, const char *bucket, const char *key, const char *to_bucket,
                  const char *to_key, const struct sf_version *now)
 {

@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "supabase/storage.h"
 
+struct sf_mark;
+
 /*
  * Everything that changes the project goes through here: staged contents and their upload, removal,
  * renaming, directories and buckets. One change per key is in flight; changes of one key happen in
@@ -35,6 +37,7 @@ struct sf_writer_opts {
                                 per MiB more; 0 = 60000 */
     uint64_t standard_limit; /* largest body of one request in bytes; more goes in pieces; 0 =
                                 unknown */
+    uint64_t attr_copy_max;  /* bytes of an object that is copied onto itself for new attributes */
     bool plain;              /* attrs=none: objects carry nothing of ours */
     uint64_t keep_open_max;  /* bytes fetched of one version for clean contents before a change here
                                 destroys it; 0 = none */
@@ -221,6 +224,10 @@ void sf_sources_hold(struct sf_writer *w, const char *bucket, const char *key);
  * what the service says of the copy (unknown fields ""): also for a copy onto itself. */
 void sf_sources_moved(struct sf_writer *w, const char *bucket, const char *key,
                       const char *to_bucket, const char *to_key, const struct sf_version *now);
+/* After a copy of the object onto itself, for other attributes: version @before is now @now (NULL =
+ * it was not copied, or nobody knows). Contents of yet other versions stay what they are. */
+void sf_sources_renewed(struct sf_writer *w, const char *bucket, const char *key,
+                        const struct sf_version *before, const struct sf_version *now);
 
 /* ---- changes of names ------------------------------------------------------------------------ */
 
@@ -288,6 +295,37 @@ void sf_write_rmdir(struct sf_writer *w, const char *bucket, const char *prefix,
 void sf_write_bucket_create(struct sf_writer *w, const char *bucket, sf_write_fn cb, void *arg);
 /* -ENOTEMPTY when it is not empty (the marker of an empty directory at its top counts as empty). */
 void sf_write_bucket_delete(struct sf_writer *w, const char *bucket, sf_write_fn cb, void *arg);
+
+/* ---- attributes ------------------------------------------------------------------------------ */
+
+/* New attributes for an object whose bytes stay. Strings and structs are borrowed for the call. */
+struct sf_attr_change {
+    const char *bucket, *key;
+    const struct sf_version *seen; /* what the caller takes the object for; NULL = whatever it is */
+    const struct sf_mark *mark;    /* all that stat(2) is to show (write/mark.h) */
+    const char *xattrs;            /* NULL, or JSON: name -> base64, or null to remove */
+};
+/* @now: the version that has the attributes; NULL with an error. */
+typedef void (*sf_attrs_settled_fn)(void *arg, const struct sf_err *err,
+                                    const struct sf_version *now);
+/**
+ * sf_write_attrs - change attributes. Changes of one key within a second are written as one.
+ * @kept:    called when the change lasts, on a thread of the journal, or why it cannot be kept.
+ * @settled: NULL, or called when the object has it, after @kept; or with -ENOENT, the object is
+ *           gone; -ECANCELED, the writer ends (the journal has it); or another error, with which
+ *           it stays local and goes with the next upload: too large for a copy without the
+ *           function supafs_set_attrs, or refused.
+ *
+ * Both are called exactly once. If somebody else has written the object since @seen, times are
+ * his, and only mode, owner and extended attributes are set. The marker of an empty directory is
+ * made when it is not there.
+ */
+void sf_write_attrs(struct sf_writer *w, const struct sf_attr_change *ch, sf_write_fn kept,
+                    sf_attrs_settled_fn settled, void *arg);
+/* Write what is pending for a key now (NULL for both = all); @cb when that was tried, with the
+ * first error after which something is still pending. What is local is not tried. */
+void sf_write_attrs_flush(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,
+                          void *arg);
 
 /* The content type for a name and the first bytes of a content (NULL = none yet). Static string. */
 const char *sf_mime_guess(const char *name, const void *head, size_t len);

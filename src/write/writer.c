@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "observe/log.h"
+#include "write/attrs.h"
 #include "write/fetch.h"
 #include "write/journal.h"
 #include "write/quarantine.h"
@@ -45,6 +46,7 @@ writer_free_memory(struct sf_writer *w)
 {
     sf_timers_free(w->timers);
     sf_journal_close(w->journal);
+    sf_attrs_free(w->attrs);
     sf_known_free(w->known);
     sf_moving_fini(&w->moving);
     sf_fetch_fini(w);
@@ -65,9 +67,19 @@ make_parts(struct sf_writer *w, const struct sf_writer_opts *opts, struct sf_err
     if (!rc)
         rc = sf_fetch_init(w);
     if (!rc)
+        rc = sf_attrs_new(w, &w->attrs);
+    if (!rc)
         rc = sf_queue_new("writer", opts->workers ? opts->workers : WORKERS_DEFAULT,
                           opts->max_queue ? opts->max_queue : QUEUE_DEFAULT, &w->queue);
     return rc ? sf_err_set(err, rc, "out of memory") : 0;
+}
+
+/* What a record of the journal wants is on its way again. */
+static int
+replay(void *arg, struct sf_record *r)
+{
+    struct sf_writer *w = arg;
+    return r->kind == SF_RECORD_ATTRS ? sf_replay_attrs(w, r) : 0;
 }
 
 int
@@ -84,6 +96,7 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     w->st = st;
     w->plain = opts->plain;
     w->timeout_ms = opts->timeout_ms > 0 ? opts->timeout_ms : TIMEOUT_DEFAULT;
+    w->attr_copy_max = opts->attr_copy_max;
     w->drain_ms = INT64_MAX;
     w->keep_open_max = opts->keep_open_max;
     atomic_init(&w->standard_limit, opts->standard_limit);
@@ -95,8 +108,13 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
         rc = sf_quarantine_leftovers(w, err);
     if (!rc)
         rc = make_parts(w, opts, err);
+    if (!rc && sf_journal_each(w->journal, replay, w))
+        rc = sf_err_set(err, -ENOMEM, "out of memory");
     if (rc) {
-        writer_free_memory(w);
+        if (w->queue)
+            sf_writer_free(w);
+        else
+            writer_free_memory(w);
         return rc;
     }
     *ret = w;
@@ -109,6 +127,7 @@ sf_writer_drain(struct sf_writer *w, int64_t deadline_ms)
     sf_mutex_lock(&w->lock);
     w->drain_ms = deadline_ms;
     sf_mutex_unlock(&w->lock);
+    sf_attrs_push(w, NULL, NULL);
     unsigned left = sf_queue_drain(w->queue, deadline_ms);
     sf_mutex_lock(&w->lock);
     w->drain_ms = INT64_MAX;
@@ -125,6 +144,7 @@ sf_writer_free(struct sf_writer *w)
     w->stopping = true;
     sf_cond_broadcast(&w->stopped);
     sf_mutex_unlock(&w->lock);
+    sf_attrs_stop(w->attrs);
     sf_queue_stop(w->queue);
     sf_fetch_cancel_all(w);
     sf_queue_free(w->queue);

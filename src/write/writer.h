@@ -14,6 +14,7 @@
 
 /* Internal to src/write: what all its files share. */
 
+struct sf_attrs;
 struct sf_journal;
 struct sf_base;
 struct sf_get;
@@ -29,10 +30,12 @@ struct sf_writer {
     struct sf_timers *timers;
     struct sf_known *known;
     struct sf_journal *journal;
+    struct sf_attrs *attrs;
     char *staging, *quarantine; /* directories */
     struct sf_pool *fetchers;   /* threads that fetch missing bytes */
     int64_t timeout_ms;
     uint64_t keep_open_max;
+    uint64_t attr_copy_max; /* bytes */
 
     /* Bytes, 0 = unknown: of one request and of one object, told and learned from a 413. */
     _Atomic uint64_t standard_limit, learned_standard, global_limit, learned_limit;

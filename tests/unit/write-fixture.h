@@ -101,7 +101,8 @@ writer_start(unsigned workers, unsigned max_queue)
                                         .workers = workers,
                                         .max_queue = max_queue,
                                         .timeout_ms = 4000,
-                                        .keep_open_max = KEEP_OPEN_MAX};
+                                        .keep_open_max = KEEP_OPEN_MAX,
+                                        .attr_copy_max = 1000};
     struct sf_err err = SF_ERR_INIT;
     if (sf_writer_new(&opts, NULL, &writer, &err))
         fail_msg("sf_writer_new: %s", err.msg);

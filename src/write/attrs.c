@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "write/attrs.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "observe/log.h"
+#include "write/attrs-internal.h"
+#include "write/journal.h"
+#include "write/meta.h"
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+static void
+fail_both(const struct sf_err *err, sf_write_fn kept, sf_attrs_settled_fn settled, void *arg)
+{
+    kept(arg, err);
+    if (settled)
+        settled(arg, err, NULL);
+}
+
+/* Put a change into the entry of its key, made when there is none. */
+static int
+join_locked(struct sf_writer *w, const struct sf_attr_change *ch, struct sf_attrs_entry **ret)
+{
+    struct sf_attrs *a = w->attrs;
+    struct sf_attrs_entry *e = sf_attrs_find_locked(a, ch->bucket, ch->key);
+    char *xattrs = NULL;
+    int rc = sf_xattrs_merge(e ? e->xattrs : NULL, ch->xattrs, true, &xattrs);
+    if (rc)
+        return rc;
+    if (!e) {
+        e = sf_attrs_entry_new(w, ch->bucket, ch->key);
+        if (!e || sf_attrs_add_locked(a, e)) {
+            if (e)
+                sf_attrs_entry_free(e);
+            free(xattrs);
+            return -ENOMEM;
+        }
+    } else if (e->state == SF_ATTRS_LOCAL) { /* perhaps it can be written now */
+        e->due_ms = sf_clock_ms() + SF_ATTRS_MERGE_MS;
+        sf_attrs_set_state_locked(a, e, SF_ATTRS_WAITING);
+    }
+    free(e->xattrs);
+    e->xattrs = xattrs;
+    e->mark = *ch->mark;
+    if (ch->seen)
+        e->seen = *ch->seen;
+    e->stale = true;
+    *ret = e;
+    return 0;
+}
+
+void
+sf_write_attrs(struct sf_writer *w, const struct sf_attr_change *ch, sf_write_fn kept,
+               sf_attrs_settled_fn settled, void *arg)
+{
+    struct sf_attrs *a = w->attrs;
+    struct sf_attrs_entry *e = NULL;
+    struct sf_record r;
+    struct sf_attrs_put *p = NULL;
+    struct sf_err err = SF_ERR_INIT;
+    struct sf_attrs_told *k = calloc(1, sizeof *k), *s = settled ? calloc(1, sizeof *s) : NULL;
+    int rc = k && !s == !settled ? 0 : -ENOMEM;
+    int64_t due = 0;
+    if (!rc) {
+        *k = (struct sf_attrs_told){.kept = kept, .arg = arg};
+        sf_mutex_lock(&a->lock);
+        rc = a->stopping ? -ECANCELED : join_locked(w, ch, &e);
+        if (!rc) {
+            sf_attrs_told_add(&e->kept, k);
+            if (s) {
+                *s = (struct sf_attrs_told){.settled = settled, .arg = arg};
+                sf_attrs_told_add(&e->settled, s);
+            }
+            p = sf_attrs_put_new_locked(e, &r);
+            due = sf_attrs_next_due_locked(a);
+        }
+        sf_mutex_unlock(&a->lock);
+    }
+    if (rc) {
+        free(k);
+        free(s);
+        (void)!sf_err_set(&err, rc, "%s/%s: attributes cannot be noted: %s", ch->bucket, ch->key,
+                          strerror(-rc));
+        fail_both(&err, kept, settled, arg);
+        return;
+    }
+    if (p)
+        sf_attrs_put_start(p, &r);
+    sf_attrs_arm(a, due);
+}
+
+void
+sf_attrs_push(struct sf_writer *w, const char *bucket, const char *key)
+{
+    struct sf_attrs *a = w->attrs;
+    struct sf_job *ready;
+    sf_mutex_lock(&a->lock);
+    sf_attrs_begin_all_locked(a, bucket, key, INT64_MAX, &ready);
+    sf_mutex_unlock(&a->lock);
+    sf_attrs_queue_all(ready);
+}
+
+/* Wait for those of a list that match. Without memory they are not waited for, and @f says so. */
+static void
+wait_for_locked(struct sf_attrs_list *l, const char *bucket, const char *key,
+                struct sf_attrs_flush *f)
+{
+    for (struct sf_attrs_entry *e = l->first; e; e = e->next) {
+        if (!sf_attrs_matches(e, bucket, key))
+            continue;
+        struct sf_attrs_told *t = calloc(1, sizeof *t);
+        if (!t) {
+            if (!f->err.code)
+                (void)!sf_err_set(&f->err, -ENOMEM, "out of memory");
+            continue;
+        }
+        t->flush = f;
+        f->left++;
+        sf_attrs_told_add(&e->flushes, t);
+    }
+}
+
+void
+sf_write_attrs_flush(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,
+                     void *arg)
+{
+    struct sf_attrs *a = w->attrs;
+    struct sf_attrs_flush *f = calloc(1, sizeof *f);
+    if (!f) {
+        struct sf_err err = SF_ERR_INIT;
+        (void)!sf_err_set(&err, -ENOMEM, "out of memory");
+        cb(arg, &err);
+        return;
+    }
+    *f = (struct sf_attrs_flush){.left = 1, .cb = cb, .arg = arg};
+    sf_mutex_lock(&a->lock);
+    wait_for_locked(&a->busy, bucket, key, f);
+    wait_for_locked(&a->waiting, bucket, key, f);
+    sf_mutex_unlock(&a->lock);
+    sf_attrs_push(w, bucket, key);
+    sf_attrs_flush_one(a, f, NULL);
+}
+
+/* ---- with uploads and names ------------------------------------------------------------------ */
+
+bool
+sf_attrs_is_newer(const struct sf_mark *x, const struct sf_mark *y)
+{
+    return x->valid & SF_MARK_CTIME && (!(y->valid & SF_MARK_CTIME) || x->ctime_ns > y->ctime_ns);
+}
+
+struct sf_attrs_entry *
+sf_attrs_take(struct sf_writer *w, const char *bucket, const char *key)
+{
+    struct sf_attrs *a = w->attrs;
+    struct sf_attrs_entry *e;
+    sf_mutex_lock(&a->lock);
+    while ((e = sf_attrs_find_locked(a, bucket, key)) && e->putting)
+        sf_cond_wait(&a->put, &a->lock);
+    if (e && !e->recorded)
+        e = NULL; /* nobody was told yet that it is kept; it comes after the upload */
+    if (e) {
+        sf_attrs_grab_locked(a, e);
+    }
+    sf_mutex_unlock(&a->lock);
+    if (e)
+        sf_attrs_complete_record(e);
+    return e;
+}
+
+void
+sf_attrs_give_back(struct sf_attrs_entry *e, const struct sf_version *now)
+{
+    if (now)
+        sf_attrs_settle(e, NULL, now);
+    else
+        sf_attrs_come_back(e, e->before, NULL);
+}
+
+/* Give it another name; it is in no table. */
+static void
+rename_locked(struct sf_attrs_entry *e, const char *key, const char *to_bucket, const char *to_key)
+{
+    sf_autofree char *name = NULL;
+    if (asprintf(&name, "%s%s", to_key, e->key + strlen(key)) < 0)
+        name = NULL;
+    if (!name || sf_attrs_entry_name(e, to_bucket, name))
+        sf_warn("write", "event=attributes-lost object=%s/%s reason=out of memory", e->bucket,
+                e->key);
+    e->stale = true;
+}
+
+/* Take those that match out of the table, linked by job.next; they count as busy. */
+static struct sf_job *
+take_all_locked(struct sf_attrs *a, const char *bucket, const char *key)
+{
+    struct sf_attrs_list *const lists[] = {&a->waiting, &a->local};
+    struct sf_job *first = NULL;
+    for (unsigned i = 0; i < 2; i++)
+        for (struct sf_attrs_entry *e = lists[i]->first, *next; e; e = next) {
+            next = e->next;
+            if (!e->recorded || !sf_attrs_matches(e, bucket, key))
+                continue;
+            sf_attrs_grab_locked(a, e);
+            e->job.next = first;
+            first = &e->job;
+        }
+    return first;
+}
+
+void
+sf_attrs_moved(struct sf_writer *w, const char *bucket, const char *key, const char *to_bucket,
+               const char *to_key)
+{
+    struct sf_attrs *a = w->attrs;
+    sf_attrs_gone(w, to_bucket, to_key);
+    sf_mutex_lock(&a->lock);
+    struct sf_job *job = take_all_locked(a, bucket, key);
+    for (struct sf_attrs_entry *e = a->busy.first; e; e = e->next)
+        if (!e->running && sf_attrs_matches(e, bucket, key)) {
+            rename_locked(e, key, to_bucket, to_key);
+            e->moved = true;
+        }
+    for (struct sf_job *j = job; j; j = j->next)
+        rename_locked((struct sf_attrs_entry *)j, key, to_bucket, to_key);
+    sf_mutex_unlock(&a->lock);
+    while (job) {
+        struct sf_attrs_entry *e = (struct sf_attrs_entry *)job;
+        job = job->next;
+        sf_attrs_complete_record(e);
+        sf_attrs_come_back(e, e->before, NULL);
+    }
+}
+
+void
+sf_attrs_gone(struct sf_writer *w, const char *bucket, const char *key)
+{
+    struct sf_attrs *a = w->attrs;
+    struct sf_err err = SF_ERR_INIT;
+    (void)!sf_err_set(&err, -ENOENT, "%s/%s is gone", bucket, key);
+    sf_mutex_lock(&a->lock);
+    struct sf_job *job = take_all_locked(a, bucket, key);
+    sf_mutex_unlock(&a->lock);
+    while (job) {
+        struct sf_attrs_entry *e = (struct sf_attrs_entry *)job;
+        job = job->next;
+        sf_attrs_complete_record(e);
+        sf_attrs_settle(e, &err, NULL);
+    }
+}
+
+/* ---- start and end --------------------------------------------------------------------------- */
+
+int
+sf_attrs_new(struct sf_writer *w, struct sf_attrs **ret)
+{
+    struct sf_attrs *a = calloc(1, sizeof *a);
+    if (!a)
+        return -ENOMEM;
+    a->w = w;
+    a->timer.fn = sf_attrs_on_timer;
+    sf_mutex_init(&a->lock, 67);
+    sf_cond_init(&a->put);
+    *ret = a;
+    return 0;
+}
+
+void
+sf_attrs_stop(struct sf_attrs *a)
+{
+    SF_GUARD(&a->lock);
+    a->stopping = true;
+}
+
+void
+sf_attrs_free(struct sf_attrs *a)
+{
+    if (!a)
+        return;
+    struct sf_err err = SF_ERR_INIT;
+    (void)!sf_err_set(&err, -ECANCELED, "the writer is being stopped");
+    sf_mutex_lock(&a->lock);
+    struct sf_job *job = NULL;
+    struct sf_attrs_entry *e, *next;
+    HASH_ITER (hh, a->table, e, next) {
+        while (e->putting)
+            sf_cond_wait(&a->put, &a->lock);
+        sf_attrs_remove_locked(a, e);
+        e->job.next = job;
+        job = &e->job;
+    }
+    sf_mutex_unlock(&a->lock);
+    while (job) {
+        e = (struct sf_attrs_entry *)job;
+        job = job->next;
+        sf_attrs_tell(a, sf_steal(e->kept), &err, NULL);
+        sf_attrs_tell(a, sf_steal(e->settled), &err, NULL);
+        sf_attrs_tell(a, sf_steal(e->flushes), &err, NULL);
+        sf_attrs_entry_free(e);
+    }
+    assert(!a->busy.first);
+    sf_cond_fini(&a->put);
+    sf_mutex_fini(&a->lock);
+    free(a);
+}
+
+int
+sf_replay_attrs(struct sf_writer *w, struct sf_record *r)
+{
+    struct sf_attrs *a = w->attrs;
+    struct sf_record again;
+    struct sf_attrs_put *p = NULL;
+    struct sf_attrs_entry *e = sf_attrs_entry_new(w, r->bucket, r->key), *older;
+    int rc = e ? 0 : -ENOMEM;
+    if (!rc) {
+        e->seq = r->seq;
+        e->recorded = true;
+        e->seen = r->base;
+        e->xattrs = sf_steal(r->xattrs);
+        e->err = r->err;
+        e->reason = sf_steal(r->reason);
+        e->attempts = r->attempts;
+        memcpy(e->op, r->op, sizeof e->op);
+        if (r->mark)
+            (void)sf_mark_parse(r->mark, &e->mark);
+        e->state = r->state == SF_RECORD_ATTRS_LOCAL ? SF_ATTRS_LOCAL : SF_ATTRS_WAITING;
+        sf_mutex_lock(&a->lock);
+        older = sf_attrs_find_locked(a, e->bucket, e->key);
+        if (older) { /* two of one key: the later one has it all */
+            sf_attrs_remove_locked(a, older);
+            rc = sf_attrs_merge_locked(e, older);
+            sf_attrs_entry_free(older);
+        }
+        if (!rc)
+            rc = sf_attrs_add_locked(a, e);
+        if (!rc)
+            p = sf_attrs_put_new_locked(e, &again);
+        sf_mutex_unlock(&a->lock);
+        if (rc)
+            sf_attrs_entry_free(e);
+        else
+            sf_attrs_arm(a, e->due_ms);
+    }
+    if (p)
+        sf_attrs_put_start(p, &again);
+    sf_record_fini(r);
+    return rc;
+}
+
+void
+sf_attrs_get_stats(struct sf_attrs *a, struct sf_attrs_stats *out)
+{
+    SF_GUARD(&a->lock);
+    *out = (struct sf_attrs_stats){.pending = a->waiting.n + a->busy.n, .local = a->local.n};
+}

@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Attributes of objects whose bytes stay (write.h): kept before they are written, merged per key,
+ * written by the function of the database, else by a copy of the object onto itself; lost replies,
+ * foreign writes, and what a start finds in the journal.
+ */
+#include "write-fixture.h"
+
+#include "supabase/storage.h"
+#include "write/attrs.h"
+#include "write/mark.h"
+#include "write/meta.h"
+
+#define SECOND INT64_C(1000000000)
+
+/* kept and settled of one change. */
+struct pair {
+    struct got *kept, *settled;
+    struct sf_version now;
+};
+static struct pair pairs[64];
+static unsigned n_pairs;
+
+static void
+on_kept(void *arg, const struct sf_err *err)
+{
+    on_write(((struct pair *)arg)->kept, err);
+}
+
+static void
+on_settled(void *arg, const struct sf_err *err, const struct sf_version *now)
+{
+    struct pair *p = arg;
+    assert_true(p->kept->calls == 1); /* in this order */
+    if (now)
+        p->now = *now;
+    on_write(p->settled, err);
+}
+
+static struct sf_mark
+mark_of(mode_t mode, int64_t mtime_ns, int64_t ctime_ns)
+{
+    return (struct sf_mark){.valid = SF_MARK_MODE | SF_MARK_MTIME | SF_MARK_CTIME | SF_MARK_INO,
+                            .mode = 0100000 | mode,
+                            .mtime_ns = mtime_ns,
+                            .ctime_ns = ctime_ns,
+                            .ino = 0xabc};
+}
+
+static struct pair *
+change(const char *key, const struct sf_version *seen, struct sf_mark mark, const char *xattrs)
+{
+    struct pair *p = &pairs[n_pairs++];
+    *p = (struct pair){.kept = got_new(), .settled = got_new()};
+    const struct sf_attr_change ch = {
+        .bucket = "b", .key = key, .seen = seen, .mark = &mark, .xattrs = xattrs};
+    sf_write_attrs(writer, &ch, on_kept, on_settled, p);
+    return p;
+}
+
+static struct got *
+flush(const char *key)
+{
+    struct got *g = got_new();
+    sf_write_attrs_flush(writer, key ? "b" : NULL, key, on_write, g);
+    return g;
+}
+
+/* The version as a listing shows it: no version, but id, ETag and size. */
+static struct sf_version
+listed(const char *key)
+{
+    const struct fake_object *o = fake_find("b", key);
+    struct sf_version v = {.size = o->len};
+    snprintf(v.id, sizeof v.id, "%s", o->id);
+    snprintf(v.etag, sizeof v.etag, "%s", o->etag);
+    return v;
+}
+
+static struct sf_mark
+stored(const char *key)
+{
+    struct sf_mark m = {0};
+    const struct fake_object *o = fake_find("b", key);
+    assert_non_null(o);
+    assert_int_equal(sf_mark_parse(o->cache_control, &m), 1);
+    return m;
+}
+
+static unsigned
+records(void)
+{
+    struct sf_attrs_stats s;
+    sf_attrs_get_stats(((struct sf_writer *)writer)->attrs, &s);
+    return s.pending + s.local;
+}
+
+static unsigned
+locals(void)
+{
+    struct sf_attrs_stats s;
+    sf_attrs_get_stats(((struct sf_writer *)writer)->attrs, &s);
+    return s.local;
+}
+
+static int
+start(void **state)
+{
+    n_pairs = 0;
+    return setup(state);
+}
+
+static void
+restart(void)
+{
+    sf_writer_free(writer);
+    writer = NULL;
+    writer_start(4, 0);
+}
+
+/* ---- the two ways ---------------------------------------------------------------------------- */
+
+static void
+a_function_sets_them_without_moving_a_byte(void **state)
+{
+    (void)state;
+    fake_function(true);
+    fake_describe(fake_set("b", "a", "text"), "text/plain", "max-age=60",
+                  "{\"k\":1,\"supafs\":{\"v\":1,\"op\":\"aaaaaaaaaaaaaaaaaaaaaaaaaa\"}}");
+    struct sf_version v = listed("a");
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    assert_int_equal(fake_count(FAKE_SET_ATTRS), 0); /* it waits for more */
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    const struct fake_object *o = fake_find("b", "a");
+    assert_string_equal(o->cache_control, "max-age=60, supafs=\"1;m=100600;t=5;c=6;i=abc\"");
+    assert_string_equal(o->metadata,
+                        "{\"k\":1,\"supafs\":{\"v\":1,\"op\":\"aaaaaaaaaaaaaaaaaaaaaaaaaa\"}}");
+    assert_string_equal(fake_order(), "set b/a;");
+    assert_string_equal(p->now.etag, v.etag);
+    assert_int_equal(records(), 0);
+}
+
+static void
+without_it_the_object_is_copied_onto_itself(void **state)
+{
+    (void)state;
+    fake_opaque_etags(true);
+    fake_describe(fake_set("b", "a", "text"), "text/plain", "max-age=60",
+                  "{\"k\":1,\"supafs\":{\"v\":1,\"sha256\":\"9f86d081884c7d659a2feaa0c55ad015a3bf4f"
+                  "1b2b0b822cd15d6c15b0f00a08\",\"x\":{\"user.a\":\"MQ==\"}}}");
+    struct sf_version v = listed("a");
+    struct pair *p =
+        change("a", &v, mark_of(0640, 5 * SECOND, 6 * SECOND), "{\"user.b\":\"Mg==\"}");
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    const struct fake_object *o = fake_find("b", "a");
+    assert_true(fake_has("b", "a", "text"));
+    assert_string_equal(o->mime, "text/plain");
+    assert_string_equal(o->cache_control, "max-age=60, supafs=\"1;m=100640;t=5;c=6;i=abc;x\"");
+    struct sf_meta m;
+    assert_int_equal(sf_meta_parse(o->metadata, &m), 1);
+    assert_int_equal(strlen(m.op), 26);
+    assert_int_equal(strlen(m.sha256), 64);
+    assert_string_equal(m.xattrs, "{\"user.a\":\"MQ==\",\"user.b\":\"Mg==\"}");
+    sf_meta_fini(&m);
+    assert_non_null(strstr(o->metadata, "\"k\":1"));
+    assert_string_equal(p->now.etag, o->etag);
+
+    /* Once not there, the function is not asked for at every change. */
+    p = change("a", &p->now, mark_of(0600, 5 * SECOND, 7 * SECOND), NULL);
+    assert_int_equal(wait_for(flush(NULL)), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_int_equal(fake_count(FAKE_SET_ATTRS), 1);
+    assert_int_equal(stored("a").mode, 0100600);
+}
+
+static void
+changes_of_a_second_are_one(void **state)
+{
+    (void)state;
+    fake_function(true);
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    struct pair *p[5];
+    int64_t begun = sf_clock_ms();
+    for (unsigned i = 0; i < 5; i++)
+        p[i] = change("a", &v, mark_of(0600 + i, 5 * SECOND, (int64_t)(6 + i) * SECOND),
+                      i == 1   ? "{\"user.a\":\"MQ==\"}"
+                      : i == 3 ? "{\"user.a\":null,\"user.b\":\"Mg==\"}"
+                               : NULL);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(wait_for(p[i]->settled), 0);
+    assert_in_range(sf_clock_ms() - begun, 900, 5000); /* nobody asked for it earlier */
+    assert_int_equal(fake_count(FAKE_SET_ATTRS), 1);
+    assert_int_equal(stored("a").mode, 0100604);
+    assert_non_null(strstr(fake_find("b", "a")->metadata, "\"x\":{\"user.b\":\"Mg==\"}"));
+}
+
+static void
+what_is_there_already_sends_nothing(void **state)
+{
+    (void)state;
+    fake_describe(fake_set("b", "a", "text"), NULL, "no-cache, supafs=\"1;m=100600;t=5;c=6;i=abc\"",
+                  NULL);
+    struct sf_version v = listed("a");
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_string_equal(fake_order(), "");
+}
+
+static void
+a_large_object_keeps_them_here(void **state)
+{
+    (void)state;
+    char big[2000];
+    memset(big, 'x', sizeof big);
+    fake_set_bytes("b", "a", big, sizeof big);
+    struct sf_version v = listed("a");
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(p->settled), -EFBIG);
+    assert_string_equal(fake_order(), "");
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+    assert_int_equal(locals(), 1);
+    restart();
+    assert_int_equal(locals(), 1); /* still known */
+
+    /* With the function it can be written after the next change. */
+    fake_function(true);
+    p = change("a", &v, mark_of(0640, 5 * SECOND, 7 * SECOND), NULL);
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_int_equal(stored("a").mode, 0100640);
+    assert_int_equal(records(), 0);
+}
+
+/* ---- others ---------------------------------------------------------------------------------- */
+
+static void
+somebody_elses_version_keeps_its_times(void **state)
+{
+    (void)state;
+    for (int rpc = 0; rpc < 2; rpc++) {
+        fake_function(rpc);
+        fake_set("b", "a", "old");
+        struct sf_version v = listed("a");
+        fake_describe(fake_set("b", "a", "his text"), NULL,
+                      "no-cache, supafs=\"1;m=100644;t=99;c=99;i=123\"", NULL);
+        struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+        assert_int_equal(wait_for(flush("a")), 0);
+        assert_int_equal(wait_for(p->settled), 0);
+        assert_true(fake_has("b", "a", "his text"));
+        assert_string_equal(fake_find("b", "a")->cache_control,
+                            "no-cache, supafs=\"1;m=100600;t=99;c;i=123\"");
+    }
+}
+
+static void
+his_write(void)
+{
+    fake_set("b", "a", "his later text");
+}
+
+/* It lands between the look and the change: the function sees it, and begins again. */
+static void
+the_function_sees_a_write_that_comes_between(void **state)
+{
+    (void)state;
+    fake_function(true);
+    fake_set("b", "a", "old");
+    struct sf_version v = listed("a");
+    fake_meanwhile(FAKE_INFO, his_write);
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_true(fake_has("b", "a", "his later text"));
+    assert_string_equal(fake_find("b", "a")->cache_control,
+                        "no-cache, supafs=\"1;m=100600;i=abc\"");
+}
+
+static void
+a_removed_object_is_the_end_of_it(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "old");
+    struct sf_version v = listed("a");
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    fake_remove("b", "a");
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(p->settled), -ENOENT);
+    assert_string_equal(fake_order(), "");
+    assert_int_equal(records(), 0);
+}
+
+/* Two changes in a row: the second means the version that the first made. */
+static void
+a_second_change_follows_the_first(void **state)
+{
+    (void)state;
+    fake_opaque_etags(true);
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    fake_close(FAKE_COPY);
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    struct got *f = flush("a");
+    fake_wait_at_gate(FAKE_COPY, 1);
+    struct pair *q = change("a", &v, mark_of(0640, 7 * SECOND, 8 * SECOND), NULL);
+    assert_int_equal(wait_for(q->kept), 0);
+    fake_open(FAKE_COPY);
+    assert_int_equal(wait_for(f), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(q->settled), 0);
+    assert_int_equal(stored("a").mtime_ns, 7 * SECOND); /* nobody else's version */
+}
+
+/* ---- markers of directories ------------------------------------------------------------------ */
+
+static void
+a_directory_gets_a_marker(void **state)
+{
+    (void)state;
+    struct sf_mark m = mark_of(0, 5 * SECOND, 5 * SECOND);
+    m.mode = 040700;
+    struct pair *p = change("d/.emptyFolderPlaceholder", NULL, m, NULL);
+    assert_int_equal(wait_for(flush("d/")), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_true(fake_has("b", "d/.emptyFolderPlaceholder", ""));
+    assert_int_equal(stored("d/.emptyFolderPlaceholder").mode, 040700);
+    assert_string_equal(fake_order(), "post b/d/.emptyFolderPlaceholder;");
+
+    m.mode = 040755;
+    p = change("d/.emptyFolderPlaceholder", NULL, m, NULL);
+    assert_int_equal(wait_for(flush(NULL)), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_int_equal(stored("d/.emptyFolderPlaceholder").mode, 040755);
+}
+
+static void
+a_marker_whose_reply_was_lost_is_made_once(void **state)
+{
+    (void)state;
+    struct sf_mark m = mark_of(0, 5 * SECOND, 5 * SECOND);
+    m.mode = 040700;
+    fake_fault(FAKE_PUT, 1, FAKE_LOST_AFTER, -EIO);
+    struct pair *p = change("d/.emptyFolderPlaceholder", NULL, m, NULL);
+    assert_int_equal(wait_for(flush(NULL)), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_string_equal(fake_order(), "post b/d/.emptyFolderPlaceholder;");
+}
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+static void
+a_lost_reply_is_settled(void **state)
+{
+    (void)state;
+    for (int before = 0; before < 2; before++) {
+        char expected[64];
+        fake_opaque_etags(true);
+        fake_set("b", before ? "x" : "y", "text");
+        struct sf_version v = listed(before ? "x" : "y");
+        fake_fault(FAKE_COPY, 1, before ? FAKE_LOST_BEFORE : FAKE_LOST_AFTER, -EIO);
+        struct pair *p =
+            change(before ? "x" : "y", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+        assert_int_equal(wait_for(flush(NULL)), 0);
+        assert_int_equal(wait_for(p->settled), 0);
+        assert_int_equal(stored(before ? "x" : "y").mode, 0100600);
+        assert_int_equal(stored(before ? "x" : "y").mtime_ns, 5 * SECOND);
+        snprintf(expected, sizeof expected,
+                 before ? "copy b/y b/y;copy b/x b/x;" : "copy b/y b/y;");
+        assert_string_equal(fake_order(), expected);
+    }
+}
+
+static void
+a_service_that_is_away_is_waited_for(void **state)
+{
+    (void)state;
+    fake_function(true);
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    fake_fault(FAKE_INFO, 1, FAKE_REFUSED, -ETIMEDOUT);
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(flush("a")), -ETIMEDOUT); /* fsync says so */
+    assert_false(has_come(p->settled));
+    assert_int_equal(records(), 1);
+    assert_int_equal(wait_for(p->settled), 0); /* and it goes on by itself */
+    assert_int_equal(stored("a").mode, 0100600);
+}
+
+static void
+a_refusal_keeps_them_here(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    fake_fault(FAKE_COPY, 1, FAKE_REFUSED, -EACCES);
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(p->settled), -EACCES);
+    assert_int_equal(locals(), 1);
+}
+
+/* ---- the journal ----------------------------------------------------------------------------- */
+
+static void
+a_start_finishes_what_was_kept(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    restart(); /* well within the second */
+    assert_int_equal(p->settled->err.code, -ECANCELED);
+    assert_string_equal(fake_order(), "");
+    assert_int_equal(records(), 1);
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+    assert_int_equal(stored("a").mode, 0100600);
+    assert_int_equal(records(), 0);
+    restart();
+    assert_int_equal(records(), 0); /* and not a second time */
+}
+
+/* The copy was done, its reply and the daemon lost: nothing is done again. */
+static void
+a_start_sees_that_a_copy_was_done(void **state)
+{
+    (void)state;
+    fake_opaque_etags(true);
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    fake_fault(FAKE_COPY, 1, FAKE_LOST_AFTER, -EIO);
+    fake_fault(FAKE_INFO, 1, FAKE_REFUSED, 0);
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    fake_close(FAKE_INFO);
+    struct got *f = flush("a");
+    fake_wait_at_gate(FAKE_INFO, 1);
+    fake_open(FAKE_INFO);
+    (void)wait_for(f);
+    restart();
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+    assert_string_equal(fake_order(), "copy b/a b/a;");
+    assert_int_equal(stored("a").mtime_ns, 5 * SECOND);
+    assert_int_equal(records(), 0);
+}
+
+/* ---- uploads and names ----------------------------------------------------------------------- */
+
+static void
+an_upload_takes_them_along(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a"), now = {.size = 9, .id = "new"};
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), "{\"user.a\":\"\"}");
+    assert_int_equal(wait_for(p->kept), 0);
+    struct sf_attrs_entry *e = sf_attrs_take(writer, "b", "a");
+    assert_non_null(e);
+    assert_null(sf_attrs_take(writer, "b", "a"));
+    assert_string_equal(e->xattrs, "{\"user.a\":\"\"}");
+    sf_attrs_give_back(e, NULL); /* the upload failed */
+    assert_int_equal(records(), 1);
+    e = sf_attrs_take(writer, "b", "a");
+    assert_non_null(e);
+    sf_attrs_give_back(e, &now);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_string_equal(p->now.id, "new");
+    assert_int_equal(records(), 0);
+    assert_null(sf_attrs_take(writer, "b", "a"));
+    assert_string_equal(fake_order(), "");
+}
+
+static void
+a_failed_upload_gives_back_to_a_later_change(void **state)
+{
+    (void)state;
+    fake_function(true);
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), "{\"user.a\":\"\"}");
+    assert_int_equal(wait_for(p->kept), 0);
+    struct sf_attrs_entry *e = sf_attrs_take(writer, "b", "a");
+    struct pair *q = change("a", &v, mark_of(0640, 5 * SECOND, 7 * SECOND), "{\"user.b\":\"\"}");
+    assert_int_equal(wait_for(q->kept), 0);
+    sf_attrs_give_back(e, NULL);
+    assert_int_equal(records(), 1);
+    restart();
+    assert_int_equal(records(), 1); /* one record has both */
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+    assert_int_equal(stored("a").mode, 0100640);
+    assert_non_null(strstr(fake_find("b", "a")->metadata, "{\"user.a\":\"\",\"user.b\":\"\"}"));
+}
+
+static void
+what_is_local_follows_a_rename(void **state)
+{
+    (void)state;
+    char big[2000];
+    memset(big, 'x', sizeof big);
+    fake_set_bytes("b", "d/a", big, sizeof big);
+    struct sf_version v = listed("d/a");
+    struct pair *p = change("d/a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(flush(NULL)), 0);
+    assert_int_equal(wait_for(p->settled), -EFBIG);
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+    sf_attrs_moved(writer, "b", "d/", "b", "e/f/");
+    assert_null(sf_attrs_take(writer, "b", "d/a"));
+    restart();
+    struct sf_attrs_entry *e = sf_attrs_take(writer, "b", "e/f/a");
+    assert_non_null(e);
+    assert_int_equal(e->mark.mode, 0100600);
+    sf_attrs_give_back(e, NULL);
+    assert_int_equal(locals(), 1);
+    sf_attrs_gone(writer, "b", "e/f/a");
+    assert_int_equal(records(), 0);
+    restart();
+    assert_int_equal(records(), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_function_sets_them_without_moving_a_byte),
+        TEST(without_it_the_object_is_copied_onto_itself),
+        TEST(changes_of_a_second_are_one),
+        TEST(what_is_there_already_sends_nothing),
+        TEST(a_large_object_keeps_them_here),
+        TEST(somebody_elses_version_keeps_its_times),
+        TEST(the_function_sees_a_write_that_comes_between),
+        TEST(a_removed_object_is_the_end_of_it),
+        TEST(a_second_change_follows_the_first),
+        TEST(a_directory_gets_a_marker),
+        TEST(a_marker_whose_reply_was_lost_is_made_once),
+        TEST(a_lost_reply_is_settled),
+        TEST(a_service_that_is_away_is_waited_for),
+        TEST(a_refusal_keeps_them_here),
+        TEST(a_start_finishes_what_was_kept),
+        TEST(a_start_sees_that_a_copy_was_done),
+        TEST(an_upload_takes_them_along),
+        TEST(a_failed_upload_gives_back_to_a_later_change),
+        TEST(what_is_local_follows_a_rename),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
