@@ -4,6 +4,7 @@
 The environment is that of project.env. Every case starts with the objects `mine/a` and `other/b` in
 the bucket `rls` and nothing else. Prints a line per case; exit status 1 when any is wrong.
 """
+import base64
 import json
 import os
 import sys
@@ -60,13 +61,13 @@ def prepare(rules):
 
 def said(status, text):
     """What an answer comes to: the message of an error, the names in a list, or "done"."""
-    if status != 200 and text and text[0] != "{":
+    if status >= 300 and text[:1] != "{":
         return text
     try:
         value = json.loads(text)
     except ValueError:
         return "done"
-    if status != 200:
+    if status >= 300:
         return value["message"]
     if isinstance(value, list):
         return [row["name"] for row in value]
@@ -131,13 +132,22 @@ def reading(all_):
     all_.case("buckets", ["rls"], "GET", "/bucket")
 
 
+def resumable(key):
+    names = {"bucketName": "rls", "objectName": key}
+    return {"Tus-Resumable": "1.0.0", "Upload-Length": "1", "Upload-Metadata": ",".join(
+        f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in names.items())}
+
+
 def writing(all_):
     upsert = {"x-upsert": "true"}
     all_.allow("insert")
     all_.case("new", "done", "POST", "/object/rls/new", b"x")
     all_.case("sign an upload", "done", "POST", "/object/upload/sign/rls/new")
+    all_.case("new, resumable", "done", "POST", "/upload/resumable", None, resumable("new"))
     all_.case("there", "The resource already exists", "POST", "/object/rls/mine/a", b"x")
     all_.case("new, PUT", RLS, "PUT", "/object/rls/new", b"x")
+    all_.case("new, resumable upsert", RLS, "POST", "/upload/resumable", None,
+              {**resumable("new"), **upsert})
     all_.allow("select", "insert")
     all_.case("new, PUT", "done", "PUT", "/object/rls/new", b"x")
     all_.case("new, upsert", "done", "POST", "/object/rls/new", b"x", upsert)
