@@ -76,7 +76,9 @@ start_service(struct daemon *d, struct sf_outcome *o)
                                           .attr_copy_max = sf_config_u64(c, SF_OPT_ATTR_COPY_MAX),
                                           .plain = !strcmp(sf_config_str(c, SF_OPT_ATTRS), "none")};
     rc = sf_writer_new(&writer, d->storage, &d->writer, &err);
-    return rc < 0 ? failed(o, SF_EXIT_FAILED, &err) : 0;
+    if (rc < 0)
+        return failed(o, rc == -EINVAL ? SF_EXIT_USAGE : SF_EXIT_FAILED, &err);
+    return 0;
 }
 
 static int

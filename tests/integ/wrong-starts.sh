@@ -114,6 +114,12 @@ message[18]=$(tidy "$(tail -n 1 "$SF_TMP/mount-0.log" | sed 's/^supafs: //')")
 expect_match "names the holder" 'pid 1234, /mnt/project' "${message[18]}"
 expect_match "names the option" 'state_dir=' "${message[18]}"
 
+step "2: a state directory in a mount of supafs"
+mkdir "$SF_TMP/taken/user-files/state"
+chmod 700 "$SF_TMP/taken/user-files/state"
+wrong 2 "$free" -o "state_dir=$SF_TMP/taken/user-files/state"
+expect_match "says so" 'lies in a mount of supafs' "$SF_OUT"
+
 step "15: a dead mount that this user may not take away"
 kill -KILL "$(daemon_pid "$SF_TMP/taken")"
 wait_for 5 eval "! stat -f '$SF_TMP/taken' 2>/dev/null"
