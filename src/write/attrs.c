@@ -12,6 +12,7 @@
 #include "write/attrs-internal.h"
 #include "write/journal.h"
 #include "write/meta.h"
+#include "write/put.h"
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
@@ -181,6 +182,41 @@ sf_attrs_give_back(struct sf_attrs_entry *e, const struct sf_version *now)
         sf_attrs_settle(e, NULL, now);
     else
         sf_attrs_come_back(e, e->before, NULL);
+}
+
+void
+sf_attrs_carry_begin(struct sf_writer *w, struct sf_put *put, struct sf_attrs_carry *c)
+{
+    struct sf_mark own;
+    *c = (struct sf_attrs_carry){.own_mark = put->mark, .own_xattrs = put->xattrs};
+    struct sf_attrs_entry *e = w->plain ? NULL : sf_attrs_take(w, put->bucket, put->key);
+    if (!e)
+        return;
+    if (sf_xattrs_merge(e->xattrs, put->xattrs, true, &c->xattrs)) {
+        sf_attrs_give_back(e, NULL);
+        return;
+    }
+    c->e = e;
+    put->xattrs = c->xattrs;
+    bool marked = put->mark && sf_mark_parse(put->mark, &own);
+    if ((!marked || sf_attrs_is_newer(&e->mark, &own)) &&
+        sf_mark_format(&e->mark, c->mark, sizeof c->mark) > 0)
+        put->mark = c->mark;
+}
+
+void
+sf_attrs_carry_end(struct sf_attrs_carry *c, struct sf_put *put, bool done)
+{
+    struct sf_version now = {.size = put->size};
+    put->mark = c->own_mark;
+    put->xattrs = c->own_xattrs;
+    free(c->xattrs);
+    if (!c->e)
+        return;
+    memcpy(now.id, put->id, sizeof now.id);
+    memcpy(now.version, put->version, sizeof now.version);
+    memcpy(now.etag, put->etag, sizeof now.etag);
+    sf_attrs_give_back(c->e, done ? &now : NULL);
 }
 
 /* Give it another name; it is in no table. */

@@ -19,6 +19,7 @@
 #define SF_ATTRS_MERGE_MS 1000
 
 struct sf_attrs;
+struct sf_put;
 
 enum sf_attrs_state {
     SF_ATTRS_WAITING, /* in the table: until due_ms, or until its record is written */
@@ -75,13 +76,22 @@ void sf_attrs_push(struct sf_writer *w, const char *bucket, const char *key);
 
 /**
  * sf_attrs_take - what is pending for a key goes with an upload. On a worker that holds the key's
- * lane. Returns NULL when there is nothing. Until sf_attrs_give_back() the entry is the caller's to
- * read: its xattrs come before those of the upload, and its mark is the newer one when
- * sf_attrs_is_newer().
+ * lane. Returns NULL when there is nothing; else the caller's to read until sf_attrs_give_back().
  */
 struct sf_attrs_entry *sf_attrs_take(struct sf_writer *w, const char *bucket, const char *key);
 /* @now: the version that carries them; NULL = it failed, and they are pending as before. */
 void sf_attrs_give_back(struct sf_attrs_entry *e, const struct sf_version *now);
+
+/* The same around sf_put_run(): what is pending is put into @put, in front of its own changes of
+ * xattrs, with the newer of the two marks, until the end. */
+struct sf_attrs_carry {
+    struct sf_attrs_entry *e;
+    char mark[SF_MARK_SIZE];
+    char *xattrs;
+    const char *own_mark, *own_xattrs;
+};
+void sf_attrs_carry_begin(struct sf_writer *w, struct sf_put *put, struct sf_attrs_carry *c);
+void sf_attrs_carry_end(struct sf_attrs_carry *c, struct sf_put *put, bool done);
 /* Whether mark @a was set after @b, both by this mount. */
 bool sf_attrs_is_newer(const struct sf_mark *a, const struct sf_mark *b);
 

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "write/attrs.h"
 #include "write/put.h"
 
 /* ---- queueing ------------------------------------------------------------------------------- */
@@ -143,7 +144,10 @@ sf_change_delete(struct sf_writer *w, const char *bucket, const char *key,
 static int
 delete_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
 {
-    return sf_change_delete(ch->w, ch->bucket, ch->key, NULL, deadline_ms, err);
+    int rc = sf_change_delete(ch->w, ch->bucket, ch->key, NULL, deadline_ms, err);
+    if (!rc || rc == -ENOENT)
+        sf_attrs_gone(ch->w, ch->bucket, ch->key);
+    return rc;
 }
 
 void
@@ -285,9 +289,12 @@ rmdir_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
         return below;
     if (below == SF_BELOW_SOMETHING)
         return sf_err_set(err, -ENOTEMPTY, "%s/%s is not empty", ch->bucket, ch->key);
-    return below == SF_BELOW_MARKER
-               ? sf_change_remove_marker(ch->w, ch->bucket, ch->key, deadline_ms, err)
-               : 0;
+    int rc = below == SF_BELOW_MARKER
+                 ? sf_change_remove_marker(ch->w, ch->bucket, ch->key, deadline_ms, err)
+                 : 0;
+    if (!rc) /* else its attributes would make the marker again */
+        sf_attrs_gone(ch->w, ch->bucket, ch->key);
+    return rc;
 }
 
 void
@@ -300,6 +307,7 @@ sf_write_rmdir(struct sf_writer *w, const char *bucket, const char *prefix, sf_w
                            .fn = rmdir_run,
                            .cb = cb,
                            .arg = arg};
+    sf_attrs_push(w, bucket, prefix);
     sf_change_queue(&ch);
 }
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "write/attrs.h"
 #include "write/put-run.h"
 #include "write/step.h"
 
@@ -237,6 +238,8 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
     struct sf_err e = SF_ERR_INIT;
     if (put->base)
         r.base = *put->base;
+    struct sf_attrs_carry carry;
+    sf_attrs_carry_begin(w, put, &carry);
     int rc = w->plain ? 0 : sf_meta_op(r.op);
     if (rc)
         rc = sf_err_set(&e, rc, "no random bytes: %s", strerror(-rc));
@@ -253,6 +256,7 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
     } else {
         remember(&r);
     }
+    sf_attrs_carry_end(&carry, put, !rc);
     forget_old(&r);
     sf_put_plan_fini(&r);
     return rc;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "write/attrs.h"
 #include "write/change.h"
 #include "write/put.h"
 
@@ -292,8 +293,11 @@ rename_run(struct sf_job *job, const struct sf_err *refused)
     struct sf_version now = {0};
     if (refused)
         err = *refused;
-    else if (rn->fn(rn, &now, &err) == 0)
+    else if (rn->fn(rn, &now, &err) == 0) {
+        const struct sf_rename_args *a = &rn->args;
         err = SF_ERR_INIT;
+        sf_attrs_moved(rn->w, a->bucket, a->key, a->to_bucket, a->to_key);
+    }
     rn->cb(rn->arg, err.code ? &err : NULL, err.code ? NULL : &now);
     sf_moving_remove(&rn->w->moving, &rn->moving);
     rename_free(rn);
@@ -331,5 +335,6 @@ sf_rename_queue(struct sf_writer *w, const struct sf_rename_args *args,
     rn->arg = arg;
     struct sf_job_key keys[2] = {{rn->args.bucket, rn->args.key},
                                  {rn->args.to_bucket, rn->args.to_key}};
+    sf_attrs_push(w, rn->args.bucket, rn->args.key); /* while they have these names */
     sf_queue_add(w->queue, &rn->job, keys, 2);
 }

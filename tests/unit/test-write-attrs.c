@@ -525,6 +525,85 @@ what_is_local_follows_a_rename(void **state)
     assert_int_equal(records(), 0);
 }
 
+/* chmod, then another write and close within the second: one request brings both. */
+static void
+a_commit_brings_what_is_pending(void **state)
+{
+    (void)state;
+    fake_describe(fake_set("b", "a", "text"), NULL, NULL,
+                  "{\"supafs\":{\"v\":1,\"x\":{\"user.a\":\"MQ==\"}}}");
+    struct sf_version v = listed("a");
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND),
+                            "{\"user.a\":null,\"user.b\":\"Mg==\"}");
+    assert_int_equal(wait_for(p->kept), 0);
+    struct sf_content *c = content("a", "more text");
+    struct got *g = got_new();
+    struct sf_commit_args args = {.exists = true,
+                                  .base = &v,
+                                  .mark = "supafs=\"1;m=100644;t=5;c=5\"",
+                                  .max_size = UINT64_MAX};
+    sf_content_commit(c, &args, on_commit, g);
+    assert_int_equal(wait_for(g), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_string_equal(p->now.id, g->done.id);
+    assert_string_equal(fake_order(), "put b/a;");
+    assert_int_equal(stored("a").mode, 0100600); /* the chmod was later than what the commit knew */
+    assert_non_null(strstr(fake_find("b", "a")->metadata, "\"x\":{\"user.b\":\"Mg==\"}"));
+    assert_int_equal(records(), 0);
+
+    /* A commit that knows of a later change has the say. */
+    p = change("a", &v, mark_of(0640, 5 * SECOND, 7 * SECOND), NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    assert_int_equal(sf_content_write(c, "X", 1, 0), 1);
+    g = got_new();
+    args.mark = "supafs=\"1;m=100444;t=5;c=8\"";
+    sf_content_commit(c, &args, on_commit, g);
+    assert_int_equal(wait_for(g), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_int_equal(stored("a").mode, 0100444);
+    sf_content_unref(c);
+}
+
+static void
+a_failed_commit_leaves_them_pending(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    fake_fault(FAKE_PUT, 1, FAKE_REFUSED, -EACCES);
+    struct sf_content *c = content("a", "more text");
+    assert_int_equal(wait_for(commit(c, true)), -EACCES);
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_true(fake_has("b", "a", "text"));
+    assert_int_equal(stored("a").mode, 0100600);
+    (void)sf_content_abandon(c);
+    sf_content_unref(c);
+}
+
+/* They are written before the name changes, and what is local goes along. */
+static void
+a_rename_and_a_removal_take_them_into_account(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "text");
+    fake_set("b", "d/x", "");
+    struct sf_version v = listed("a"), x = listed("d/x");
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    struct pair *q = change("d/x", &x, mark_of(0640, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    assert_int_equal(wait_for(q->kept), 0);
+    assert_int_equal(wait_for(rename_to("a", "c", false)), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_int_equal(stored("c").mode, 0100600);
+    assert_int_equal(wait_for(delete_key("d/x")), 0);
+    assert_int_equal(wait_for(q->settled), -ENOENT);
+    assert_int_equal(records(), 0);
+    assert_string_equal(fake_order(), "copy b/a b/a;move b/a b/c;delete b/d/x;");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, teardown)
 
 int
@@ -550,6 +629,9 @@ main(void)
         TEST(an_upload_takes_them_along),
         TEST(a_failed_upload_gives_back_to_a_later_change),
         TEST(what_is_local_follows_a_rename),
+        TEST(a_commit_brings_what_is_pending),
+        TEST(a_failed_commit_leaves_them_pending),
+        TEST(a_rename_and_a_removal_take_them_into_account),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
