@@ -39,6 +39,7 @@ unit_tests = \
 	tests/unit/test-supabase-storage \
 	tests/unit/test-supabase-tus \
 	tests/unit/test-supabase-version \
+	tests/unit/test-tree-attrs \
 	tests/unit/test-tree-change \
 	tests/unit/test-tree-handles \
 	tests/unit/test-tree-knowledge \
@@ -153,6 +154,7 @@ tests_unit_test_write_meta_SOURCES = tests/unit/test-write-meta.c tests/lib/vect
 # The tree over a project in memory.
 tree_test_lib = tests/unit/fake-project.c tests/unit/fake-writer.c tests/unit/fake-internal.h \
 	tests/unit/fake-project.h tests/unit/tree-fixture.h
+tests_unit_test_tree_attrs_SOURCES = tests/unit/test-tree-attrs.c $(tree_test_lib)
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)
 tests_unit_test_tree_rename_dir_SOURCES = tests/unit/test-tree-rename-dir.c $(tree_test_lib)

@@ -95,6 +95,7 @@ start_tree(struct daemon *d, struct sf_outcome *o)
                                       .attr_ttl_ms = sf_config_ms(c, SF_OPT_ATTR_TTL),
                                       .read_timeout_ms = sf_config_ms(c, SF_OPT_READ_TIMEOUT),
                                       .write_timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT),
+                                      .plain = !strcmp(sf_config_str(c, SF_OPT_ATTRS), "none"),
                                       .max_nodes = sf_config_u64(c, SF_OPT_MAX_NODES)};
     int rc = sf_tree_new(&tree, d->http, d->storage, d->writer, &d->tree, &err);
     return rc < 0 ? failed(o, SF_EXIT_FAILED, &err) : 0;

@@ -79,21 +79,24 @@ set_version(struct node *n, const struct sf_list_row *row)
     node_set_str(&n->etag, row->etag);
     n->etag_open = false;
     n->size = row->size;
-    n->mtime_ns = row->mtime_ns;
-    n->updated_ns = row->updated_ns;
     n->symlink = !strcmp(row->mime, MIME_SYMLINK);
 }
 
 /* Somebody else wrote it: what was set here of its times is no longer so. */
 static void
-forget_local_times(struct node *n)
+other_version(struct node *n)
 {
     free(sf_steal(n->link));
     n->delivered = false;
     n->keep_pages = false;
     n->version++;
-    if (n->local)
-        n->local->valid &= ~(unsigned)(SF_SET_MTIME | SF_SET_ATIME | SF_SET_CTIME);
+    attr_forget_times(n);
+}
+
+static void
+set_attrs(const struct sf_tree *t, struct node *n, const struct sf_list_row *row)
+{
+    attr_row_locked(t, n, row->cache_control, row->mtime_ns, row->updated_ns);
 }
 
 void
@@ -110,10 +113,9 @@ apply_moved_locked(struct sf_tree *t, struct node *n, const struct sf_version *n
     snprintf(n->id, sizeof n->id, "%.36s", now->id);
     node_set_str(&n->etag, now->etag);
     n->etag_open = false;
-    n->updated_ns = now->updated_ns;
     if (other && !node_is_local(n)) {
         n->size = now->size;
-        forget_local_times(n);
+        other_version(n);
         inval_node(t, n, true);
     }
 }
@@ -125,8 +127,12 @@ new_object(struct sf_tree *t, struct node *dir, const char *name, const char *co
     struct node *n = node_new_locked(t, dir, name, comp, N_FILE);
     if (!n)
         return NULL;
+    struct sf_mark m;
     n->ino = sf_hash64(row->id, strlen(row->id)) | 1; /* for the node's life */
+    if (!t->opts.plain && sf_mark_parse(row->cache_control, &m) && m.valid & SF_MARK_INO)
+        ino_claim_locked(t, n, m.ino);
     set_version(n, row);
+    set_attrs(t, n, row);
     n->checked_ns = start_ns;
     return n;
 }
@@ -139,15 +145,14 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
     if (node_is_local(n))
         return n; /* being written here: what others did meanwhile is seen at the upload */
     if (same_version(n, row)) {
-        bool opened = n->etag_open;
-        int64_t mtime = n->mtime_ns, updated = n->updated_ns;
-        set_version(n, row);
-        if (opened) { /* times of our own write do not change afterwards */
-            n->mtime_ns = mtime ? mtime : row->mtime_ns;
-            n->updated_ns = updated ? updated : row->updated_ns;
+        if (n->etag_open) { /* times of our own write do not change afterwards */
+            attr_row_locked(t, n, row->cache_control, 0, 0);
             /* Without MD5 it may be another's of the same size: the kernel's pages are not used. */
             n->keep_pages = n->keep_pages && md5_like(row->etag);
+        } else {
+            set_attrs(t, n, row);
         }
+        set_version(n, row);
         if (start_ns > n->checked_ns)
             n->checked_ns = start_ns;
         return n;
@@ -156,25 +161,24 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
     if ((n->open && (n->delivered || n->content)) ||
         n->symlink != !strcmp(row->mime, MIME_SYMLINK)) {
         /* Old handles keep their version: the new one is another node. */
-        struct local_attr *keep = sf_steal(n->local);
         char *name = strdup(n->name), *comp = n->comp ? strdup(n->comp) : NULL;
         struct node *fresh = NULL;
         inval_entry(t, dir, n->name);
         node_detach_locked(t, n);
         if (name)
             fresh = new_object(t, dir, name, comp, row, start_ns);
-        if (fresh) {
-            fresh->local = keep;
-            forget_local_times(fresh);
-        } else {
-            free(keep);
+        if (fresh && n->set) {
+            attr_give_locked(t, n, fresh);
+            other_version(fresh);
+            set_attrs(t, fresh, row);
         }
         free(name);
         free(comp);
         return fresh;
     }
     set_version(n, row);
-    forget_local_times(n);
+    other_version(n);
+    set_attrs(t, n, row);
     n->checked_ns = start_ns;
     inval_node(t, n, true);
     return n;
@@ -359,7 +363,7 @@ apply_bucket_locked(struct sf_tree *t, struct node *root, const struct sf_bucket
         return NULL;
     bucket_set(n->dir->bucket, row);
     n->ino = sf_hash64(row->id, strlen(row->id)) | 1;
-    n->mtime_ns = n->updated_ns = row->updated_ns;
+    attr_row_locked(t, n, "", row->updated_ns, row->updated_ns);
     if (start_ns > n->checked_ns)
         n->checked_ns = start_ns;
     return n;

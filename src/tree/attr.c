@@ -7,61 +7,215 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#define TIMES (SF_SET_MTIME | SF_SET_CTIME | SF_SET_ATIME)
+
 /* Where the service says nothing of a directory's times: when the mount began. */
 static int64_t
-default_time(const struct sf_tree *t, int64_t known_ns)
+known_time(const struct sf_tree *t, int64_t ns)
 {
-    return known_ns ? known_ns : t->born_ns;
+    return ns != ATTR_TIME_NONE ? ns : t->born_ns;
 }
 
 static mode_t
-default_mode(const struct sf_tree *t, const struct node *n)
+mode_of(const struct sf_tree *t, const struct node *n)
 {
-    if (node_is_dir(n))
-        return S_IFDIR | (0777 & ~t->opts.umask);
+    mode_t base = node_is_dir(n) ? 0777 : 0666;
     if (n->symlink)
         return S_IFLNK | 0777;
-    return S_IFREG | (0666 & ~t->opts.umask);
+    return (node_is_dir(n) ? S_IFDIR : S_IFREG) |
+           (n->mode == ATTR_MODE_NONE ? base & ~t->opts.umask : n->mode);
 }
 
 void
 attr_fill_locked(const struct sf_tree *t, const struct node *n, struct sf_attr *out)
 {
-    const struct local_attr none = {0}, *l = n->local ? n->local : &none;
-    mode_t mode = default_mode(t, n);
     *out = (struct sf_attr){
         .ino = n->ino,
-        .mode = l->valid & SF_SET_MODE ? (mode & S_IFMT) | l->mode : mode,
-        .uid = l->valid & SF_SET_UID ? l->uid : t->opts.uid,
-        .gid = l->valid & SF_SET_GID ? l->gid : t->opts.gid,
+        .mode = mode_of(t, n),
+        .uid = n->uid == ATTR_ID_NONE ? t->opts.uid : n->uid,
+        .gid = n->gid == ATTR_ID_NONE ? t->opts.gid : n->gid,
         .nlink = n == t->root || n->parent ? 1 : 0,
         .size = n->content ? sf_content_size(n->content) : n->size,
+        .mtime_ns = known_time(t, n->mtime_ns),
+        .ctime_ns = known_time(t, n->ctime_ns),
     };
-    out->mtime_ns = l->valid & SF_SET_MTIME ? l->mtime_ns : default_time(t, n->mtime_ns);
-    out->ctime_ns = l->valid & SF_SET_CTIME ? l->ctime_ns : default_time(t, n->updated_ns);
-    out->atime_ns = l->valid & SF_SET_ATIME ? l->atime_ns : out->mtime_ns;
+    bool own = n->extra && n->extra->atime_ns != ATTR_TIME_NONE;
+    out->atime_ns = own ? n->extra->atime_ns : out->mtime_ns;
 }
 
-struct local_attr *
-attr_local_locked(struct node *n)
+static int
+set_atime(struct node *n, int64_t ns)
 {
-    if (!n->local)
-        n->local = calloc(1, sizeof *n->local);
-    return n->local;
+    if (!n->extra) {
+        if (ns == ATTR_TIME_NONE)
+            return 0;
+        n->extra = calloc(1, sizeof *n->extra);
+        if (!n->extra)
+            return -ENOMEM;
+    }
+    n->extra->atime_ns = ns;
+    return 0;
 }
 
 void
 attr_stamp_locked(struct node *n, bool mtime)
 {
-    struct local_attr *l = attr_local_locked(n);
-    if (!l)
-        return;
-    l->ctime_ns = sf_wall_ns();
-    l->valid |= SF_SET_CTIME;
+    n->attrs++;
+    n->ctime_ns = sf_wall_ns();
+    n->set |= SF_SET_CTIME;
     if (mtime) {
-        l->mtime_ns = l->ctime_ns;
-        l->valid |= SF_SET_MTIME;
+        n->mtime_ns = n->ctime_ns;
+        n->set |= SF_SET_MTIME;
     }
+}
+
+void
+attr_forget_times(struct node *n)
+{
+    n->set &= (uint16_t)~TIMES;
+    n->marked = false;
+    set_atime(n, ATTR_TIME_NONE);
+}
+
+/* An owner that is the mount's default is not kept: another mount shows its own. */
+static uint32_t
+id_of(uint32_t id, uint32_t usual)
+{
+    return id == usual ? ATTR_ID_NONE : id;
+}
+
+void
+attr_row_locked(const struct sf_tree *t, struct node *n, const char *cache_control,
+                int64_t mtime_ns, int64_t updated_ns)
+{
+    struct sf_mark m = {.valid = 0};
+    if (!t->opts.plain)
+        (void)sf_mark_parse(cache_control, &m);
+    if (m.valid & SF_MARK_MTIME)
+        mtime_ns = m.mtime_ns;
+    if (m.valid & SF_MARK_CTIME)
+        updated_ns = m.ctime_ns;
+    n->guessed = m.guessed;
+    n->xattrs = m.xattrs;
+    if (!(n->set & SF_SET_MODE))
+        n->mode = m.valid & SF_MARK_MODE && (m.mode & S_IFMT) == (mode_of(t, n) & S_IFMT)
+                      ? m.mode & 07777
+                      : ATTR_MODE_NONE;
+    if (!(n->set & SF_SET_UID))
+        n->uid = m.valid & SF_MARK_UID ? id_of(m.uid, t->opts.uid) : ATTR_ID_NONE;
+    if (!(n->set & SF_SET_GID))
+        n->gid = m.valid & SF_MARK_GID ? id_of(m.gid, t->opts.gid) : ATTR_ID_NONE;
+    if (!(n->set & SF_SET_MTIME) && (mtime_ns || m.valid & SF_MARK_MTIME))
+        n->mtime_ns = mtime_ns;
+    if (!(n->set & SF_SET_CTIME) && (updated_ns || m.valid & SF_MARK_CTIME))
+        n->ctime_ns = updated_ns;
+    if (!(n->set & SF_SET_ATIME)) /* without memory it is the mtime that is shown */
+        (void)!set_atime(n, m.valid & SF_MARK_ATIME ? m.atime_ns : ATTR_TIME_NONE);
+    if (m.valid & (SF_MARK_MTIME | SF_MARK_CTIME))
+        n->marked = true;
+}
+
+void
+attr_give_locked(struct sf_tree *t, struct node *from, struct node *to)
+{
+    to->set = from->set;
+    to->mode = from->mode;
+    to->uid = from->uid;
+    to->gid = from->gid;
+    to->mtime_ns = from->mtime_ns;
+    to->ctime_ns = from->ctime_ns;
+    to->marked = from->marked;
+    to->guessed = from->guessed;
+    to->xattrs = from->xattrs;
+    if (!to->extra)
+        to->extra = sf_steal(from->extra);
+    if (from->own_ino)
+        ino_claim_locked(t, to, from->ino);
+    else if (!to->own_ino)
+        to->ino = from->ino;
+}
+
+void
+attr_mark_locked(const struct sf_tree *t, const struct node *n, struct sf_mark *out)
+{
+    struct sf_attr a;
+    attr_fill_locked(t, n, &a);
+    *out = (struct sf_mark){
+        .valid = SF_MARK_MODE | SF_MARK_MTIME | SF_MARK_CTIME | SF_MARK_INO,
+        .mode = a.mode,
+        .uid = n->uid,
+        .gid = n->gid,
+        .mtime_ns = a.mtime_ns,
+        .ctime_ns = a.ctime_ns,
+        .ino = n->ino,
+        .guessed = n->guessed,
+        .xattrs = n->xattrs,
+    };
+    if (n->uid != ATTR_ID_NONE)
+        out->valid |= SF_MARK_UID;
+    if (n->gid != ATTR_ID_NONE)
+        out->valid |= SF_MARK_GID;
+    if (n->extra && n->extra->atime_ns != ATTR_TIME_NONE) {
+        out->valid |= SF_MARK_ATIME;
+        out->atime_ns = n->extra->atime_ns;
+    }
+}
+
+void
+attr_mark_text_locked(const struct sf_tree *t, const struct node *n, char mark[SF_MARK_SIZE])
+{
+    struct sf_mark m;
+    attr_mark_locked(t, n, &m);
+    if (t->opts.plain || sf_mark_format(&m, mark, SF_MARK_SIZE) < 0)
+        mark[0] = '\0';
+}
+
+void
+attr_sent_locked(const struct sf_tree *t, struct node *n, uint32_t attrs)
+{
+    if (t->opts.plain)
+        return;
+    n->marked = true;
+    if (n->attrs == attrs)
+        n->set = 0;
+}
+
+void
+attr_begin_locked(struct sf_tree *t, struct node *n, const struct sf_mark *m)
+{
+    n->mode = m->mode & 07777;
+    n->uid = id_of(m->uid, t->opts.uid);
+    n->gid = id_of(m->gid, t->opts.gid);
+    n->mtime_ns = m->mtime_ns;
+    n->ctime_ns = m->ctime_ns;
+    n->set = SF_SET_MODE | SF_SET_UID | SF_SET_GID | SF_SET_MTIME | SF_SET_CTIME;
+    ino_claim_locked(t, n, m->ino);
+}
+
+int
+attr_set_locked(const struct sf_tree *t, struct node *n, const struct sf_attr *attr, unsigned valid)
+{
+    int64_t now = sf_wall_ns();
+    if (valid & (SF_SET_ATIME | SF_SET_ATIME_NOW)) {
+        int rc = set_atime(n, valid & SF_SET_ATIME_NOW ? now : attr->atime_ns);
+        if (rc < 0)
+            return rc;
+        n->set |= SF_SET_ATIME;
+    }
+    n->attrs++;
+    if (valid & SF_SET_MODE)
+        n->mode = attr->mode & 07777;
+    if (valid & SF_SET_UID)
+        n->uid = id_of(attr->uid, t->opts.uid);
+    if (valid & SF_SET_GID)
+        n->gid = id_of(attr->gid, t->opts.gid);
+    if (valid & (SF_SET_MTIME | SF_SET_MTIME_NOW)) {
+        n->mtime_ns = valid & SF_SET_MTIME_NOW ? now : attr->mtime_ns;
+        n->set |= SF_SET_MTIME;
+    }
+    n->ctime_ns = now;
+    n->set |= SF_SET_CTIME | (valid & (SF_SET_MODE | SF_SET_UID | SF_SET_GID));
+    return 0;
 }
 
 int64_t
@@ -163,29 +317,4 @@ sf_tree_getattr(struct sf_tree *t, uint64_t nid, struct sf_file *file, sf_tree_f
     tree_unlock(t);
     if (rc != -EINPROGRESS)
         cb(arg, rc, rc < 0 ? NULL : &res);
-}
-
-/* ---- setattr without a size ---------------------------------------------------------------------
- */
-
-void
-attr_set_locked(const struct sf_attr *attr, unsigned valid, struct local_attr *l)
-{
-    int64_t now = sf_wall_ns();
-    if (valid & SF_SET_MODE)
-        l->mode = attr->mode & 07777;
-    if (valid & SF_SET_UID)
-        l->uid = attr->uid;
-    if (valid & SF_SET_GID)
-        l->gid = attr->gid;
-    if (valid & (SF_SET_ATIME | SF_SET_ATIME_NOW))
-        l->atime_ns = valid & SF_SET_ATIME_NOW ? now : attr->atime_ns;
-    if (valid & (SF_SET_MTIME | SF_SET_MTIME_NOW))
-        l->mtime_ns = valid & SF_SET_MTIME_NOW ? now : attr->mtime_ns;
-    l->ctime_ns = now;
-    l->valid |= SF_SET_CTIME | (valid & (SF_SET_MODE | SF_SET_UID | SF_SET_GID));
-    if (valid & (SF_SET_ATIME | SF_SET_ATIME_NOW))
-        l->valid |= SF_SET_ATIME;
-    if (valid & (SF_SET_MTIME | SF_SET_MTIME_NOW))
-        l->valid |= SF_SET_MTIME;
 }

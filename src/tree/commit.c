@@ -12,6 +12,7 @@ struct commit_op {
     struct sf_tree *tree;
     struct node *node;          /* counted */
     struct sf_content *content; /* counted */
+    uint32_t attrs;             /* n->attrs of what is sent */
     char **mimes;
     commit_fn cb; /* NULL: nobody waits, a failure ends in quarantine */
     void *arg;
@@ -45,7 +46,8 @@ mimes_copy(char *const *src, char ***dst)
 }
 
 static void
-commit_success_locked(struct sf_tree *t, struct node *n, const struct sf_commit *done)
+commit_success_locked(struct sf_tree *t, struct node *n, const struct commit_op *op,
+                      const struct sf_commit *done)
 {
     free(sf_steal(n->failure));
     if (!done->uploaded)
@@ -60,7 +62,7 @@ commit_success_locked(struct sf_tree *t, struct node *n, const struct sf_commit 
         snprintf(n->id, sizeof n->id, "%.36s", done->id);
     n->etag_open = true;
     node_set_str(&n->etag, done->md5_etag);
-    n->mtime_ns = n->updated_ns = sf_wall_ns();
+    attr_sent_locked(t, n, op->attrs);
 }
 
 struct drop {
@@ -104,8 +106,7 @@ give_up_locked(struct sf_tree *t, struct node *n, struct sf_content **drop)
         *drop = content_take_locked(n);
     n->delivered = n->keep_pages = false;
     n->checked_ns = 0;
-    if (n->local)
-        n->local->valid &= ~(unsigned)(SF_SET_MTIME | SF_SET_ATIME | SF_SET_CTIME);
+    attr_forget_times(n);
     if (n->local_only) {
         n->local_only = n->replace = false;
         apply_gone_locked(t, n, 0);
@@ -151,7 +152,7 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     tree_lock(t);
     n->commits--;
     if (!rc && n->content == op->content) {
-        commit_success_locked(t, n, done);
+        commit_success_locked(t, n, op, done);
     } else if (rc) {
         free(sf_steal(n->failure));
         n->failure = malloc(sizeof *n->failure);
@@ -188,6 +189,7 @@ commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
     struct commit_op *op = calloc(1, sizeof *op);
     struct sf_commit_args args = {0};
     struct sf_version base;
+    char mark[SF_MARK_SIZE];
     int rc = op ? 0 : -ENOMEM;
     tree_lock(t);
     bool nothing = !n->content || !(sf_content_dirty(n->content) || n->commits);
@@ -202,6 +204,9 @@ commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
                 base_locked(n, &base);
                 args.base = &base;
             }
+            attr_mark_text_locked(t, n, mark);
+            args.mark = mark[0] ? mark : NULL;
+            op->attrs = n->attrs;
             args.max_size = sf_writer_limit(t->writer, b->size_limit);
             args.mimes = (const char *const *)op->mimes;
             op->content = sf_content_ref(n->content);

@@ -35,7 +35,6 @@ begin_locked(const struct node *n, struct begin *b)
     b->src.key = b->key;
     b->src.seen = n->delivered;
     v->size = n->size;
-    v->updated_ns = n->updated_ns;
     snprintf(v->id, sizeof v->id, "%s", n->id);
     if (n->etag_open) /* then n->etag is what a service with MD5 ETags would say */
         b->src.md5_etag = b->etag;

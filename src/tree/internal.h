@@ -6,6 +6,7 @@
 #include "supabase/storage.h"
 #include "tree/names.h"
 #include "tree/tree.h"
+#include "write/mark.h"
 #include "write/write.h"
 
 #include <stdatomic.h>
@@ -17,7 +18,7 @@
  *
  * Three kinds of numbers name things here:
  *   node id  what the kernel calls an inode (fuse_ino_t): slot and generation, never used twice;
- *   ino      st_ino, a hash of the object's id, what programs see;
+ *   ino      st_ino, what programs see: of the object's mark, else a hash of its id;
  *   key      bucket id and object key, what the service calls it: from the names up to the root.
  */
 
@@ -34,13 +35,14 @@ enum node_type {
     N_ABSENT,  /* a name known not to exist */
 };
 
-/* Attributes that were set here; they live as long as the mount. */
-struct local_attr {
-    unsigned valid; /* SF_SET_MODE, _UID, _GID, _ATIME, _MTIME, _CTIME */
-    mode_t mode;    /* permission bits */
-    uid_t uid;
-    gid_t gid;
-    int64_t atime_ns, mtime_ns, ctime_ns;
+/* Attributes that nobody has said anything of: the mount's defaults are shown. */
+#define ATTR_MODE_NONE UINT16_MAX
+#define ATTR_ID_NONE   UINT32_MAX
+#define ATTR_TIME_NONE INT64_MIN
+
+/* What few nodes have. */
+struct extra {
+    int64_t atime_ns; /* set outright, or ATTR_TIME_NONE */
 };
 
 struct bucket {
@@ -82,22 +84,32 @@ struct node {
     char *comp;       /* key component, NULL = the same as name */
 
     uint8_t type;
-    bool symlink;
-    bool local_only; /* created here, not yet in the bucket */
-    bool delivered;  /* bytes of this version were given to a reader */
-    bool keep_pages; /* what the kernel has in its page cache is of this version */
-    bool etag_open;  /* content is ours, its ETag is not known yet */
-    bool replace;    /* a rename put this unsent file over an object: upload replaces */
-    bool exclusive;  /* created with O_EXCL, and not in the bucket yet */
-    bool leaving;    /* its removal from the directory is under way: keeps it no more */
-    uint16_t open;   /* file handles */
+    bool symlink : 1;
+    bool own_ino : 1;    /* its ino was chosen by a mount, and is in the table */
+    bool marked : 1;     /* the object tells its times itself: those of the service do not count */
+    bool guessed : 1;    /* its content type was guessed */
+    bool xattrs : 1;     /* it has extended attributes */
+    bool local_only : 1; /* created here, not yet in the bucket */
+    bool delivered : 1;  /* bytes of this version were given to a reader */
+    bool keep_pages : 1; /* what the kernel has in its page cache is of this version */
+    bool etag_open : 1;  /* content is ours, its ETag is not known yet */
+    bool replace : 1;    /* a rename put this unsent file over an object: upload replaces */
+    bool exclusive : 1;  /* created with O_EXCL, and not in the bucket yet */
+    bool leaving : 1;    /* its removal from the directory is under way: keeps it no more */
+    uint16_t open;       /* file handles */
     uint16_t writers;
     uint16_t busy;    /* changes of bytes under way */
+    uint16_t set;     /* SF_SET_*: attributes that were set here and that no listing changes: the
+                         object does not have them, or not for certain */
+    uint16_t mode;    /* permission bits */
     uint32_t version; /* counts the versions that others made */
+    uint32_t attrs;   /* counts changes of attributes made here */
+    uid_t uid;
+    gid_t gid;
 
     uint64_t ino;
     uint64_t size;
-    int64_t mtime_ns, updated_ns;
+    int64_t mtime_ns, ctime_ns;
     int64_t checked_ns;   /* the service confirmed this at (CLOCK_BOOTTIME, start of the request) */
     int64_t gave_up_ms;   /* when a read last reached its deadline; 0 = never */
     uint64_t changed_seq; /* tree->seq of the last change made here */
@@ -106,7 +118,7 @@ struct node {
     char id[37];
     char *etag;
     char *link;                 /* symlink target, once known */
-    struct local_attr *local;   /* NULL = none */
+    struct extra *extra;        /* NULL = none */
     struct sf_content *content; /* bytes staged here; NULL = as in the bucket */
     struct sf_err *failure;     /* of the last commit, until a write or a success */
     struct dir *dir;            /* directories only */
@@ -197,13 +209,16 @@ struct sf_tree {
     uint64_t forgotten;                /* by the kernel since then */
     struct sf_file *files;             /* open handles */
     struct sf_dir *open_dir_list;
-    struct waiter *rename_waiters; /* changes that wait for a directory's rename, or it for them */
     unsigned background;           /* commits that nobody waits for */
     struct sf_cond idle;           /* background became 0 */
     unsigned inflight;             /* questions to the service under way */
     int64_t quiet_since;           /* of the last answer, or when inflight left 0 */
     bool down;                     /* the last question found no service */
     int64_t background_ms;         /* last refresh behind a stale answer */
+    struct waiter *rename_waiters; /* changes that wait for a directory's rename, or it for them */
+    uint32_t *inos;                /* slot + 1 of the nodes with an ino of their own, by its hash */
+    uint32_t ino_room, ino_count;
+    uint64_t ino_next;
 
     /* constant */
     struct sf_tree_opts opts;
@@ -212,6 +227,7 @@ struct sf_tree {
     struct sf_writer *writer;
     struct sf_tree_notify notify;
     int64_t born_ns;
+    uint64_t ino_seed;
 };
 
 /* ---- tree.c: lock and actions ------------------------------------------------------------------
@@ -286,14 +302,45 @@ void bucket_free(struct bucket *b);
 /* ---- attr.c --------------------------------------------------------------------------------- */
 
 void attr_fill_locked(const struct sf_tree *t, const struct node *n, struct sf_attr *out);
-struct local_attr *attr_local_locked(struct node *n);
 /* A change of content or of a directory's entries now. */
 void attr_stamp_locked(struct node *n, bool mtime);
-/* What setattr(2) sets, but for the size. */
-void attr_set_locked(const struct sf_attr *attr, unsigned valid, struct local_attr *l);
+/* What setattr(2) sets, but for the size. 0 or -ENOMEM. */
+int attr_set_locked(const struct sf_tree *t, struct node *n, const struct sf_attr *attr,
+                    unsigned valid);
+/* What was set here of a file's times is no longer so: its bytes are another's. */
+void attr_forget_times(struct node *n);
+/**
+ * attr_row_locked - what a listing says of an object's attributes, but for those set here.
+ * @cache_control: with the mark, or without one.
+ * @mtime_ns, @updated_ns: the service's own times, which count without a mark; 0: then the times
+ *                         stay.
+ */
+void attr_row_locked(const struct sf_tree *t, struct node *n, const char *cache_control,
+                     int64_t mtime_ns, int64_t updated_ns);
+/* @to stands for the same file from now on; @from is detached. */
+void attr_give_locked(struct sf_tree *t, struct node *from, struct node *to);
+/* All that stat(2) shows of a node, for the object. */
+void attr_mark_locked(const struct sf_tree *t, const struct node *n, struct sf_mark *out);
+/* The same as text; "" with attrs=none. */
+void attr_mark_text_locked(const struct sf_tree *t, const struct node *n, char mark[SF_MARK_SIZE]);
+/* The object has what the node had when n->attrs was @attrs. Unless that has changed since,
+ * listings are believed again. */
+void attr_sent_locked(const struct sf_tree *t, struct node *n, uint32_t attrs);
+/* A new node has what such a mark says; it is set here. */
+void attr_begin_locked(struct sf_tree *t, struct node *n, const struct sf_mark *m);
 /* How much longer what is known of @n may be believed. */
 int64_t attr_ttl_locked(const struct sf_tree *t, const struct node *n);
 void entry_fill_locked(struct sf_tree *t, struct node *n, struct sf_tree_entry *out);
+
+/* ---- ino.c ------------------------------------------------------------------------------------
+ */
+
+/* A number that no node of this mount has. */
+uint64_t ino_choose_locked(struct sf_tree *t);
+/* Let @n have this number for its life, unless another node of the tree has it (then, or without
+ * memory, it keeps the one it has). */
+void ino_claim_locked(struct sf_tree *t, struct node *n, uint64_t ino);
+void ino_release_locked(struct sf_tree *t, struct node *n);
 
 /* ---- listing.c, lookup.c, apply.c ---------------------------------------------------------------
  */

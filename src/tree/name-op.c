@@ -152,26 +152,38 @@ name_op_start(struct name_op *op, uint64_t parent)
 }
 
 void
-name_new_attr_locked(struct name_op *op, struct node *n, mode_t mode)
+name_new_attr_locked(struct name_op *op, bool directory, mode_t mode)
 {
+    struct sf_tree *t = op->tree;
     struct sf_attr dir;
-    struct local_attr *l = attr_local_locked(n);
-    if (!l)
-        return;
-    attr_fill_locked(op->tree, op->dir, &dir);
-    l->mode = mode & 07777;
-    l->uid = op->cred.uid;
-    l->gid = op->cred.gid;
-    if (dir.mode &
-        S_ISGID) { /* System V and Linux: the group is inherited, directories pass it on */
-        l->gid = dir.gid;
-        if (node_is_dir(n))
-            l->mode |= S_ISGID;
+    const unsigned all =
+        SF_MARK_MODE | SF_MARK_UID | SF_MARK_GID | SF_MARK_MTIME | SF_MARK_CTIME | SF_MARK_INO;
+    attr_fill_locked(t, op->dir, &dir);
+    op->mark = (struct sf_mark){.valid = all,
+                                .mode = (directory ? S_IFDIR : mode & S_IFMT) | (mode & 07777),
+                                .uid = op->cred.uid,
+                                .gid = op->cred.gid,
+                                .mtime_ns = sf_wall_ns(),
+                                .ino = ino_choose_locked(t)};
+    op->mark.ctime_ns = op->mark.mtime_ns;
+    if (dir.mode & S_ISGID) {
+        /* System V and Linux: the group is inherited, directories pass it on */
+        op->mark.gid = dir.gid;
+        if (directory)
+            op->mark.mode |= S_ISGID;
     }
-    l->valid |= SF_SET_MODE | SF_SET_UID | SF_SET_GID;
-    attr_stamp_locked(n, true);
-    l->atime_ns = l->mtime_ns;
-    l->valid |= SF_SET_ATIME;
+}
+
+const char *
+name_mark_text(const struct name_op *op, char text[SF_MARK_SIZE])
+{
+    const struct sf_tree_opts *o = &op->tree->opts;
+    struct sf_mark m = op->mark;
+    if (m.uid == o->uid)
+        m.valid &= ~(unsigned)SF_MARK_UID;
+    if (m.gid == o->gid)
+        m.valid &= ~(unsigned)SF_MARK_GID;
+    return o->plain || sf_mark_format(&m, text, SF_MARK_SIZE) < 0 ? NULL : text;
 }
 
 char *
@@ -217,6 +229,10 @@ name_op_keep_dir(struct name_op *op, struct node *dir, const char *bucket,
     }
     op->kept = dir;
     op->next = next;
-    sf_write_put_small(op->tree->writer, bucket, op->target, MIME_MARKER, "", 0, false, dir_kept,
-                       op);
+    char mark[SF_MARK_SIZE];
+    tree_lock(op->tree);
+    attr_mark_text_locked(op->tree, dir, mark);
+    tree_unlock(op->tree);
+    sf_write_put_small(op->tree->writer, bucket, op->target, MIME_MARKER, "", 0, false,
+                       mark[0] ? mark : NULL, dir_kept, op);
 }

@@ -26,6 +26,7 @@ struct name_op {
     struct node *from_dir; /* rename: counted, where the node is */
     struct sf_cred cred;
     mode_t mode;
+    struct sf_mark mark; /* of what is made */
     int flags;
     bool replaces; /* rename: something is there that the service knows */
     bool leaves;   /* the node is marked as leaving */
@@ -60,8 +61,11 @@ int name_op_wait_locked(struct name_op *op);
 int rename_dir_check(struct name_op *op, struct node *n, struct node *found);
 void rename_dir_send(struct name_op *op);
 
-/* Attributes of a new node: who asked for it, and when. */
-void name_new_attr_locked(struct name_op *op, struct node *n, mode_t mode);
+/* Attributes of what is to be made, in op->mark: who asked for it, and when. @mode: with the type
+ * of a file. */
+void name_new_attr_locked(struct name_op *op, bool directory, mode_t mode);
+/* op->mark as text in @text; NULL with attrs=none. */
+const char *name_mark_text(const struct name_op *op, char text[SF_MARK_SIZE]);
 /* If a removal of @n would let its directory vanish, key of the marker to write first; else NULL.
  */
 char *name_marker_locked(const struct sf_tree *t, const struct node *n);

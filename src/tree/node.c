@@ -219,12 +219,13 @@ node_destroy_locked(struct sf_tree *t, struct node *n)
         free(d);
         t->dirs--;
     }
+    ino_release_locked(t, n);
     slot_free_locked(t, n);
     free(n->name);
     free(n->comp);
     free(n->etag);
     free(n->link);
-    free(n->local);
+    free(n->extra);
     free(n->failure);
     free(n->old_key);
     free(n);
@@ -313,6 +314,9 @@ node_new_locked(struct sf_tree *t, struct node *parent, const char *name, const 
     if (!n)
         return NULL;
     n->type = type;
+    n->mode = ATTR_MODE_NONE;
+    n->uid = n->gid = ATTR_ID_NONE;
+    n->mtime_ns = n->ctime_ns = ATTR_TIME_NONE;
     n->name = strdup(name);
     if (!n->name || (comp && strcmp(comp, name) && !(n->comp = strdup(comp))) ||
         slot_take_locked(t, n) < 0) {
@@ -390,12 +394,9 @@ node_split_locked(struct sf_tree *t, struct node *n)
         snprintf(fresh->id, sizeof fresh->id, "%s", n->id);
         node_set_str(&fresh->etag, n->etag);
         fresh->etag_open = n->etag_open;
-        fresh->ino = n->ino;
         fresh->size = n->size;
-        fresh->mtime_ns = n->mtime_ns;
-        fresh->updated_ns = n->updated_ns;
         fresh->symlink = n->symlink;
-        fresh->local = sf_steal(n->local);
+        attr_give_locked(t, n, fresh);
         fresh->listing_id = n->listing_id;
         listing_added_locked(dir, fresh);
     }
@@ -561,13 +562,11 @@ node_touch_lru_locked(struct sf_tree *t, struct node *n)
     d->in_lru = true;
 }
 
-/* Attributes set here last as long as the mount: such a node stays. */
+/* What was set here is known nowhere else: such a node stays. */
 static bool
 node_droppable(const struct node *n)
 {
-    return node_unused(n) &&
-           !(n->local &&
-             (n->local->valid & (SF_SET_MODE | SF_SET_UID | SF_SET_GID | SF_SET_MTIME)));
+    return node_unused(n) && !(n->set & (SF_SET_MODE | SF_SET_UID | SF_SET_GID | SF_SET_MTIME));
 }
 
 /* Drop what nobody uses of one directory's children; then it is not completely known any more. */
@@ -648,4 +647,5 @@ node_free_all(struct sf_tree *t)
             node_destroy_locked(t, t->slots[i]);
     free(t->slots);
     free(t->gens);
+    free(t->inos);
 }

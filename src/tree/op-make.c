@@ -14,9 +14,10 @@
 
 #define MIME_SYMLINK "inode/symlink"
 
-/* Put a new node in its directory in place of what was known to be absent. */
+/* Put a new node with the attributes of op->mark in its directory, in place of what was known to be
+ * absent. */
 static struct node *
-make_node_locked(struct name_op *op, enum node_type type, mode_t mode)
+make_node_locked(struct name_op *op, enum node_type type)
 {
     struct sf_tree *t = op->tree;
     struct node *old = node_find_locked(op->dir, op->name);
@@ -29,7 +30,7 @@ make_node_locked(struct name_op *op, enum node_type type, mode_t mode)
         return NULL;
     n->changed_seq = ++t->seq;
     n->checked_ns = sf_clock_ns();
-    name_new_attr_locked(op, n, mode);
+    attr_begin_locked(t, n, &op->mark);
     attr_stamp_locked(op->dir, true);
     listing_added_locked(op->dir, n);
     return n;
@@ -70,7 +71,8 @@ static int
 create_node_locked(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
-    struct node *n = make_node_locked(op, N_FILE, op->mode);
+    name_new_attr_locked(op, false, S_IFREG | (op->mode & 07777));
+    struct node *n = make_node_locked(op, N_FILE);
     if (!n) {
         n = node_find_locked(op->dir, op->name);
         if (!n || n->type != N_FILE || op->flags & O_EXCL)
@@ -188,7 +190,7 @@ mkdir_done(void *arg, const struct sf_err *err)
         n = node_find_locked(op->dir, op->name);
         if (n && n->type == N_FILE && !node_is_local(n))
             node_detach_locked(t, n); /* of an object that came meanwhile: directories go first */
-        n = make_node_locked(op, bucket ? N_BUCKET : N_DIR, op->mode);
+        n = make_node_locked(op, bucket ? N_BUCKET : N_DIR);
         made = n != NULL;
         if (!n)
             n = node_find_locked(op->dir, op->name);
@@ -201,6 +203,8 @@ mkdir_done(void *arg, const struct sf_err *err)
             n->dir->bucket->seen = true;
         else
             n->dir->placeholder = true;
+        if (made && !bucket)
+            attr_sent_locked(t, n, n->attrs);
         if (made)
             listing_empty_locked(t, n); /* nobody else has put anything there yet */
         op->node = n;
@@ -221,16 +225,20 @@ static void
 mkdir_go(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
+    tree_lock(t);
+    name_new_attr_locked(op, true, op->mode);
+    tree_unlock(t);
     if (op->dir->type == N_PROJECT) {
         sf_write_bucket_create(t->writer, op->comp, mkdir_done, op);
         return;
     }
-    char *marker;
+    char *marker, mark[SF_MARK_SIZE];
     if (asprintf(&marker, "%s" SF_PLACEHOLDER, op->key) < 0) {
         name_op_finish(op, -ENOMEM, NULL);
         return;
     }
-    sf_write_put_small(t->writer, op->bucket, marker, MIME_MARKER, "", 0, false, mkdir_marked, op);
+    sf_write_put_small(t->writer, op->bucket, marker, MIME_MARKER, "", 0, false,
+                       name_mark_text(op, mark), mkdir_marked, op);
     free(marker);
 }
 
@@ -268,7 +276,7 @@ symlink_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     struct sf_tree *t = op->tree;
     int rc = err ? err->code : 0;
     tree_lock(t);
-    struct node *n = rc ? NULL : make_node_locked(op, N_FILE, 0777);
+    struct node *n = rc ? NULL : make_node_locked(op, N_FILE);
     if (!rc && !n)
         rc = -EEXIST;
     if (n) {
@@ -278,6 +286,7 @@ symlink_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
         snprintf(n->id, sizeof n->id, "%.36s", done->id);
         node_set_str(&n->etag, done->md5_etag);
         node_set_str(&n->link, op->target);
+        attr_sent_locked(t, n, n->attrs);
         op->node = n;
         node_ref_locked(n);
     }
@@ -288,8 +297,12 @@ symlink_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
 static void
 symlink_go(struct name_op *op)
 {
+    char mark[SF_MARK_SIZE];
+    tree_lock(op->tree);
+    name_new_attr_locked(op, false, S_IFLNK | 0777);
+    tree_unlock(op->tree);
     sf_write_put_small(op->tree->writer, op->bucket, op->key, MIME_SYMLINK, op->target,
-                       strlen(op->target), false, symlink_done, op);
+                       strlen(op->target), false, name_mark_text(op, mark), symlink_done, op);
 }
 
 void

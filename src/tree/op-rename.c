@@ -82,11 +82,8 @@ renamed_locked(struct name_op *op, const struct sf_version *now)
         rc = sf_content_retarget(n->content, op->bucket, op->key, now || op->replaces);
         rc = rc < 0 ? rc : 0;
     }
-    struct local_attr *l = attr_local_locked(n);
-    if (l && !(l->valid & SF_SET_MTIME)) { /* the service's own time of the object moves */
-        l->mtime_ns = n->mtime_ns;
-        l->valid |= SF_SET_MTIME;
-    }
+    if (!n->marked) /* the service's own time of the object moves */
+        n->set |= SF_SET_MTIME;
     if (now)
         apply_moved_locked(t, n, now, op->replaces);
     else

@@ -115,8 +115,8 @@ change_staged(struct change_op *op, struct sf_content *c)
             op->file->wrote = true;
         attr_stamp_locked(n, true);
     }
-    if (done >= 0 && op->valid && attr_local_locked(n))
-        attr_set_locked(&op->attr, op->valid, n->local);
+    if (done >= 0 && op->valid) /* without memory it is the atime that is missing */
+        (void)!attr_set_locked(t, n, &op->attr, op->valid);
     if (done >= 0 && op->file && op->file->released && !n->writers) {
         node_ref_locked(n); /* released in this very moment */
         t->background++;
@@ -257,10 +257,9 @@ sf_tree_setattr(struct sf_tree *t, uint64_t nid, struct sf_file *f, const struct
         rc = -EISDIR;
     else if (valid & SF_SET_SIZE && n->symlink)
         rc = -EINVAL;
-    else if (!attr_local_locked(n))
-        rc = -ENOMEM;
+    else if (!(valid & SF_SET_SIZE))
+        rc = attr_set_locked(t, n, attr, valid);
     if (rc == 0 && !(valid & SF_SET_SIZE)) {
-        attr_set_locked(attr, valid, n->local);
         attr_fill_locked(t, n, &res.attr);
         res.ttl_ms = attr_ttl_locked(t, n);
     } else if (rc == 0) {

@@ -2,6 +2,7 @@
 #include "tree/tree.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "tree/internal.h"
 
 #include <errno.h>
@@ -140,6 +141,8 @@ sf_tree_new(const struct sf_tree_opts *opts, struct sf_http *http, struct sf_sto
     t->st = storage;
     t->writer = writer;
     t->born_ns = sf_wall_ns();
+    if (sf_random_bytes(&t->ino_seed, sizeof t->ino_seed) < 0)
+        t->ino_seed = (uint64_t)t->born_ns;
     if (t->opts.max_nodes < 1000)
         t->opts.max_nodes = 1000;
     if ((opts->bucket && !(t->opts.bucket = strdup(opts->bucket))) ||

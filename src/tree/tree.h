@@ -37,6 +37,7 @@ struct sf_tree_opts {
     int64_t attr_ttl_ms;      /* how long an answer of the service is believed */
     int64_t read_timeout_ms;  /* deadline of look-ups, listings and reads */
     int64_t write_timeout_ms; /* deadline of changes */
+    bool plain;               /* attrs=none: marks are neither read nor written */
     uint64_t max_nodes;       /* remembered names beyond which unused ones are dropped */
 };
 

@@ -180,6 +180,7 @@ small_free(struct put_small *s)
     free((char *)s->put.bucket);
     free((char *)s->put.key);
     free((char *)s->put.mime);
+    free((char *)s->put.mark);
     free(s);
 }
 
@@ -228,10 +229,15 @@ small_new(struct sf_writer *w, const char *bucket, const char *key, const char *
 
 void
 sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, const char *mime,
-                   const void *data, size_t len, bool replace, sf_commit_fn cb, void *arg)
+                   const void *data, size_t len, bool replace, const char *mark, sf_commit_fn cb,
+                   void *arg)
 {
     struct put_small *s = NULL;
     int rc = small_new(w, bucket, key, mime, data, len, &s);
+    if (!rc && mark && !(s->put.mark = strdup(mark))) {
+        small_free(s);
+        rc = -ENOMEM;
+    }
     if (rc) {
         struct sf_err err = SF_ERR_INIT;
         (void)!sf_err_set(&err, rc, "cannot hold %zu bytes for %s/%s: %s", len, bucket, key,

@@ -234,9 +234,11 @@ void sf_sources_renewed(struct sf_writer *w, const char *bucket, const char *key
 /* -ENOENT when there was no such object. */
 void sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,
                      void *arg);
-/* A small object written whole (symlinks, markers). @replace: as `exists` in a commit. */
+/* A small object written whole (symlinks, markers). @replace: as `exists` in a commit; @mark: as
+ * there. */
 void sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, const char *mime,
-                        const void *data, size_t len, bool replace, sf_commit_fn cb, void *arg);
+                        const void *data, size_t len, bool replace, const char *mark,
+                        sf_commit_fn cb, void *arg);
 /*
  * A file's rename. @replace: the target may exist and is replaced atomically (copy with upsert,
  * reply checked against the source, source deleted if it is still what was copied); else -EEXIST

@@ -151,7 +151,8 @@ burst(struct sf_writer *w, char **argv)
         sf_autofree char *key = NULL;
         if (asprintf(&key, "%s%04u", argv[1], (unsigned)i) < 0)
             exit(2);
-        sf_write_put_small(w, argv[0], key, "text/plain", key, strlen(key), false, committed, NULL);
+        sf_write_put_small(w, argv[0], key, "text/plain", key, strlen(key), false, NULL, committed,
+                           NULL);
     }
     wait_all();
 }

@@ -98,6 +98,9 @@ fake_put_bytes(const char *bucket, const char *key, const char *data, size_t siz
     memcpy(o->text, data, size);
     o->size = size;
     snprintf(o->mime, sizeof o->mime, "%s", mime);
+    snprintf(o->cache, sizeof o->cache, "no-cache");
+    free(o->meta);
+    o->meta = NULL;
     snprintf(o->etag, sizeof o->etag, "\"e-%u\"", ++serial);
     o->time_ns = sf_wall_ns();
 }
@@ -122,7 +125,25 @@ fake_remove(const char *bucket, const char *key)
     if (!o)
         return;
     free(o->text);
+    free(o->meta);
     memmove(o, o + 1, (size_t)(&objects[--n_objects] - o) * sizeof *o);
+}
+
+void
+fake_set_cache(const char *bucket, const char *key, const char *cache_control)
+{
+    FAKE_GUARD();
+    struct object *o = fake_find(bucket, key);
+    assert(o);
+    snprintf(o->cache, sizeof o->cache, "%s", cache_control);
+}
+
+const char *
+fake_cache(const char *bucket, const char *key)
+{
+    FAKE_GUARD();
+    const struct object *o = fake_find(bucket, key);
+    return o ? o->cache : "";
 }
 
 bool
@@ -201,8 +222,10 @@ fake_reset(void)
 {
     fake_writer_reset();
     FAKE_GUARD();
-    while (n_objects)
+    while (n_objects) {
         free(objects[--n_objects].text);
+        free(objects[n_objects].meta);
+    }
     free(objects);
     objects = NULL;
     room = 0;
@@ -283,7 +306,7 @@ answer_list(struct question *q)
                                           .id = strdup(o->id),
                                           .etag = strdup(o->etag),
                                           .mime = strdup(o->mime),
-                                          .cache_control = "",
+                                          .cache_control = strdup(o->cache),
                                           .size = o->size,
                                           .mtime_ns = o->time_ns,
                                           .updated_ns = o->time_ns};
@@ -372,6 +395,7 @@ deliver(struct question *q)
         free((char *)q->rows[i].id);
         free((char *)q->rows[i].etag);
         free((char *)q->rows[i].mime);
+        free((char *)q->rows[i].cache_control);
     }
     for (size_t i = 0; i < q->n_buckets; i++)
         free((char *)q->bucket_rows[i].id);

@@ -15,6 +15,9 @@
 void fake_reset(void);
 void fake_put(const char *bucket, const char *key, const char *text);
 void fake_put_mime(const char *bucket, const char *key, const char *text, const char *mime);
+/* Its Cache-Control; "" = no such object. What is written anew has "no-cache", and its mark. */
+void fake_set_cache(const char *bucket, const char *key, const char *cache_control);
+const char *fake_cache(const char *bucket, const char *key);
 void fake_remove(const char *bucket, const char *key);
 bool fake_has(const char *bucket, const char *key, const char *text);
 /* Whether there is such an object, whatever its bytes. */

@@ -2,6 +2,7 @@
 #include "fake-internal.h"
 
 #include "supabase/storage.h"
+#include "write/mark.h"
 #include "write/write.h"
 
 #include <assert.h>
@@ -44,6 +45,7 @@ struct job {
     enum change what;
     struct sf_content *content;
     char bucket[64], key[300], to_bucket[64], to_key[300], mime[64], data[4100];
+    char mark[SF_MARK_SIZE];
     size_t len;
     uint64_t off;
     void *buf;
@@ -298,6 +300,20 @@ sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out)
 /* ---- what a job does ---------------------------------------------------------------------------
  */
 
+static void
+set_mark(const char *bucket, const char *key, const char *mark)
+{
+    struct sf_mark m;
+    char *text;
+    struct object *o = fake_find(bucket, key);
+    if (!mark[0])
+        return;
+    assert(sf_mark_parse(mark, &m));
+    assert(sf_cache_control_with(o->cache, &m, &text) == 0);
+    snprintf(o->cache, sizeof o->cache, "%s", text);
+    free(text);
+}
+
 static int
 upload(struct job *j)
 {
@@ -311,6 +327,7 @@ upload(struct job *j)
     if (!j->replace && fake_find(c->bucket, c->key))
         return -EEXIST;
     fake_put_bytes(c->bucket, c->key, c->data, c->size, "text/plain");
+    set_mark(c->bucket, c->key, j->mark);
     fake_counts.puts++;
     c->dirty = false;
     j->done.uploaded = true;
@@ -325,6 +342,7 @@ put_small(struct job *j)
     if (o && !j->replace)
         return -EEXIST;
     fake_put_bytes(j->bucket, j->key, j->data, j->len, j->mime);
+    set_mark(j->bucket, j->key, j->mark);
     fake_counts.puts++;
     j->done = (struct sf_commit){.size = j->len, .uploaded = true};
     snprintf(j->done.id, sizeof j->done.id, "%s", fake_find(j->bucket, j->key)->id);
@@ -345,6 +363,7 @@ rename_object(struct job *j)
     assert(copy.text);
     memcpy(copy.text, o->text, o->size);
     fake_put_bytes(j->to_bucket, j->to_key, copy.text, copy.size, copy.mime);
+    fake_set_cache(j->to_bucket, j->to_key, copy.cache);
     if (!j->replace) /* a move; a copy over another object keeps that one's */
         memcpy(fake_find(j->to_bucket, j->to_key)->id, copy.id, sizeof copy.id);
     free(copy.text);
@@ -367,6 +386,7 @@ move_one(const char *bucket, const char *key, const char *to_bucket, const char 
     memcpy(old.text, o->text, o->size + 1);
     fake_remove(bucket, key);
     fake_put_bytes(to_bucket, to_key, old.text, old.size, old.mime);
+    fake_set_cache(to_bucket, to_key, old.cache);
     memcpy(fake_find(to_bucket, to_key)->id, old.id, sizeof old.id);
     free(old.text);
 }
@@ -602,6 +622,7 @@ sf_content_commit(struct sf_content *c, const struct sf_commit_args *a, sf_commi
     struct job *j = job_new(UPLOAD, "", "", arg);
     j->content = sf_content_ref(c);
     j->replace = a->exists;
+    snprintf(j->mark, sizeof j->mark, "%s", a->mark ? a->mark : "");
     j->commit_fn = cb;
     job_start(j);
 }
@@ -635,7 +656,8 @@ sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, sf_wri
 
 void
 sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, const char *mime,
-                   const void *data, size_t len, bool replace, sf_commit_fn cb, void *arg)
+                   const void *data, size_t len, bool replace, const char *mark, sf_commit_fn cb,
+                   void *arg)
 {
     (void)w;
     struct job *j = job_new(SMALL, bucket, key, arg);
@@ -644,6 +666,7 @@ sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, con
     j->len = len;
     snprintf(j->mime, sizeof j->mime, "%s", mime);
     j->replace = replace;
+    snprintf(j->mark, sizeof j->mark, "%s", mark ? mark : "");
     j->commit_fn = cb;
     job_start(j);
 }

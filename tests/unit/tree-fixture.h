@@ -44,9 +44,10 @@ keep(void *arg, int err, const struct sf_tree_result *res)
 }
 
 __attribute__((unused)) static void
-start_ttl(const char *bucket, int64_t ttl_ms)
+start_with(const char *bucket, int64_t ttl_ms, bool plain)
 {
     const struct sf_tree_opts o = {.bucket = bucket,
+                                   .plain = plain,
                                    .uid = 1,
                                    .gid = 2,
                                    .umask = 022,
@@ -55,6 +56,13 @@ start_ttl(const char *bucket, int64_t ttl_ms)
                                    .write_timeout_ms = 1000,
                                    .max_nodes = 100000};
     assert_int_equal(sf_tree_new(&o, NULL, NULL, NULL, &tree, NULL), 0);
+}
+
+/* Without marks, of which most tests know nothing. */
+__attribute__((unused)) static void
+start_ttl(const char *bucket, int64_t ttl_ms)
+{
+    start_with(bucket, ttl_ms, true);
 }
 
 __attribute__((unused)) static int

@@ -260,7 +260,8 @@ __attribute__((unused)) static struct got *
 put_small(const char *key, const char *text, bool replace)
 {
     struct got *g = got_new();
-    sf_write_put_small(writer, "b", key, "text/plain", text, strlen(text), replace, on_commit, g);
+    sf_write_put_small(writer, "b", key, "text/plain", text, strlen(text), replace, NULL, on_commit,
+                       g);
     return g;
 }
 

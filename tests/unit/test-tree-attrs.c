@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* tree/: attributes come from marks, go out with uploads, and last. */
+#include "tree-fixture.h"
+
+#include "base/hash.h"
+#include "write/mark.h"
+
+#define S INT64_C(1000000000)
+
+static void
+begin(void)
+{
+    fake_bucket("b");
+    start_with("b", 60000, false);
+}
+
+/* The same project after a remount with nothing kept. */
+static void
+remount(void)
+{
+    fake_run();
+    sf_tree_free(tree);
+    start_with("b", 60000, false);
+}
+
+static struct sf_attr
+stat_of(uint64_t dir, const char *name)
+{
+    struct got g = lookup(dir, name);
+    assert_int_equal(g.err, 0);
+    assert_int_not_equal(g.res.entry.node, 0);
+    return g.res.entry.attr;
+}
+
+static void
+same(const struct sf_attr *a, const struct sf_attr *b)
+{
+    assert_int_equal(a->mode, b->mode);
+    assert_int_equal(a->uid, b->uid);
+    assert_int_equal(a->gid, b->gid);
+    assert_int_equal(a->mtime_ns, b->mtime_ns);
+    assert_int_equal(a->ctime_ns, b->ctime_ns);
+    assert_int_equal(a->atime_ns, b->atime_ns);
+    assert_int_equal(a->ino, b->ino);
+    assert_int_equal(a->size, b->size);
+}
+
+static void
+put_marked(const char *key, const char *mark)
+{
+    char text[300];
+    snprintf(text, sizeof text, "max-age=3600, supafs=\"%s\"", mark);
+    fake_put("b", key, "text");
+    fake_set_cache("b", key, text);
+}
+
+static void
+test_a_mark_is_shown(void **state)
+{
+    (void)state;
+    begin();
+    put_marked("f", "1;m=100640;u=1000;g=100;t=5.000000007;c=9;a=3;i=abc");
+    struct sf_attr a = stat_of(1, "f");
+    assert_int_equal(a.mode, S_IFREG | 0640);
+    assert_int_equal(a.uid, 1000);
+    assert_int_equal(a.gid, 100);
+    assert_int_equal(a.mtime_ns, 5 * S + 7);
+    assert_int_equal(a.ctime_ns, 9 * S);
+    assert_int_equal(a.atime_ns, 3 * S);
+    assert_int_equal(a.ino, 0xabc);
+    assert_int_equal(fake_counts.lists, 1);
+}
+
+static void
+test_without_a_mark_the_defaults(void **state)
+{
+    (void)state;
+    begin();
+    fake_put("b", "f", "text");
+    struct sf_attr a = stat_of(1, "f");
+    assert_int_equal(a.mode, S_IFREG | 0644);
+    assert_int_equal(a.uid, 1);
+    assert_int_equal(a.gid, 2);
+    assert_int_equal(a.mtime_ns, a.ctime_ns);
+    assert_int_not_equal(a.mtime_ns, 0);
+    uint64_t ino = a.ino;
+    remount();
+    assert_int_equal(stat_of(1, "f").ino, ino); /* a hash of the object's id */
+}
+
+static void
+test_epoch_is_a_time(void **state)
+{
+    (void)state;
+    begin();
+    put_marked("f", "1;m=100600;t=0;c=0");
+    struct sf_attr a = stat_of(1, "f");
+    assert_int_equal(a.mtime_ns, 0);
+    assert_int_equal(a.ctime_ns, 0);
+}
+
+/* A type in the mark that the object is not of is passed over. */
+static void
+test_mark_of_another_type(void **state)
+{
+    (void)state;
+    begin();
+    put_marked("f", "1;m=40700;t=7");
+    struct sf_attr a = stat_of(1, "f");
+    assert_int_equal(a.mode, S_IFREG | 0644);
+    assert_int_equal(a.mtime_ns, 7 * S);
+}
+
+/* Two objects with one number: the first keeps it, the other has one of its own, and the first
+ * gives it up when it is gone. */
+static void
+test_one_number_twice(void **state)
+{
+    (void)state;
+    begin();
+    put_marked("a", "1;m=100600;i=77");
+    put_marked("b", "1;m=100600;i=77");
+    assert_int_equal(stat_of(1, "a").ino, 0x77);
+    uint64_t other = stat_of(1, "b").ino;
+    assert_int_not_equal(other, 0x77);
+    assert_int_equal(unlink_name(1, "a"), 0);
+    assert_int_equal(stat_of(1, "b").ino, other); /* for the node's life */
+    remount();
+    assert_int_equal(stat_of(1, "b").ino, 0x77);
+}
+
+/* The number of the root of the mount, and many at once. */
+static void
+test_many_numbers(void **state)
+{
+    (void)state;
+    char key[20], mark[60];
+    begin();
+    put_marked("root", "1;i=1");
+    for (unsigned i = 0; i < 500; i++) {
+        snprintf(key, sizeof key, "f%u", i);
+        snprintf(mark, sizeof mark, "1;m=100600;i=%x", i * 64 + 16);
+        put_marked(key, mark);
+    }
+    assert_int_not_equal(stat_of(1, "root").ino, 1);
+    for (unsigned i = 0; i < 500; i++) {
+        snprintf(key, sizeof key, "f%u", i);
+        assert_int_equal(stat_of(1, key).ino, i * 64 + 16);
+    }
+    for (unsigned i = 0; i < 500; i += 2) {
+        snprintf(key, sizeof key, "f%u", i);
+        assert_int_equal(unlink_name(1, key), 0);
+    }
+    for (unsigned i = 1; i < 500; i += 2) {
+        snprintf(key, sizeof key, "f%u", i);
+        assert_int_equal(stat_of(1, key).ino, i * 64 + 16);
+    }
+}
+
+static void
+test_a_new_file_after_a_remount(void **state)
+{
+    (void)state;
+    uint64_t n;
+    begin();
+    struct sf_file *f = create(1, "f", "bytes", &n);
+    assert_int_equal(flush(f), 0);
+    sf_tree_release(tree, f);
+    fake_run();
+    struct sf_attr before = stat_of(1, "f"), after;
+    assert_int_equal(before.mode, S_IFREG | 0640);
+    assert_int_equal(before.uid, 1000);
+    assert_int_equal(before.gid, 1000);
+    remount();
+    after = stat_of(1, "f");
+    same(&before, &after);
+    assert_int_equal(fake_counts.puts, 1);
+}
+
+/* The owner that is the mount's default is not written. */
+static void
+test_default_owner_is_not_written(void **state)
+{
+    (void)state;
+    struct got g = {0};
+    const struct sf_cred own = {1, 2, 022};
+    begin();
+    sf_tree_create(tree, &own, 1, "f", 0600, O_RDWR, keep, &g);
+    fake_run();
+    assert_int_equal(g.err, 0);
+    sf_tree_release(tree, g.res.open.file);
+    fake_run();
+    assert_null(strstr(fake_cache("b", "f"), ";u="));
+    assert_null(strstr(fake_cache("b", "f"), ";g="));
+    assert_non_null(strstr(fake_cache("b", "f"), "m=100600"));
+}
+
+static void
+test_links_and_directories_after_a_remount(void **state)
+{
+    (void)state;
+    struct got l = {0}, d = {0};
+    begin();
+    sf_tree_symlink(tree, &me, "target", 1, "l", keep, &l);
+    sf_tree_mkdir(tree, &me, 1, "d", 0750, keep, &d);
+    fake_run();
+    assert_int_equal(l.err, 0);
+    assert_int_equal(d.err, 0);
+    assert_non_null(strstr(fake_cache("b", "d/.emptyFolderPlaceholder"), "m=40750"));
+    struct sf_attr link = stat_of(1, "l"), after;
+    assert_int_equal(link.mode, S_IFLNK | 0777);
+    remount();
+    after = stat_of(1, "l");
+    same(&link, &after);
+}
+
+/* attrs=none: nothing is read and nothing written. */
+static void
+test_plain(void **state)
+{
+    (void)state;
+    uint64_t n;
+    struct got d = {0};
+    fake_bucket("b");
+    start_with("b", 60000, true);
+    put_marked("f", "1;m=100640;u=1000;g=100;t=5;c=9;i=abc");
+    struct sf_attr a = stat_of(1, "f");
+    assert_int_equal(a.mode, S_IFREG | 0644);
+    assert_int_equal(a.uid, 1);
+    assert_int_not_equal(a.mtime_ns, 5 * S);
+    assert_int_not_equal(a.ino, 0xabc);
+    struct sf_file *f = create(1, "g", "bytes", &n);
+    sf_tree_release(tree, f);
+    sf_tree_mkdir(tree, &me, 1, "d", 0700, keep, &d);
+    fake_run();
+    assert_string_equal(fake_cache("b", "g"), "no-cache");
+    assert_string_equal(fake_cache("b", "d/.emptyFolderPlaceholder"), "no-cache");
+    assert_int_equal(stat_of(1, "g").mode, S_IFREG | 0640); /* as long as the mount */
+    assert_int_equal(stat_of(1, "d").mode, S_IFDIR | 0700);
+}
+
+/* Another client's overwrite has no mark: it is another file now, but its number stays. */
+static void
+test_overwritten_by_others(void **state)
+{
+    (void)state;
+    uint64_t n;
+    fake_bucket("b");
+    start_with("b", 0, false);
+    struct sf_file *f = create(1, "f", "bytes", &n);
+    sf_tree_release(tree, f);
+    fake_run();
+    struct sf_attr before = stat_of(1, "f");
+    fake_put("b", "f", "other bytes");
+    struct sf_attr after = stat_of(1, "f");
+    assert_int_equal(after.mode, S_IFREG | 0644);
+    assert_int_equal(after.uid, 1);
+    assert_int_not_equal(after.mtime_ns, before.mtime_ns);
+    assert_int_equal(after.ino, before.ino);
+}
+
+/* What was set here of an open, unsent file goes along with its bytes. */
+static void
+test_set_before_close(void **state)
+{
+    (void)state;
+    uint64_t n;
+    struct got g = {0};
+    begin();
+    struct sf_file *f = create(1, "f", "bytes", &n);
+    const struct sf_attr a = {.mode = 0604, .uid = 7, .gid = 8, .mtime_ns = 5 * S, .atime_ns = 4};
+    sf_tree_setattr(tree, n, f, &a,
+                    SF_SET_MODE | SF_SET_UID | SF_SET_GID | SF_SET_MTIME | SF_SET_ATIME, keep, &g);
+    assert_int_equal(g.err, 0);
+    assert_int_equal(flush(f), 0);
+    sf_tree_release(tree, f);
+    fake_run();
+    struct sf_attr before = stat_of(1, "f"), after;
+    assert_int_equal(before.mtime_ns, 5 * S);
+    remount();
+    after = stat_of(1, "f");
+    same(&before, &after);
+    assert_int_equal(after.uid, 7);
+    assert_int_equal(after.atime_ns, 4);
+    assert_int_equal(fake_counts.puts, 1);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TREE_TEST(a_mark_is_shown),
+        TREE_TEST(without_a_mark_the_defaults),
+        TREE_TEST(epoch_is_a_time),
+        TREE_TEST(mark_of_another_type),
+        TREE_TEST(one_number_twice),
+        TREE_TEST(many_numbers),
+        TREE_TEST(a_new_file_after_a_remount),
+        TREE_TEST(default_owner_is_not_written),
+        TREE_TEST(links_and_directories_after_a_remount),
+        TREE_TEST(plain),
+        TREE_TEST(overwritten_by_others),
+        TREE_TEST(set_before_close),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
