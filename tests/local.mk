@@ -59,6 +59,7 @@ unit_tests = \
 	tests/unit/test-write-mark \
 	tests/unit/test-write-meta \
 	tests/unit/test-write-mime \
+	tests/unit/test-write-names-replay \
 	tests/unit/test-write-order \
 	tests/unit/test-write-quarantine \
 	tests/unit/test-write-rename-dir \
@@ -170,6 +171,7 @@ tests_unit_test_write_change_SOURCES = tests/unit/test-write-change.c $(write_te
 tests_unit_test_write_commit_SOURCES = tests/unit/test-write-commit.c $(write_test_lib)
 tests_unit_test_write_content_SOURCES = tests/unit/test-write-content.c $(write_test_lib)
 tests_unit_test_write_lazy_SOURCES = tests/unit/test-write-lazy.c $(write_test_lib)
+tests_unit_test_write_names_replay_SOURCES = tests/unit/test-write-names-replay.c $(write_test_lib)
 tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test_lib)
 tests_unit_test_write_quarantine_SOURCES = tests/unit/test-write-quarantine.c $(write_test_lib)
 tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(write_test_lib)

@@ -144,7 +144,9 @@ sf_change_delete(struct sf_writer *w, const char *bucket, const char *key,
 static int
 delete_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
 {
-    int rc = sf_change_delete(ch->w, ch->bucket, ch->key, NULL, deadline_ms, err);
+    int rc = sf_sources_rescue(ch->w, ch->bucket, ch->key, deadline_ms, err);
+    if (!rc)
+        rc = sf_change_delete(ch->w, ch->bucket, ch->key, NULL, deadline_ms, err);
     if (!rc || rc == -ENOENT)
         sf_attrs_gone(ch->w, ch->bucket, ch->key);
     return rc;

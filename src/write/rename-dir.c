@@ -12,6 +12,7 @@
 #include "write/change.h"
 #include "write/conflict.h"
 #include "write/rename.h"
+#include "write/step.h"
 
 #define KEY_MAX    900
 #define IN_FLIGHT  8 /* moves at the same time, by the job's own worker and helpers in the queue */
@@ -93,7 +94,7 @@ move_beside(struct sf_move *m, struct sf_err *err)
     if (!rc)
         sf_warn("write", "event=rename-conflict object=%s/%s to=%s/%s kept=%s", m->bucket, m->key,
                 m->to_bucket, taken, key);
-    m->to_key = taken;
+    m->to_key = taken; /* from where it cannot be found again, by whoever has it open */
     return rc;
 }
 
@@ -113,6 +114,10 @@ move_row(struct batch *b, const struct sf_below_row *row, struct sf_err *err)
                         .to_key = to,
                         .source = row->version,
                         .deadline_ms = sf_writer_deadline(b->rn->w, 0)};
+    struct sf_version now = row->version;
+    if (!sf_etag_is_md5(now.etag))
+        now.etag[0] = '\0'; /* some backends give another to a moved object */
+    sf_sources_hold(m.w, m.bucket, m.key);
     int rc = sf_move_send(&m, err);
     if (rc == -EEXIST && sf_str_ends(to, SF_PLACEHOLDER)) {
         *err = SF_ERR_INIT; /* both say that the directory is there */
@@ -120,6 +125,7 @@ move_row(struct batch *b, const struct sf_below_row *row, struct sf_err *err)
     } else if (rc == -EEXIST) {
         rc = move_beside(&m, err);
     }
+    sf_move_told(&m, rc, &now);
     if (rc == -ENOENT) { /* somebody else removed it */
         *err = SF_ERR_INIT;
         rc = 0;
@@ -142,8 +148,10 @@ move_next(struct batch *b)
     int rc = sf_writer_stopping(b->rn->w)
                  ? sf_err_set(&err, -ECANCELED, "the writer is being stopped")
                  : move_row(b, row, &err);
-    if (!rc)
+    if (!rc) {
         atomic_fetch_add(&b->rn->moving.done, 1);
+        sf_step(SF_STEP_RENAME_DIR_MOVED);
+    }
     SF_GUARD(&b->lock);
     if (rc && !b->err.code)
         b->err = err;
@@ -226,6 +234,12 @@ round_move(struct batch *b, struct sf_err *err)
         after = sf_steal(page.last);
         rc = page.n ? page_move(b, &page, err) : 0;
         sf_below_fini(&page);
+        if (!rc && after) {
+            b->rn->rec.after = after;
+            rc = sf_rename_note(b->rn, SF_RECORD_RENAME_DIR_MOVING, err);
+            b->rn->rec.after = NULL;
+            sf_step(SF_STEP_RENAME_DIR_RECORDED);
+        }
         if (rc)
             return rc;
     }
@@ -270,20 +284,17 @@ survey(struct sf_rename *rn, uint64_t *total, struct sf_err *err)
     return *total ? 0 : sf_err_set(err, -ENOENT, "nothing is below %s/%s", a->bucket, a->key);
 }
 
-/* The target may be an empty directory, which goes. */
+/* The target may be an empty directory, whose @marker is in the way then. */
 static int
-make_room(struct sf_rename *rn, struct sf_err *err)
+make_room(struct sf_rename *rn, bool *marker, struct sf_err *err)
 {
     const struct sf_rename_args *a = &rn->args;
-    int64_t deadline_ms = sf_writer_deadline(rn->w, 0);
-    int below = sf_change_look_below(rn->w, a->to_bucket, a->to_key, deadline_ms, err);
-    if (below < 0)
-        return below;
+    int below =
+        sf_change_look_below(rn->w, a->to_bucket, a->to_key, sf_writer_deadline(rn->w, 0), err);
     if (below == SF_BELOW_SOMETHING)
         return sf_err_set(err, -ENOTEMPTY, "%s/%s is not empty", a->to_bucket, a->to_key);
-    return below == SF_BELOW_MARKER
-               ? sf_change_remove_marker(rn->w, a->to_bucket, a->to_key, deadline_ms, err)
-               : 0;
+    *marker = below == SF_BELOW_MARKER;
+    return below < 0 ? below : 0;
 }
 
 /* ---- the job -------------------------------------------------------------------------------- */
@@ -303,6 +314,19 @@ move_all(struct batch *b, struct sf_err *err)
     return met < 0 ? met : 0;
 }
 
+/* All is checked and in the journal: it is brought to its end, now or after the next start. */
+static int
+rename_go(struct sf_rename *rn, struct sf_err *err)
+{
+    struct batch *b = batch_new(rn);
+    if (!b)
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    int rc = move_all(b, err);
+    batch_unref(b);
+    sf_rename_settle(rn, rc, err);
+    return rc;
+}
+
 static int
 rename_dir(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
 {
@@ -314,22 +338,21 @@ rename_dir(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
                    ? 0
                    : sf_err_set(err, -EINVAL, "%s/%s is below itself", a->to_bucket, a->to_key);
     int rc = survey(rn, &total, err);
+    bool marker = false;
     if (!rc)
-        rc = make_room(rn, err);
-    if (rc)
+        rc = make_room(rn, &marker, err);
+    if (!rc)
+        rc = sf_rename_note(rn, SF_RECORD_RENAME_DIR_MOVING, err);
+    if (!rc && marker)
+        rc = sf_change_remove_marker(rn->w, a->to_bucket, a->to_key, sf_writer_deadline(rn->w, 0),
+                                     err);
+    if (rc) {
+        sf_rename_settle(rn, rc, err);
         return rc;
-    struct batch *b = batch_new(rn);
-    if (!b)
-        return sf_err_set(err, -ENOMEM, "out of memory");
-    rn->moving.bucket = a->bucket;
-    rn->moving.prefix = a->key;
-    rn->moving.to_bucket = a->to_bucket;
-    rn->moving.to_prefix = a->to_key;
+    }
     atomic_store(&rn->moving.total, total);
-    sf_moving_add(&rn->w->moving, &rn->moving);
-    rc = move_all(b, err);
-    batch_unref(b);
-    return rc;
+    sf_rename_show(rn);
+    return rename_go(rn, err);
 }
 
 void
@@ -337,4 +360,19 @@ sf_write_rename_dir(struct sf_writer *w, const struct sf_rename_args *args, sf_r
                     void *arg)
 {
     sf_rename_queue(w, args, rename_dir, cb, arg);
+}
+
+/* ---- after a start -------------------------------------------------------------------------- */
+
+static int
+rename_dir_replay(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
+{
+    (void)now;
+    return rename_go(rn, err);
+}
+
+int
+sf_replay_rename_dir(struct sf_writer *w, struct sf_record *r)
+{
+    return sf_rename_again(w, r, rename_dir_replay);
 }

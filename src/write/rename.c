@@ -12,7 +12,12 @@
 #include "observe/log.h"
 #include "write/attrs.h"
 #include "write/change.h"
+#include "write/failure.h"
+#include "write/journal.h"
+#include "write/mark.h"
+#include "write/meta.h"
 #include "write/put.h"
+#include "write/step.h"
 
 #define COPIES_MAX 3    /* a source that others write meanwhile */
 #define LOOK_MS    5000 /* for the look at what is done already */
@@ -118,6 +123,15 @@ sf_move_send(const struct sf_move *m, struct sf_err *err)
     }
 }
 
+void
+sf_move_told(const struct sf_move *m, int rc, const struct sf_version *now)
+{
+    if (rc)
+        sf_sources_moved(m->w, m->bucket, m->key, m->bucket, m->key, NULL);
+    else
+        sf_sources_moved(m->w, m->bucket, m->key, m->to_bucket, m->to_key, now);
+}
+
 /* What has the target now? The rename has succeeded; nothing that fails here changes that. */
 static void
 moved(struct sf_move *m, struct sf_version *now)
@@ -138,41 +152,109 @@ moved(struct sf_move *m, struct sf_version *now)
         foreign_write(m, "written while it was moved; the new version is kept");
 }
 
-/* ---- replace -------------------------------------------------------------------------------- */
+/* ---- copy ----------------------------------------------------------------------------------- */
 
-/* Copy over the target; *copy: the target as it is then. A lost reply is settled by both names. */
-static int
-copy_over(const struct sf_move *m, struct sf_version *copy, struct sf_err *err)
+/* What a copy says of itself. */
+struct copy {
+    struct sf_copy_args args;
+    char *metadata;
+    char op[SF_OP_LEN + 1]; /* that the copy carries; "" = none */
+};
+
+/* The type that an object shall have under its new name: another one than @source has only if ours
+ * was a guess and the new name says more. */
+static const char *
+new_type(const struct sf_move *m, const struct sf_object *source)
 {
-    struct sf_copy_args args = {.bucket = m->bucket,
+    struct sf_mark mark;
+    const char *slash = strrchr(m->to_key, '/');
+    if (!source->cache_control || !sf_mark_parse(source->cache_control, &mark) || !mark.guessed)
+        return NULL;
+    const char *mime = sf_mime_guess(slash ? slash + 1 : m->to_key, NULL, 0);
+    bool says_nothing = strcmp(mime, sf_mime_guess("", NULL, 0)) == 0;
+    return says_nothing || strcmp(mime, source->mime ? source->mime : "") == 0 ? NULL : mime;
+}
+
+/* The copy keeps what the source says of itself, and carries an id by which it is known again, as
+ * far as a header can take both. */
+static void
+describe_copy(const struct sf_move *m, const struct sf_object *source, struct copy *c)
+{
+    struct sf_meta meta = {0};
+    *c = (struct copy){.args = {.bucket = m->bucket,
                                 .key = m->key,
                                 .to_bucket = m->to_bucket,
                                 .to_key = m->to_key,
-                                .upsert = true};
+                                .upsert = m->replace}};
+    if (m->w->plain || sf_meta_parse(source->metadata, &meta) < 0)
+        return;
+    free(sf_steal(meta.xattrs)); /* those of the source are kept by what builds the text */
+    if (sf_op_new(meta.op) == 0 && sf_meta_build(source->metadata, &meta, &c->metadata) == 0 &&
+        strlen(c->metadata) <= SF_METADATA_HEADER_MAX) {
+        memcpy(c->op, meta.op, sizeof c->op);
+        c->args.set_metadata = true;
+        c->args.mime = new_type(m, source);
+        c->args.metadata = c->metadata;
+    }
+    sf_meta_fini(&meta);
+}
+
+static bool
+has_op(const struct sf_object *o, const char *op)
+{
+    struct sf_meta meta = {0};
+    if (!op[0] || sf_meta_parse(o->metadata, &meta) <= 0)
+        return false;
+    bool yes = strcmp(meta.op, op) == 0;
+    sf_meta_fini(&meta);
+    return yes;
+}
+
+/* A copy's reply was lost. 0 *copy is there; 1 it is not; or what is known instead. */
+static int
+settle_copy(const struct sf_move *m, const struct copy *c, int rc, struct sf_version *copy,
+            struct sf_err *err)
+{
+    sf_autoobject struct sf_object source = {0}, target = {0};
+    struct sf_version now;
+    int s = look_source(m, &source, NULL), t = look_target(m, &target, NULL);
+    sf_version_of_object(&source, &now);
+    sf_version_of_object(&target, copy);
+    if (!t && has_op(&target, c->op))
+        return sf_change_settled(err, "copied", m->to_bucket, m->to_key);
+    /* Without MD5 ETags an old target of the same size could pass for the copy: copy again. */
+    if (!c->op[0] && !s && !t && sf_etag_is_md5(now.etag) && same_bytes(&now, copy))
+        return sf_change_settled(err, "copied", m->to_bucket, m->to_key);
+    if ((s && s != -ENOENT) || (t && t != -ENOENT))
+        return rc;
+    *err = SF_ERR_INIT;
+    if (s == -ENOENT)
+        return sf_err_set(err, -ENOENT, "%s/%s is gone", m->bucket, m->key);
+    if (!t && !m->replace)
+        return sf_err_set(err, -EEXIST, "%s/%s exists", m->to_bucket, m->to_key);
+    return 1;
+}
+
+/* Copy to the target; *copy: the target as it is then. */
+static int
+copy_send(const struct sf_move *m, const struct copy *c, struct sf_version *copy,
+          struct sf_err *err)
+{
+    bool open = false;
     for (unsigned repeats = 1;; repeats++) {
-        sf_autoobject struct sf_object source = {0}, target = {0};
-        struct sf_version now;
+        sf_autoobject struct sf_object target = {0};
         *err = SF_ERR_INIT;
-        int rc = sf_storage_copy_wait(m->w->st, &args, sf_writer_try_until(m->w, m->deadline_ms),
+        int rc = sf_storage_copy_wait(m->w->st, &c->args, sf_writer_try_until(m->w, m->deadline_ms),
                                       &target, err);
         sf_version_of_object(&target, copy);
-        if (!rc || !err->outcome_open)
+        if (!rc || (!err->outcome_open && !(open && rc == -EEXIST)))
             return rc;
-        sf_object_fini(&target);
-        int s = look_source(m, &source, NULL), t = look_target(m, &target, NULL);
-        sf_version_of_object(&source, &now);
-        sf_version_of_object(&target, copy);
-        /* Without MD5 ETags an old target of the same size could pass for the copy: copy again. */
-        if (!s && !t && sf_etag_is_md5(now.etag) && same_bytes(&now, copy))
-            return sf_change_settled(err, "copied", m->to_bucket, m->to_key);
-        if ((s && s != -ENOENT) || (t && t != -ENOENT))
+        open = true;
+        rc = settle_copy(m, c, rc, copy, err);
+        if (rc <= 0)
             return rc;
-        if (s == -ENOENT) {
-            *err = SF_ERR_INIT;
-            return sf_err_set(err, -ENOENT, "%s/%s is gone", m->bucket, m->key);
-        }
         if (!sf_writer_pause(m->w, repeats, m->deadline_ms))
-            return rc;
+            return sf_err_set(err, -EIO, "%s/%s could not be copied", m->bucket, m->key);
     }
 }
 
@@ -181,6 +263,7 @@ static int
 remove_source(const struct sf_move *m, struct sf_err *err)
 {
     int rc = sf_change_delete(m->w, m->bucket, m->key, &m->source, m->deadline_ms, err);
+    sf_step(SF_STEP_RENAME_REMOVED);
     if (rc == -ENOENT)
         return 0;
     if (rc)
@@ -190,27 +273,38 @@ remove_source(const struct sf_move *m, struct sf_err *err)
 }
 
 static int
-replace_run(struct sf_move *m, struct sf_version *now, struct sf_err *err)
+replace_run(struct sf_rename *rn, struct sf_move *m, struct sf_object *source,
+            struct sf_version *now, struct sf_err *err)
 {
     for (int i = 0; i < COPIES_MAX; i++) {
-        sf_autoobject struct sf_object source = {0};
+        struct copy c;
         struct sf_version after;
-        *err = SF_ERR_INIT;
-        int rc = copy_over(m, now, err);
+        describe_copy(m, source, &c);
+        memcpy(rn->rec.op, c.op, sizeof c.op);
+        rn->rec.source = m->source;
+        int rc = sf_rename_note(rn, SF_RECORD_RENAME_COPYING, err);
+        if (!rc)
+            rc = copy_send(m, &c, now, err);
+        free(c.metadata);
         if (rc)
             return rc;
-        rc = look_source(m, &source, err);
+        sf_step(SF_STEP_RENAME_COPIED);
+        m->replace = true; /* from now on the target is ours */
+        sf_object_fini(source);
+        rc = look_source(m, source, err);
         if (rc == -ENOENT) {
             *err = SF_ERR_INIT;
             return 0; /* somebody else removed it: only the new name is left, as asked */
         }
         if (rc)
             return rc;
-        sf_version_of_object(&source, &after);
+        sf_version_of_object(source, &after);
         bool still = sf_version_same(&m->source, &after);
         m->source = after;
-        if (still && same_bytes(now, &after))
-            return remove_source(m, err);
+        if (still && same_bytes(now, &after)) {
+            rc = sf_rename_note(rn, SF_RECORD_RENAME_REMOVING, err);
+            return rc ? rc : remove_source(m, err);
+        }
         if (still)
             return sf_err_set(err, -EIO, "the copy of %s/%s differs from it; it is kept", m->bucket,
                               m->key);
@@ -238,17 +332,40 @@ sf_rename_allowed(const struct sf_rename_args *a, const char *key, uint64_t size
     return 0;
 }
 
+static void
+move_init(struct sf_move *m, struct sf_rename *rn)
+{
+    const struct sf_rename_args *a = &rn->args;
+    *m = (struct sf_move){.w = rn->w,
+                          .bucket = a->bucket,
+                          .key = a->key,
+                          .to_bucket = a->to_bucket,
+                          .to_key = a->to_key,
+                          .replace = a->replace,
+                          .deadline_ms = sf_writer_deadline(rn->w, 0)};
+}
+
+static int
+move_run(struct sf_rename *rn, struct sf_move *m, struct sf_version *now, struct sf_err *err)
+{
+    rn->rec.source = m->source;
+    int rc = sf_rename_note(rn, SF_RECORD_RENAME_MOVING, err);
+    if (!rc)
+        rc = sf_move_send(m, err);
+    if (rc)
+        return rc;
+    sf_step(SF_STEP_RENAME_MOVED);
+    moved(m, now);
+    return 0;
+}
+
 static int
 rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
 {
     const struct sf_rename_args *a = &rn->args;
-    struct sf_move m = {.w = rn->w,
-                        .bucket = a->bucket,
-                        .key = a->key,
-                        .to_bucket = a->to_bucket,
-                        .to_key = a->to_key,
-                        .deadline_ms = sf_writer_deadline(rn->w, 0)};
+    struct sf_move m;
     sf_autoobject struct sf_object source = {0};
+    move_init(&m, rn);
     int rc = look_source(&m, &source, err);
     if (rc)
         return rc;
@@ -257,13 +374,22 @@ rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
         *now = m.source;
         return 0;
     }
-    rc = sf_rename_allowed(a, a->key, source.size, source.mime ? source.mime : "", err);
-    if (!rc && a->replace)
-        return replace_run(&m, now, err);
-    if (!rc)
-        rc = sf_move_send(&m, err);
-    if (!rc)
-        moved(&m, now);
+    const char *mime = rn->w->plain ? NULL : new_type(&m, &source);
+    rc = sf_rename_allowed(a, a->key, source.size,
+                           mime          ? mime
+                           : source.mime ? source.mime
+                                         : "",
+                           err);
+    if (!rc && a->replace) /* who has the old target open keeps it */
+        rc = sf_sources_rescue(rn->w, a->to_bucket, a->to_key, m.deadline_ms, err);
+    if (rc)
+        return rc;
+    sf_sources_hold(rn->w, a->bucket, a->key);
+    /* A move keeps the content type. */
+    rc = a->replace || mime ? replace_run(rn, &m, &source, now, err) : move_run(rn, &m, now, err);
+    bool known = now->id[0] && same_bytes(&m.source, now);
+    sf_move_told(&m, rc, known ? now : NULL);
+    sf_rename_settle(rn, rc, err);
     return rc;
 }
 
@@ -271,6 +397,88 @@ void
 sf_write_rename(struct sf_writer *w, const struct sf_rename_args *args, sf_rename_fn cb, void *arg)
 {
     sf_rename_queue(w, args, rename_object, cb, arg);
+}
+
+/* ---- after a start -------------------------------------------------------------------------- */
+
+/* Nobody was told that it succeeded, and it may have: what was begun is brought to its end. */
+static int
+rename_replay(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
+{
+    struct sf_move m;
+    sf_autoobject struct sf_object source = {0}, target = {0};
+    struct sf_version seen;
+    move_init(&m, rn);
+    m.source = rn->rec.source;
+    int s = look_source(&m, &source, err), t = look_target(&m, &target, NULL), rc = 0;
+    sf_version_of_object(&source, &seen);
+    if (s && s != -ENOENT) {
+        rc = s;
+    } else if (t && t != -ENOENT) {
+        rc = sf_err_set(err, t, "%s/%s cannot be looked at", m.to_bucket, m.to_key);
+    } else if (s == -ENOENT) {
+        *err = SF_ERR_INIT; /* it was moved, or its copy is all there is, or others removed it */
+    } else if (rn->rec.state == SF_RECORD_RENAME_MOVING) {
+        if (t || !same_id(&m.source, &target))
+            rc = same_id(&m.source, &source) ? sf_move_send(&m, err) : 0;
+    } else if (!sf_version_same(&m.source, &seen)) {
+        foreign_write(&m, "written while the file system was away; both names exist now");
+    } else if (rn->rec.state == SF_RECORD_RENAME_COPYING && (t || !has_op(&target, rn->rec.op))) {
+        m.source = seen;
+        rc = replace_run(rn, &m, &source, now, err);
+    } else {
+        rc = remove_source(&m, err);
+    }
+    sf_rename_settle(rn, rc, err);
+    return rc;
+}
+
+int
+sf_replay_rename(struct sf_writer *w, struct sf_record *r)
+{
+    return sf_rename_again(w, r, rename_replay);
+}
+
+void
+sf_rename_show(struct sf_rename *rn)
+{
+    rn->moving.bucket = rn->args.bucket;
+    rn->moving.prefix = rn->args.key;
+    rn->moving.to_bucket = rn->args.to_bucket;
+    rn->moving.to_prefix = rn->args.to_key;
+    sf_moving_add(&rn->w->moving, &rn->moving);
+}
+
+/* ---- the journal ---------------------------------------------------------------------------- */
+
+int
+sf_rename_note(struct sf_rename *rn, enum sf_record_state state, struct sf_err *err)
+{
+    struct sf_record *r = &rn->rec;
+    bool begun = r->seq != 0;
+    r->kind = sf_record_state_kind(state);
+    r->state = state;
+    r->bucket = (char *)rn->args.bucket;
+    r->key = (char *)rn->args.key;
+    r->to_bucket = (char *)rn->args.to_bucket;
+    r->to_key = (char *)rn->args.to_key;
+    r->replace = rn->args.replace;
+    int rc = sf_journal_put(rn->w->journal, r);
+    if (rc)
+        return sf_err_set(err, rc, "the journal cannot be written: %s", strerror(-rc));
+    if (!begun)
+        sf_step(r->kind == SF_RECORD_RENAME ? SF_STEP_RENAME_BEGUN : SF_STEP_RENAME_DIR_BEGUN);
+    return 0;
+}
+
+void
+sf_rename_settle(struct sf_rename *rn, int rc, const struct sf_err *err)
+{
+    if (!rn->rec.seq || (rc && sf_failure_is_held(err)))
+        return;
+    sf_journal_drop(rn->w->journal, rn->rec.seq);
+    rn->rec.seq = 0;
+    sf_step(rn->rec.kind == SF_RECORD_RENAME ? SF_STEP_RENAME_DONE : SF_STEP_RENAME_DIR_DONE);
 }
 
 /* ---- queueing ------------------------------------------------------------------------------- */
@@ -303,6 +511,14 @@ rename_run(struct sf_job *job, const struct sf_err *refused)
     rename_free(rn);
 }
 
+static void
+rename_enter(struct sf_rename *rn)
+{
+    struct sf_job_key keys[2] = {{rn->args.bucket, rn->args.key},
+                                 {rn->args.to_bucket, rn->args.to_key}};
+    sf_queue_add(rn->w->queue, &rn->job, keys, 2);
+}
+
 static bool
 args_copy(const struct sf_rename_args *args, struct sf_rename_args *out)
 {
@@ -333,8 +549,46 @@ sf_rename_queue(struct sf_writer *w, const struct sf_rename_args *args,
     rn->fn = fn;
     rn->cb = cb;
     rn->arg = arg;
-    struct sf_job_key keys[2] = {{rn->args.bucket, rn->args.key},
-                                 {rn->args.to_bucket, rn->args.to_key}};
     sf_attrs_push(w, rn->args.bucket, rn->args.key); /* while they have these names */
-    sf_queue_add(w->queue, &rn->job, keys, 2);
+    rename_enter(rn);
+}
+
+static void
+replayed(void *arg, const struct sf_err *err, const struct sf_version *now)
+{
+    struct sf_writer *w = arg;
+    (void)now;
+    if (err && !sf_writer_stopping(w))
+        sf_warn("write", "event=replayed-rename-failed err=%s reason=%s", sf_errno_name(err->code),
+                err->msg);
+}
+
+int
+sf_rename_again(struct sf_writer *w, struct sf_record *r,
+                int (*fn)(struct sf_rename *, struct sf_version *, struct sf_err *))
+{
+    struct sf_rename *rn = calloc(1, sizeof *rn);
+    if (!rn)
+        return -ENOMEM;
+    rn->args = (struct sf_rename_args){.bucket = sf_steal(r->bucket),
+                                       .key = sf_steal(r->key),
+                                       .to_bucket = sf_steal(r->to_bucket),
+                                       .to_key = sf_steal(r->to_key),
+                                       .replace = r->replace};
+    rn->rec = (struct sf_record){.seq = r->seq,
+                                 .kind = r->kind,
+                                 .state = r->state,
+                                 .made_ns = r->made_ns,
+                                 .source = r->source,
+                                 .target = r->target};
+    memcpy(rn->rec.op, r->op, sizeof rn->rec.op);
+    rn->job.run = rename_run;
+    rn->w = w;
+    rn->fn = fn;
+    rn->cb = replayed;
+    rn->arg = w;
+    if (r->kind == SF_RECORD_RENAME_DIR)
+        sf_rename_show(rn);
+    rename_enter(rn);
+    return 0;
 }

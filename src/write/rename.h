@@ -3,6 +3,7 @@
 #define SF_WRITE_RENAME_H
 
 #include "write/moving.h"
+#include "write/record.h"
 #include "write/writer.h"
 
 /* Internal to src/write: renames on their way, of one object and of a directory. */
@@ -15,13 +16,30 @@ struct sf_rename {
     int (*fn)(struct sf_rename *rn, struct sf_version *now, struct sf_err *err);
     sf_rename_fn cb;
     void *arg;
+    struct sf_record rec;    /* what the journal has; seq 0 = nothing. Its strings are borrowed from
+                                the arguments */
     struct sf_moving moving; /* of a directory; listed until the callback has run */
 };
+
+/* A directory's objects have two names from now on: list it until the callback has run. */
+void sf_rename_show(struct sf_rename *rn);
+
+/* The journal has this from now on: before the request that it speaks of. 0 or the error. */
+int sf_rename_note(struct sf_rename *rn, enum sf_record_state state, struct sf_err *err);
+/* What came of it is known (@rc 0 or @err), or not: then the record stays for the next start. */
+void sf_rename_settle(struct sf_rename *rn, int rc, const struct sf_err *err);
 
 /* Queue it, ordered by both names. Without memory @cb hears of it at once. */
 void sf_rename_queue(struct sf_writer *w, const struct sf_rename_args *args,
                      int (*fn)(struct sf_rename *, struct sf_version *, struct sf_err *),
                      sf_rename_fn cb, void *arg);
+
+/* A record of the last daemon: bring it to its end with @fn. Takes strings out of it. 0 or
+ * -ENOMEM. */
+int sf_rename_again(struct sf_writer *w, struct sf_record *r,
+                    int (*fn)(struct sf_rename *, struct sf_version *, struct sf_err *));
+int sf_replay_rename(struct sf_writer *w, struct sf_record *r);
+int sf_replay_rename_dir(struct sf_writer *w, struct sf_record *r);
 
 /* May an object of this size and type go to the target's bucket? 0, -EFBIG, -EPERM. */
 int sf_rename_allowed(const struct sf_rename_args *args, const char *key, uint64_t size,
@@ -31,6 +49,7 @@ int sf_rename_allowed(const struct sf_rename_args *args, const char *key, uint64
 struct sf_move {
     struct sf_writer *w;
     const char *bucket, *key, *to_bucket, *to_key;
+    bool replace;             /* a copy may go over what is there */
     struct sf_version source; /* what is moved; its id settles a lost reply */
     int64_t deadline_ms;
 };
@@ -41,5 +60,9 @@ struct sf_move {
  * settled has err->outcome_open.
  */
 int sf_move_send(const struct sf_move *m, struct sf_err *err);
+
+/* After a move or copy (@rc), and sf_sources_hold() before it: contents that begin with the object
+ * find it again. @now: NULL = as it was. */
+void sf_move_told(const struct sf_move *m, int rc, const struct sf_version *now);
 
 #endif

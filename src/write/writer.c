@@ -18,6 +18,7 @@
 #include "write/fetch.h"
 #include "write/journal.h"
 #include "write/quarantine.h"
+#include "write/rename.h"
 
 #define WORKERS_DEFAULT 8
 #define QUEUE_DEFAULT   65536
@@ -79,7 +80,16 @@ static int
 replay(void *arg, struct sf_record *r)
 {
     struct sf_writer *w = arg;
-    return r->kind == SF_RECORD_ATTRS ? sf_replay_attrs(w, r) : 0;
+    switch (r->kind) {
+    case SF_RECORD_ATTRS:
+        return sf_replay_attrs(w, r);
+    case SF_RECORD_RENAME:
+        return sf_replay_rename(w, r);
+    case SF_RECORD_RENAME_DIR:
+        return sf_replay_rename_dir(w, r);
+    default:
+        return 0;
+    }
 }
 
 int

@@ -65,7 +65,9 @@ printf four >"$SF_TMP/four"
 put_object "$b" e.txt "$SF_TMP/four" >/dev/null
 expect_eq "NOREPLACE over what another client just made" EEXIST "$(renameat2 1 "$B/d.txt" "$B/e.txt")"
 expect_eq "NOREPLACE to a free name" OK "$(renameat2 1 "$B/d.txt" "$B/f.txt")"
-rm "$B"/[ef].txt
+delete_object "$b" e.txt >/dev/null
+wait_for 5 [ ! -e "$B/e.txt" ] || fail "another client's deletion is not seen"
+rm "$B/f.txt"
 
 step "files that are being written"
 python3 - "$B" <<'PY' || fail "a file under another name while it is written"
@@ -107,7 +109,9 @@ ln -s ../elsewhere "$B/dir/link"
 odd=$'n\xc3\xa4me with % and \x01'
 echo odd >"$B/dir/sub/$odd"
 fill dir/many/ "$objects" # the bytes of each are its first key
+wait_for 5 [ -e "$B/dir/many/0000" ] || fail "another client's objects are not seen"
 (cd "$B" && find dir | LC_ALL=C sort) >"$SF_TMP/tree-before"
+expect_ge "lines" $objects "$(wc -l <"$SF_TMP/tree-before")"
 settings '{"delay_ms":5}'
 clear_log
 start=$(now_ms)
