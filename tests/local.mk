@@ -108,6 +108,8 @@ lint_tests = \
 
 # What tests read but do not run: fixtures, ...
 test_data = \
+	tests/integ/crash.sh \
+	tests/integ/crash.py \
 	tests/lib/run-test \
 	tests/integ/devserver-faults.py \
 	tests/integ/devserver-uploads.py \
