@@ -53,6 +53,7 @@ unit_tests = \
 	tests/unit/test-write-conflict \
 	tests/unit/test-write-content \
 	tests/unit/test-write-extents \
+	tests/unit/test-write-kept \
 	tests/unit/test-write-known \
 	tests/unit/test-write-journal \
 	tests/unit/test-write-lazy \
@@ -172,6 +173,7 @@ tests_unit_test_write_attrs_SOURCES = tests/unit/test-write-attrs.c $(write_test
 tests_unit_test_write_change_SOURCES = tests/unit/test-write-change.c $(write_test_lib)
 tests_unit_test_write_commit_SOURCES = tests/unit/test-write-commit.c $(write_test_lib)
 tests_unit_test_write_content_SOURCES = tests/unit/test-write-content.c $(write_test_lib)
+tests_unit_test_write_kept_SOURCES = tests/unit/test-write-kept.c $(write_test_lib)
 tests_unit_test_write_lazy_SOURCES = tests/unit/test-write-lazy.c $(write_test_lib)
 tests_unit_test_write_names_replay_SOURCES = tests/unit/test-write-names-replay.c $(write_test_lib)
 tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test_lib)

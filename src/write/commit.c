@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "write/commit.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -6,35 +8,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "observe/counter.h"
 #include "observe/log.h"
-#include "write/content.h"
-#include "write/put.h"
-
-/* Somebody who committed and wants to know. */
-struct waiter {
-    struct waiter *next;
-    sf_commit_fn cb;
-    void *arg;
-};
-
-/* One upload of a content and everybody who waits for it. */
-struct sf_upload {
-    struct sf_job job;
-    struct sf_content *c; /* referenced */
-    char *bucket, *key;   /* whose lane it is in */
-    char *mime, *mark, *xattrs;
-    const char *const *mimes;
-    uint64_t max_size;
-    bool exists, exclusive, have_base;
-    struct sf_version base;
-    unsigned target_seq; /* of the target that these four speak of */
-    unsigned sent_seq;   /* of the target that it is sent to */
-
-    uint64_t gen;           /* what it sends; from when it runs; content's lock */
-    struct waiter *waiters; /* content's lock */
-    struct waiter **tail;
-};
+#include "write/failure.h"
 
 static void upload_run(struct sf_job *job, const struct sf_err *refused);
 
@@ -57,6 +34,37 @@ copy_text(char **to, const char *from)
     return from && !*to ? -ENOMEM : 0;
 }
 
+/* What is asked for now, in place of what was asked for before. 0 or -ENOMEM. */
+static int
+upload_take_args_locked(struct sf_upload *up, const struct sf_commit_args *args)
+{
+    char *mime, *mark, *xattrs;
+    int rc = copy_text(&mime, args->mime);
+    rc = copy_text(&mark, args->mark) ? -ENOMEM : rc;
+    rc = copy_text(&xattrs, args->xattrs) ? -ENOMEM : rc;
+    if (rc) {
+        free(mime);
+        free(mark);
+        free(xattrs);
+        return rc;
+    }
+    free(up->mime);
+    free(up->mark);
+    free(up->xattrs);
+    up->mime = mime;
+    up->mark = mark;
+    up->xattrs = xattrs;
+    up->mimes = args->mimes;
+    up->max_size = args->max_size;
+    up->exists = args->exists;
+    up->exclusive = args->exclusive;
+    up->have_base = args->base;
+    if (args->base)
+        up->base = *args->base;
+    up->target_seq = up->c->target_seq;
+    return 0;
+}
+
 static struct sf_upload *
 upload_new_locked(struct sf_content *c, const struct sf_commit_args *args)
 {
@@ -65,17 +73,8 @@ upload_new_locked(struct sf_content *c, const struct sf_commit_args *args)
         return NULL;
     up->job.run = upload_run;
     up->c = sf_content_ref(c);
-    up->mimes = args->mimes;
-    up->max_size = args->max_size;
-    up->exists = args->exists;
-    up->exclusive = args->exclusive;
-    up->have_base = args->base;
-    if (args->base)
-        up->base = *args->base;
-    up->target_seq = c->target_seq;
     up->tail = &up->waiters;
-    if (copy_text(&up->mime, args->mime) || copy_text(&up->mark, args->mark) ||
-        copy_text(&up->xattrs, args->xattrs)) {
+    if (upload_take_args_locked(up, args)) {
         upload_free(up);
         return NULL;
     }
@@ -108,8 +107,8 @@ upload_aim_locked(struct sf_upload *up)
     return 0;
 }
 
-static void
-upload_queue(struct sf_upload *up)
+void
+sf_upload_queue(struct sf_upload *up)
 {
     struct sf_job_key key = {up->bucket, up->key};
     sf_queue_add(up->c->w->queue, &up->job, &key, 1);
@@ -128,23 +127,64 @@ tell(struct waiter *list, const struct sf_err *err, const struct sf_commit *done
     }
 }
 
+/* Those who do not mind to wait stay; the others are returned. */
+static struct waiter *
+part_locked(struct sf_upload *up, struct sf_upload *stay)
+{
+    struct waiter *list = sf_steal(up->waiters), *told = NULL, **end = &told;
+    up->tail = &up->waiters;
+    while (list) {
+        struct waiter *w = list;
+        list = w->next;
+        w->next = NULL;
+        if (w->patient) {
+            upload_join_locked(stay, w);
+        } else {
+            *end = w;
+            end = &w->next;
+        }
+    }
+    return told;
+}
+
+static bool
+anybody_patient(const struct sf_upload *up)
+{
+    for (const struct waiter *w = up->waiters; w; w = w->next)
+        if (w->patient)
+            return true;
+    return false;
+}
+
 /* Let the content go on to what was asked for meanwhile, then tell who waited for this one. */
 static void
 upload_finish(struct sf_upload *up, const struct sf_err *err, struct sf_commit *done)
 {
     struct sf_content *c = up->c;
-    struct sf_err no_memory = SF_ERR_INIT;
-    struct waiter *lost = NULL;
+    struct sf_err no_memory = SF_ERR_INIT, why = err ? *err : SF_ERR_INIT;
+    struct waiter *lost = NULL, *list;
     sf_mutex_lock(&c->lock);
     assert(c->up == up);
-    struct waiter *list = sf_steal(up->waiters);
     struct sf_upload *next = sf_steal(c->next);
     c->uploading = false;
-    c->failure = err ? *err : SF_ERR_INIT;
+    c->failure = why;
     if (!err && done->uploaded)
         c->exists = true;
+    bool again = err && !up->cancelled && err->code != -ECANCELED && sf_failure_is_held(err) &&
+                 anybody_patient(up);
+    list = again ? part_locked(up, next ? next : up) : sf_steal(up->waiters);
+    if (again && !next && sf_upload_rest_locked(up)) {
+        sf_mutex_unlock(&c->lock); /* it goes on from there, and may have gone already */
+        tell(list, &why, NULL);
+        return;
+    }
+    if (again && !next) { /* nobody waits any more at the end */
+        lost = sf_steal(up->waiters);
+        (void)!sf_err_set(&no_memory, -ECANCELED, "the writer is being stopped");
+    }
     if (next && upload_aim_locked(next)) {
         lost = sf_steal(next->waiters);
+        (void)!sf_err_set(&no_memory, -ENOMEM, "out of memory");
         c->up = NULL;
         sf_mutex_unlock(&c->lock);
         upload_free(next);
@@ -154,13 +194,12 @@ upload_finish(struct sf_upload *up, const struct sf_err *err, struct sf_commit *
         sf_mutex_unlock(&c->lock);
     }
     if (next)
-        upload_queue(next);
+        sf_upload_queue(next);
+    else if (!err && done->uploaded)
+        sf_upload_wake_all(c->w); /* the service is there */
     done->still_dirty = sf_content_dirty(c);
     tell(list, err, done);
-    if (lost) {
-        (void)!sf_err_set(&no_memory, -ENOMEM, "out of memory");
-        tell(lost, &no_memory, NULL);
-    }
+    tell(lost, &no_memory, NULL);
     upload_free(up);
 }
 
@@ -258,8 +297,14 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
 
     put->fd = snap.stage->fd;
     put->size = snap.size;
+    if (snap.digested) {
+        memcpy(put->md5_etag, snap.digests.md5_etag, sizeof put->md5_etag);
+        memcpy(put->sha256, snap.digests.sha256, sizeof put->sha256);
+    }
+    sf_kept_begin(c, &snap, put);
     if (!rc)
         rc = sf_put_run(c->w, put, err);
+    sf_kept_end(c, &snap, rc ? err : NULL);
     if (!rc) {
         sf_mutex_lock(&c->lock);
         upload_stored_locked(up, put);
@@ -279,6 +324,10 @@ upload_run(struct sf_job *job, const struct sf_err *refused)
     struct sf_commit done = {.size = sf_content_size(c)};
     struct sf_put put;
     struct sf_err err = SF_ERR_INIT;
+    if (!refused && up->cancelled) {
+        (void)!sf_err_set(&err, -ECANCELED, "the writer is being stopped");
+        refused = &err;
+    }
     if (refused) {
         upload_finish(up, refused, &done);
         return;
@@ -289,7 +338,7 @@ upload_run(struct sf_job *job, const struct sf_err *refused)
         int rc = moved ? upload_aim_locked(up) : 0;
         sf_mutex_unlock(&c->lock);
         if (moved && !rc) {
-            upload_queue(up); /* behind what was asked for the new key before */
+            sf_upload_queue(up); /* behind what was asked for the new key before */
             return;
         }
         if (rc)
@@ -308,6 +357,8 @@ upload_for_locked(struct sf_content *c, const struct sf_commit_args *args, bool 
 {
     SF_ASSERT_HELD(&c->lock);
     *fresh = false;
+    if (c->up && c->up->resting && upload_take_args_locked(c->up, args))
+        return NULL;
     if (c->up && (!c->uploading || c->up->gen == atomic_load(&c->gen)))
         return c->up;
     if (c->next)
@@ -344,13 +395,15 @@ sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_co
     if (up) {
         w->cb = cb;
         w->arg = arg;
+        w->patient = args->patient;
         upload_join_locked(up, sf_steal(w));
     }
+    bool wake = up && !fresh && sf_upload_wake_locked(up);
     sf_mutex_unlock(&c->lock);
     if (!up) {
         (void)!sf_err_set(&err, -ENOMEM, "out of memory");
         cb(arg, &err, NULL);
-    } else if (fresh) {
-        upload_queue(up);
+    } else if (fresh || wake) {
+        sf_upload_queue(up);
     }
 }

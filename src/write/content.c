@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "write/fetch.h"
+#include "write/commit.h"
 #include "write/quarantine.h"
 
 #define EXTENTS_MAX 4096 /* beyond it gaps are closed by fetching */
@@ -86,8 +87,9 @@ sf_content_unref(struct sf_content *c)
 {
     if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
-    if (sf_content_dirty(c))
+    if (sf_content_dirty(c) && !sf_content_kept(c))
         keep_forgotten(c);
+    sf_kept_fini(c);
     sf_base_free(c->base);
     sf_content_set_size(c, 0);
     sf_stage_unref(c->stage);
@@ -494,6 +496,8 @@ sf_content_abandon(struct sf_content *c)
             sf_stage_mark_clean(c->stage);
         sf_mutex_unlock(&c->io);
     }
+    sf_kept_drop(c);
+    sf_upload_wake(c);
     SF_GUARD(&c->lock);
     return c->uploading;
 }
@@ -515,6 +519,7 @@ sf_content_quarantine(struct sf_content *c, const struct sf_err *why, char *path
         rc = sf_quarantine_take(c->w, c->stage, target, why, path_out);
         c->frozen = true; /* descriptors still open read it; a change leaves it alone */
     }
+    sf_kept_drop(c);
     atomic_store(&c->clean_gen, atomic_load(&c->gen));
     return rc;
 }

@@ -4,6 +4,7 @@
 
 #include "base/lock.h"
 #include "write/digest.h"
+#include "write/kept.h"
 #include "write/source.h"
 #include "write/stage.h"
 #include "write/writer.h"
@@ -47,6 +48,8 @@ struct sf_content {
     struct sf_err failure;    /* of the last upload; empty after a success */
     struct sf_upload *up;     /* waits or runs */
     struct sf_upload *next;   /* what comes after the running one */
+
+    struct sf_kept kept; /* see there */
 };
 
 /* One more reference unless the last one has gone. */

@@ -11,6 +11,7 @@ src_libsupafs_a_SOURCES += \
 	src/write/change.c \
 	src/write/change.h \
 	src/write/commit.c \
+	src/write/commit.h \
 	src/write/conflict.c \
 	src/write/conflict.h \
 	src/write/content.c \
@@ -23,6 +24,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/failure.h \
 	src/write/fetch.c \
 	src/write/fetch.h \
+	src/write/kept.c \
+	src/write/kept.h \
 	src/write/known.c \
 	src/write/known.h \
 	src/write/journal.c \
@@ -49,6 +52,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/rename-dir.c \
 	src/write/rename.c \
 	src/write/rename.h \
+	src/write/replay.c \
+	src/write/retry.c \
 	src/write/rpc.c \
 	src/write/rpc.h \
 	src/write/snapshot.c \

@@ -91,11 +91,16 @@ sf_put_keep(struct sf_put_run *r, struct sf_err *err)
 {
     struct sf_put *p = r->p;
     char key[SF_CONFLICT_KEY_MAX + 1];
+    if (p->rec && p->rec->conflict_key && is_kept(r, p->rec->conflict_key) == 1) {
+        snprintf(p->conflict_key, sizeof p->conflict_key, "%s", p->rec->conflict_key);
+        return 0; /* before the process ended */
+    }
     for (unsigned turn = 0; turn < NAMES_MAX; turn++) {
         int rc = sf_conflict_key(p->key, sf_wall_ns(), turn, key);
         if (rc)
             return sf_err_set(err, rc, "no name is left to keep the other version of %s/%s",
                               p->bucket, p->key);
+        sf_put_note(r, SF_RECORD_CONTENT_KEEPING, key);
         sf_step(SF_STEP_CONTENT_KEEPING);
         rc = keep_as(r, key, err);
         if (rc < 0)

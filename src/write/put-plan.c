@@ -156,9 +156,9 @@ plan_mime(struct sf_put_run *r, const struct sf_mark *old_mark, struct sf_err *e
     const struct sf_put *p = r->p;
     bool keep = r->old.mime && r->old.mime[0] && !old_mark->guessed;
     r->guessed = !p->mime && !keep;
-    if (keep && !p->mime && !(r->old_mime = strdup(r->old.mime))) /* another look forgets old */
+    r->mime = strdup(p->mime ? p->mime : keep ? r->old.mime : guess(p));
+    if (!r->mime)
         return sf_err_set(err, -ENOMEM, "out of memory");
-    r->mime = p->mime ? p->mime : keep ? r->old_mime : guess(p);
     if (!sf_str_ends(p->key, SF_PLACEHOLDER) && !sf_mime_allowed(r->mime, p->mimes))
         return sf_err_set(err, -EPERM, "bucket %s does not take content of type %s", p->bucket,
                           r->mime);
@@ -265,7 +265,7 @@ plan_finish(struct sf_put_run *r, struct sf_err *err)
 static void
 plan_forget(struct sf_put_run *r)
 {
-    free(sf_steal(r->old_mime));
+    free(sf_steal(r->mime));
     free(sf_steal(r->cache_control));
     free(sf_steal(r->metadata));
     free(sf_steal(r->copy_bucket));
@@ -292,7 +292,7 @@ sf_put_plan(struct sf_put_run *r, struct sf_err *err)
         rc = plan_metadata(r, &old_mark, err);
     if (rc)
         return rc;
-    r->route = plan_copy(r) ? SF_PUT_COPY : plan_body(r);
+    r->route = !r->tus && plan_copy(r) ? SF_PUT_COPY : plan_body(r);
     bool itself = r->route == SF_PUT_COPY && !strcmp(r->copy_key, r->p->key) &&
                   !strcmp(r->copy_bucket, r->p->bucket);
     if (itself && r->w->plain)

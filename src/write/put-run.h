@@ -5,6 +5,7 @@
 #include "supabase/tus.h"
 #include "write/meta.h"
 #include "write/put.h"
+#include "write/record.h"
 #include "write/writer.h"
 
 /* Internal to src/write/put*.c: one sf_put_run() under way. */
@@ -32,10 +33,9 @@ struct sf_put_run {
     bool unexpected;        /* nothing should have been there */
 
     /* what is sent */
-    char op[27];      /* "" = objects carry none */
-    const char *mime; /* may be old_mime */
+    char op[27]; /* "" = objects carry none */
     bool guessed;
-    char *old_mime, *cache_control, *metadata;
+    char *mime, *cache_control, *metadata;
     enum sf_put_route route;
     char *copy_bucket, *copy_key; /* of SF_PUT_COPY */
     struct sf_version copy_of;
@@ -51,6 +51,9 @@ struct sf_put_run {
 
 #define SF_PUT_TUS_METADATA 4000 /* bytes of JSON that a resumable upload takes along */
 
+/* put.c: the journal's record in a new state, before the request that it is for; @conflict_key:
+ * NULL = as it is. Without room for it the upload goes on: its file is found again without. */
+void sf_put_note(struct sf_put_run *r, enum sf_record_state state, const char *conflict_key);
 /* put.c: look at what is under the key now. 0, also when nothing is; or the error. */
 int sf_put_look(struct sf_put_run *r, struct sf_err *err);
 

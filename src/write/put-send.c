@@ -156,9 +156,13 @@ tus_begin(struct sf_put_run *r, struct sf_err *err)
                           "takes no resumable uploads",
                           p->bucket, p->key, p->size);
     }
-    if (rc)
+    if (rc) {
         err->outcome_open = false; /* an upload without bytes changes nothing */
-    return rc;
+        return rc;
+    }
+    sf_put_note(r, SF_RECORD_CONTENT_RESUMABLE, NULL);
+    sf_step(SF_STEP_CONTENT_RESUMABLE);
+    return 0;
 }
 
 /* Where to go on. Returns 0; 1 begin again; or the error. */
@@ -166,6 +170,7 @@ static int
 tus_ask(struct sf_put_run *r, uint64_t *off, struct sf_err *err)
 {
     uint64_t size = 0;
+    *err = SF_ERR_INIT; /* of the piece that failed */
     int rc = sf_tus_offset_wait(r->w->st, r->tus, r->p->exists, r->deadline_ms, off, &size, err);
     if (!rc && size == r->p->size)
         return 0;
@@ -352,6 +357,7 @@ sf_put_finish(struct sf_put_run *r, struct sf_err *err)
 {
     struct sf_put *p = r->p;
     int rc = 0;
+    sf_put_note(r, SF_RECORD_CONTENT_MARKING, NULL);
     sf_step(SF_STEP_CONTENT_MARKING);
     r->deadline_ms = sf_writer_deadline(r->w, p->size);
     for (unsigned repeats = 1;; repeats++) {

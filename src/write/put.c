@@ -11,6 +11,7 @@
 #include "observe/counter.h"
 #include "observe/log.h"
 #include "write/attrs.h"
+#include "write/journal.h"
 #include "write/put-run.h"
 #include "write/step.h"
 
@@ -50,6 +51,8 @@ static bool
 is_known_here(struct sf_put_run *r)
 {
     struct sf_known_object o;
+    if (r->p->former_op[0] && strcmp(r->p->former_op, r->old_meta.op) == 0)
+        return true;
     if (!r->old_meta.op[0] || !sf_known_at(r->w->known, r->p->bucket, r->p->key, &o))
         return false;
     bool same = strcmp(o.op, r->old_meta.op) == 0;
@@ -151,6 +154,37 @@ settle(struct sf_put_run *r)
     return STORED;
 }
 
+/* ---- the journal ---------------------------------------------------------------------------- */
+
+void
+sf_put_note(struct sf_put_run *r, enum sf_record_state state, const char *conflict_key)
+{
+    struct sf_put *p = r->p;
+    struct sf_record *rec = p->rec;
+    bool later = state == SF_RECORD_CONTENT_RESUMABLE || state == SF_RECORD_CONTENT_MARKING;
+    if (!rec)
+        return;
+    if (rec->seq && rec->state == state && strcmp(rec->op, r->op) == 0 && !conflict_key)
+        return;
+    rec->state = state;
+    memcpy(rec->op, r->op, sizeof rec->op);
+    memcpy(rec->sha256, p->sha256, sizeof rec->sha256);
+    rec->exists = p->exists;
+    rec->tus_size = r->tus ? p->size : 0;
+    int rc = sf_record_set(&rec->tus, r->tus);
+    if (!rc && conflict_key)
+        rc = sf_record_set(&rec->conflict_key, conflict_key);
+    if (!rc)
+        rc = sf_record_set(&rec->cache_control, later ? r->cache_control : NULL);
+    if (!rc)
+        rc = sf_record_set(&rec->metadata, later ? r->metadata : NULL);
+    if (!rc)
+        rc = sf_journal_put(r->w->journal, rec);
+    if (rc)
+        sf_warn("write", "event=journal-failed object=%s/%s err=%s text=%s", p->bucket, p->key,
+                sf_errno_name(rc), "the upload goes on");
+}
+
 /* ---- the course ----------------------------------------------------------------------------- */
 
 /* Returns 0 done; 1 again; or the error. */
@@ -204,6 +238,10 @@ attempt(struct sf_put_run *r, struct sf_err *err)
     rc = sf_put_plan(r, err);
     if (rc)
         return rc;
+    if (!r->tus) {
+        sf_put_note(r, SF_RECORD_CONTENT_SENDING, NULL);
+        sf_step(SF_STEP_CONTENT_CHOSEN);
+    }
     rc = sf_put_send(r, err);
     if (rc == 1)
         return 1;
@@ -214,6 +252,38 @@ attempt(struct sf_put_run *r, struct sf_err *err)
     }
     sf_step(SF_STEP_CONTENT_SENT);
     return r->finish ? sf_put_finish(r, err) : 0;
+}
+
+/* What came of an attempt of this mount or the one before. Returns 0 it is done; 1 go on; or the
+ * error. */
+static int
+resume(struct sf_put_run *r, struct sf_err *err)
+{
+    struct sf_put *p = r->p;
+    const struct sf_record *rec = p->rec;
+    memcpy(r->op, rec->op, sizeof r->op);
+    r->tus = rec->tus && rec->tus_size == p->size ? strdup(rec->tus) : NULL;
+    r->force_tus = r->tus != NULL;
+    r->open = true;
+    int rc = sf_put_look(r, err);
+    if (rc)
+        return rc;
+    bool marking = rec->state == SF_RECORD_CONTENT_MARKING;
+    if (!r->have_old || !is_ours(r)) {
+        if (r->have_old && !p->exists)
+            p->exists = r->unexpected = true;
+        return marking ? 0 : 1; /* all bytes were there, and somebody has replaced them since */
+    }
+    learn_from_old(r);
+    sf_info("write", "event=settled object=%s/%s outcome=stored", p->bucket, p->key);
+    if (!rec->cache_control || !rec->metadata)
+        return 0;
+    r->mime = strdup(r->old.mime ? r->old.mime : "application/octet-stream");
+    r->cache_control = strdup(rec->cache_control);
+    r->metadata = strdup(rec->metadata);
+    if (!r->mime || !r->cache_control || !r->metadata)
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    return sf_put_finish(r, err);
 }
 
 static void
@@ -240,12 +310,12 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
         r.base = *put->base;
     struct sf_attrs_carry carry;
     sf_attrs_carry_begin(w, put, &carry);
-    int rc = w->plain ? 0 : sf_meta_op(r.op);
-    if (rc)
-        rc = sf_err_set(&e, rc, "no random bytes: %s", strerror(-rc));
-    else
-        while ((rc = attempt(&r, &e)) == 1)
-            ;
+    int rc = put->resume ? resume(&r, &e) : 1;
+    int no_op = r.op[0] || w->plain ? 0 : sf_meta_op(r.op);
+    if (no_op)
+        rc = sf_err_set(&e, no_op, "no random bytes: %s", strerror(-no_op));
+    while (rc == 1)
+        rc = attempt(&r, &e);
     if (rc) {
         atomic_fetch_add(&w->failures, 1);
         sf_count(SF_C_UPLOAD_FAILURES, 1);

@@ -9,6 +9,7 @@
 #include "supabase/storage.h"
 
 struct sf_commit;
+struct sf_record;
 struct sf_writer;
 
 /*
@@ -35,6 +36,10 @@ struct sf_put {
     int (*fill)(void *arg, int64_t deadline_ms, struct sf_err *err);
     void *fill_arg;
 
+    struct sf_record *rec; /* what the journal keeps of it, NULL = nothing; state, op and what an
+                              upload under way needs are filled in here */
+    bool resume;           /* an earlier attempt with rec->op may have taken effect */
+    char former_op[27];    /* or one with other bytes, which were ours, too; "" = none */
     struct sf_progress *progress; /* NULL = nobody looks */
 
     /* on success; what is not known is "" */

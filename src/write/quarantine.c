@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "write/kept.h"
 #include "write/stage.h"
 #include "write/step.h"
 #include "write/writer.h"
@@ -230,7 +231,8 @@ sf_quarantine_leftovers(struct sf_writer *w, struct sf_err *err)
         return sf_err_set(err, -errno, "cannot read %s: %m", w->staging);
     struct dirent *e;
     while ((e = readdir(dir)))
-        if (e->d_name[0] != '.' && !sf_str_ends(e->d_name, SF_STAGE_SIDECAR))
+        if (e->d_name[0] != '.' && !sf_str_ends(e->d_name, SF_STAGE_SIDECAR) &&
+            !sf_replay_has_file(w, e->d_name))
             leftover(w, e->d_name);
     /* Sidecars of files that were removed before them. */
     rewinddir(dir);

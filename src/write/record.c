@@ -65,6 +65,8 @@ static const struct field {
     FIELD("mime", STRING, mime),
     FIELD("mark", STRING, mark),
     FIELD("xattrs", OBJECT, xattrs),
+    FIELD("cache_control", PROSE, cache_control),
+    FIELD("metadata", PROSE, metadata),
     FIELD("tus", STRING, tus),
     FIELD("tus_size", NUMBER, tus_size),
     FIELD("sha256", TEXT, sha256),

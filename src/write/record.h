@@ -52,12 +52,13 @@ struct sf_record {
     char *from_bucket, *from_key; /* where missing bytes come from; NULL = the target */
     struct sf_extent *extents;    /* bytes that the file has: in order, apart, below `size` */
     size_t n_extents;
-    bool whole;        /* it has all of them; extents are none */
-    char *mime, *mark; /* mark: attributes, encoded */
-    char *xattrs;      /* JSON object: name -> base64, or null for removed */
-    char *tus;         /* last segment of the URL of a resumable upload */
-    uint64_t tus_size; /* bytes that it was made for */
-    char sha256[65];   /* hex; "" = not known */
+    bool whole;                     /* it has all of them; extents are none */
+    char *mime, *mark;              /* mark: attributes, encoded */
+    char *xattrs;                   /* JSON object: name -> base64, or null for removed */
+    char *cache_control, *metadata; /* whole, as they shall be in the end; with tus and marking */
+    char *tus;                      /* last segment of the URL of a resumable upload */
+    uint64_t tus_size;              /* bytes that it was made for */
+    char sha256[65];                /* hex; "" = not known */
     char *conflict_key;
 
     /* rename, rename-dir */

@@ -111,7 +111,7 @@ sf_stage_unref(struct sf_stage *s)
 {
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
-    if (!s->kept) {
+    if (!s->kept && !s->held) {
         unlink(s->path);
         sidecar_remove(s);
     }

@@ -28,6 +28,7 @@ struct sf_stage {
     bool sidecar; /* NAME.target exists */
     bool clean;   /* marked so */
     bool kept;    /* the file stays when this goes */
+    bool held;    /* so it does: the journal names it */
     bool moved;   /* to quarantine/; path is there */
     /* Which bytes are there; the content's lock protects them, changes are made under its io lock,
      * too. */

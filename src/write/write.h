@@ -44,7 +44,8 @@ struct sf_writer_opts {
 };
 
 /**
- * sf_writer_new - a writer over one project; what the last daemon left is put in quarantine.
+ * sf_writer_new - a writer over one project. It goes on with what the journal has of the last one;
+ * other contents that a killed daemon left are put in quarantine.
  * @opts: copied.
  * @st:   borrowed until sf_writer_free().
  * Returns 0, -ENOMEM, or what is wrong with the directories.
@@ -181,11 +182,17 @@ struct sf_commit_args {
     const char *const *mimes; /* the bucket's list or NULL; a type outside is -EPERM before a byte
                                  is sent; borrowed until the callback has run */
     const char *mime; /* NULL = the object's, else a guess from the name, then the content */
+    bool patient;     /* called back when it is stored or refused, not when it only did not work
+                         this time */
 };
 /**
  * sf_content_commit - upload what is dirty. Commits meanwhile join the one that runs unless there
  * were writes after it began; then they wait for it and upload once more. A commit that joins has
  * the arguments of the one that it joins. After a failure the content is dirty as before.
+ *
+ * A failure that may pass (sf_failure_is_held()) leaves bytes and record synced in the journal. If
+ * somebody patient waits it is tried again, after 1 s to 60 s, with the next commit, or when
+ * another upload has succeeded; until sf_writer_give_up(), then the patient get -ECANCELED.
  *
  * Errors beside the service's: -EFBIG; -EPERM; -EEXIST (exclusive); -ENOTSUP the object to replace
  * has more metadata than can be sent with so many bytes, and it would be lost; -ENOSPC the extended
@@ -193,6 +200,23 @@ struct sf_commit_args {
  */
 void sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_commit_fn cb,
                        void *arg);
+/* Whether the journal has it, so that nothing is lost when the process ends here. */
+bool sf_content_kept(struct sf_content *c);
+/* What user.supafs.sync says: "clean", "dirty", "uploading 43 %", "pending: WHY", "failed: WHY". */
+void sf_content_sync_state(struct sf_content *c, char *buf, size_t size);
+/* A content that the journal had from an earlier process, on its way to the bucket. */
+struct sf_pending {
+    struct sf_content
+        *content; /* whoever wants to keep it takes a reference, the rest is borrowed */
+    const char *bucket, *key, *mark;
+    bool exists;                   /* an object of this key was known */
+    const struct sf_version *base; /* and which */
+};
+typedef void (*sf_pending_fn)(void *arg, const struct sf_pending *p);
+/* All of them, in the order in which they were written. */
+void sf_writer_pending(struct sf_writer *w, sf_pending_fn fn, void *arg);
+/* Uploads that wait to be tried again end with -ECANCELED, and none waits any more. */
+void sf_writer_give_up(struct sf_writer *w);
 /* Keep the bytes in quarantine/ because of @why, and log where. The content is clean afterwards;
  * what is open still reads the bytes, a change leaves the kept file alone. @path_out: may be NULL;
  * at least PATH_MAX bytes; "" for an empty content, of which nothing is kept. On failure (disk

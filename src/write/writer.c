@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "observe/log.h"
 #include "write/attrs.h"
+#include "write/commit.h"
 #include "write/fetch.h"
 #include "write/journal.h"
 #include "write/quarantine.h"
@@ -75,23 +76,6 @@ make_parts(struct sf_writer *w, const struct sf_writer_opts *opts, struct sf_err
     return rc ? sf_err_set(err, rc, "out of memory") : 0;
 }
 
-/* What a record of the journal wants is on its way again. */
-static int
-replay(void *arg, struct sf_record *r)
-{
-    struct sf_writer *w = arg;
-    switch (r->kind) {
-    case SF_RECORD_ATTRS:
-        return sf_replay_attrs(w, r);
-    case SF_RECORD_RENAME:
-        return sf_replay_rename(w, r);
-    case SF_RECORD_RENAME_DIR:
-        return sf_replay_rename_dir(w, r);
-    default:
-        return 0;
-    }
-}
-
 int
 sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct sf_writer **ret,
               struct sf_err *err)
@@ -115,16 +99,14 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     if (!rc)
         rc = sf_journal_open(opts->state_dir, &w->journal, err);
     if (!rc)
-        rc = sf_quarantine_leftovers(w, err);
-    if (!rc)
         rc = make_parts(w, opts, err);
-    if (!rc && sf_journal_each(w->journal, replay, w))
-        rc = sf_err_set(err, -ENOMEM, "out of memory");
     if (rc) {
-        if (w->queue)
-            sf_writer_free(w);
-        else
-            writer_free_memory(w);
+        writer_free_memory(w);
+        return rc;
+    }
+    rc = sf_replay_start(w, err);
+    if (rc) {
+        sf_writer_free(w);
         return rc;
     }
     *ret = w;
@@ -138,6 +120,7 @@ sf_writer_drain(struct sf_writer *w, int64_t deadline_ms)
     w->drain_ms = deadline_ms;
     sf_mutex_unlock(&w->lock);
     sf_attrs_push(w, NULL, NULL);
+    sf_upload_wake_all(w);
     unsigned left = sf_queue_drain(w->queue, deadline_ms);
     sf_mutex_lock(&w->lock);
     w->drain_ms = INT64_MAX;
@@ -154,6 +137,7 @@ sf_writer_free(struct sf_writer *w)
     w->stopping = true;
     sf_cond_broadcast(&w->stopped);
     sf_mutex_unlock(&w->lock);
+    sf_writer_give_up(w);
     sf_attrs_stop(w->attrs);
     sf_queue_stop(w->queue);
     sf_fetch_cancel_all(w);

@@ -20,6 +20,8 @@ struct sf_base;
 struct sf_get;
 struct sf_hold;
 struct sf_pool;
+struct sf_replayed;
+struct sf_upload;
 
 /* The marker of an empty directory, as Supabase Studio writes it; the service keeps it empty. */
 #define SF_PLACEHOLDER ".emptyFolderPlaceholder"
@@ -57,6 +59,9 @@ struct sf_writer {
     struct sf_cond bases_changed; /* some of them may be asked for again */
     struct sf_hold *holds;        /* objects whose name is being changed */
     struct sf_get *gets;          /* under way */
+    bool gave_up;                 /* no upload waits to be tried again */
+    struct sf_replayed *replayed; /* contents of the journal that are on their way */
+    struct sf_upload *resting;    /* those that do, oldest first */
 };
 
 /* The deadline of a change of @bytes that begins now: timeout_ms, and time to send the bytes. */

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_WRITE_COMMIT_H
+#define SF_WRITE_COMMIT_H
+
+#include "write/content.h"
+#include "write/put.h"
+#include "write/timer.h"
+
+/* Internal to src/write: an upload of a content from the commit to its end. */
+
+/* Somebody who committed and wants to know. */
+struct waiter {
+    struct waiter *next;
+    sf_commit_fn cb;
+    void *arg;
+    bool patient;
+};
+
+/* One upload of a content and everybody who waits for it. */
+struct sf_upload {
+    struct sf_job job;
+    struct sf_content *c; /* referenced */
+    char *bucket, *key;   /* whose lane it is in */
+    char *mime, *mark, *xattrs;
+    const char *const *mimes;
+    uint64_t max_size;
+    bool exists, exclusive, have_base;
+    struct sf_version base;
+    unsigned target_seq; /* of the target that these four speak of */
+    unsigned sent_seq;   /* of the target that it is sent to */
+
+    uint64_t gen; /* what it sends; from when it runs; content's lock, as what follows */
+    struct waiter *waiters;
+    struct waiter **tail;
+    bool resting;   /* failed, and waits to be tried again: the timer is set */
+    bool cancelled; /* it is not tried any more */
+    unsigned tries;
+    struct sf_timer timer;
+    struct sf_upload *prev, *next; /* of those that rest; writer's lock */
+};
+
+void sf_upload_queue(struct sf_upload *up);
+
+/* Let it wait. False: nothing waits any more. */
+bool sf_upload_rest_locked(struct sf_upload *up);
+/* True: it rests no more, and the caller queues it. False: it did not, or is being queued now. */
+bool sf_upload_wake_locked(struct sf_upload *up);
+/* The content's, if it rests. */
+void sf_upload_wake(struct sf_content *c);
+/* Some of those that rest, the oldest first. */
+void sf_upload_wake_all(struct sf_writer *w);
+
+#endif

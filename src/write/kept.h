@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_WRITE_KEPT_H
+#define SF_WRITE_KEPT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "supabase/storage.h"
+#include "write/record.h"
+
+struct sf_content;
+struct sf_put;
+struct sf_snapshot;
+struct sf_writer;
+
+/*
+ * Internal to src/write: what the journal keeps of a content. A record is written before the first
+ * request of an upload, and is gone after the last; in between a start can go on with it. When an
+ * upload fails and nobody has refused the bytes, file and record are synced, and stay.
+ */
+struct sf_kept {
+    struct sf_record rec; /* of the worker that runs an upload, or of the only owner */
+    uint64_t gen;         /* the content's, of which it speaks */
+    char *old_file;       /* in staging/, which the record in the journal may still name */
+    _Atomic uint64_t seq; /* the record's; 0 = the journal has none */
+    _Atomic bool durable; /* record and bytes last, also over a power loss */
+    struct sf_progress progress;
+};
+
+/* Before an upload of @snap: fills put->rec, and says what is known of an earlier attempt. */
+void sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_put *put);
+/* After it, before the snapshot is given back. @err: NULL = it succeeded. */
+void sf_kept_end(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_err *err);
+/* Nobody wants these bytes in the bucket any more. Any thread; does not wait. */
+void sf_kept_drop(struct sf_content *c);
+/* With the content: the file stays if the journal names it. */
+void sf_kept_fini(struct sf_content *c);
+
+/**
+ * sf_replay_start - what the journal has of an earlier process becomes changes again: contents are
+ * made of their files and queued, before anything new. Files that no record names go to quarantine.
+ * Returns 0 or what is wrong with the directories.
+ */
+int sf_replay_start(struct sf_writer *w, struct sf_err *err);
+/* Whether a record names this file of staging/; only during the start. */
+bool sf_replay_has_file(struct sf_writer *w, const char *file);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "observe/log.h"
+#include "write/attrs.h"
+#include "write/commit.h"
+#include "write/journal.h"
+#include "write/quarantine.h"
+#include "write/rename.h"
+#include "write/step.h"
+
+/* What the journal has at the start. */
+
+/* A content that is on its way from the journal to the bucket. The writer's lock protects the
+ * list. */
+struct sf_replayed {
+    struct sf_replayed *prev, *next;
+    struct sf_content *c; /* counted */
+    struct sf_writer *w;
+    char *file, *bucket, *key, *mark; /* as the record had them */
+    bool exists;
+    struct sf_version base;
+};
+
+static void
+replayed_free(struct sf_replayed *rep)
+{
+    if (rep->c)
+        sf_content_unref(rep->c);
+    free(rep->file);
+    free(rep->bucket);
+    free(rep->key);
+    free(rep->mark);
+    free(rep);
+}
+
+/* ---- contents that shall not be sent -------------------------------------------------------- */
+
+static int
+stage_of(struct sf_writer *w, const char *file, struct sf_stage **ret)
+{
+    sf_autofree char *path = NULL;
+    if (asprintf(&path, "%s/%s", w->staging, file) < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    return sf_stage_adopt(w, path, ret);
+}
+
+/* Into quarantine with the file; then the record has said all it had to. */
+static void
+give_up(struct sf_writer *w, const struct sf_record *r, const struct sf_err *why)
+{
+    sf_autofree char *target = NULL;
+    struct sf_stage *s;
+    struct stat st;
+    if (asprintf(&target, "%s/%s", r->bucket, r->key) < 0)
+        target = NULL;
+    int rc = stage_of(w, r->file, &s);
+    if (!rc) {
+        if (fstat(s->fd, &st) == 0 && st.st_size > 0)
+            rc = sf_quarantine_take(w, s, target, why, NULL);
+        sf_stage_unref(s);
+    }
+    if (!rc || rc == -ENOENT)
+        sf_journal_drop(w->journal, r->seq);
+    sf_step(SF_STEP_CONTENT_QUARANTINED);
+}
+
+/* Why these bytes are not sent; NULL = they are. */
+static const char *
+not_to_be_sent(const struct sf_record *r, struct sf_err *why)
+{
+    char boot[37];
+    sf_boot_id(boot);
+    if (r->state == SF_RECORD_CONTENT_REFUSED)
+        (void)!sf_err_set(why, r->err < 0 ? r->err : -r->err, "%s", r->reason ? r->reason : "");
+    else if (!r->synced && strcmp(r->boot, boot) != 0)
+        (void)!sf_err_set(why, -EOWNERDEAD,
+                          "the machine went down before all bytes were on its disk");
+    if (why->code == 0 && (r->state == SF_RECORD_CONTENT_REFUSED))
+        why->code = -EIO;
+    return why->code ? why->msg : NULL;
+}
+
+/* ---- contents that shall -------------------------------------------------------------------- */
+
+/* A start that ends early shall not find less than this one. */
+static int
+make_durable(struct sf_writer *w, const struct sf_stage *s, struct sf_record *r)
+{
+    if (r->synced)
+        return 0;
+    if (fdatasync(s->fd) < 0)
+        return -errno;
+    int rc = sf_fsync_parent(s->path);
+    if (rc)
+        return rc;
+    r->synced = true;
+    return sf_journal_put(w->journal, r);
+}
+
+/* A dirty content of a file that is there. The record becomes its own. */
+static int
+adopt(struct sf_writer *w, struct sf_record *r, struct sf_content **ret)
+{
+    const struct sf_source src = {
+        .bucket = r->from_bucket, .key = r->from_key, .version = r->source, .seen = true};
+    struct sf_content *c;
+    int rc = sf_content_adopt(w, r->bucket, r->key, r->file, r->size, r->whole ? NULL : r->extents,
+                              r->n_extents, r->whole ? NULL : &src, &c, NULL);
+    if (rc)
+        return rc;
+    rc = make_durable(w, c->stage, r);
+    c->stage->held = true;
+    c->frozen = true;
+    c->kept.gen = atomic_load(&c->gen);
+    atomic_store(&c->kept.seq, r->seq);
+    atomic_store(&c->kept.durable, rc == 0);
+    c->kept.rec = *r;
+    *r = (struct sf_record){0};
+    *ret = c;
+    return 0;
+}
+
+static void
+replayed(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    struct sf_replayed *rep = arg;
+    struct sf_writer *w = rep->w;
+    (void)done;
+    sf_mutex_lock(&w->lock);
+    DL_DELETE(w->replayed, rep);
+    sf_mutex_unlock(&w->lock);
+    if (err && err->code != -ECANCELED)
+        (void)sf_content_quarantine(rep->c, err, NULL);
+    replayed_free(rep);
+}
+
+static struct sf_replayed *
+replayed_new(struct sf_writer *w, const struct sf_record *r)
+{
+    struct sf_replayed *rep = calloc(1, sizeof *rep);
+    if (!rep)
+        return NULL;
+    rep->w = w;
+    rep->exists = r->exists;
+    rep->base = r->base;
+    if (sf_record_set(&rep->file, r->file) || sf_record_set(&rep->bucket, r->bucket) ||
+        sf_record_set(&rep->key, r->key) || sf_record_set(&rep->mark, r->mark)) {
+        replayed_free(rep);
+        return NULL;
+    }
+    return rep;
+}
+
+static int
+replay_content(struct sf_writer *w, struct sf_record *r)
+{
+    struct sf_err why = SF_ERR_INIT;
+    if (not_to_be_sent(r, &why)) {
+        give_up(w, r, &why);
+        return 0;
+    }
+    struct sf_replayed *rep = replayed_new(w, r);
+    int rc = rep ? adopt(w, r, &rep->c) : -ENOMEM;
+    if (rc == -ENOENT || rc == -EINVAL) {
+        sf_warn("write", "event=record-without-bytes object=%s/%s bytes=%" PRIu64 " err=%s",
+                r->bucket, r->key, r->size, sf_errno_name(rc));
+        sf_journal_drop(w->journal, r->seq);
+        rc = 0;
+    }
+    if (rc || !rep->c) {
+        if (rep)
+            replayed_free(rep);
+        return rc;
+    }
+    const struct sf_record *rec = &rep->c->kept.rec;
+    sf_info("write", "event=replay object=%s/%s state=%s bytes=%" PRIu64, rec->bucket, rec->key,
+            sf_record_state_name(rec->state), rec->size);
+    DL_APPEND(w->replayed, rep);
+    return 0;
+}
+
+/* ---- the start ------------------------------------------------------------------------------ */
+
+static int
+replay_record(void *arg, struct sf_record *r)
+{
+    struct sf_writer *w = arg;
+    switch (r->kind) {
+    case SF_RECORD_CONTENT:
+        return replay_content(w, r);
+    case SF_RECORD_ATTRS:
+        return sf_replay_attrs(w, r);
+    case SF_RECORD_RENAME:
+        return sf_replay_rename(w, r);
+    case SF_RECORD_RENAME_DIR:
+        return sf_replay_rename_dir(w, r);
+    default:
+        return 0;
+    }
+}
+
+static void
+send(struct sf_replayed *rep)
+{
+    const struct sf_record *rec = &rep->c->kept.rec;
+    struct sf_version base = rec->base;
+    const struct sf_commit_args args = {.exists = rec->exists,
+                                        .exclusive = rec->exclusive,
+                                        .base = sf_version_known(&base) ? &base : NULL,
+                                        .mark = rec->mark,
+                                        .xattrs = rec->xattrs,
+                                        .mime = rec->guessed ? NULL : rec->mime,
+                                        .patient = true};
+    sf_content_commit(rep->c, &args, replayed, rep);
+}
+
+int
+sf_replay_start(struct sf_writer *w, struct sf_err *err)
+{
+    struct sf_replayed *rep, *next;
+    int rc = sf_journal_each(w->journal, replay_record, w);
+    if (rc)
+        rc = sf_err_set(err, rc, "cannot go on with what the journal has: %s", strerror(-rc));
+    else
+        rc = sf_quarantine_leftovers(w, err);
+    DL_FOREACH_SAFE(w->replayed, rep, next)
+    {
+        if (rc) {
+            DL_DELETE(w->replayed, rep);
+            replayed_free(rep);
+        } else {
+            send(rep);
+        }
+    }
+    return rc;
+}
+
+bool
+sf_replay_has_file(struct sf_writer *w, const char *file)
+{
+    const struct sf_replayed *rep;
+    DL_FOREACH(w->replayed, rep)
+    {
+        if (strcmp(rep->file, file) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The @at-th, copied; false: there are no more. */
+static bool
+pending_at(struct sf_writer *w, size_t at, struct sf_replayed *ret)
+{
+    const struct sf_replayed *rep;
+    SF_GUARD(&w->lock);
+    DL_FOREACH(w->replayed, rep)
+    {
+        if (at--)
+            continue;
+        *ret = (struct sf_replayed){.exists = rep->exists, .base = rep->base};
+        if (sf_record_set(&ret->bucket, rep->bucket) || sf_record_set(&ret->key, rep->key) ||
+            sf_record_set(&ret->mark, rep->mark)) {
+            free(ret->bucket);
+            free(ret->key);
+            return false;
+        }
+        ret->c = sf_content_ref(rep->c);
+        return true;
+    }
+    return false;
+}
+
+void
+sf_writer_pending(struct sf_writer *w, sf_pending_fn fn, void *arg)
+{
+    struct sf_replayed p;
+    for (size_t at = 0; pending_at(w, at, &p); at++) {
+        const struct sf_pending pending = {.content = p.c,
+                                           .bucket = p.bucket,
+                                           .key = p.key,
+                                           .mark = p.mark,
+                                           .exists = p.exists,
+                                           .base = &p.base};
+        fn(arg, &pending);
+        sf_content_unref(p.c);
+        free(p.bucket);
+        free(p.key);
+        free(p.mark);
+    }
+}
