@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "json.h"
 
 #define JSON_TYPE "application/json; charset=utf-8"
 
@@ -409,23 +410,24 @@ ds_write_row(struct ds_buf *out, const struct ds_object *object, const struct ds
 }
 
 char *
-ds_user_metadata(const struct ds_request *req, bool *is_object)
+ds_read_metadata(const char *text, size_t len, bool *fine)
 {
-    *is_object = true;
-    const char *header = ds_request_header(req, "x-metadata");
-    if (!header)
-        return NULL;
-    size_t len = 0;
-    sf_autofree char *text = ds_base64_decode(header, strlen(header), &len);
-    if (!text)
-        return NULL;
-    json_t *json = json_loadb(text, len, JSON_DECODE_ANY, NULL);
+    *fine = true;
+    ds_autojson *json = json_loadb(text, len, JSON_DECODE_ANY, NULL);
     if (!json)
         return NULL;
-    *is_object = json_is_object(json);
-    char *compact = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
-    json_decref(json);
-    return compact;
+    *fine = !json_is_string(json) && !json_is_array(json);
+    return json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
+char *
+ds_user_metadata(const struct ds_request *req, bool *fine)
+{
+    *fine = true;
+    const char *header = ds_request_header(req, "x-metadata");
+    size_t len = 0;
+    sf_autofree char *text = header ? ds_base64_decode(header, strlen(header), &len) : NULL;
+    return text ? ds_read_metadata(text, len, fine) : NULL;
 }
 
 bool

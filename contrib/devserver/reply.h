@@ -95,8 +95,12 @@ void ds_write_metadata(struct ds_buf *out, const struct ds_object *object,
 void ds_write_row(struct ds_buf *out, const struct ds_object *object,
                   const struct ds_fault_plan *plan);
 
-/* The JSON text of the x-metadata header; NULL without one or when it cannot be read. */
-char *ds_user_metadata(const struct ds_request *req, bool *is_object);
+/* An object's own metadata as a client sent it, as compact JSON; NULL when it is no JSON. *fine is
+ * false for a string or an array, which the service's database refuses. */
+char *ds_read_metadata(const char *text, size_t len, bool *fine);
+
+/* The same of the x-metadata header; NULL also without one. */
+char *ds_user_metadata(const struct ds_request *req, bool *fine);
 
 /* A fresh ETag for new bytes, by the style that is set. False when out of memory. */
 bool ds_make_etag(struct ds_server *server, const char *md5, uint64_t size, char **ret);

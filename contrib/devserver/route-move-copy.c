@@ -258,14 +258,14 @@ copy_object(struct ds_request *req, const struct transfer *transfer,
         ds_fail(req, DS_FAIL_RLS);
         return;
     }
-    bool is_object = true;
-    sf_autofree char *meta = options->keep_metadata ? NULL : ds_user_metadata(req, &is_object);
+    bool fine = true;
+    sf_autofree char *meta = options->keep_metadata ? NULL : ds_user_metadata(req, &fine);
     int rc = look_at_target(req, transfer);
     if (rc < 0 && !(rc == -EEXIST && options->upsert)) {
         fail_target(req, rc, DS_FAIL_KEY_EXISTS);
         return;
     }
-    if (!is_object) {
+    if (!fine) {
         ds_fail(req, DS_FAIL_METADATA);
         return;
     }

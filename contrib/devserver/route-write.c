@@ -108,13 +108,13 @@ upload_begin(struct ds_request *req)
         ds_upload_form_begin(req, size_limit(req, &bucket), form_file_begins);
         return;
     }
-    bool is_object = true;
+    bool fine = true;
     if (!check_mime(req, &bucket, mime))
         return;
-    req->user_meta = ds_user_metadata(req, &is_object);
+    req->user_meta = ds_user_metadata(req, &fine);
     if (!check_length(req, &bucket))
         return;
-    if (ds_require_key(req, req->key, req->key_len) && !is_object)
+    if (ds_require_key(req, req->key, req->key_len) && !fine)
         ds_fail(req, DS_FAIL_METADATA);
     if (req->reply.status == 0)
         begin_bytes(req);
@@ -157,6 +157,7 @@ upload_finish(struct ds_request *req)
     const char *mime = req->form ? ds_upload_form_mime(req->form) : request_mime(req);
     const char *cache =
         req->form ? ds_upload_form_cache(req->form) : ds_request_header(req, "cache-control");
+    bool is_object = req->user_meta && req->user_meta[0] == '{'; /* a number becomes {}, too */
     const char *robots = ds_request_header(req, "x-robots-tag");
     struct ds_object row = {
         .bucket = req->bucket,
@@ -165,7 +166,7 @@ upload_finish(struct ds_request *req)
         .mime = (char *)(uintptr_t)mime,
         .cache = (char *)(uintptr_t)(cache && *cache ? cache : "no-cache"),
         .robots = (char *)(uintptr_t)robots,
-        .user_meta = req->user_meta ? req->user_meta : (char *)(uintptr_t) "{}",
+        .user_meta = (char *)(uintptr_t)(is_object ? req->user_meta : "{}"),
         .size = req->incoming.size,
     };
     memcpy(row.version, req->incoming.version, sizeof row.version);

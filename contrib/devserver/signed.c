@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "json.h"
 #include "reply.h"
+#include "route.h"
 
 char *
 ds_signed_token(const struct ds_request *req, const char *bucket, const char *key,
@@ -42,16 +43,21 @@ is_for(const struct ds_request *req, const char *url)
 }
 
 int
-ds_signed_read(const struct ds_request *req, const char *token, struct ds_signed *ret,
+ds_signed_read(const struct ds_request *req, const char *token, bool upload, struct ds_signed *ret,
                const char **problem)
 {
     ds_autojson *claims = NULL;
     int rc = ds_auth_claims(req->server->auth, token, &claims, problem);
     if (rc < 0)
         return rc;
-    if (!is_for(req, json_string_value(json_object_get(claims, "url"))))
-        return -EKEYREJECTED;
     const json_t *upsert = json_object_get(claims, "upsert");
+    *problem = NULL;
+    if ((upsert != NULL) != upload)
+        *problem = upload ? "Token is not scoped for upload" : "Token is not scoped for download";
+    else if (!is_for(req, json_string_value(json_object_get(claims, "url"))))
+        *problem = "Invalid signature";
+    if (*problem)
+        return -EKEYREJECTED;
     const char *owner = json_string_value(json_object_get(claims, "owner"));
     *ret = (struct ds_signed){
         .upload = upsert != NULL,
@@ -71,11 +77,10 @@ ds_require_signed(struct ds_request *req, struct ds_signed *ret)
         ds_reply_schema(req, "querystring must have required property 'token'");
         return false;
     }
-    int rc = ds_signed_read(req, token, ret, &problem);
+    int rc = ds_signed_read(req, token, req->route == &ds_route_upload_signed, ret, &problem);
     if (rc == -EACCES)
         ds_reply_error(req, 400, "400", "InvalidJWT", problem, "InvalidJWT");
     else if (rc < 0)
-        ds_reply_error(req, 400, "400", "InvalidSignature", "Invalid signature",
-                       "InvalidSignature");
+        ds_reply_error(req, 400, "400", "InvalidSignature", problem, "InvalidSignature");
     return rc == 0;
 }

@@ -20,13 +20,13 @@ char *ds_signed_token(const struct ds_request *req, const char *bucket, const ch
                       const struct ds_signed *what);
 
 /**
- * ds_signed_read - check a token against the request's bucket and key.
+ * ds_signed_read - check a token against the request's bucket and key, and against its purpose.
  *
- * Returns 0; -EACCES with the service's message in *problem; -EKEYREJECTED it is for another
- * object.
+ * Returns 0; -EACCES it is no valid token, -EKEYREJECTED it is for another purpose or object, both
+ * with the service's message in *problem.
  */
-int ds_signed_read(const struct ds_request *req, const char *token, struct ds_signed *ret,
-                   const char **problem);
+int ds_signed_read(const struct ds_request *req, const char *token, bool upload,
+                   struct ds_signed *ret, const char **problem);
 
 /* The same for the parameter "token" of the request; answers itself: false = a reply is set. */
 bool ds_require_signed(struct ds_request *req, struct ds_signed *ret);

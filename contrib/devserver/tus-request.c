@@ -67,7 +67,7 @@ ds_tus_as_text(struct ds_request *req)
 {
     if (req->reply.status < 400 || !req->reply.body)
         return;
-    ds_autojson *json = json_loadb(req->reply.body, req->reply.body_len, 0, NULL);
+    ds_autojson *json = json_loadb(req->reply.body, req->reply.body_len, JSON_ALLOW_NUL, NULL);
     const char *status = json_string_value(json_object_get(json, "statusCode"));
     const char *message = json_string_value(json_object_get(json, "message"));
     if (status && message)
@@ -126,11 +126,11 @@ header_valid(struct ds_request *req, const char *name, const char *value)
 static bool
 check_headers(struct ds_request *req)
 {
-    static const char *const names[] = {"tus-resumable",       "content-type",    "upload-offset",
-                                        "upload-length",       "upload-metadata", "upload-concat",
-                                        "upload-defer-length", "tus-version"};
+    static const char *const names[] = {"content-type",    "tus-resumable",       "tus-version",
+                                        "upload-concat",   "upload-defer-length", "upload-length",
+                                        "upload-metadata", "upload-offset"};
     ds_autobuf bad = DS_BUF_INIT;
-    const char *value = ds_request_header(req, names[0]);
+    const char *value = ds_request_header(req, "tus-resumable");
     if (!value || !*value) {
         ds_reply_text(req, 412, "text/plain;charset=UTF-8", "Tus-Resumable Required\n");
         ds_reply_header(req, "tus-resumable", "1.0.0");
@@ -187,15 +187,10 @@ ds_tus_check_signature(struct ds_request *req)
     const char *token = ds_request_header(req, "x-signature");
     const char *problem = NULL;
     struct ds_signed what = {0};
-    int rc = token && *token ? ds_signed_read(req, token, &what, &problem) : -ENOKEY;
-    if (rc == -ENOKEY)
+    if (!token || !*token)
         ds_tus_text(req, 400, "Missing x-signature header");
-    else if (rc == -EACCES)
+    else if (ds_signed_read(req, token, true, &what, &problem) < 0)
         ds_tus_text(req, 400, problem);
-    else if (rc < 0)
-        ds_tus_text(req, 400, "Invalid signature");
-    else if (!what.upload)
-        ds_tus_text(req, 400, "Token is not scoped for upload");
     req->who.role = DS_ROLE_SERVICE;
     memcpy(req->who.sub, what.owner, sizeof req->who.sub);
     return req->reply.status == 0;
@@ -212,7 +207,8 @@ ds_tus_check_rights(struct ds_request *req)
 bool
 ds_tus_check_names(struct ds_request *req)
 {
-    if (!ds_bucket_name_valid(req->bucket)) {
+    size_t len = strlen(req->bucket);
+    if (len > 100 || !ds_key_valid(req->bucket, len) || strchr(req->bucket, '/')) {
         ds_fail(req, DS_FAIL_BUCKET_NAME);
         return false;
     }
@@ -328,21 +324,16 @@ complete(struct ds_request *req)
     return done;
 }
 
-/* The object's own metadata, which the upload carries as JSON text; what is no JSON is dropped. */
 bool
 ds_tus_read_user_meta(struct ds_request *req, const char *metadata)
 {
     size_t len = 0;
+    bool fine = true;
     sf_autofree char *text = ds_tus_meta_get(metadata, "metadata", &len);
-    ds_autojson *json = text ? json_loadb(text, len, JSON_DECODE_ANY, NULL) : NULL;
-    if (!json)
-        return true;
-    if (!json_is_object(json)) {
+    req->user_meta = text ? ds_read_metadata(text, len, &fine) : NULL;
+    if (!fine)
         ds_fail(req, DS_FAIL_METADATA);
-        return false;
-    }
-    req->user_meta = json_dumps(json, JSON_COMPACT);
-    return true;
+    return fine;
 }
 
 /* Whether the body that has come is all of the object; false when a reply is set. */

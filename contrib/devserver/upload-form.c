@@ -8,9 +8,12 @@
 
 #include "base/cleanup.h"
 #include "form.h"
-#include "json.h"
 #include "reply.h"
 
+/* What the service says when the form's end, or a field too many, comes together with the file. */
+#define CLOSED "Request stream closed before upload could begin"
+
+#define AT_ONCE    (64u << 10) /* as much of a file counts as coming together with its form */
 #define FIELDS_MAX 10
 #define FIELD_SIZE (1u << 20) /* more of a field is cut off */
 
@@ -53,21 +56,22 @@ ds_upload_form_free(struct ds_upload_form *form)
     free(form);
 }
 
-/* The object's own metadata; what is no JSON is dropped, what is no object is refused later. */
+static void
+refuse(struct ds_request *req, const char *why)
+{
+    ds_reply_error(req, 400, "400", "InvalidRequest", why, "InvalidRequest");
+}
+
 static bool
 read_metadata(struct ds_upload_form *form)
 {
     const char *text =
         form->fields[METADATA] ? form->fields[METADATA] : form->fields[USER_METADATA];
-    ds_autojson *json = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-    if (!json)
-        return true;
-    if (!json_is_object(json)) {
+    bool fine = true;
+    form->req->user_meta = text ? ds_read_metadata(text, strlen(text), &fine) : NULL;
+    if (!fine)
         ds_fail(form->req, DS_FAIL_METADATA);
-        return false;
-    }
-    form->req->user_meta = json_dumps(json, JSON_COMPACT);
-    return true;
+    return fine;
 }
 
 static int
@@ -88,13 +92,13 @@ begin_file(struct ds_upload_form *form, const struct ds_form_part *part)
 static int
 begin_field(struct ds_upload_form *form, const struct ds_form_part *part)
 {
+    bool is_text = strcmp(part->type, "application/json") != 0; /* else it is no text there */
     if (++form->field_count > FIELDS_MAX) {
-        ds_reply_error(form->req, 400, "400", "InvalidRequest", "reach fields limit",
-                       "InvalidRequest");
+        refuse(form->req, CLOSED);
         return 0;
     }
     for (enum field i = 0; i < FIELD_COUNT; i++)
-        if (part->name && strcmp(part->name, field_names[i]) == 0)
+        if (is_text && part->name && strcmp(part->name, field_names[i]) == 0)
             form->field = i;
     return 0;
 }
@@ -145,12 +149,6 @@ on_end(void *arg)
 
 static const struct ds_form_events events = {.begin = on_begin, .data = on_data, .end = on_end};
 
-static void
-refuse(struct ds_request *req, const char *why)
-{
-    ds_reply_error(req, 400, "400", "InvalidRequest", why, "InvalidRequest");
-}
-
 void
 ds_upload_form_begin(struct ds_request *req, uint64_t limit, ds_file_begins_fn begins)
 {
@@ -181,9 +179,16 @@ bool
 ds_upload_form_end(struct ds_request *req)
 {
     const struct ds_upload_form *form = req->form;
+    bool complete = ds_form_is_complete(form->parser);
     if (form->cut)
         ds_fail(req, DS_FAIL_TOO_LARGE);
-    else if (!ds_form_is_complete(form->parser))
+    else if (!complete && form->had_file && req->incoming.size > AT_ONCE)
+        ds_reply_error(req, 500, "500", "Error",
+                       "Part terminated early due to unexpected end of multipart data",
+                       "InternalError");
+    else if (!complete && form->had_file)
+        refuse(req, CLOSED);
+    else if (!complete && req->received > 0)
         refuse(req, "Unexpected end of multipart data");
     else if (!form->had_file)
         refuse(req, "No content provided");

@@ -238,7 +238,9 @@ def overwriting_keeps_metadata(server):
         reply = create(server, "kept", 1, b"x", [("x-upsert", "true")], **extra)
         assert reply.status == 201 and reply.headers["tus-complete"] == "1", reply.body
         assert info(server, "kept")["metadata"] == wanted, text
-    assert create(server, "scalar", 1, metadata="5").status == 400
+    for text, status in (("5", 201), ("null", 201), ('"text"', 400), ("[1]", 400)):
+        assert create(server, "scalar" + str(len(text)), 1, b"x", [("x-upsert", "true")],
+                      metadata=text).status == status, text
 
 
 @check
@@ -364,7 +366,9 @@ def signed_uploads(server):
     assert reply.status == 201, reply.body
     path = reply.headers["location"].partition("/upload/resumable/sign")[2]
     for other, text in ((None, b"Missing x-signature header"), ("x", b"Invalid Compact JWS"),
-                        (signed(f"/object/sign/{BUCKET}/signed", {"expiresIn": 60}), b"Invalid signature")):
+                        (signed(f"/object/upload/sign/{BUCKET}/third"), b"Invalid signature"),
+                        (signed(f"/object/sign/{BUCKET}/signed", {"expiresIn": 60}),
+                         b"Token is not scoped for upload")):
         reply = send("PATCH", path, other, b"abc", *offset)
         assert (reply.status, reply.body) == (400, text), reply.body
         assert send("HEAD", path, other).status == 400
@@ -435,6 +439,19 @@ def form_fields(server):
 
 
 @check
+def form_metadata(server):
+    """Only an object is kept; a field that says it is JSON is no text any more."""
+    for number, parts in enumerate(((("metadata", "5"),), (("metadata", "null"),), (("userMetadata", '{"a":1}'),),
+                                    (("metadata", '{"a":1}'), ("metadata", '{"b":1}')))):
+        assert send_form(server, f"m{number}", form(*parts, ("f", b"x", []))).status == 200
+        assert info(server, f"m{number}")["metadata"] == ({"a": 1} if number == 2 else {}), parts
+    typed = (b'--B\r\nContent-Disposition: form-data; name="metadata"\r\n'
+             b'Content-Type: application/json\r\n\r\n{"j":1}\r\n')
+    assert send_form(server, "typed", typed + form(("f", b"x", []))).status == 200
+    assert info(server, "typed")["metadata"] == {}
+
+
+@check
 def form_boundaries(server):
     """The end of a part is found wherever the pieces of the body are cut, and only there."""
     tricky = b"\r\n--\r\n--A\r\n-\r\r\n--b" * 3 + b"\r\n-"
@@ -461,10 +478,14 @@ def forms_refused(server):
         return answer.get("code", "Key"), answer.get("message")
     one = ("f", b"x", [])
     assert said(form(one), kind="multipart/form-data") == ("InvalidRequest", "Multipart: Boundary not found")
-    assert said(form(one, end=b"")) == ("InvalidRequest", "Unexpected end of multipart data")
-    assert said(form()) == ("InvalidRequest", "No content provided")
-    assert said(form(*[(f"n{i}", "v") for i in range(11)], one)) == ("InvalidRequest", "reach fields limit")
-    assert said(form(("metadata", "5"), one))[0] == "InvalidParameter"
+    closed = ("InvalidRequest", "Request stream closed before upload could begin")
+    assert said(form(one, end=b"")) == closed
+    assert said(form(("f", BIG, []), end=b""))[0] == "InternalError"
+    assert said(form(("a", "b"), end=b"")) == ("InvalidRequest", "Unexpected end of multipart data")
+    assert said(form()) == said(b"") == ("InvalidRequest", "No content provided")
+    assert said(form(*[(f"n{i}", "v") for i in range(11)], one)) == closed
+    for metadata in ('"text"', "[1]"):
+        assert said(form(("metadata", metadata), one))[0] == "InvalidParameter"
     assert said(form(one), key="a%23b")[0] == "InvalidKey"
     server.settings(standard_limit=100000)
     assert said(form(("f", b"x" * 100001, [])))[0] == "EntityTooLarge"
