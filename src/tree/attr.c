@@ -205,6 +205,11 @@ attr_set_locked(const struct sf_tree *t, struct node *n, const struct sf_attr *a
     n->attrs++;
     if (valid & SF_SET_MODE)
         n->mode = attr->mode & 07777;
+    if (valid & (SF_SET_UID | SF_SET_GID) && !(valid & SF_SET_MODE) && n->type == N_FILE &&
+        n->mode != ATTR_MODE_NONE) { /* as chown(2) does */
+        n->mode &= n->mode & S_IXGRP ? (uint16_t) ~(S_ISUID | S_ISGID) : (uint16_t)~S_ISUID;
+        n->set |= SF_SET_MODE;
+    }
     if (valid & SF_SET_UID)
         n->uid = id_of(attr->uid, t->opts.uid);
     if (valid & SF_SET_GID)

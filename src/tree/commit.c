@@ -159,7 +159,12 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
         if (n->failure)
             *n->failure = *err;
     }
+    /* Set while it ran: nothing else carries that. */
+    bool again = !rc && done->uploaded && n->set && n->attrs != op->attrs && !attr_travels(n) &&
+                 attr_lasts(t, n);
     tree_unlock(t);
+    if (again)
+        attr_again(t, n);
     if (rc && !op->cb)
         commit_give_up(t, n, err);
     tree_lock(t);
@@ -206,7 +211,8 @@ commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
             }
             attr_mark_text_locked(t, n, mark);
             args.mark = mark[0] ? mark : NULL;
-            op->attrs = n->attrs;
+            /* One that joins another may be too late for its mark. */
+            op->attrs = n->commits ? n->attrs - 1 : n->attrs;
             args.max_size = sf_writer_limit(t->writer, b->size_limit);
             args.mimes = (const char *const *)op->mimes;
             op->content = sf_content_ref(n->content);

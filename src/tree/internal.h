@@ -228,6 +228,7 @@ struct sf_tree {
     struct sf_tree_notify notify;
     int64_t born_ns;
     uint64_t ino_seed;
+    struct attr_gate *gate;
 };
 
 /* ---- tree.c: lock and actions ------------------------------------------------------------------
@@ -331,6 +332,31 @@ void attr_begin_locked(struct sf_tree *t, struct node *n, const struct sf_mark *
 /* How much longer what is known of @n may be believed. */
 int64_t attr_ttl_locked(const struct sf_tree *t, const struct node *n);
 void entry_fill_locked(struct sf_tree *t, struct node *n, struct sf_tree_entry *out);
+
+/* ---- attr-change.c ----------------------------------------------------------------------------
+ */
+
+int attr_gate_new(struct sf_tree *t);
+/* From now on nobody who comes back with written attributes finds the tree. */
+void attr_gate_close(struct sf_tree *t);
+/* Whether the bucket has a place for a node's attributes. */
+bool attr_lasts(const struct sf_tree *t, const struct node *n);
+/* Whether an upload will carry them, or one is under way. */
+bool attr_travels(const struct node *n);
+/* Bucket and key of the object that has a node's attributes: of a directory its marker. As
+ * node_key_locked(). */
+int attr_object_key_locked(const struct node *n, char **bucket, char **key);
+/* To write what the node has now; @cb is called when that is kept, and the node goes back to
+ * @before if it cannot be. NULL without memory. */
+struct attr_op *attr_op_new_locked(struct sf_tree *t, struct node *n, const struct node *before,
+                                   const char *xattrs, sf_tree_fn cb, void *arg);
+/* No lock held. */
+void attr_op_start(struct sf_tree *t, struct attr_op *op);
+/* Attributes were changed while an upload ran, which has the old ones. No lock held. */
+void attr_again(struct sf_tree *t, struct node *n);
+/* setattr(2) but for the size; @n is counted, and let go of. No lock held. */
+void attr_change(struct sf_tree *t, struct node *n, const struct sf_attr *attr, unsigned valid,
+                 sf_tree_fn cb, void *arg);
 
 /* ---- ino.c ------------------------------------------------------------------------------------
  */

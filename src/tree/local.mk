@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
 	src/tree/apply.c \
+	src/tree/attr-change.c \
 	src/tree/attr.c \
 	src/tree/commit.c \
 	src/tree/content.c \

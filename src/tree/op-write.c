@@ -245,29 +245,28 @@ void
 sf_tree_setattr(struct sf_tree *t, uint64_t nid, struct sf_file *f, const struct sf_attr *attr,
                 unsigned valid, sf_tree_fn cb, void *arg)
 {
-    struct sf_tree_result res = {0};
     int rc = 0;
+    bool size = valid & SF_SET_SIZE;
     tree_lock(t);
     struct node *n = f ? f->node : node_get_locked(t, nid);
     if (!n)
         rc = -ESTALE;
     else if (t->opts.read_only)
         rc = -EROFS;
-    else if (valid & SF_SET_SIZE && node_is_dir(n))
+    else if (size && node_is_dir(n))
         rc = -EISDIR;
-    else if (valid & SF_SET_SIZE && n->symlink)
+    else if (size && n->symlink)
         rc = -EINVAL;
-    else if (!(valid & SF_SET_SIZE))
-        rc = attr_set_locked(t, n, attr, valid);
-    if (rc == 0 && !(valid & SF_SET_SIZE)) {
-        attr_fill_locked(t, n, &res.attr);
-        res.ttl_ms = attr_ttl_locked(t, n);
-    } else if (rc == 0) {
+    else if (size)
         change_hold_locked(n, f);
-    }
+    else
+        node_ref_locked(n);
     tree_unlock(t);
-    if (rc < 0 || !(valid & SF_SET_SIZE)) {
-        cb(arg, rc, rc < 0 ? NULL : &res);
+    if (rc < 0 || !size) {
+        if (rc < 0)
+            cb(arg, rc, NULL);
+        else
+            attr_change(t, n, attr, valid, cb, arg);
         return;
     }
     struct change_op *op = change_new(t, n, f, CH_TRUNCATE, cb, arg);
@@ -284,28 +283,64 @@ sf_tree_setattr(struct sf_tree *t, uint64_t nid, struct sf_file *f, const struct
 
 struct sync_op {
     struct sf_tree *tree;
+    struct node *node; /* counted; NULL: attributes are not written */
     sf_tree_fn cb;
     void *arg;
 };
 
 static void
-sync_done(void *arg, int rc)
+sync_finish(struct sync_op *op, int rc)
 {
-    struct sync_op *op = arg;
     struct sf_tree_result res = {0};
+    if (op->node) {
+        tree_lock(op->tree);
+        node_unref_locked(op->tree, op->node);
+        tree_unlock(op->tree);
+    }
     op->cb(op->arg, rc, rc < 0 ? NULL : &res);
     free(op);
 }
 
 static void
-sync_start(struct sf_tree *t, struct node *n, sf_tree_fn cb, void *arg)
+sync_attrs_done(void *arg, const struct sf_err *err)
+{
+    sync_finish(arg, err ? err->code : 0);
+}
+
+/* The bytes are in the bucket; are all attributes? */
+static void
+sync_done(void *arg, int rc)
+{
+    struct sync_op *op = arg;
+    struct sf_tree *t = op->tree;
+    char *bucket = NULL, *key = NULL;
+    tree_lock(t);
+    bool wanted = rc == 0 && op->node && op->node->set && attr_lasts(t, op->node) &&
+                  attr_object_key_locked(op->node, &bucket, &key) == 0;
+    tree_unlock(t);
+    if (!wanted) {
+        sync_finish(op, rc);
+        return;
+    }
+    sf_write_attrs_flush(t->writer, bucket, key, sync_attrs_done, op);
+    free(bucket);
+    free(key);
+}
+
+static void
+sync_start(struct sf_tree *t, struct node *n, bool attrs, sf_tree_fn cb, void *arg)
 {
     struct sync_op *op = malloc(sizeof *op);
     if (!op) {
         cb(arg, -ENOMEM, NULL);
         return;
     }
-    *op = (struct sync_op){t, cb, arg};
+    *op = (struct sync_op){t, attrs ? n : NULL, cb, arg};
+    if (attrs) {
+        tree_lock(t);
+        node_ref_locked(n);
+        tree_unlock(t);
+    }
     commit_start(t, n, sync_done, op);
 }
 
@@ -317,7 +352,7 @@ sf_tree_flush(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
     bool wrote = f->wrote;
     tree_unlock(t);
     if (wrote)
-        sync_start(t, f->node, cb, arg);
+        sync_start(t, f->node, false, cb, arg);
     else
         cb(arg, 0, &res); /* readers, and shells before their first write */
 }
@@ -325,7 +360,7 @@ sf_tree_flush(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
 void
 sf_tree_fsync(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
 {
-    sync_start(t, f->node, cb, arg);
+    sync_start(t, f->node, true, cb, arg);
 }
 
 /* ---- copy of a range

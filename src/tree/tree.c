@@ -147,7 +147,7 @@ sf_tree_new(const struct sf_tree_opts *opts, struct sf_http *http, struct sf_sto
         t->opts.max_nodes = 1000;
     if ((opts->bucket && !(t->opts.bucket = strdup(opts->bucket))) ||
         (opts->prefix && *opts->prefix && !(t->opts.prefix = strdup(opts->prefix))) ||
-        root_new(t) < 0) {
+        attr_gate_new(t) < 0 || root_new(t) < 0) {
         sf_tree_free(t);
         return sf_err_set(err, -ENOMEM, "out of memory");
     }
@@ -164,6 +164,7 @@ sf_tree_free(struct sf_tree *t)
         sf_tree_release(t, t->files);
     while (t->open_dir_list)
         sf_tree_releasedir(t, t->open_dir_list);
+    attr_gate_close(t);
     /* Their commits hold the nodes. */
     sf_mutex_lock(&t->lock);
     while (t->background)

@@ -50,9 +50,12 @@ bool fake_told(void);
 void fake_move_some(unsigned max);
 
 struct fake_counts {
-    unsigned lists, verifies, gets, puts, deletes, renames, loads, quarantined;
+    unsigned lists, verifies, gets, puts, deletes, renames, loads, quarantined, attrs, attr_flushes;
 };
 extern struct fake_counts fake_counts;
+
+/* With this error a change of attributes cannot be kept; 0 = it can. */
+extern int fake_unkept;
 
 /* "KEY=BYTES" of what went to quarantine last. */
 const char *fake_quarantined(void);

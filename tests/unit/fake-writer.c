@@ -3,6 +3,7 @@
 
 #include "supabase/storage.h"
 #include "write/mark.h"
+#include "write/meta.h"
 #include "write/write.h"
 
 #include <assert.h>
@@ -35,6 +36,7 @@ enum change {
     SMALL,
     RENAME,
     RENAME_DIR,
+    ATTRS,
     RMDIR,
     BUCKET_CREATE,
     BUCKET_DELETE
@@ -57,6 +59,8 @@ struct job {
     sf_commit_fn commit_fn;
     sf_write_fn write_fn;
     sf_rename_fn rename_fn;
+    sf_attrs_settled_fn settled_fn;
+    char *xattrs;
     struct sf_version now;
     void *arg;
 };
@@ -67,6 +71,7 @@ static struct sf_content *all_contents;
 static bool holding;
 static bool moving_some; /* a rename of a directory has begun */
 static char quarantined[400];
+int fake_unkept;
 
 /* ---- contents ----------------------------------------------------------------------------------
  */
@@ -349,6 +354,44 @@ put_small(struct job *j)
     return 0;
 }
 
+/* As an object with an envelope has them. */
+static void
+set_xattrs(const char *bucket, const char *key, const char *changes)
+{
+    struct object *o = fake_find(bucket, key);
+    struct sf_meta m = {.xattrs = (char *)changes};
+    struct sf_mark mark;
+    char *meta;
+    if (!changes)
+        return;
+    assert(sf_meta_build(o->meta, &m, &meta) == 0);
+    free(o->meta);
+    o->meta = meta;
+    assert(sf_mark_parse(o->cache, &mark));
+    mark.xattrs = strstr(meta, "\"x\"") != NULL;
+    char text[SF_MARK_SIZE];
+    sf_mark_format(&mark, text, sizeof text);
+    set_mark(bucket, key, text);
+}
+
+static int
+set_attrs(struct job *j)
+{
+    fake_counts.attrs++;
+    if (!fake_find(j->bucket, j->key)) {
+        if (!strstr(j->key, ".emptyFolderPlaceholder"))
+            return -ENOENT;
+        fake_put_bytes(j->bucket, j->key, "", 0, "");
+    }
+    set_mark(j->bucket, j->key, j->mark);
+    set_xattrs(j->bucket, j->key, j->xattrs);
+    const struct object *o = fake_find(j->bucket, j->key);
+    j->now.size = o->size;
+    snprintf(j->now.id, sizeof j->now.id, "%s", o->id);
+    snprintf(j->now.etag, sizeof j->now.etag, "%s", o->etag);
+    return 0;
+}
+
 static int
 rename_object(struct job *j)
 {
@@ -498,6 +541,8 @@ run(struct job *j)
         return rename_object(j);
     case RENAME_DIR:
         return rename_dir(j);
+    case ATTRS:
+        return set_attrs(j);
     case RMDIR:
         return remove_dir(j);
     case BUCKET_CREATE:
@@ -518,12 +563,15 @@ tell(struct job *j)
         j->read_fn(j->arg, j->code ? j->code : j->got);
     else if (j->commit_fn)
         j->commit_fn(j->arg, j->code ? &err : NULL, j->code ? NULL : &j->done);
+    else if (j->settled_fn)
+        j->settled_fn(j->arg, j->code ? &err : NULL, j->code ? NULL : &j->now);
     else if (j->rename_fn)
         j->rename_fn(j->arg, j->code ? &err : NULL, j->code ? NULL : &j->now);
     else
         j->write_fn(j->arg, j->code ? &err : NULL);
     if (j->content)
         sf_content_unref(j->content);
+    free(j->xattrs);
     free(j);
 }
 
@@ -578,6 +626,7 @@ fake_writer_reset(void)
     assert(!waiting && !finished);
     holding = false;
     quarantined[0] = '\0';
+    fake_unkept = 0;
 }
 
 /* ---- asking for one ----------------------------------------------------------------------------
@@ -720,4 +769,31 @@ sf_write_bucket_delete(struct sf_writer *w, const char *bucket, sf_write_fn cb, 
     struct job *j = job_new(BUCKET_DELETE, bucket, "", arg);
     j->write_fn = cb;
     job_start(j);
+}
+
+/* Kept at once; written when it is done. */
+void
+sf_write_attrs(struct sf_writer *w, const struct sf_attr_change *ch, sf_write_fn kept,
+               sf_attrs_settled_fn settled, void *arg)
+{
+    (void)w;
+    struct job *j = job_new(ATTRS, ch->bucket, ch->key, arg);
+    struct sf_err err = {.code = fake_unkept, .msg = "made to fail"};
+    assert(sf_mark_format(ch->mark, j->mark, sizeof j->mark) > 0);
+    if (ch->xattrs)
+        assert((j->xattrs = strdup(ch->xattrs)));
+    j->settled_fn = settled;
+    j->code = fake_unkept;
+    kept(arg, err.code ? &err : NULL);
+    job_start(j);
+}
+
+/* What waits is written by fake_run(). */
+void
+sf_write_attrs_flush(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,
+                     void *arg)
+{
+    (void)w, (void)bucket, (void)key;
+    fake_counts.attr_flushes++;
+    cb(arg, NULL);
 }

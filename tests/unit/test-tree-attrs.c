@@ -285,6 +285,170 @@ test_set_before_close(void **state)
     assert_int_equal(fake_counts.puts, 1);
 }
 
+/* ---- changed later -------------------------------------------------------------------------- */
+
+static struct got
+set(uint64_t n, const struct sf_attr *a, unsigned valid)
+{
+    struct got g = {0};
+    sf_tree_setattr(tree, n, NULL, a, valid, keep, &g);
+    return g;
+}
+
+static void
+test_changed_later(void **state)
+{
+    (void)state;
+    const struct sf_attr a = {.mode = 0604, .uid = 7, .mtime_ns = 5 * S};
+    begin();
+    fake_put("b", "f", "text");
+    uint64_t n = node(1, "f");
+    struct got g = set(n, &a, SF_SET_MODE | SF_SET_UID | SF_SET_MTIME);
+    assert_true(g.called); /* before anything was sent */
+    assert_int_equal(g.err, 0);
+    assert_int_equal(g.res.attr.mode, S_IFREG | 0604);
+    fake_run();
+    struct sf_attr before = stat_of(1, "f"), after;
+    remount();
+    after = stat_of(1, "f");
+    same(&before, &after);
+    assert_int_equal(after.uid, 7);
+    assert_int_equal(after.mtime_ns, 5 * S);
+    assert_int_equal(fake_counts.attrs, 1);
+    assert_int_equal(fake_counts.puts, 0);
+}
+
+/* Until the object has it, a listing does not take it back; one that is older does not either. */
+static void
+test_listings_do_not_take_it_back(void **state)
+{
+    (void)state;
+    const struct sf_attr a = {.mode = 0604};
+    fake_bucket("b");
+    start_with("b", 0, false);
+    put_marked("f", "1;m=100600;t=1;c");
+    uint64_t n = node(1, "f");
+    fake_hold(true);
+    assert_int_equal(set(n, &a, SF_SET_MODE).err, 0);
+    struct got l = {0}, late = {0};
+    sf_tree_lookup(tree, 1, "f", keep, &l);
+    fake_answer(); /* of the old mode */
+    fake_deliver();
+    assert_true(l.called);
+    assert_int_equal(l.res.entry.attr.mode, S_IFREG | 0604);
+    sf_tree_lookup(tree, 1, "f", keep, &late);
+    fake_answer(); /* of the old mode, too */
+    while (fake_change() || fake_told())
+        ;
+    fake_deliver();
+    fake_run(); /* it asks once more */
+    assert_true(late.called);
+    assert_int_equal(late.res.entry.attr.mode, S_IFREG | 0604);
+    assert_int_equal(stat_of(1, "f").mode, S_IFREG | 0604);
+    /* From now on others' changes are seen. */
+    fake_set_cache("b", "f", "supafs=\"1;m=100666;t=1;c\"");
+    assert_int_equal(stat_of(1, "f").mode, S_IFREG | 0666);
+}
+
+/* What cannot be kept fails, and is not shown. */
+static void
+test_what_cannot_be_kept(void **state)
+{
+    (void)state;
+    const struct sf_attr a = {.mode = 0604, .mtime_ns = 7};
+    begin();
+    put_marked("f", "1;m=100600;t=1;c");
+    uint64_t n = node(1, "f");
+    fake_unkept = -ENOSPC;
+    assert_int_equal(set(n, &a, SF_SET_MODE | SF_SET_MTIME).err, -ENOSPC);
+    fake_run();
+    struct sf_attr now = stat_of(1, "f");
+    assert_int_equal(now.mode, S_IFREG | 0600);
+    assert_int_equal(now.mtime_ns, S);
+    assert_int_equal(now.ctime_ns, S);
+}
+
+/* chmod while an upload runs, which has the old mode. */
+static void
+test_changed_while_an_upload_runs(void **state)
+{
+    (void)state;
+    uint64_t n;
+    struct got w = {0}, g = {0};
+    const struct sf_attr a = {.mode = 0604};
+    begin();
+    struct sf_file *f = create(1, "f", "bytes", &n);
+    fake_hold(true);
+    sf_tree_flush(tree, f, keep, &w);
+    sf_tree_setattr(tree, n, f, &a, SF_SET_MODE, keep, &g);
+    assert_int_equal(g.err, 0);
+    fake_hold(false);
+    fake_run();
+    assert_true(w.called);
+    sf_tree_release(tree, f);
+    remount();
+    assert_int_equal(stat_of(1, "f").mode, S_IFREG | 0604);
+    assert_int_equal(fake_counts.puts, 1);
+    assert_int_equal(fake_counts.attrs, 1);
+}
+
+/* After the upload, the handle still open (as editors do): nothing else would carry it. */
+static void
+test_changed_after_fsync(void **state)
+{
+    (void)state;
+    uint64_t n;
+    struct got s = {0}, g = {0}, again = {0};
+    const struct sf_attr a = {.mode = 0604};
+    begin();
+    struct sf_file *f = create(1, "f", "bytes", &n);
+    sf_tree_fsync(tree, f, keep, &s);
+    fake_run();
+    assert_true(s.called);
+    assert_int_equal(fake_counts.attr_flushes, 0); /* the upload had all of it */
+    fake_hold(true);
+    sf_tree_setattr(tree, n, f, &a, SF_SET_MODE, keep, &g);
+    sf_tree_fsync(tree, f, keep, &again);
+    assert_int_equal(fake_counts.attr_flushes, 1);
+    fake_hold(false);
+    fake_run();
+    sf_tree_release(tree, f);
+    remount();
+    assert_int_equal(stat_of(1, "f").mode, S_IFREG | 0604);
+    assert_int_equal(fake_counts.puts, 1);
+}
+
+static void
+test_chown_takes_set_id_bits(void **state)
+{
+    (void)state;
+    const struct sf_attr a = {.uid = 9, .gid = 9};
+    begin();
+    put_marked("run", "1;m=106755;t=1;c");
+    put_marked("lock", "1;m=102644;t=1;c");
+    assert_int_equal(set(node(1, "run"), &a, SF_SET_UID).res.attr.mode, S_IFREG | 0755);
+    assert_int_equal(set(node(1, "lock"), &a, SF_SET_GID).res.attr.mode, S_IFREG | 02644);
+    fake_run();
+}
+
+/* The tree is gone when the object has them. */
+static void
+test_settled_after_the_end(void **state)
+{
+    (void)state;
+    const struct sf_attr a = {.mode = 0604};
+    begin();
+    fake_put("b", "f", "text");
+    uint64_t n = node(1, "f");
+    fake_hold(true);
+    assert_int_equal(set(n, &a, SF_SET_MODE).err, 0);
+    sf_tree_free(tree);
+    tree = NULL;
+    fake_hold(false);
+    fake_run();
+    assert_non_null(strstr(fake_cache("b", "f"), "m=100604"));
+}
+
 int
 main(void)
 {
@@ -301,6 +465,13 @@ main(void)
         TREE_TEST(plain),
         TREE_TEST(overwritten_by_others),
         TREE_TEST(set_before_close),
+        TREE_TEST(changed_later),
+        TREE_TEST(listings_do_not_take_it_back),
+        TREE_TEST(what_cannot_be_kept),
+        TREE_TEST(changed_while_an_upload_runs),
+        TREE_TEST(changed_after_fsync),
+        TREE_TEST(chown_takes_set_id_bits),
+        TREE_TEST(settled_after_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Attributes of what lies in the bucket are changed. The node shows them at once and keeps them
+ * until the object has them; who asked is answered when the change is in the journal. A file with
+ * unsent bytes needs none of this: its next upload carries the attributes.
+ */
+
+/* The object gets its attributes some time later, perhaps after the tree is gone. */
+struct attr_gate {
+    struct sf_mutex lock; /* order 18; protects the field below */
+    struct sf_tree *tree; /* NULL = gone */
+
+    _Atomic unsigned refs;
+};
+
+int
+attr_gate_new(struct sf_tree *t)
+{
+    struct attr_gate *g = calloc(1, sizeof *g);
+    if (!g)
+        return -ENOMEM;
+    sf_mutex_init(&g->lock, 18);
+    g->tree = t;
+    g->refs = 1;
+    t->gate = g;
+    return 0;
+}
+
+static void
+gate_unref(struct attr_gate *g)
+{
+    if (atomic_fetch_sub(&g->refs, 1) > 1)
+        return;
+    sf_mutex_fini(&g->lock);
+    free(g);
+}
+
+void
+attr_gate_close(struct sf_tree *t)
+{
+    struct attr_gate *g = t->gate;
+    if (!g)
+        return;
+    sf_mutex_lock(&g->lock);
+    g->tree = NULL;
+    sf_mutex_unlock(&g->lock);
+    gate_unref(g);
+    t->gate = NULL;
+}
+
+/* The tree, which then stays until gate_leave(); NULL = it is gone. */
+static struct sf_tree *
+gate_enter(struct attr_gate *g)
+{
+    SF_GUARD(&g->lock);
+    if (!g->tree)
+        return NULL;
+    SF_GUARD(&g->tree->lock);
+    g->tree->background++;
+    return g->tree;
+}
+
+static void
+gate_leave(struct sf_tree *t)
+{
+    tree_lock(t);
+    if (--t->background == 0)
+        sf_cond_broadcast(&t->idle);
+    tree_unlock(t);
+}
+
+struct attr_op {
+    struct attr_gate *gate; /* counted */
+    uint64_t nid;
+    uint32_t attrs;     /* n->attrs of what is written */
+    struct node before; /* its attributes alone */
+    char *bucket, *key, *xattrs;
+    struct sf_version seen;
+    struct sf_mark mark;
+    sf_tree_fn cb; /* NULL = nobody waits */
+    void *arg;
+};
+
+static void
+op_free(struct attr_op *op)
+{
+    gate_unref(op->gate);
+    free(op->bucket);
+    free(op->key);
+    free(op->xattrs);
+    free(op);
+}
+
+static void
+answer(struct attr_op *op, struct sf_tree *t, int rc)
+{
+    struct sf_tree_result res = {0};
+    sf_tree_fn cb = op->cb;
+    op->cb = NULL;
+    if (!cb)
+        return;
+    tree_lock(t);
+    struct node *n = node_get_locked(t, op->nid);
+    if (n) {
+        attr_fill_locked(t, n, &res.attr);
+        res.ttl_ms = attr_ttl_locked(t, n);
+    } else if (rc == 0) {
+        rc = -ESTALE;
+    }
+    tree_unlock(t);
+    cb(op->arg, rc, rc < 0 ? NULL : &res);
+}
+
+/* It could not be kept: it is not shown either, unless something else was set meanwhile. */
+static void
+revert(struct attr_op *op, struct sf_tree *t)
+{
+    tree_lock(t);
+    struct node *n = node_get_locked(t, op->nid);
+    if (n && n->attrs == op->attrs) {
+        n->set = op->before.set;
+        n->mode = op->before.mode;
+        n->uid = op->before.uid;
+        n->gid = op->before.gid;
+        n->mtime_ns = op->before.mtime_ns;
+        n->ctime_ns = op->before.ctime_ns;
+    }
+    tree_unlock(t);
+}
+
+static void
+kept(void *arg, const struct sf_err *err)
+{
+    struct attr_op *op = arg;
+    struct sf_tree *t = gate_enter(op->gate);
+    if (!t)
+        return;
+    if (err)
+        revert(op, t);
+    answer(op, t, err ? err->code : 0);
+    gate_leave(t);
+}
+
+/* The object has them. It may be another version by now, made by others: the next look tells. */
+static void
+settle_locked(struct sf_tree *t, struct node *n, const struct attr_op *op,
+              const struct sf_version *now)
+{
+    attr_sent_locked(t, n, op->attrs);
+    n->changed_seq = ++t->seq; /* listings that were asked for before do not know it */
+    if (n->type != N_FILE || node_is_local(n) || now->size != n->size || strcmp(now->id, n->id) ||
+        !now->etag[0])
+        return;
+    if (!n->etag || strcmp(n->etag, now->etag)) /* some services name a copy anew */
+        n->keep_pages = false;
+    else
+        n->etag_open = false;
+    node_set_str(&n->etag, now->etag);
+}
+
+static void
+settled(void *arg, const struct sf_err *err, const struct sf_version *now)
+{
+    struct attr_op *op = arg;
+    struct sf_tree *t = gate_enter(op->gate);
+    if (t) {
+        tree_lock(t);
+        struct node *n = node_get_locked(t, op->nid);
+        if (n && !err)
+            settle_locked(t, n, op, now);
+        else if (n && err->code == -ENOENT)
+            n->checked_ns = 0;
+        tree_unlock(t);
+        gate_leave(t);
+    }
+    op_free(op);
+}
+
+bool
+attr_lasts(const struct sf_tree *t, const struct node *n)
+{
+    return !t->opts.plain && n->parent && (n->type == N_FILE || n->type == N_DIR);
+}
+
+bool
+attr_travels(const struct node *n)
+{
+    return n->local_only || n->commits || (n->content && sf_content_dirty(n->content));
+}
+
+/* What the object is taken for. Its ETag may be our own guess, which says nothing here. */
+static void
+seen_locked(const struct node *n, struct sf_version *seen)
+{
+    if (n->type != N_FILE)
+        return;
+    seen->size = n->size;
+    snprintf(seen->id, sizeof seen->id, "%s", n->id);
+    if (!n->etag_open && n->etag && strlen(n->etag) < sizeof seen->etag)
+        snprintf(seen->etag, sizeof seen->etag, "%s", n->etag);
+}
+
+int
+attr_object_key_locked(const struct node *n, char **bucket, char **key)
+{
+    char *prefix = NULL;
+    int rc = node_key_locked(n, bucket, node_is_dir(n) ? &prefix : key);
+    if (rc < 0 || !node_is_dir(n))
+        return rc;
+    if (asprintf(key, "%s" SF_PLACEHOLDER, prefix) < 0) {
+        free(*bucket);
+        rc = -ENOMEM;
+    }
+    free(prefix);
+    return rc < 0 ? rc : 0;
+}
+
+struct attr_op *
+attr_op_new_locked(struct sf_tree *t, struct node *n, const struct node *before, const char *xattrs,
+                   sf_tree_fn cb, void *arg)
+{
+    struct attr_op *op = calloc(1, sizeof *op);
+    if (!op)
+        return NULL;
+    op->gate = t->gate;
+    atomic_fetch_add(&op->gate->refs, 1);
+    int rc = attr_object_key_locked(n, &op->bucket, &op->key);
+    if (rc < 0) {
+        op->bucket = op->key = NULL;
+        op_free(op);
+        return NULL;
+    }
+    if (xattrs && !(op->xattrs = strdup(xattrs))) {
+        op_free(op);
+        return NULL;
+    }
+    seen_locked(n, &op->seen);
+    attr_mark_locked(t, n, &op->mark);
+    op->nid = n->nid;
+    op->attrs = n->attrs;
+    op->before = *before;
+    op->cb = cb;
+    op->arg = arg;
+    return op;
+}
+
+void
+attr_op_start(struct sf_tree *t, struct attr_op *op)
+{
+    const struct sf_attr_change ch = {.bucket = op->bucket,
+                                      .key = op->key,
+                                      .seen = sf_version_known(&op->seen) ? &op->seen : NULL,
+                                      .mark = &op->mark,
+                                      .xattrs = op->xattrs};
+    sf_write_attrs(t->writer, &ch, kept, settled, op);
+}
+
+void
+attr_again(struct sf_tree *t, struct node *n)
+{
+    tree_lock(t);
+    struct attr_op *op = attr_op_new_locked(t, n, n, NULL, NULL, NULL);
+    tree_unlock(t);
+    if (op)
+        attr_op_start(t, op);
+}
+
+/* ---- setattr without a size ------------------------------------------------------------------ */
+
+void
+attr_change(struct sf_tree *t, struct node *n, const struct sf_attr *attr, unsigned valid,
+            sf_tree_fn cb, void *arg)
+{
+    struct sf_tree_result res = {0};
+    struct attr_op *op = NULL;
+    tree_lock(t);
+    struct node before = *n;
+    bool write = attr_lasts(t, n) && !attr_travels(n);
+    int rc = attr_set_locked(t, n, attr, valid);
+    if (rc == 0 && write) {
+        n->changed_seq = ++t->seq;
+        op = attr_op_new_locked(t, n, &before, NULL, cb, arg);
+        rc = op ? 0 : -ENOMEM;
+    }
+    attr_fill_locked(t, n, &res.attr);
+    res.ttl_ms = attr_ttl_locked(t, n);
+    node_unref_locked(t, n);
+    tree_unlock(t);
+    if (op)
+        attr_op_start(t, op);
+    else
+        cb(arg, rc, rc < 0 ? NULL : &res);
+}
