@@ -150,6 +150,7 @@ static const struct {
     {"mbytes_per_s", offsetof(struct ds_pace, bytes_per_s), 1e6},
     {"standard_limit", offsetof(struct ds_pace, standard_limit), 1},
     {"global_limit", offsetof(struct ds_pace, global_limit), 1},
+    {"copy_ms", offsetof(struct ds_pace, copy_ms), 1},
     {"tus_expiry_s", offsetof(struct ds_pace, tus_expiry_ms), 1000},
     {"tus_drain_ms", offsetof(struct ds_pace, tus_drain_ms), 1},
 };

@@ -22,6 +22,8 @@ struct ds_pace {
     _Atomic bool rpc;                /* the project has supafs_set_attrs */
     _Atomic int etag_style;          /* enum ds_etag_style, for what is written from now on */
 
+    _Atomic int64_t copy_ms; /* that moving or copying the bytes of an object takes */
+
     _Atomic int64_t tus_expiry_ms; /* life of a resumable upload; 0 = no end */
     _Atomic int64_t tus_drain_ms;  /* what the holder of one gets when another wants it */
 

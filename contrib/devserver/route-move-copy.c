@@ -92,7 +92,8 @@ fail_target(struct ds_request *req, int code, enum ds_failure exists)
 
 /*
  * Bytes never change once written, so a copy shares them by a second name; the service copies each
- * byte, which only its cost shows. Under the "mtime" style the ETag is a new one.
+ * byte, which takes copy_ms here: what is written to the source meanwhile is not in the copy. Under
+ * the "mtime" style the ETag is a new one.
  */
 static int
 share_bytes(struct ds_request *req, const struct ds_object *source, struct ds_object *target,
@@ -103,6 +104,7 @@ share_bytes(struct ds_request *req, const struct ds_object *source, struct ds_ob
     int rc = ds_store_link(req->server->store, source->version, target->version);
     if (rc < 0)
         return rc;
+    ds_pace_sleep_ms(req->server->pace, atomic_load(&req->server->pace->copy_ms));
     bool same = atomic_load(&req->server->pace->etag_style) == DS_ETAG_MD5;
     if (same)
         *etag = strdup(source->etag);
