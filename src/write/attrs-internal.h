@@ -42,6 +42,12 @@ struct sf_attrs {
     struct sf_timer timer;
 };
 
+/* ---- attrs.c --------------------------------------------------------------------------------- */
+
+/* Mark of somebody else's version, whose own mark is @theirs: its times and number are kept, what
+ * was set here is set. */
+struct sf_mark sf_attrs_for_another(const struct sf_mark *ours, const struct sf_mark *theirs);
+
 /* ---- attrs-entry.c --------------------------------------------------------------------------- */
 
 struct sf_attrs_entry *sf_attrs_entry_new(struct sf_writer *w, const char *bucket, const char *key);

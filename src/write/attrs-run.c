@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "write/attrs-internal.h"
 #include "write/failure.h"
 #include "write/meta.h"
 #include "write/rpc.h"
@@ -61,23 +62,6 @@ is_ours(const struct work *k)
     return same;
 }
 
-/* Somebody else's version: its times, type and number are kept, what was set here is set. */
-static struct sf_mark
-for_another(const struct sf_mark *ours, const struct sf_mark *theirs)
-{
-    const unsigned set = SF_MARK_MODE | SF_MARK_UID | SF_MARK_GID;
-    struct sf_mark m = *theirs;
-    m.valid = (m.valid & ~set) | (ours->valid & set);
-    m.mode = ours->mode;
-    m.uid = ours->uid;
-    m.gid = ours->gid;
-    if (!(m.valid & SF_MARK_INO)) {
-        m.valid |= ours->valid & SF_MARK_INO;
-        m.ino = ours->ino;
-    }
-    return m;
-}
-
 static struct sf_mark
 mark_for(const struct work *k)
 {
@@ -90,7 +74,7 @@ mark_for(const struct work *k)
     if (ours || !sf_version_known(&e->seen) || sf_version_same(&e->seen, &k->is))
         return e->mark;
     sf_count(SF_C_ATTR_CONFLICTS, 1);
-    return for_another(&e->mark, &now);
+    return sf_attrs_for_another(&e->mark, &now);
 }
 
 /* The texts to be sent; k->nothing when there is nothing to send. */

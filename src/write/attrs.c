@@ -156,6 +156,45 @@ sf_attrs_is_newer(const struct sf_mark *x, const struct sf_mark *y)
     return x->valid & SF_MARK_CTIME && (!(y->valid & SF_MARK_CTIME) || x->ctime_ns > y->ctime_ns);
 }
 
+struct sf_mark
+sf_attrs_for_another(const struct sf_mark *ours, const struct sf_mark *theirs)
+{
+    const unsigned set = SF_MARK_MODE | SF_MARK_UID | SF_MARK_GID;
+    struct sf_mark m = *theirs;
+    m.valid = (m.valid & ~set) | (ours->valid & set);
+    m.mode = ours->mode;
+    m.uid = ours->uid;
+    m.gid = ours->gid;
+    if (!(m.valid & SF_MARK_INO)) {
+        m.valid |= ours->valid & SF_MARK_INO;
+        m.ino = ours->ino;
+    }
+    return m;
+}
+
+/* More busy ones than this are not looked through for a name. */
+#define BUSY_MAX 256
+
+bool
+sf_write_attrs_pending(struct sf_writer *w, const char *bucket, const char *key,
+                       const struct sf_version *is, struct sf_mark *m)
+{
+    struct sf_attrs *a = w->attrs;
+    SF_GUARD(&a->lock);
+    if (!a->table && !a->busy.first)
+        return false;
+    const struct sf_attrs_entry *e = sf_attrs_find_locked(a, bucket, key);
+    for (const struct sf_attrs_entry *b = a->busy.last; !e && b && a->busy.n <= BUSY_MAX;
+         b = b->prev)
+        if (!strcmp(b->bucket, bucket) && !strcmp(b->key, key))
+            e = b;
+    if (!e)
+        return false;
+    bool same = !sf_version_known(&e->seen) || sf_version_same(&e->seen, is);
+    *m = same ? e->mark : sf_attrs_for_another(&e->mark, m);
+    return true;
+}
+
 struct sf_attrs_entry *
 sf_attrs_take(struct sf_writer *w, const char *bucket, const char *key)
 {

@@ -348,6 +348,14 @@ typedef void (*sf_attrs_settled_fn)(void *arg, const struct sf_err *err,
  */
 void sf_write_attrs(struct sf_writer *w, const struct sf_attr_change *ch, sf_write_fn kept,
                     sf_attrs_settled_fn settled, void *arg);
+/**
+ * sf_write_attrs_pending - what is not in the bucket yet, from this process or an earlier one.
+ * @is: the version of the object as it is known now.
+ * @m:  what its mark says; changed to what it will say.
+ * Returns whether there is anything. Locking: order 67; memory only.
+ */
+bool sf_write_attrs_pending(struct sf_writer *w, const char *bucket, const char *key,
+                            const struct sf_version *is, struct sf_mark *m);
 /* Write what is pending for a key now (NULL for both = all); @cb when that was tried, with the
  * first error after which something is still pending. What is local is not tried. */
 void sf_write_attrs_flush(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,

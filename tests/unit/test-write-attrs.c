@@ -428,6 +428,29 @@ a_start_finishes_what_was_kept(void **state)
     assert_int_equal(records(), 0); /* and not a second time */
 }
 
+/* What a listing shows is overlaid with what is on its way, or stays here. */
+static void
+what_is_pending_can_be_asked_for(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a"), other = v;
+    other.size++;
+    struct sf_mark m = mark_of(0644, SECOND, SECOND), theirs = m;
+    assert_false(sf_write_attrs_pending(writer, "b", "a", &v, &m));
+    assert_int_equal(m.mode, 0100644);
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    restart();
+    assert_true(sf_write_attrs_pending(writer, "b", "a", &v, &m));
+    assert_true(m.mode == 0100600 && m.mtime_ns == 5 * SECOND);
+    assert_true(sf_write_attrs_pending(writer, "b", "a", &other, &theirs));
+    assert_true(theirs.mode == 0100600 && theirs.mtime_ns == SECOND);
+    assert_false(sf_write_attrs_pending(writer, "b", "ab", &v, &m));
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+    assert_false(sf_write_attrs_pending(writer, "b", "a", &v, &m));
+}
+
 /* The copy was done, its reply and the daemon lost: nothing is done again. */
 static void
 a_start_sees_that_a_copy_was_done(void **state)
@@ -625,6 +648,7 @@ main(void)
         TEST(a_service_that_is_away_is_waited_for),
         TEST(a_refusal_keeps_them_here),
         TEST(a_start_finishes_what_was_kept),
+        TEST(what_is_pending_can_be_asked_for),
         TEST(a_start_sees_that_a_copy_was_done),
         TEST(an_upload_takes_them_along),
         TEST(a_failed_upload_gives_back_to_a_later_change),
