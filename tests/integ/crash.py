@@ -90,6 +90,7 @@ class Scenario:
     last = {}
     cost = 0  # the greater, the rarer it is played
     quarantined = 0
+    label = None  # of the step at which it is killed
     unsaved = 0  # so many more may be in quarantine: written, and neither closed nor synced
 
     def act(self, run):
@@ -252,7 +253,15 @@ class Save(Story):
         self.does(lambda: os.rename(run.path("tmp"), run.path("doc")), tmp=None, doc=new)
 
 
-class Rename(Scenario):
+class NameChange(Scenario):
+    """Before it begins a directory may get its marker, an upload like any other."""
+
+    def ends(self):
+        begun = not self.label or not self.label.startswith("content.")
+        return [self.last] if begun else [self.last, self.first]
+
+
+class Rename(NameChange):
     first = {"a/f": text("f", 3000), "b/g": b"g"}
     last = {"b/f": text("f", 3000), "b/g": b"g"}
 
@@ -260,7 +269,7 @@ class Rename(Scenario):
         os.rename(run.path("a/f"), run.path("b/f"))
 
 
-class RenameOver(Scenario):
+class RenameOver(NameChange):
     first = {"f": text("f", 3000), "g": text("g", 2000)}
     last = {"g": text("f", 3000)}
 
@@ -268,7 +277,7 @@ class RenameOver(Scenario):
         os.rename(run.path("f"), run.path("g"))
 
 
-class RenameDirectory(Scenario):
+class RenameDirectory(NameChange):
     first = {f"from/{n}": text(n, 2000) for n in ("a", "b/c", "b/d", "e")}
     last = {f"to/{n}": text(n, 2000) for n in ("a", "b/c", "b/d", "e")}
 
@@ -292,7 +301,7 @@ class RenameMany(Scenario):
         return name.endswith("99")
 
 
-class Unlink(Scenario):
+class Unlink(NameChange):
     first = {"f": b"f", "g": b"g"}
     last = {"g": b"g"}
 
@@ -380,7 +389,7 @@ class Copy(Scenario):
 
 
 SCENARIOS = [s for s in list(globals().values())
-             if isinstance(s, type) and issubclass(s, Scenario) and s not in (Scenario, Story)]
+             if isinstance(s, type) and issubclass(s, Scenario) and s not in (Scenario, Story, NameChange)]
 
 
 # ---- one run -------------------------------------------------------------------------------------
@@ -403,6 +412,7 @@ class Run:
 
     def __init__(self, top, number, scenario, label=None, nth=1, twice=False):
         self.label, self.nth, self.twice, self.scenario = label, nth, twice, scenario()
+        self.scenario.label = label
         self.bucket = f"r{number}"
         self.dir = os.path.join(top, f"{number}-{label}-{nth}-{scenario.__name__}")
         self.mnt = os.path.join(self.dir, "mnt")
@@ -593,8 +603,9 @@ class Run:
             shutil.rmtree(self.dir)
 
 
-def play(run):
-    """None, or what went wrong."""
+def play(top, number, way):
+    """What was played, what went wrong (None: nothing), and the steps that were passed."""
+    run = Run(top, number, *way)
     why = None
     try:
         run.play()
@@ -609,40 +620,48 @@ def play(run):
         except OSError:
             pass
     run.clean(why)
-    return why
+    return str(run), why, run.passed
 
 
 # ---- all of them ---------------------------------------------------------------------------------
 
 
-def play_all(runs):
-    """What went wrong, a text each."""
-    wrong = []
-    together = [r for r in runs if not r.scenario.settings]
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        wrong += [f"{r}: {why}" for r, why in zip(together, pool.map(play, together)) if why]
-    for run in runs:
-        if run.scenario.settings:
-            with urllib.request.urlopen(os.environ["SUPAFS_DEVSERVER_ADMIN"].rstrip("/") +
-                                        "/settings", timeout=10) as reply:
-                before = json.load(reply)
-            admin("PUT", "/settings", run.scenario.settings)
-            why = play(run)
-            run.no_faults()
-            admin("PUT", "/settings", {k: before[k] for k in run.scenario.settings})
-            wrong += [f"{run}: {why}"] if why else []
-    return wrong
+def play_alone(top, number, way):
+    """With settings of the server, which hold for all."""
+    url = os.environ["SUPAFS_DEVSERVER_ADMIN"].rstrip("/") + "/settings"
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        before = json.load(reply)
+    admin("PUT", "/settings", way[0].settings)
+    result = play(top, number, way)
+    admin("DELETE", "/faults")
+    admin("PUT", "/settings", {k: before[k] for k in way[0].settings})
+    return result
 
 
-def ways(labels, plain, runs):
+def play_all(top, prefix, plan):
+    """The results in the order of the plan. Each process starts daemons only while it has no file
+    open: what a child closes at its exec is a close like any other, and sends half a file."""
+    results = {}
+    with concurrent.futures.ProcessPoolExecutor(AT_ONCE) as pool:
+        for i, way in enumerate(plan):
+            if not way[0].settings:
+                results[i] = pool.submit(play, top, f"{prefix}{i}", way)
+        results = {i: result.result() for i, result in results.items()}
+    for i, way in enumerate(plan):
+        if way[0].settings:
+            results[i] = play_alone(top, f"{prefix}{i}", way)
+    return [results[i] for i in range(len(plan))]
+
+
+def ways(labels, passed, runs):
     """(scenario, label, nth, twice): so many for each label, of the scenarios that passed it; those
     that were least in use come first."""
     used = collections.Counter()
     for label in labels:
-        passing = sorted((r for r in plain if r.passed[label]),
-                         key=lambda r: (used[type(r.scenario)] + r.scenario.cost, plain.index(r)))
-        every = [(type(r.scenario), label, nth, twice) for twice in (False, True) for r in passing
-                 for nth in range(1, r.passed[label] + 1)]
+        passing = sorted((s for s in SCENARIOS if passed[s][label]),
+                         key=lambda s: (used[s] + s.cost, SCENARIOS.index(s)))
+        every = [(s, label, nth, twice) for twice in (False, True) for s in passing
+                 for nth in range(1, passed[s][label] + 1)]
         for way in itertools.islice(itertools.cycle(every), runs):
             used[way[0]] += 1
             yield way
@@ -652,17 +671,16 @@ def main(top, table, runs, only):
     with open(table) as steps:
         labels = re.findall(r'^SF_STEP\(\w+, "([^"]+)"', steps.read(), re.M)
     began = time.monotonic()
-    plain = [Run(top, f"p{i}", s) for i, s in enumerate(SCENARIOS)]
-    wrong = play_all(plain)
-    for label in labels:
-        if not any(r.passed[label] for r in plain):
-            wrong.append(f"{label}: no scenario passes it")
-    killed = [Run(top, str(i), *way) for i, way in enumerate(ways(labels, plain, runs))
-              if not only or way[1] in only]
-    wrong += play_all(killed)
+    plain = play_all(top, "p", [(s,) for s in SCENARIOS])
+    passed = {s: result[2] for s, result in zip(SCENARIOS, plain)}
+    wrong = [f"{label}: no scenario passes it" for label in labels
+             if not any(steps[label] for steps in passed.values())]
+    plan = [way for way in ways(labels, passed, runs) if not only or way[1] in only]
+    results = plain + play_all(top, "", plan)
+    wrong += [f"{what}: {why}" for what, why, _ in results if why]
     for line in wrong:
         print(line, file=sys.stderr)
-    print(f"{len(plain)} scenarios, {len(labels)} steps, {len(killed)} runs, {len(wrong)} wrong, "
+    print(f"{len(SCENARIOS)} scenarios, {len(labels)} steps, {len(plan)} runs, {len(wrong)} wrong, "
           f"{time.monotonic() - began:.1f} s", file=sys.stderr)
     return 1 if wrong else 0
 
