@@ -11,6 +11,7 @@
 
 #define TUS_EXPIRY_MS (24 * INT64_C(3600000)) /* as on hosted projects */
 #define TUS_DRAIN_MS  3000
+#define TUS_MAX       10000
 
 struct ds_pace *
 ds_pace_new(void)
@@ -21,6 +22,7 @@ ds_pace_new(void)
     atomic_store(&pace->rpc, true);
     atomic_store(&pace->tus_expiry_ms, TUS_EXPIRY_MS);
     atomic_store(&pace->tus_drain_ms, TUS_DRAIN_MS);
+    atomic_store(&pace->tus_max, TUS_MAX);
     pthread_mutex_init(&pace->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -153,6 +155,7 @@ static const struct {
     {"copy_ms", offsetof(struct ds_pace, copy_ms), 1},
     {"tus_expiry_s", offsetof(struct ds_pace, tus_expiry_ms), 1000},
     {"tus_drain_ms", offsetof(struct ds_pace, tus_drain_ms), 1},
+    {"tus_max", offsetof(struct ds_pace, tus_max), 1},
 };
 enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -15,7 +16,6 @@
 
 #define LOCK_WAIT_MS 5000 /* the service's */
 #define LOOK_MS      100  /* how often a waiting request looks whether the server stops */
-#define UPLOADS_MAX  10000
 #define SWEEP_ROOM   256
 #define IDLE_MAX     64
 #define HASH_CHUNK   (256u << 10)
@@ -126,7 +126,9 @@ sweep(struct ds_tus *tus)
     static _Thread_local char old[SWEEP_ROOM][DS_UUID_SIZE];
     int64_t expiry = atomic_load(&tus->pace->tus_expiry_ms);
     int64_t before = expiry > 0 ? ds_now_ms() - expiry : INT64_MIN;
-    int n = ds_db_upload_old(tus->db, before, UPLOADS_MAX, old, SWEEP_ROOM);
+    int64_t max = atomic_load(&tus->pace->tus_max);
+    int keep = max > 0 && max < INT_MAX ? (int)max - 1 : INT_MAX; /* and the one to come */
+    int n = ds_db_upload_old(tus->db, before, keep, old, SWEEP_ROOM);
     for (int i = 0; i < n; i++)
         ds_tus_remove(tus, old[i]);
 }

@@ -325,6 +325,20 @@ def end_of_life(server):
 
 
 @check
+def only_so_many(server):
+    """Beyond their number the oldest go, and those that are complete before the others."""
+    server.settings(tus_max=3)
+    first, done = begun(server, "n1", 5), begun(server, "n2", 1)
+    patched(server, done, 0, b"x")
+    third = begun(server, "n3", 5)
+    fourth = begun(server, "n4", 5)
+    assert [head(server, u).status for u in (first, done, third, fourth)] == [200, 404, 200, 200]
+    begun(server, "n5", 5)
+    assert [head(server, u).status for u in (first, third, fourth)] == [404, 200, 200]
+    assert server.get("n2").body == b"x"
+
+
+@check
 def termination(server):
     upload = begun(server, "gone", 5)
     patched(server, upload, 0, b"abc")
