@@ -89,6 +89,7 @@ class Scenario:
     first = {}
     last = {}
     cost = 0  # the greater, the rarer it is played
+    pending = 0  # records that stay
     quarantined = 0
     label = None  # of the step at which it is killed
     unsaved = 0  # so many more may be in quarantine: written, and neither closed nor synced
@@ -319,23 +320,32 @@ class UnlinkMany(Story):
 
 
 class Modes(Scenario):
-    """Mode and times change later, without the bytes."""
+    """Mode and times change later, without the bytes. What was tried is kept."""
     first = {"f": text("f", 3000)}
     last = first
 
     def act(self, run):
-        os.chmod(run.path("f"), 0o751)
-        os.utime(run.path("f"), (1e9, 1.5e9))
+        self.mode, self.mtime = 0o751, None
+        os.chmod(run.path("f"), self.mode)
+        self.mtime = 1.5e9
+        os.utime(run.path("f"), (1e9, self.mtime))
 
     def check(self, run):
         st = os.stat(run.path("f"))
-        if (st.st_mode & 0o7777, st.st_mtime) != (0o751, 1.5e9):
+        if st.st_mode & 0o7777 != self.mode or self.mtime not in (None, st.st_mtime):
             raise Wrong(f"mode {st.st_mode:o}, mtime {st.st_mtime}")
 
 
 class ModesWithout(Modes):
     """The same in a project without the function supafs_set_attrs."""
     settings = {"rpc": False}
+
+
+class ModesLarge(Modes):
+    """The same where the object is too large to be copied for it: they wait for the next upload."""
+    settings = {"rpc": False}
+    options = "attr_copy_max=1k"
+    pending = 1
 
 
 class Afternoon(Story):
@@ -530,7 +540,8 @@ class Run:
             raise Wrong(f"the second daemon ended with {self.daemon.returncode}")
 
     def settled(self):
-        wait_for(30, lambda: self.status("pending") == "0", "the journal is empty")
+        wait_for(30, lambda: self.status("pending") == str(self.scenario.pending),
+                 "nothing is pending")
 
     def names(self):
         """What the mount shows: name -> bytes, of files at any depth."""
@@ -605,6 +616,7 @@ class Run:
 
 def play(top, number, way):
     """What was played, what went wrong (None: nothing), and the steps that were passed."""
+    began = time.monotonic()
     run = Run(top, number, *way)
     why = None
     try:
@@ -620,6 +632,8 @@ def play(top, number, way):
         except OSError:
             pass
     run.clean(why)
+    if os.environ.get("SF_CRASH_TIMES"):
+        print(f"{time.monotonic() - began:5.1f} s {run}", file=sys.stderr)
     return str(run), why, run.passed
 
 
