@@ -84,8 +84,10 @@ integ_tests = \
 	tests/integ/mount-signals.sh \
 	tests/integ/mount-stop.sh \
 	tests/integ/real-input.sh \
+	tests/integ/remount-clean.sh \
 	tests/integ/renames.sh \
 	tests/integ/replay.sh \
+	tests/integ/save-patterns.sh \
 	tests/integ/set-attrs-sql.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/tus-js.sh \
@@ -115,6 +117,7 @@ test_data = \
 	tests/integ/devserver-faults.py \
 	tests/integ/devserver-uploads.py \
 	tests/integ/devserver-rls.py \
+	tests/integ/save-patterns.py \
 	tests/integ/set-attrs-sql.py \
 	tests/integ/two-clients.py \
 	tests/lint/lib.sh \
