@@ -238,7 +238,7 @@ apply_object_locked(struct sf_tree *t, struct node *dir, const char *comp, size_
     char name[SF_NAME_BUF_SIZE];
     (void)listing_id;
     if (sf_name_is_placeholder(comp, len) && row->size == 0) {
-        dir->dir->placeholder = true;
+        dir_marker_locked(t, dir, row, start_seq);
         return NULL;
     }
     struct node *n = find_object(t, dir, comp, len, name);
@@ -307,8 +307,10 @@ apply_folder_locked(struct sf_tree *t, struct node *dir, const char *comp, size_
     char *copy = strndup(comp, len);
     n = copy ? node_new_locked(t, dir, name, copy, N_DIR) : NULL;
     free(copy);
-    if (n)
+    if (n) {
+        ino_of_dir_locked(n);
         n->checked_ns = start_ns;
+    }
     return n;
 }
 

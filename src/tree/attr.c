@@ -151,6 +151,8 @@ attr_mark_locked(const struct sf_tree *t, const struct node *n, struct sf_mark *
         .guessed = n->guessed,
         .xattrs = n->xattrs,
     };
+    if (node_is_dir(n)) /* theirs comes from the key */
+        out->valid &= ~(unsigned)SF_MARK_INO;
     if (n->uid != ATTR_ID_NONE)
         out->valid |= SF_MARK_UID;
     if (n->gid != ATTR_ID_NONE)
@@ -189,7 +191,10 @@ attr_begin_locked(struct sf_tree *t, struct node *n, const struct sf_mark *m)
     n->mtime_ns = m->mtime_ns;
     n->ctime_ns = m->ctime_ns;
     n->set = SF_SET_MODE | SF_SET_UID | SF_SET_GID | SF_SET_MTIME | SF_SET_CTIME;
-    ino_claim_locked(t, n, m->ino);
+    if (n->type == N_DIR)
+        ino_of_dir_locked(n);
+    else
+        ino_claim_locked(t, n, m->ino);
 }
 
 int
@@ -229,7 +234,7 @@ attr_ttl_locked(const struct sf_tree *t, const struct node *n)
     int64_t left;
     if (n == t->root || (n->type == N_FILE && node_is_local(n)))
         return t->opts.attr_ttl_ms;
-    if (!n->parent)
+    if (!n->parent || !dir_attrs_known(t, n))
         return 0;
     left = t->opts.attr_ttl_ms - (sf_clock_ns() - n->checked_ns) / 1000000;
     return left > 0 ? left : 0;
@@ -267,6 +272,9 @@ getattr_try_locked(struct getattr *g, struct sf_tree_result *res)
     int rc = revalidate_locked(t, &g->r, n, &g->w);
     if (rc < 0 && !(n->open && (rc == -ESTALE || rc == -ENOENT)))
         return rc; /* fstat(2): handles keep what they have; the kernel does not name them */
+    rc = dir_attrs_locked(t, &g->r, n, &g->w);
+    if (rc < 0)
+        return rc;
     attr_fill_locked(t, n, &res->attr);
     res->ttl_ms = attr_ttl_locked(t, n);
     return 0;
@@ -299,8 +307,9 @@ sf_tree_getattr(struct sf_tree *t, uint64_t nid, struct sf_file *file, sf_tree_f
     tree_lock(t);
     struct node *n = file ? file->node : node_get_locked(t, nid);
     int rc = n ? 0 : -ESTALE;
-    if (n && (n == t->root || !n->parent || node_is_local(n) ||
-              fresh_locked(t, n->checked_ns, on_stack.r.since_ns))) {
+    if (n && dir_attrs_known(t, n) &&
+        (n == t->root || !n->parent || node_is_local(n) ||
+         fresh_locked(t, n->checked_ns, on_stack.r.since_ns))) {
         /* Known, or no longer to be known better: a detached node keeps what it had. */
         attr_fill_locked(t, n, &res.attr);
         res.ttl_ms = attr_ttl_locked(t, n);

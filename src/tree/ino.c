@@ -4,7 +4,9 @@
 #include "base/hash.h"
 #include "base/htab.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Inode numbers that lie in marks. A foreign copy of an object carries its mark along: then two
@@ -42,6 +44,20 @@ grow(struct sf_tree *t)
             inos[place(t, t->slots[old[i] - 1]->ino)] = old[i];
     free(old);
     return true;
+}
+
+void
+ino_of_dir_locked(struct node *n)
+{
+    char *bucket, *key, *both;
+    if (node_key_locked(n, &bucket, &key) < 0)
+        return;
+    if (asprintf(&both, "%s/%s", bucket, key) > 0) {
+        n->ino = sf_hash64(both, strlen(both)) | 1;
+        free(both);
+    }
+    free(bucket);
+    free(key);
 }
 
 uint64_t

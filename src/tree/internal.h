@@ -56,6 +56,8 @@ struct bucket {
 
 struct listing;
 struct lookup;
+struct dir_ask;
+struct resolve;
 
 /* What a directory has besides a node. */
 struct dir {
@@ -65,6 +67,10 @@ struct dir {
     struct listing *run;     /* the one under way (counted) */
     struct lookup *lookups;  /* questions for one name that are under way */
     struct bucket *bucket;   /* of an N_BUCKET; else NULL */
+    struct dir_ask *ask;     /* questions for its directories' attributes, under way */
+    bool attrs_known;        /* its own attributes are */
+    bool asked;              /* the attributes of one of its directories were asked for */
+    bool deep;               /* one listing does not reach all of them */
     bool placeholder;        /* a marker object keeps it */
     bool large;              /* more than one page when last listed: ask name by name */
     bool renaming;           /* its objects are being moved to another name */
@@ -358,9 +364,22 @@ void attr_again(struct sf_tree *t, struct node *n);
 void attr_change(struct sf_tree *t, struct node *n, const struct sf_attr *attr, unsigned valid,
                  sf_tree_fn cb, void *arg);
 
+/* ---- dir-attrs.c ------------------------------------------------------------------------------
+ */
+
+/* A listing that was asked for at @start_seq shows the marker of a directory. */
+void dir_marker_locked(struct sf_tree *t, struct node *dir, const struct sf_list_row *row,
+                       uint64_t start_seq);
+bool dir_attrs_known(const struct sf_tree *t, const struct node *n);
+/* See to it that the attributes of @n, if it is a directory, are known: 0, also if the service does
+ * not tell; -EINPROGRESS, then @w was attached, and it is to be called again; -ENOMEM. */
+int dir_attrs_locked(struct sf_tree *t, const struct resolve *r, struct node *n, struct waiter *w);
+
 /* ---- ino.c ------------------------------------------------------------------------------------
  */
 
+/* A directory's number is a hash of its key when it is first seen: a listing of names tells it. */
+void ino_of_dir_locked(struct node *n);
 /* A number that no node of this mount has. */
 uint64_t ino_choose_locked(struct sf_tree *t);
 /* Let @n have this number for its life, unless another node of the tree has it (then, or without

@@ -383,6 +383,9 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
         doubt_locked(t, l);
         l->dir->dir->large = page->more || (!first && l->dir->dir->large);
         apply_page_locked(t, l, page);
+        if (!page->more ||
+            (page->last && strcmp(page->last + strlen(l->prefix), SF_PLACEHOLDER) >= 0))
+            l->dir->dir->attrs_known = true; /* the marker was on it, or there is none */
         bool wanted = l->want_all && (l->for_name || l->waiters || l->refs > 1);
         if (page->more && l->n / LISTING_MAX >= t->opts.max_nodes) {
             listing_finish_locked(t, l, -ENOMEM, false); /* it may have no end */

@@ -5,6 +5,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/attr.c \
 	src/tree/commit.c \
 	src/tree/content.c \
+	src/tree/dir-attrs.c \
 	src/tree/internal.h \
 	src/tree/ino.c \
 	src/tree/listing.c \

@@ -179,6 +179,8 @@ name_mark_text(const struct name_op *op, char text[SF_MARK_SIZE])
 {
     const struct sf_tree_opts *o = &op->tree->opts;
     struct sf_mark m = op->mark;
+    if (S_ISDIR(m.mode)) /* its number comes from its key */
+        m.valid &= ~(unsigned)SF_MARK_INO;
     if (m.uid == o->uid)
         m.valid &= ~(unsigned)SF_MARK_UID;
     if (m.gid == o->gid)

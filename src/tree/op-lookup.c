@@ -52,6 +52,10 @@ lookup_try_locked(struct lookup_op *op, struct sf_tree_result *res)
 {
     struct node *n = NULL;
     int rc = resolve_locked(op->tree, &op->r, op->dir, op->name, &op->w, &n);
+    if (rc == 1) {
+        int known = dir_attrs_locked(op->tree, &op->r, n, &op->w);
+        rc = known < 0 ? known : 1;
+    }
     return lookup_fill_locked(op->tree, rc, n, op->dir, op->name, res);
 }
 
@@ -87,6 +91,8 @@ sf_tree_lookup(struct sf_tree *t, uint64_t parent, const char *name, sf_tree_fn 
     tree_lock(t);
     struct node *dir = node_get_locked(t, parent), *n = NULL;
     int rc = dir ? resolve_known_locked(t, r.since_ns, dir, name, &n) : -ESTALE;
+    if (rc == 1 && !dir_attrs_known(t, n))
+        rc = -EAGAIN;
     if (rc != -EAGAIN) { /* nearly always, and without memory of its own */
         rc = lookup_fill_locked(t, rc, n, dir, name, &res);
         sf_count(SF_C_LOOKUP_CACHED, 1);

@@ -202,7 +202,7 @@ mkdir_done(void *arg, const struct sf_err *err)
         if (bucket)
             n->dir->bucket->seen = true;
         else
-            n->dir->placeholder = true;
+            n->dir->placeholder = n->dir->attrs_known = true;
         if (made && !bucket)
             attr_sent_locked(t, n, n->attrs);
         if (made)

@@ -84,7 +84,9 @@ prepare(struct work *k, struct sf_err *err)
     const struct sf_attrs_entry *e = k->e;
     struct sf_meta m = {.xattrs = e->xattrs};
     sf_autofree char *xattrs = NULL;
-    struct sf_mark mark = mark_for(k);
+    struct sf_mark mark = mark_for(k), is = {.guessed = false};
+    (void)sf_mark_parse(k->old.cache_control, &is);
+    mark.guessed = is.guessed; /* that speaks of the content type, which stays */
     memcpy(m.op, e->op, sizeof m.op);
     memcpy(m.sha256, k->meta.sha256, sizeof m.sha256);
     int rc = sf_xattrs_merge(k->meta.xattrs, e->xattrs, false, &xattrs);

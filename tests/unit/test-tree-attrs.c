@@ -449,6 +449,142 @@ test_settled_after_the_end(void **state)
     assert_non_null(strstr(fake_cache("b", "f"), "m=100604"));
 }
 
+/* ---- directories ------------------------------------------------------------------------------
+ */
+
+static uint64_t
+mkdir_in(uint64_t dir, const char *name, mode_t mode)
+{
+    struct got g = {0};
+    sf_tree_mkdir(tree, &me, dir, name, mode, keep, &g);
+    fake_run();
+    assert_int_equal(g.err, 0);
+    return g.res.entry.node;
+}
+
+/* The listing that tells a directory's attributes serves whoever goes on into it. */
+static void
+test_a_directory_after_a_remount(void **state)
+{
+    (void)state;
+    begin();
+    uint64_t d = mkdir_in(1, "d", 0750);
+    fake_put("b", "d/f", "text");
+    struct sf_attr before = stat_of(1, "d"), after;
+    remount();
+    fake_counts.lists = 0;
+    after = stat_of(1, "d");
+    same(&before, &after);
+    assert_int_equal(fake_counts.lists, 2);
+    d = node(1, "d");
+    assert_int_equal(stat_of(d, "f").size, 4);
+    assert_string_equal(list(d), "f,");
+    assert_int_equal(fake_counts.lists, 2);
+}
+
+static void
+test_chmod_of_a_directory(void **state)
+{
+    (void)state;
+    const struct sf_attr a = {.mode = 0711, .mtime_ns = 7 * S};
+    begin();
+    fake_put("b", "d/f", "text");
+    assert_int_equal(stat_of(1, "d").mode, S_IFDIR | 0755);
+    assert_int_equal(set(node(1, "d"), &a, SF_SET_MODE | SF_SET_MTIME).err, 0);
+    fake_run();
+    assert_true(fake_exists("b", "d/.emptyFolderPlaceholder"));
+    struct sf_attr before = stat_of(1, "d"), after;
+    remount();
+    after = stat_of(1, "d");
+    same(&before, &after);
+    assert_int_equal(after.mode, S_IFDIR | 0711);
+    assert_int_equal(after.mtime_ns, 7 * S);
+}
+
+/* As `ls -l` does: names first, then each by itself. */
+static void
+look_at_all(unsigned n, mode_t mode)
+{
+    char name[20];
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(name, sizeof name, "d%02u", i);
+        assert_int_equal(stat_of(1, name).mode, S_IFDIR | mode);
+    }
+}
+
+static void
+test_many_directories_in_one_listing(void **state)
+{
+    (void)state;
+    char key[60];
+    begin();
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "d%02u/.emptyFolderPlaceholder", i);
+        fake_put("b", key, "");
+        fake_set_cache("b", key, "supafs=\"1;m=40701;t=1;c\"");
+    }
+    list(1);
+    assert_int_equal(fake_counts.lists, 1);
+    look_at_all(50, 0701);
+    assert_int_equal(fake_counts.lists, 3);
+}
+
+/* What the one listing does not reach is asked for some at a time. */
+static void
+test_many_directories_above_many_objects(void **state)
+{
+    (void)state;
+    char key[60];
+    begin();
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(key, sizeof key, "d%02u/.emptyFolderPlaceholder", i);
+        fake_put("b", key, "");
+        fake_set_cache("b", key, "supafs=\"1;m=40701;t=1;c\"");
+    }
+    for (unsigned i = 0; i < 1200; i++) {
+        snprintf(key, sizeof key, "d04/f%04u", i);
+        fake_put("b", key, "");
+    }
+    list(1);
+    look_at_all(40, 0701);
+    assert_in_range(fake_counts.lists, 4, 3 + 36);
+    unsigned lists = fake_counts.lists;
+    look_at_all(40, 0701);
+    assert_int_equal(fake_counts.lists, lists);
+}
+
+/* It is gone by the time its attributes are wanted. */
+static void
+test_a_directory_that_is_gone(void **state)
+{
+    (void)state;
+    begin();
+    fake_put("b", "d/f", "text");
+    list(1);
+    fake_remove("b", "d/f");
+    struct got g = lookup(1, "d");
+    assert_int_equal(g.err, 0);
+    assert_int_equal(g.res.entry.node, 0);
+}
+
+static void
+test_attributes_that_nobody_tells(void **state)
+{
+    (void)state;
+    begin();
+    fake_put("b", "d/f", "text");
+    list(1);
+    fake_fail(-EIO);
+    struct got g = lookup(1, "d");
+    assert_int_equal(g.res.entry.attr.mode, S_IFDIR | 0755);
+    assert_int_equal(g.res.entry.ttl_ms, 0); /* and they are not kept */
+    fake_fail(0);
+    fake_put("b", "d/.emptyFolderPlaceholder", "");
+    fake_set_cache("b", "d/.emptyFolderPlaceholder", "supafs=\"1;m=40701;t=1;c\"");
+    stat_of(1, "d"); /* asks behind its answer */
+    assert_int_equal(stat_of(1, "d").mode, S_IFDIR | 0701);
+}
+
 int
 main(void)
 {
@@ -472,6 +608,12 @@ main(void)
         TREE_TEST(changed_after_fsync),
         TREE_TEST(chown_takes_set_id_bits),
         TREE_TEST(settled_after_the_end),
+        TREE_TEST(a_directory_after_a_remount),
+        TREE_TEST(chmod_of_a_directory),
+        TREE_TEST(many_directories_in_one_listing),
+        TREE_TEST(many_directories_above_many_objects),
+        TREE_TEST(a_directory_that_is_gone),
+        TREE_TEST(attributes_that_nobody_tells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
