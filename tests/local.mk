@@ -77,6 +77,7 @@ integ_tests = \
 	tests/integ/devserver-uploads.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/large-dir.sh \
+	tests/integ/open-versions.sh \
 	tests/integ/quickstart.sh \
 	tests/integ/mount-basic.sh \
 	tests/integ/mount-keys.sh \

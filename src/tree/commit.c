@@ -57,7 +57,7 @@ commit_success_locked(struct sf_tree *t, struct node *n, const struct commit_op 
     n->changed_seq = ++t->seq;
     n->checked_ns = sf_clock_ns();
     n->size = done->size;
-    n->delivered = false;
+    n->delivered = n->delivered && n->open;
     if (done->id[0])
         snprintf(n->id, sizeof n->id, "%.36s", done->id);
     n->etag_open = true;

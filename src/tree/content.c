@@ -33,7 +33,7 @@ begin_locked(const struct node *n, struct begin *b)
     struct sf_version *v = &b->src.version;
     b->src.bucket = b->bucket;
     b->src.key = b->key;
-    b->src.seen = n->delivered;
+    b->src.seen = n->readers > 0;
     v->size = n->size;
     snprintf(v->id, sizeof v->id, "%s", n->id);
     if (n->etag_open) /* then n->etag is what a service with MD5 ETags would say */
@@ -90,4 +90,15 @@ content_need(struct sf_tree *t, struct node *n, struct sf_content **ret)
     if (fresh)
         sf_content_unref(fresh);
     return other ? content_need(t, n, ret) : 0;
+}
+
+void
+content_keep_version(struct sf_tree *t, struct node *n)
+{
+    struct sf_content *c = NULL;
+    tree_lock(t);
+    bool wanted = n->type == N_FILE && n->open && !n->content && !n->local_only;
+    tree_unlock(t);
+    if (wanted && content_need(t, n, &c) == 0)
+        sf_content_unref(c);
 }

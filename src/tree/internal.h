@@ -104,6 +104,7 @@ struct node {
     bool leaving : 1;    /* its removal from the directory is under way: keeps it no more */
     uint16_t open;       /* file handles */
     uint16_t writers;
+    uint16_t readers; /* handles that were given bytes, or may have them from the kernel's pages */
     uint16_t busy;    /* changes of bytes under way */
     uint16_t set;     /* SF_SET_*: attributes that were set here and that no listing changes: the
                          object does not have them, or not for certain */
@@ -185,6 +186,7 @@ struct sf_file {
     uint32_t refs;     /* the caller, until it releases, and operations that wait */
     int flags;
     bool released;
+    bool got;     /* counts as one of the node's readers */
     bool wrote;   /* FLUSH answers for what it wrote */
     bool created; /* created or truncated by this open: RELEASE uploads even without a write */
 };
@@ -492,5 +494,8 @@ int content_make(struct sf_tree *t, struct node *n, struct sf_content **ret);
 /* The node's bytes as a content, counted: the one that it has, or a new one that begins with the
  * object. Nothing is fetched. 0 or -errno. No lock held. */
 int content_need(struct sf_tree *t, struct node *n, struct sf_content **ret);
+/* Before the object is removed or replaced here: whoever has it open keeps this version, as far as
+ * the disk has room for it (else reads are ESTALE). The writer fetches it. No lock held. */
+void content_keep_version(struct sf_tree *t, struct node *n);
 
 #endif

@@ -39,6 +39,14 @@ file_new_locked(struct sf_tree *t, struct node *n, int flags)
     return f;
 }
 
+static void
+file_got_locked(struct sf_file *f)
+{
+    if (!f->got && !f->released)
+        f->node->readers++;
+    f->got = f->got || !f->released;
+}
+
 void
 file_ref_locked(struct sf_file *f)
 {
@@ -74,6 +82,7 @@ sf_tree_release(struct sf_tree *t, struct sf_file *f)
     n->open--;
     if (for_writing(f->flags))
         n->writers--;
+    n->readers -= f->got;
     bool dirty = n->content && n->parent && sf_content_dirty(n->content);
     /* Who reads only leaves it to the writers; a writer's last handle sends what is left. */
     bool commit = dirty && for_writing(f->flags) && (f->wrote || f->created || !n->writers);
@@ -103,6 +112,37 @@ struct open_op {
     sf_tree_fn cb;
     void *arg;
 };
+
+/* Were bytes of this version given to others who only read, and is it as it is in the bucket? */
+static bool
+others_read_locked(const struct node *n, int flags)
+{
+    return n->open > 1 && n->writers == for_writing(flags) && n->readers && n->parent && !n->busy &&
+           !n->commits && !n->local_only && !(n->content && sf_content_dirty(n->content));
+}
+
+/* O_TRUNC makes another version: readers in the middle of this one keep it. The name gets another
+ * node, for which the kernel asks when it is told -ESTALE. Returns false when nobody is in the way.
+ */
+static bool
+split_for_truncation(struct sf_tree *t, struct node *n, int flags)
+{
+    tree_lock(t);
+    bool split = others_read_locked(n, flags);
+    tree_unlock(t);
+    if (!split)
+        return false;
+    content_keep_version(t, n);
+    tree_lock(t);
+    split = others_read_locked(n, flags);
+    if (split) {
+        if (t->notify.inval_entry && (n->parent->nlookup || n->parent == t->root))
+            t->notify.inval_entry(t->notify.arg, n->parent->nid, n->name);
+        node_split_locked(t, n);
+    }
+    tree_unlock(t);
+    return split;
+}
 
 /* O_TRUNC: the staged content becomes empty. No lock held. */
 static int
@@ -157,6 +197,8 @@ open_try_locked(struct open_op *op, struct sf_tree_result *res)
     if (!res->open.file)
         return -ENOMEM;
     res->open.keep_cache = n->keep_pages;
+    if (n->keep_pages && (op->flags & O_ACCMODE) != O_WRONLY)
+        file_got_locked(res->open.file);
     n->keep_pages = true;
     return 0;
 }
@@ -166,7 +208,7 @@ static void
 open_answer(struct sf_tree *t, struct open_op *op, int rc, struct sf_tree_result *res)
 {
     if (rc == 0 && op->flags & O_TRUNC) {
-        rc = truncate_open(t, op->node);
+        rc = split_for_truncation(t, op->node, op->flags) ? -ESTALE : truncate_open(t, op->node);
         if (rc < 0)
             sf_tree_release(t, res->open.file);
         else
@@ -307,7 +349,7 @@ read_content_done(void *arg, ssize_t len)
     struct read_op *op = arg;
     struct sf_tree *t = op->tree;
     tree_lock(t);
-    if (len >= 0)
+    if (len > 0)
         op->node->delivered = true;
     tree_unlock(t);
     if (len == -ESTALE)
@@ -471,6 +513,7 @@ sf_tree_read(struct sf_tree *t, struct sf_file *f, uint64_t off, size_t len, sf_
     op->arg = arg;
     tree_lock(t);
     node_ref_locked(f->node);
+    file_got_locked(f);
     struct sf_content *c = f->node->content ? sf_content_ref(f->node->content) : NULL;
     int rc = c ? 0 : given_up_locked(t, f->node) ? -ETIMEDOUT : read_prepare_locked(op);
     if (rc == 1)

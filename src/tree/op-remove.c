@@ -75,10 +75,12 @@ unlink_go(struct name_op *op)
     if (unsent)
         removed_locked(op);
     tree_unlock(t);
-    if (unsent)
+    if (unsent) {
         name_op_finish(op, 0, NULL);
-    else
-        name_op_keep_dir(op, op->dir, op->bucket, unlink_delete);
+        return;
+    }
+    content_keep_version(t, op->node);
+    name_op_keep_dir(op, op->dir, op->bucket, unlink_delete);
 }
 
 void

@@ -139,12 +139,32 @@ rename_committed(void *arg, int rc)
                          op->renames ? rename_dir_send : rename_send);
 }
 
+/* Who has the replaced file open keeps it. */
+static void
+keep_replaced(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    tree_lock(t);
+    struct node *old = node_find_locked(op->dir, op->name);
+    if (old)
+        node_ref_locked(old);
+    tree_unlock(t);
+    if (!old)
+        return;
+    if (old != op->node)
+        content_keep_version(t, old);
+    tree_lock(t);
+    node_unref_locked(t, old);
+    tree_unlock(t);
+}
+
 static void
 rename_go(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
     struct node *n = op->node;
     int rc = 0;
+    keep_replaced(op);
     tree_lock(t);
     bool same = n->parent == op->dir && !strcmp(n->name, op->name);
     /* What replaces an object is sent first: else that would come back under the name it left. */

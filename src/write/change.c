@@ -144,11 +144,15 @@ sf_change_delete(struct sf_writer *w, const char *bucket, const char *key,
 static int
 delete_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
 {
-    int rc = sf_sources_rescue(ch->w, ch->bucket, ch->key, deadline_ms, err);
-    if (!rc)
-        rc = sf_change_delete(ch->w, ch->bucket, ch->key, NULL, deadline_ms, err);
+    struct sf_writer *w = ch->w;
+    int rc =
+        sf_sources_rescue(w, ch->bucket, ch->key, sf_writer_deadline(w, w->keep_open_max), err);
+    if (rc)
+        return rc;
+    deadline_ms = sf_writer_deadline(w, 0); /* what was fetched took its time */
+    rc = sf_change_delete(w, ch->bucket, ch->key, NULL, deadline_ms, err);
     if (!rc || rc == -ENOENT)
-        sf_attrs_gone(ch->w, ch->bucket, ch->key);
+        sf_attrs_gone(w, ch->bucket, ch->key);
     return rc;
 }
 

@@ -127,9 +127,9 @@ void
 sf_move_told(const struct sf_move *m, int rc, const struct sf_version *now)
 {
     if (rc)
-        sf_sources_moved(m->w, m->bucket, m->key, m->bucket, m->key, NULL);
+        sf_sources_moved(m->w, m->bucket, m->key, m->bucket, m->key, NULL, NULL);
     else
-        sf_sources_moved(m->w, m->bucket, m->key, m->to_bucket, m->to_key, now);
+        sf_sources_moved(m->w, m->bucket, m->key, m->to_bucket, m->to_key, &m->source, now);
 }
 
 /* What has the target now? The rename has succeeded; nothing that fails here changes that. */
@@ -381,10 +381,12 @@ rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
                                          : "",
                            err);
     if (!rc && a->replace) /* who has the old target open keeps it */
-        rc = sf_sources_rescue(rn->w, a->to_bucket, a->to_key, m.deadline_ms, err);
+        rc = sf_sources_rescue(rn->w, a->to_bucket, a->to_key,
+                               sf_writer_deadline(rn->w, rn->w->keep_open_max), err);
     if (rc)
         return rc;
     sf_sources_hold(rn->w, a->bucket, a->key);
+    m.deadline_ms = sf_writer_deadline(rn->w, 0); /* what was fetched took its time */
     /* A move keeps the content type. */
     rc = a->replace || mime ? replace_run(rn, &m, &source, now, err) : move_run(rn, &m, now, err);
     bool known = now->id[0] && same_bytes(&m.source, now);

@@ -13,6 +13,8 @@
 #include "write/content.h"
 #include "write/fetch.h"
 
+#define TURNS_MAX 4 /* looks under the other name while a directory is being renamed */
+
 /* ---- one base ------------------------------------------------------------------------------- */
 
 static int
@@ -213,10 +215,35 @@ look(struct sf_base *b, struct ask *a, int64_t deadline_ms, struct sf_err *err)
     return rc;
 }
 
+/* The same bytes under another name, as far as is known. */
+static void
+move_locked(struct sf_base *b, const char *bucket, const char *key, const struct sf_version *now)
+{
+    char md5[sizeof b->md5_etag] = "";
+    if (sf_etag_is_md5(b->v.etag))
+        snprintf(md5, sizeof md5, "%.34s", b->v.etag);
+    else
+        memcpy(md5, b->md5_etag, sizeof md5);
+    struct sf_source to = {.bucket = bucket, .key = key, .version = b->v, .md5_etag = md5};
+    unsigned gen = b->gen;
+    int lost = b->lost;
+    if (now && sf_version_known(now)) {
+        bool other = md5[0] && sf_etag_is_md5(now->etag) && strcasecmp(md5, now->etag) != 0;
+        to.version = *now;
+        if (other || now->size != b->v.size)
+            lost = -ESTALE;
+    } else { /* some backends give a moved object another ETag and version */
+        to.version.etag[0] = '\0';
+        to.version.version[0] = '\0';
+    }
+    b->lost = base_set_locked(b, &to) ? -ESTALE : lost;
+    b->gen = gen; /* the bytes are the same */
+}
+
 /* 0; 1: its name has changed meanwhile, ask again; or the error. */
 static int
 try_fetch(struct sf_base *b, struct sf_get *g, uint64_t off, size_t len, int64_t deadline_ms,
-          unsigned *gen, struct sf_err *err)
+          bool last, unsigned *gen, struct sf_err *err)
 {
     struct sf_writer *w = b->w;
     sf_defer(ask_fini) struct ask a = {0};
@@ -234,9 +261,15 @@ try_fetch(struct sf_base *b, struct sf_get *g, uint64_t off, size_t len, int64_t
     *gen = a.gen;
     if (rc != -ESTALE && rc != -ENOENT)
         return rc;
+    sf_autofree char *bucket = NULL, *key = NULL; /* a directory above may be moving */
+    bool elsewhere = sf_write_other_name(w, a.bucket, a.key, &bucket, &key) != SF_NAME_STAYS;
     SF_GUARD(&w->lock);
     if (b->moves != a.moves || b->gen != a.gen || held_locked(w, a.bucket, a.key))
         return 1;
+    if (elsewhere && !last) {
+        move_locked(b, bucket, key, NULL);
+        return 1;
+    }
     if (!b->lost)
         sf_info("write", "event=source-gone object=%s/%s", b->bucket, b->key);
     b->lost = -ESTALE;
@@ -250,10 +283,11 @@ sf_base_fetch(struct sf_base *b, char *buf, uint64_t off, size_t len, int64_t de
               unsigned *gen, struct sf_err *err)
 {
     struct sf_get g = {.buf = buf};
-    int rc;
-    do
+    int rc = 1;
+    for (int turns = 0; rc == 1; turns++) {
         *err = SF_ERR_INIT;
-    while ((rc = try_fetch(b, &g, off, len, deadline_ms, gen, err)) == 1);
+        rc = try_fetch(b, &g, off, len, deadline_ms, turns >= TURNS_MAX, gen, err);
+    }
     return rc;
 }
 
@@ -349,27 +383,14 @@ sf_sources_hold(struct sf_writer *w, const char *bucket, const char *key)
     DL_APPEND(w->holds, h);
 }
 
-/* The same bytes under another name. @now: NULL = the same object, else the copy. */
-static void
-move_locked(struct sf_base *b, const char *bucket, const char *key, const struct sf_version *now)
+/* Is that the version which was moved? */
+static bool
+was_locked(const struct sf_base *b, const struct sf_version *was)
 {
-    char md5[sizeof b->md5_etag] = "";
-    if (sf_etag_is_md5(b->v.etag))
-        snprintf(md5, sizeof md5, "%.34s", b->v.etag);
-    else
-        memcpy(md5, b->md5_etag, sizeof md5);
-    struct sf_source to = {.bucket = bucket, .key = key, .version = b->v, .md5_etag = md5};
-    unsigned gen = b->gen;
-    int lost = b->lost;
-    if (now) {
-        to.version = *now;
-        to.version.size = b->v.size;
-    } else { /* some backends give a moved object another ETag and version */
-        to.version.etag[0] = '\0';
-        to.version.version[0] = '\0';
-    }
-    b->lost = base_set_locked(b, &to) ? -ESTALE : lost;
-    b->gen = gen; /* the bytes are the same */
+    if (!was)
+        return true;
+    bool md5 = !b->v.etag[0] && b->md5_etag[0] && sf_etag_is_md5(was->etag);
+    return sf_version_same(&b->v, was) && (!md5 || !strcasecmp(b->md5_etag, was->etag));
 }
 
 void
@@ -391,7 +412,7 @@ sf_sources_renewed(struct sf_writer *w, const char *bucket, const char *key,
 
 void
 sf_sources_moved(struct sf_writer *w, const char *bucket, const char *key, const char *to_bucket,
-                 const char *to_key, const struct sf_version *now)
+                 const char *to_key, const struct sf_version *was, const struct sf_version *now)
 {
     bool same = strcmp(bucket, to_bucket) == 0 && strcmp(key, to_key) == 0;
     struct sf_base *b;
@@ -400,8 +421,14 @@ sf_sources_moved(struct sf_writer *w, const char *bucket, const char *key, const
     if (h)
         DL_DELETE(w->holds, h);
     DL_FOREACH(w->bases, b)
-    if (is_locked(b, bucket, key) && (!same || now))
-        move_locked(b, to_bucket, to_key, now);
+    {
+        if (!is_locked(b, bucket, key) || (same && !now))
+            continue;
+        if (was_locked(b, was))
+            move_locked(b, to_bucket, to_key, now);
+        else
+            b->lost = -ESTALE;
+    }
     sf_cond_broadcast(&w->bases_changed);
     sf_mutex_unlock(&w->lock);
     hold_free(h);

@@ -244,10 +244,12 @@ int sf_sources_rescue(struct sf_writer *w, const char *bucket, const char *key, 
 /* Before a server-side move of the object, or a copy after which it is deleted: nothing is fetched
  * of it until the next. */
 void sf_sources_hold(struct sf_writer *w, const char *bucket, const char *key);
-/* After it; with the same key again when it has failed. @now: NULL = it is the same object, else
- * what the service says of the copy (unknown fields ""): also for a copy onto itself. */
+/* After it; with the same key again and NULL when it has failed. @was: what was moved; contents
+ * that begin with another version are given up; NULL = not known. @now: what it is under the new
+ * name, NULL or nothing known = the same object. Also for a copy onto itself. */
 void sf_sources_moved(struct sf_writer *w, const char *bucket, const char *key,
-                      const char *to_bucket, const char *to_key, const struct sf_version *now);
+                      const char *to_bucket, const char *to_key, const struct sf_version *was,
+                      const struct sf_version *now);
 /* After a copy of the object onto itself, for other attributes: version @before is now @now (NULL =
  * it was not copied, or nobody knows). Contents of yet other versions stay what they are. */
 void sf_sources_renewed(struct sf_writer *w, const char *bucket, const char *key,

@@ -401,6 +401,8 @@ rename_object(struct job *j)
         return -ENOENT;
     if (!j->replace && fake_find(j->to_bucket, j->to_key))
         return -EEXIST;
+    rescue(j->to_bucket, j->to_key);
+    rescue(j->bucket, j->key);
     struct object copy = *o;
     copy.text = malloc(o->size + 1);
     assert(copy.text);

@@ -275,11 +275,106 @@ test_own_upload_under_a_renamed_one(void **state)
     }
     struct sf_file *f = open_file(node(1, "a"), O_RDONLY);
     assert_int_equal(rename_name(1, "b", "a", 0), 0);
-    assert_int_equal(read_file(f).err, -ESTALE); /* not the bytes of the other file */
+    assert_string_equal(read_file(f).data, "old"); /* not the bytes of the other file */
     sf_tree_release(tree, f);
     f = open_file(node(1, "a"), O_RDONLY);
     assert_string_equal(read_file(f).data, "new");
     sf_tree_release(tree, f);
+}
+
+/* ---- open versions -------------------------------------------------------------------------- */
+
+static struct sf_file *
+half_read(const char *name)
+{
+    struct sf_file *f = open_file(node(1, name), O_RDONLY);
+    struct got g = {0};
+    sf_tree_read(tree, f, 0, 3, keep, &g);
+    fake_run();
+    assert_string_equal(g.data, "fir");
+    return f;
+}
+
+static void
+reads_on(struct sf_file *f)
+{
+    struct got g = {0};
+    sf_tree_read(tree, f, 3, 100, keep, &g);
+    fake_run();
+    assert_int_equal(g.err, 0);
+    assert_string_equal(g.data, "st");
+    sf_tree_release(tree, f);
+}
+
+static void
+test_half_read_and_removed(void **state)
+{
+    (void)state;
+    start("b");
+    fake_put("b", "f", "first");
+    struct sf_file *f = half_read("f");
+    assert_int_equal(unlink_name(1, "f"), 0);
+    assert_false(fake_exists("b", "f"));
+    fake_put("b", "f", "other");
+    reads_on(f);
+}
+
+static void
+test_half_read_and_replaced(void **state)
+{
+    (void)state;
+    uint64_t n;
+    start("b");
+    fake_put("b", "f", "first");
+    fake_put("b", "other", "other");
+    fake_put("b", "g", "first");
+    struct sf_file *f = half_read("f");
+    assert_int_equal(rename_name(1, "other", "f", 0), 0);
+    reads_on(f);
+
+    f = half_read("g"); /* by a file that was not uploaded before */
+    struct sf_file *w = create(1, "tmp", "other", &n);
+    assert_int_equal(rename_name(1, "tmp", "g", 0), 0);
+    assert_int_equal(flush(w), 0);
+    sf_tree_release(tree, w);
+    fake_run();
+    assert_true(fake_has("b", "g", "other"));
+    reads_on(f);
+}
+
+static void
+test_half_read_and_overwritten(void **state)
+{
+    (void)state;
+    struct got o = {0};
+    start("b");
+    fake_put("b", "f", "first");
+    fake_put("b", "g", "first");
+    struct sf_file *f = half_read("f");
+    uint64_t old = node(1, "f");
+    sf_tree_open(tree, old, O_WRONLY | O_TRUNC, keep, &o);
+    fake_run();
+    assert_int_equal(o.err, -ESTALE); /* the kernel looks the name up again */
+    uint64_t fresh = node(1, "f");
+    assert_int_not_equal(fresh, old);
+    struct sf_file *w = open_file(fresh, O_WRONLY | O_TRUNC);
+    assert_int_equal(write_at(w, 0, "other"), 0);
+    assert_int_equal(flush(w), 0);
+    sf_tree_release(tree, w);
+    assert_true(fake_has("b", "f", "other"));
+    reads_on(f);
+
+    /* Where others write as well, all of them see one file. */
+    f = half_read("g");
+    struct sf_file *both = open_file(node(1, "g"), O_RDWR);
+    w = open_file(node(1, "g"), O_WRONLY | O_TRUNC);
+    assert_int_equal(write_at(w, 0, "OTHER"), 0);
+    assert_string_equal(read_file(both).data, "OTHER");
+    assert_string_equal(read_file(f).data, "OTHER");
+    assert_int_equal(flush(w), 0);
+    sf_tree_release(tree, w);
+    sf_tree_release(tree, f);
+    sf_tree_release(tree, both);
 }
 
 /* ---- opening -------------------------------------------------------------------------------- */
@@ -456,6 +551,9 @@ main(void)
         TREE_TEST(own_upload_replaced),
         TREE_TEST(own_upload_removed_and_made_anew),
         TREE_TEST(own_upload_under_a_renamed_one),
+        TREE_TEST(half_read_and_removed),
+        TREE_TEST(half_read_and_replaced),
+        TREE_TEST(half_read_and_overwritten),
         TREE_TEST(create_of_what_is_there),
         TREE_TEST(two_creates_of_one_name),
         TREE_TEST(truncated_after_a_failed_flush),

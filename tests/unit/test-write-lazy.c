@@ -453,15 +453,34 @@ moved_on_the_server(void **state)
     struct fake_object *o = fake_set("b", "to", "text");
     snprintf(o->id, sizeof o->id, "%s", id);
     snprintf(o->etag, sizeof o->etag, "\"another-2\""); /* some backends */
-    sf_sources_moved(writer, "b", "k", "b", "to", NULL);
+    sf_sources_moved(writer, "b", "k", "b", "to", NULL, NULL);
     wait_for(g);
     assert_int_equal(g->n, 4);
     assert_memory_equal(back, "text", 4);
     sf_content_unref(c);
 
+    c = content_of("to", "to"); /* copied to another name, and then removed */
+    struct sf_version was = {.size = 4}, now = {.size = 4};
+    snprintf(was.etag, sizeof was.etag, "%s", o->etag);
+    fake_remove("b", "to");
+    o = fake_set("b", "third", "text");
+    snprintf(now.etag, sizeof now.etag, "%s", o->etag);
+    sf_sources_moved(writer, "b", "to", "b", "third", &was, &now);
+    assert_int_equal(read_wait(c, back, 4, 0), 4);
+    sf_content_unref(c);
+    c = content_of("third", "third");
+    fake_set("b", "third", "tEXT"); /* somebody else's is moved, of the same id and size */
+    now = (struct sf_version){.size = 4};
+    snprintf(was.etag, sizeof was.etag, "%s", o->etag);
+    snprintf(now.etag, sizeof now.etag, "%s", o->etag);
+    sf_sources_moved(writer, "b", "third", "b", "to", &was, &now);
+    fake_set("b", "to", "tEXT");
+    assert_int_equal(read_wait(c, back, 4, 0), -ESTALE);
+    sf_content_unref(c);
+
     c = content_of("to", "to");
     sf_sources_hold(writer, "b", "to");
-    sf_sources_moved(writer, "b", "to", "b", "to", NULL); /* it failed */
+    sf_sources_moved(writer, "b", "to", "b", "to", NULL, NULL); /* it failed */
     assert_int_equal(read_wait(c, back, 4, 0), 4);
     sf_content_unref(c);
 }
