@@ -141,7 +141,7 @@ report(const struct target *t)
 {
     sf_autobuf struct sf_buf text = SF_BUF_INIT;
     char path[PATH_MAX + 16], pid[32], count[32], where[PATH_MAX];
-    uint64_t n, whose;
+    uint64_t n, whose, pending = 0;
     snprintf(path, sizeof path, "%s/last-stop", t->state_dir);
     if (!*t->state_dir || sf_read_file(path, 65536, &text, NULL) < 0)
         return 0;
@@ -152,6 +152,15 @@ report(const struct target *t)
         return 0;
     if (n == 0)
         return 0;
+    if (!control_value(text.data, "pending", count, sizeof count))
+        (void)sf_parse_u64(count, &pending);
+    if (pending)
+        complain("%" PRIu64 " file%s could not be uploaded yet; the journal in %s keeps the bytes, "
+                 "and the next mount sends them",
+                 pending, pending == 1 ? "" : "s", t->state_dir);
+    if (n <= pending)
+        return SF_EXIT_FAILED;
+    n -= pending;
     control_value(text.data, "quarantine", where, sizeof where);
     complain("%" PRIu64 " file%s could not be uploaded; the bytes are kept in %s, each with a note "
              "of its key and the reason",
@@ -199,7 +208,7 @@ run(struct umount_line *l)
         close(t.pidfd);
     if (rc < 0) {
         complain("%s is unmounted, but its process %ld has not ended yet; it still uploads, and "
-                 "keeps what it cannot upload in %s/quarantine",
+                 "keeps what it cannot upload in %s",
                  t.point, (long)t.pid, t.state_dir);
         return SF_EXIT_FAILED;
     }

@@ -22,12 +22,13 @@
 
 /* For `supafs umount`, which can ask the daemon no more: how the last stop went. */
 static void
-leave_word(const struct daemon *d, unsigned failed)
+leave_word(const struct daemon *d, unsigned failed, unsigned pending)
 {
     char path[PATH_MAX + 32], text[PATH_MAX + 128];
     snprintf(path, sizeof path, "%s/last-stop", d->dirs.state);
-    int n = snprintf(text, sizeof text, "pid: %ld\nnot_uploaded: %u\nquarantine: %s/quarantine\n",
-                     (long)getpid(), failed, d->dirs.state);
+    int n = snprintf(text, sizeof text,
+                     "pid: %ld\nnot_uploaded: %u\npending: %u\nquarantine: %s/quarantine\n",
+                     (long)getpid(), failed, pending, d->dirs.state);
     struct sf_err err = SF_ERR_INIT;
     if (sf_write_file_atomic(path, text, (size_t)n, 0600, &err) < 0)
         sf_warn("daemon", "event=last-stop-not-written err=%s", err.msg);
@@ -40,15 +41,23 @@ stop_all(struct daemon *d)
     sf_systemd_notify("STOPPING=1\nSTATUS=finishing uploads");
     sf_dirs_stopping(&d->dirs, d->point);
     sf_fuse_stop(d->fuse);
+    struct sf_writer_stats before, after;
+    sf_writer_stats(d->writer, &before);
     unsigned failed = sf_tree_drain(d->tree, deadline);
     unsigned left = sf_writer_drain(d->writer, deadline);
+    sf_writer_stats(d->writer, &after);
+    unsigned aside = (unsigned)(after.quarantined - before.quarantined);
+    unsigned pending = failed > aside ? failed - aside : 0;
     sf_info("daemon", "event=unmounted mountpoint=%s not_uploaded=%u changes_given_up=%u", d->point,
             failed, left);
-    if (failed)
+    if (pending)
+        sf_warn("daemon", "event=files-pending count=%u text=%s", pending,
+                "the journal has them, and the next mount sends them");
+    if (failed > pending)
         sf_error("daemon", "event=files-not-uploaded count=%u quarantine=%s/quarantine text=%s",
-                 failed, d->dirs.state,
+                 failed - pending, d->dirs.state,
                  "each has a .json note beside it with its key and the reason");
-    leave_word(d, failed);
+    leave_word(d, failed, pending);
     return failed;
 }
 

@@ -14,6 +14,7 @@ struct commit_op {
     struct sf_content *content; /* counted */
     uint32_t attrs;             /* n->attrs of what is sent */
     char **mimes;
+    bool patient; /* waits for the end, however often it is tried; nobody else waits */
     commit_fn cb; /* NULL: nobody waits, a failure ends in quarantine */
     void *arg;
 };
@@ -149,8 +150,11 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     struct sf_tree *t = op->tree;
     struct node *n = op->node;
     int rc = err ? err->code : 0;
+    bool held = err && sf_failure_is_held(err);
     tree_lock(t);
     n->commits--;
+    if (op->patient)
+        n->patient = false;
     if (!rc && n->content == op->content) {
         commit_success_locked(t, n, op, done);
     } else if (rc) {
@@ -165,10 +169,20 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     tree_unlock(t);
     if (again)
         attr_again(t, n);
-    if (rc && !op->cb)
+    if (held && !op->patient)
+        commit_patient(t, n, true);
+    else if (rc && !held && !op->cb)
         commit_give_up(t, n, err);
     tree_lock(t);
     content_drop_locked(t, n);
+    bool more = op->patient && !rc && !n->writers && n->content && n->parent &&
+                sf_content_dirty(n->content);
+    tree_unlock(t);
+    if (more) /* written to while it was sent, and closed since */
+        commit_patient(t, n, false);
+    tree_lock(t);
+    if (op->patient && --t->patient == 0)
+        sf_cond_broadcast(&t->idle);
     node_unref_locked(t, n);
     tree_unlock(t);
     sf_content_unref(op->content);
@@ -188,19 +202,20 @@ base_locked(const struct node *n, struct sf_version *base)
         snprintf(base->etag, sizeof base->etag, "%s", n->etag);
 }
 
-void
-commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
+static void
+commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn cb, void *arg)
 {
     struct commit_op *op = calloc(1, sizeof *op);
-    struct sf_commit_args args = {0};
+    struct sf_commit_args args = {.patient = patient, .later = later};
     struct sf_version base;
     char mark[SF_MARK_SIZE];
     int rc = op ? 0 : -ENOMEM;
     tree_lock(t);
-    bool nothing = !n->content || !(sf_content_dirty(n->content) || n->commits);
+    bool nothing =
+        !n->content || (patient && n->patient) || !(sf_content_dirty(n->content) || n->commits);
     if (op && !nothing) {
         const struct bucket *b = node_bucket_locked(n);
-        *op = (struct commit_op){.tree = t, .node = n, .cb = cb, .arg = arg};
+        *op = (struct commit_op){.tree = t, .node = n, .patient = patient, .cb = cb, .arg = arg};
         rc = b ? mimes_copy(b->mimes, &op->mimes) : -ESTALE;
         if (rc == 0) {
             args.exists = !n->local_only || n->replace;
@@ -217,6 +232,8 @@ commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
             args.mimes = (const char *const *)op->mimes;
             op->content = sf_content_ref(n->content);
             n->commits++;
+            n->patient = n->patient || patient;
+            t->patient += patient;
             node_ref_locked(n);
         }
     }
@@ -230,62 +247,37 @@ commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
         cb(arg, nothing ? 0 : rc);
 }
 
+void
+commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg)
+{
+    commit_as(t, n, false, false, cb, arg);
+}
+
+void
+commit_patient(struct sf_tree *t, struct node *n, bool later)
+{
+    commit_as(t, n, true, later, NULL, NULL);
+}
+
 /* ---- after the last handle
  * ------------------------------------------------------------------------ */
-
-struct behind {
-    struct sf_tree *tree;
-    struct node *node;
-};
-
-static void
-behind_done(void *arg, int rc)
-{
-    struct behind *b = arg;
-    struct sf_tree *t = b->tree;
-    struct node *n = b->node;
-    struct sf_err why = {.code = rc};
-    tree_lock(t);
-    if (rc < 0 && n->failure)
-        why = *n->failure;
-    bool again = rc == 0 && !n->writers && n->content && n->parent && sf_content_dirty(n->content);
-    tree_unlock(t);
-    if (again) {
-        commit_start(t, n, behind_done, b);
-        return;
-    }
-    if (rc < 0 && !n->writers)
-        commit_give_up(t, n, &why);
-    tree_lock(t);
-    content_drop_locked(t, n);
-    node_unref_locked(t, n);
-    if (--t->background == 0)
-        sf_cond_broadcast(&t->idle);
-    tree_unlock(t);
-    free(b);
-}
 
 void
 commit_behind(struct sf_tree *t, struct node *n)
 {
-    struct behind *b = malloc(sizeof *b);
     struct sf_err why = SF_ERR_INIT;
     tree_lock(t);
-    /* What a FLUSH was just told to be impossible is not tried again. */
-    bool failed = n->failure && !n->writers;
-    if (failed)
+    /* What a FLUSH was just told to be impossible is not tried again; what only did not work is. */
+    bool refused = n->failure && !n->writers && !sf_failure_is_held(n->failure);
+    if (refused)
         why = *n->failure;
     tree_unlock(t);
-    if (b && !failed) {
-        *b = (struct behind){t, n};
-        commit_start(t, n, behind_done, b);
-        return;
-    }
-    free(b);
-    if (!failed)
-        (void)!sf_err_set(&why, -ENOMEM, "out of memory");
-    commit_give_up(t, n, &why);
+    if (refused)
+        commit_give_up(t, n, &why);
+    else
+        commit_patient(t, n, false);
     tree_lock(t);
+    content_drop_locked(t, n);
     node_unref_locked(t, n);
     if (--t->background == 0)
         sf_cond_broadcast(&t->idle);

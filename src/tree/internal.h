@@ -101,6 +101,7 @@ struct node {
     bool etag_open : 1;  /* content is ours, its ETag is not known yet */
     bool replace : 1;    /* a rename put this unsent file over an object: upload replaces */
     bool exclusive : 1;  /* created with O_EXCL, and not in the bucket yet */
+    bool patient : 1;    /* one of its uploads goes on until it is stored or refused */
     bool leaving : 1;    /* its removal from the directory is under way: keeps it no more */
     uint16_t open;       /* file handles */
     uint16_t writers;
@@ -218,7 +219,8 @@ struct sf_tree {
     struct sf_file *files;             /* open handles */
     struct sf_dir *open_dir_list;
     unsigned background;           /* commits that nobody waits for */
-    struct sf_cond idle;           /* background became 0 */
+    unsigned patient;              /* and those that go on until they are stored or refused */
+    struct sf_cond idle;           /* one of these became 0 */
     unsigned inflight;             /* questions to the service under way */
     int64_t quiet_since;           /* of the last answer, or when inflight left 0 */
     bool down;                     /* the last question found no service */
@@ -471,6 +473,10 @@ int revalidate_locked(struct sf_tree *t, struct resolve *r, struct node *n, stru
 typedef void (*commit_fn)(void *arg, int err);
 /* Upload the node's content; cb may be NULL (then a failure ends in quarantine). No lock held. */
 void commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg);
+/* See to it that the bytes get to the bucket in the end. @later: it has just been tried. */
+void commit_patient(struct sf_tree *t, struct node *n, bool later);
+/* pending.c: show what the journal had at the start. */
+void pending_show(struct sf_tree *t);
 /* The same after the last writer; takes a reference to the node and a place in t->background. */
 void commit_behind(struct sf_tree *t, struct node *n);
 /* A copy of a bucket's list, which may change while an upload or rename runs. NULL stays NULL. */

@@ -67,7 +67,10 @@ truncated(void *arg, int rc)
             why = *op->node->failure;
         op->node->busy--; /* nothing more is changed: the bytes may be given up */
         tree_unlock(t);
-        commit_give_up(t, op->node, &why);
+        if (sf_failure_is_held(&why))
+            rc = 0; /* the journal has it */
+        else
+            commit_give_up(t, op->node, &why);
         tree_lock(t);
         op->node->busy++;
         tree_unlock(t);

@@ -165,9 +165,10 @@ sf_tree_free(struct sf_tree *t)
     while (t->open_dir_list)
         sf_tree_releasedir(t, t->open_dir_list);
     attr_gate_close(t);
+    sf_writer_give_up(t->writer);
     /* Their commits hold the nodes. */
     sf_mutex_lock(&t->lock);
-    while (t->background)
+    while (t->background || t->patient)
         sf_cond_wait(&t->idle, &t->lock);
     sf_mutex_unlock(&t->lock);
     node_free_all(t);
@@ -251,8 +252,12 @@ sf_tree_start(struct sf_tree *t, int64_t deadline_ms, struct sf_err *err)
     sf_mutex_fini(&s.lock);
     if (s.err.code && err && !err->code)
         *err = s.err;
+    if (!s.err.code)
+        pending_show(t);
     return s.err.code;
 }
+
+#define MARGIN_MS 2000
 
 /* ---- drain
  * ---------------------------------------------------------------------------------------- */
@@ -267,7 +272,7 @@ drain_done(void *arg, int rc)
 {
     struct drain *d = arg;
     struct sf_tree *t = d->tree;
-    (void)rc; /* what failed is dirty still, and put in quarantine at the drain's end */
+    (void)rc; /* what failed is dirty still, and looked at again at the drain's end */
     tree_lock(t);
     node_unref_locked(t, d->node);
     if (--t->background == 0)
@@ -296,6 +301,8 @@ sf_tree_drain(struct sf_tree *t, int64_t deadline_ms)
     struct node *n;
     uint32_t slot = 0;
     sf_writer_stats(t->writer, &before);
+    int64_t margin = (deadline_ms - sf_clock_ms()) / 4; /* to bring what failed to the journal */
+    sf_writer_end_by(t->writer, deadline_ms - (margin < MARGIN_MS ? margin : MARGIN_MS));
     tree_lock(t);
     while ((n = next_dirty_locked(t, &slot))) {
         struct drain *d = malloc(sizeof *d);
@@ -311,19 +318,23 @@ sf_tree_drain(struct sf_tree *t, int64_t deadline_ms)
     }
     while (t->background && sf_cond_timedwait_ms(&t->idle, &t->lock, deadline_ms) != -ETIMEDOUT)
         ;
-    /* What is left is kept where it can be found. */
+    /* What the journal has is safe; the rest is kept where it can be found. */
     struct sf_err why = SF_ERR_INIT;
+    unsigned pending = 0;
     (void)!sf_err_set(&why, -ETIMEDOUT, "the file system was stopped before the upload succeeded");
     for (slot = 0; (n = next_dirty_locked(t, &slot)); slot++) {
         if (!sf_content_dirty(n->content))
             continue;
         struct sf_content *c = sf_content_ref(n->content);
         tree_unlock(t);
-        sf_content_quarantine(c, &why, NULL);
+        if (sf_content_kept(c))
+            pending++;
+        else
+            sf_content_quarantine(c, &why, NULL);
         sf_content_unref(c);
         tree_lock(t);
     }
     tree_unlock(t);
     sf_writer_stats(t->writer, &after);
-    return (unsigned)(after.quarantined - before.quarantined);
+    return pending + (unsigned)(after.quarantined - before.quarantined);
 }

@@ -118,8 +118,8 @@ void sf_tree_set_notify(struct sf_tree *tree, const struct sf_tree_notify *notif
 /**
  * sf_tree_drain - commit what open files still hold (the kernel sends no FLUSH or RELEASE at a
  * forced end), wait for changes under way. Call after the last request, before sf_tree_free().
- * Returns the number of files that could not be committed by @deadline_ms and were put in
- * quarantine by this call.
+ * Returns the number of files that could not be committed by @deadline_ms: the journal has them, or
+ * they were put in quarantine by this call.
  */
 unsigned sf_tree_drain(struct sf_tree *tree, int64_t deadline_ms);
 

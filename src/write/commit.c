@@ -6,12 +6,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "observe/counter.h"
 #include "observe/log.h"
-#include "write/failure.h"
 
 static void upload_run(struct sf_job *job, const struct sf_err *refused);
 
@@ -302,8 +302,14 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
         memcpy(put->sha256, snap.digests.sha256, sizeof put->sha256);
     }
     sf_kept_begin(c, &snap, put);
+    sf_mutex_lock(&c->w->lock);
+    DL_APPEND(c->w->running, up);
+    sf_mutex_unlock(&c->w->lock);
     if (!rc)
         rc = sf_put_run(c->w, put, err);
+    sf_mutex_lock(&c->w->lock);
+    DL_DELETE(c->w->running, up);
+    sf_mutex_unlock(&c->w->lock);
     sf_kept_end(c, &snap, rc ? err : NULL);
     if (!rc) {
         sf_mutex_lock(&c->lock);
@@ -398,7 +404,11 @@ sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_co
         w->patient = args->patient;
         upload_join_locked(up, sf_steal(w));
     }
-    bool wake = up && !fresh && sf_upload_wake_locked(up);
+    bool wake = up && !fresh && !args->later && sf_upload_wake_locked(up);
+    if (fresh && args->later && sf_upload_rest_locked(up))
+        fresh = false;
+    else if (fresh && args->later)
+        up->cancelled = true;
     sf_mutex_unlock(&c->lock);
     if (!up) {
         (void)!sf_err_set(&err, -ENOMEM, "out of memory");

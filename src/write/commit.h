@@ -36,7 +36,7 @@ struct sf_upload {
     bool cancelled; /* it is not tried any more */
     unsigned tries;
     struct sf_timer timer;
-    struct sf_upload *prev, *next; /* of those that rest; writer's lock */
+    struct sf_upload *prev, *next; /* of those that rest, or of those that run; writer's lock */
 };
 
 void sf_upload_queue(struct sf_upload *up);
@@ -47,6 +47,8 @@ bool sf_upload_rest_locked(struct sf_upload *up);
 bool sf_upload_wake_locked(struct sf_upload *up);
 /* The content's, if it rests. */
 void sf_upload_wake(struct sf_content *c);
+/* A writer's timer: the requests of all that run are given up. */
+void sf_upload_cut(struct sf_timer *t);
 /* Some of those that rest, the oldest first. */
 void sf_upload_wake_all(struct sf_writer *w);
 

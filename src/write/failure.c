@@ -3,6 +3,9 @@
 
 #include <errno.h>
 
+/* Held: nobody has refused the bytes; the network, the service, the key or what the service has
+ * room for may be otherwise later, or it is not known what happened. Refused: the same request will
+ * fail again (permission, size, type, name, no such bucket). */
 bool
 sf_failure_is_held(const struct sf_err *err)
 {

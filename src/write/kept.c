@@ -11,7 +11,6 @@
 #include "base/file.h"
 #include "observe/log.h"
 #include "write/content.h"
-#include "write/failure.h"
 #include "write/journal.h"
 #include "write/put.h"
 #include "write/step.h"
@@ -26,13 +25,12 @@ is_of(const struct sf_content *c, const struct sf_snapshot *snap, const struct s
            strcmp(rec->bucket, put->bucket) == 0;
 }
 
-/* May the service have got something under the record's operation id? */
+/* May the service have got something under the record's operation id? What it is not known to have
+ * refused may be on its way still. */
 static bool
 is_open(const struct sf_record *rec)
 {
-    return rec->op[0] &&
-           (rec->state == SF_RECORD_CONTENT_SENDING || rec->state == SF_RECORD_CONTENT_KEEPING ||
-            rec->state == SF_RECORD_CONTENT_RESUMABLE || rec->state == SF_RECORD_CONTENT_MARKING);
+    return rec->op[0] && rec->state != SF_RECORD_CONTENT_REFUSED;
 }
 
 /* Which bytes the file has, and where the others come from. */
@@ -91,6 +89,7 @@ sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_pu
     if (is_of(c, snap, put) && fill_extents(c, snap, rec) == 0) {
         put->resume = is_open(rec);
         put->rec = rec;
+        put->seq = &k->seq;
         return;
     }
     if (is_open(rec)) /* what came of it is ours, and no conflict */
@@ -112,6 +111,7 @@ sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_pu
     /* What lasts is not replaced by what may not. */
     rec->synced = atomic_load(&k->durable) && sf_snapshot_sync(snap) == 0;
     put->rec = rec;
+    put->seq = &k->seq;
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -152,6 +152,11 @@ hold(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_err *
                       rec->state == SF_RECORD_CONTENT_MARKING || err->outcome_open;
     if (!rec->file)
         return;
+    if (rec->seq && !atomic_load(&k->seq)) { /* given up meanwhile */
+        sf_journal_drop(c->w->journal, rec->seq);
+        rec->seq = 0;
+        return;
+    }
     if (!held)
         rec->state = SF_RECORD_CONTENT_REFUSED;
     else if (!keep_state || !rec->op[0])

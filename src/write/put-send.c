@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "observe/counter.h"
 #include "observe/log.h"
-#include "write/failure.h"
 #include "write/put-run.h"
 #include "write/rpc.h"
 #include "write/step.h"

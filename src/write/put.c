@@ -33,6 +33,7 @@ sf_put_look(struct sf_put_run *r, struct sf_err *err)
 {
     struct sf_put *p = r->p;
     forget_old(r);
+    r->deadline_ms = sf_writer_cut(r->w, r->deadline_ms);
     int rc = sf_storage_info_wait(r->w->st, p->bucket, p->key, r->deadline_ms, &r->old, err);
     if (rc == -ENOENT) {
         if (err)
@@ -180,6 +181,8 @@ sf_put_note(struct sf_put_run *r, enum sf_record_state state, const char *confli
         rc = sf_record_set(&rec->metadata, later ? r->metadata : NULL);
     if (!rc)
         rc = sf_journal_put(r->w->journal, rec);
+    if (!rc)
+        atomic_store(p->seq, rec->seq);
     if (rc)
         sf_warn("write", "event=journal-failed object=%s/%s err=%s text=%s", p->bucket, p->key,
                 sf_errno_name(rc), "the upload goes on");

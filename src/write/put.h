@@ -38,6 +38,7 @@ struct sf_put {
 
     struct sf_record *rec; /* what the journal keeps of it, NULL = nothing; state, op and what an
                               upload under way needs are filled in here */
+    _Atomic uint64_t *seq; /* of the record in the journal; 0 = somebody dropped it meanwhile */
     bool resume;           /* an earlier attempt with rec->op may have taken effect */
     char former_op[27];    /* or one with other bytes, which were ours, too; "" = none */
     struct sf_progress *progress; /* NULL = nobody looks */

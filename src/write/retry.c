@@ -10,7 +10,8 @@
 
 #define FIRST_MS  1000
 #define LAST_MS   60000
-#define WAKE_MANY 16 /* at once; each that succeeds wakes others */
+#define CALLS_MAX 256 /* more workers there are not */
+#define WAKE_MANY 16  /* at once; each that succeeds wakes others */
 
 /* Uploads that failed and wait to be tried again. */
 
@@ -114,6 +115,25 @@ sf_upload_wake_all(struct sf_writer *w)
         sf_upload_wake(some[i]);
         sf_content_unref(some[i]);
     }
+}
+
+void
+sf_upload_cut(struct sf_timer *t)
+{
+    struct sf_writer *w = (struct sf_writer *)((char *)t - offsetof(struct sf_writer, cut));
+    uint64_t calls[CALLS_MAX];
+    const struct sf_upload *up;
+    size_t n = 0;
+    sf_mutex_lock(&w->lock);
+    DL_FOREACH(w->running, up)
+    {
+        uint64_t call = atomic_load(&up->c->kept.progress.call);
+        if (call && n < CALLS_MAX)
+            calls[n++] = call;
+    }
+    sf_mutex_unlock(&w->lock);
+    for (size_t i = 0; i < n; i++)
+        sf_storage_cancel(w->st, calls[i]);
 }
 
 void

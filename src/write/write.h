@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "supabase/storage.h"
+#include "write/failure.h"
 
 struct sf_mark;
 
@@ -52,6 +53,9 @@ struct sf_writer_opts {
  */
 int sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct sf_writer **ret,
                   struct sf_err *err);
+/* Changes that begin from now on end by then, and requests of uploads that run are given up then;
+ * INT64_MAX = no longer so. */
+void sf_writer_end_by(struct sf_writer *w, int64_t deadline_ms);
 /* Waits for changes under way until @deadline_ms (CLOCK_BOOTTIME); those that begin meanwhile end
  * by then, too. Returns how many remain. */
 unsigned sf_writer_drain(struct sf_writer *w, int64_t deadline_ms);
@@ -184,6 +188,7 @@ struct sf_commit_args {
     const char *mime; /* NULL = the object's, else a guess from the name, then the content */
     bool patient;     /* called back when it is stored or refused, not when it only did not work
                          this time */
+    bool later;       /* with patient: what just did not work is tried again after a pause */
 };
 /**
  * sf_content_commit - upload what is dirty. Commits meanwhile join the one that runs unless there

@@ -113,18 +113,27 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     return 0;
 }
 
-unsigned
-sf_writer_drain(struct sf_writer *w, int64_t deadline_ms)
+void
+sf_writer_end_by(struct sf_writer *w, int64_t deadline_ms)
 {
     sf_mutex_lock(&w->lock);
     w->drain_ms = deadline_ms;
     sf_mutex_unlock(&w->lock);
+    w->cut.fn = sf_upload_cut;
+    if (deadline_ms == INT64_MAX)
+        (void)sf_timer_cancel(w->timers, &w->cut);
+    else
+        (void)sf_timer_set(w->timers, &w->cut, deadline_ms);
+}
+
+unsigned
+sf_writer_drain(struct sf_writer *w, int64_t deadline_ms)
+{
+    sf_writer_end_by(w, deadline_ms);
     sf_attrs_push(w, NULL, NULL);
     sf_upload_wake_all(w);
     unsigned left = sf_queue_drain(w->queue, deadline_ms);
-    sf_mutex_lock(&w->lock);
-    w->drain_ms = INT64_MAX;
-    sf_mutex_unlock(&w->lock);
+    sf_writer_end_by(w, INT64_MAX);
     return left;
 }
 
@@ -162,15 +171,23 @@ sf_writer_deadline(struct sf_writer *w, uint64_t bytes)
     int64_t at = sf_clock_ms() + w->timeout_ms;
     if (extra < INT64_MAX / 2)
         at += (int64_t)extra;
+    return sf_writer_cut(w, at);
+}
+
+int64_t
+sf_writer_cut(struct sf_writer *w, int64_t deadline_ms)
+{
     SF_GUARD(&w->lock);
-    return at < w->drain_ms ? at : w->drain_ms;
+    return deadline_ms < w->drain_ms ? deadline_ms : w->drain_ms;
 }
 
 int64_t
 sf_writer_try_until(const struct sf_writer *w, int64_t deadline_ms)
 {
-    int64_t part = w->timeout_ms / 8;
-    return deadline_ms - (part < SETTLE_MS ? part : SETTLE_MS);
+    int64_t part = w->timeout_ms / 8, left = (deadline_ms - sf_clock_ms()) / 4;
+    if (part > SETTLE_MS)
+        part = SETTLE_MS;
+    return deadline_ms - (left > 0 && left < part ? left : part);
 }
 
 bool

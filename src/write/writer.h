@@ -61,11 +61,16 @@ struct sf_writer {
     struct sf_get *gets;          /* under way */
     bool gave_up;                 /* no upload waits to be tried again */
     struct sf_replayed *replayed; /* contents of the journal that are on their way */
+    struct sf_upload *running;    /* uploads that do */
+    struct sf_timer cut;          /* at drain_ms: what they wait for is cancelled */
     struct sf_upload *resting;    /* those that do, oldest first */
 };
 
 /* The deadline of a change of @bytes that begins now: timeout_ms, and time to send the bytes. */
 int64_t sf_writer_deadline(struct sf_writer *w, uint64_t bytes);
+
+/* The same deadline, or when all has to end if that is sooner. */
+int64_t sf_writer_cut(struct sf_writer *w, int64_t deadline_ms);
 
 /* When a request that changes something is to be given up: early enough to settle it afterwards. */
 int64_t sf_writer_try_until(const struct sf_writer *w, int64_t deadline_ms);

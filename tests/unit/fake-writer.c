@@ -231,6 +231,31 @@ sf_content_truncate(struct sf_content *c, uint64_t size)
     return 0;
 }
 
+bool
+sf_content_kept(struct sf_content *c)
+{
+    (void)c;
+    return false;
+}
+
+void
+sf_writer_pending(struct sf_writer *w, sf_pending_fn fn, void *arg)
+{
+    (void)w, (void)fn, (void)arg;
+}
+
+void
+sf_writer_give_up(struct sf_writer *w)
+{
+    (void)w;
+}
+
+void
+sf_writer_end_by(struct sf_writer *w, int64_t deadline_ms)
+{
+    (void)w, (void)deadline_ms;
+}
+
 uint64_t
 sf_content_size(const struct sf_content *c)
 {
@@ -668,6 +693,11 @@ sf_content_commit(struct sf_content *c, const struct sf_commit_args *a, sf_commi
     struct sf_commit clean = {.size = sf_content_size(c)};
     if (!sf_content_dirty(c)) {
         cb(arg, NULL, &clean);
+        return;
+    }
+    if (a->later) { /* it waits until the end */
+        struct sf_err stop = {.code = -ECANCELED};
+        cb(arg, &stop, NULL);
         return;
     }
     struct job *j = job_new(UPLOAD, "", "", arg);

@@ -11,12 +11,12 @@
 
 #include "tree/names.h"
 #include "write/conflict.h"
-#include "write/failure.h"
+#include "write/write.h"
 
 #define WHEN INT64_C(1763716425120000000) /* 2025-11-21T09:13:45.120Z */
 #define TIME "20251121T091345Z"
 
-/* The contracts of write/conflict.h and write/failure.h. */
+/* The contracts of write/conflict.h and of sf_failure_is_held(). */
 
 static void
 the_name_says_where_and_when(void **state)

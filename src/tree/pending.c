@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include "base/clock.h"
+#include "observe/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Files that the journal had at the start: they are shown with the bytes that they will have in the
+ * bucket, before the first request of a program.
+ */
+
+static struct node *
+bucket_locked(struct sf_tree *t, const char *id)
+{
+    char name[SF_NAME_BUF_SIZE];
+    if (t->root->type == N_BUCKET)
+        return strcmp(t->root->dir->bucket->id, id) == 0 ? t->root : NULL;
+    if (sf_bucket_to_name(id, name) < 0)
+        return NULL;
+    struct node *n = node_find_locked(t->root, name);
+    return n && n->type == N_BUCKET ? n : NULL;
+}
+
+/* The directory of a key, made where it is not known yet; *comp = the rest. */
+static struct node *
+directory_locked(struct sf_tree *t, struct node *dir, const char *key, const char **comp)
+{
+    const char *slash;
+    for (; dir && (slash = strchr(key, '/')); key = slash + 1) {
+        struct node *below =
+            apply_folder_locked(t, dir, key, (size_t)(slash - key), t->seq, sf_clock_ns(), 0);
+        dir = below && node_is_dir(below) ? below : NULL;
+    }
+    *comp = key;
+    return dir;
+}
+
+static struct node *
+file_locked(struct sf_tree *t, struct node *dir, const char *comp, const struct sf_pending *p)
+{
+    char name[SF_NAME_BUF_SIZE];
+    struct sf_mark mark = {.valid = 0};
+    if (!comp[0] || sf_name_from_key(comp, strlen(comp), node_name_flags(t, dir), name) < 0)
+        return NULL;
+    struct node *n = node_find_locked(dir, name);
+    if (n && (node_is_dir(n) || n->content))
+        return NULL;
+    if (n && n->type == N_ABSENT) {
+        node_detach_locked(t, n);
+        n = NULL;
+    }
+    if (!n)
+        n = node_new_locked(t, dir, name, comp, N_FILE);
+    if (!n)
+        return NULL;
+    n->local_only = !p->exists;
+    n->size = p->base->size;
+    snprintf(n->id, sizeof n->id, "%.36s", p->base->id);
+    node_set_str(&n->etag, p->base->etag[0] ? p->base->etag : NULL);
+    n->etag_open = true;
+    n->changed_seq = ++t->seq;
+    n->checked_ns = sf_clock_ns();
+    n->content = sf_content_ref(p->content);
+    if (p->mark && sf_mark_parse(p->mark, &mark))
+        attr_begin_locked(t, n, &mark);
+    else
+        attr_stamp_locked(n, true);
+    if (!n->ino)
+        ino_claim_locked(t, n, ino_choose_locked(t));
+    return n;
+}
+
+static void
+show(void *arg, const struct sf_pending *p)
+{
+    struct sf_tree *t = arg;
+    const char *comp = NULL;
+    struct node *n = NULL;
+    tree_lock(t);
+    struct node *dir = bucket_locked(t, p->bucket);
+    if (dir && dir->dir->bucket) {
+        size_t skip = strlen(dir->dir->bucket->prefix);
+        dir = strncmp(p->key, dir->dir->bucket->prefix, skip) == 0
+                  ? directory_locked(t, dir, p->key + skip, &comp)
+                  : NULL;
+    }
+    if (dir)
+        n = file_locked(t, dir, comp, p);
+    if (n)
+        node_ref_locked(n);
+    tree_unlock(t);
+    if (!n) { /* of another part of the project; it is uploaded all the same */
+        sf_info("tree", "event=pending-not-shown object=%s/%s", p->bucket, p->key);
+        return;
+    }
+    commit_patient(t, n, false);
+    tree_lock(t);
+    node_unref_locked(t, n);
+    tree_unlock(t);
+}
+
+void
+pending_show(struct sf_tree *t)
+{
+    sf_writer_pending(t->writer, show, t);
+}
