@@ -16,6 +16,7 @@
 #define KEEP_IDLE_S  30L
 #define KEEP_PROBE_S 10L
 #define KEEP_UNSENT  (128 << 10) /* bytes the kernel holds beyond what is under way */
+#define READ_AHEAD   (32 << 10)  /* of a body, what the service takes in without being asked */
 #define BIG_BUFFER   (128L << 10)
 #define SMALL_BUFFER (16L << 10) /* curl's default; must not be less */
 
@@ -46,6 +47,18 @@ give_up(struct sf_http_req *req, int code, const char *why)
 /* ---- curl's callbacks ---------------------------------------------------------------------------
  */
 
+/*
+ * The service answers a refused upload before its body, never reads that, and keeps the connection:
+ * once the body has gone into the buffers between, the next request on it would wait behind it.
+ */
+static void
+leave_unread_body(const struct sf_http_req *req)
+{
+    if (req->recv.status >= 400 && req->body_len > READ_AHEAD &&
+        info_long(req->try.easy, CURLINFO_HTTP_VERSION) < CURL_HTTP_VERSION_2_0)
+        (void)curl_easy_setopt(req->try.easy, CURLOPT_FORBID_REUSE, 1L);
+}
+
 static size_t
 on_header(char *p, size_t size, size_t n, void *arg)
 {
@@ -54,6 +67,8 @@ on_header(char *p, size_t size, size_t n, void *arg)
     int rc = http_recv_line(&req->recv, p, size * n, &why);
     if (rc)
         give_up(req, rc, why);
+    else
+        leave_unread_body(req);
     return rc ? CURL_WRITEFUNC_ERROR : size * n;
 }
 

@@ -141,6 +141,11 @@ head(void *arg, int fd, const struct toy_req *rq)
         toy_hang(fd, 300); /* closing at once would reset the reply away */
         return TOY_CLOSE;
     }
+    if (!strcmp(rq->path, "/refused-unread")) { /* and nothing is read any more */
+        toy_text(fd, 409, NULL, "there is one");
+        toy_hang(fd, 20000);
+        return TOY_CLOSE;
+    }
     if (!strcmp(rq->path, "/unread")) {
         toy_hang(fd, 20000);
         return TOY_CLOSE;
@@ -360,6 +365,33 @@ uploads_may_be_slow_but_not_stall(void **state)
     }
 }
 
+/* The Storage server answers a refused upload before its body, never reads that, and keeps the
+ * connection: the next request on it would wait for ever. */
+static void
+a_refused_upload_blocks_nobody(void **state)
+{
+    struct world *w = *state;
+    for (int i = 0; i < 3; i++) {
+        struct got g = {0}, next = {0};
+        size_t n = 150000;
+        struct sf_http_req *req =
+            sf_http_req_new(w->http, "POST", toy_url(w->toy, "/refused-unread"));
+        sf_http_req_body(req, calloc(1, n), n);
+        sf_http_submit(w->http, req, got_done, &g);
+        got_wait(&g);
+        assert_int_equal(g.status, 409);
+        got_fini(&g);
+        req = sf_http_req_new(w->http, "POST", toy_url(w->toy, "/fine"));
+        sf_http_req_body(req, strdup("next"), 4);
+        sf_http_submit(w->http, req, got_done, &next);
+        got_wait(&next);
+        assert_int_equal(next.status, 200);
+        assert_int_equal(next.attempts, 1);
+        assert_true(next.elapsed_ms < STALL_MS);
+        got_fini(&next);
+    }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -373,6 +405,7 @@ main(void)
         T(a_stalled_reply_is_asked_for_again),
         T(a_service_may_think),
         T(uploads_may_be_slow_but_not_stall),
+        T(a_refused_upload_blocks_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
