@@ -9,6 +9,7 @@
  *
  *     SUPAFS_KILL_AT=LABEL[:N]   the Nth pass of this step (from 1) is the end of the process
  *     SUPAFS_STEP_LOG=FILE       each pass appends its label and a newline
+ *     SUPAFS_BOOT_ID=TEXT        sf_boot_id() says this: another boot of the machine
  */
 enum sf_step {
 #define SF_STEP(id, label, help) SF_STEP_##id,

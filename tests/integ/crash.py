@@ -89,6 +89,7 @@ class Scenario:
     first = {}
     last = {}
     cost = 0  # the greater, the rarer it is played
+    boot = ""  # which boot of the machine the second daemon sees; "" = the same
     pending = 0  # records that stay
     quarantined = 0
     label = None  # of the step at which it is killed
@@ -242,6 +243,28 @@ class Held(Scenario):
 
     def before_remount(self, run):
         run.no_faults()
+
+
+class OtherBoot(NewFile):
+    """The machine goes down, too: bytes that were not synced are not trusted, and not thrown away."""
+    boot = "another boot"
+    unsaved = 1
+
+    def ends(self):
+        return [self.last, self.first]
+
+    def check(self, run):
+        if not run.kept() and not list(objects.list_keys(run.bucket)):
+            raise Wrong("neither the bucket nor quarantine has it")
+
+
+class HeldOtherBoot(Held):
+    """What is held is synced, and lasts."""
+    boot = "another boot"
+    unsaved = 1
+
+    def ends(self):
+        return [self.last] if self.label in (None, "content.held") else [self.last, self.first]
 
 
 class Save(Story):
@@ -568,6 +591,9 @@ class Run:
         return sorted(os.path.basename(f)
                       for f in glob.glob(os.path.join(glob.escape(self.state), "*", folder, "*")))
 
+    def kept(self):
+        return [n for n in self.files_in("quarantine") if not n.endswith(".json")]
+
     def play(self):
         os.makedirs(self.mnt)
         os.mkdir(self.state, 0o700)
@@ -588,7 +614,7 @@ class Run:
         self.scenario.before_remount(self)
         if self.twice:
             self.killed_again()
-        self.mount()  # takes a dead mount away
+        self.mount(SUPAFS_BOOT_ID=self.scenario.boot)  # takes a dead mount away
         self.settled()
         self.compare("the mount", self.names())
         marker = "*.emptyFolderPlaceholder"
@@ -597,7 +623,7 @@ class Run:
                                     for key in keys})
         self.scenario.check(self)
         self.stop()
-        kept = [n for n in self.files_in("quarantine") if not n.endswith(".json")]
+        kept = self.kept()
         least = self.scenario.quarantined
         if not least <= len(kept) <= least + (self.scenario.unsaved if self.label else 0):
             raise Wrong(f"in quarantine: {kept}")
