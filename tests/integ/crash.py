@@ -90,6 +90,7 @@ class Scenario:
     last = {}
     cost = 0  # the greater, the rarer it is played
     boot = ""  # which boot of the machine the second daemon sees; "" = the same
+    status = 0  # of a daemon that was not killed; 1: something waits for the next one
     pending = 0  # records that stay
     quarantined = 0
     label = None  # of the step at which it is killed
@@ -231,6 +232,7 @@ class Refused(Scenario):
 class Held(Scenario):
     """The service does not answer; the bytes wait for it."""
     options = "write_timeout=1s"
+    status = 1
     settings = {"delay_ms": 0}
     last = {"f": text("held", 5000)}
 
@@ -513,14 +515,14 @@ class Run:
         except (OSError, Wrong):
             return False
 
-    def stop(self):
-        """The end of a daemon that has nothing left to do."""
+    def stop(self, status=0):
+        """The end of a daemon that has nothing left to do, or (1) something that waits."""
         self.daemon.terminate()
         try:
             self.daemon.wait(20)
         except subprocess.TimeoutExpired:
             raise Wrong("the daemon does not stop")
-        if self.daemon.returncode != 0:
+        if self.daemon.returncode != status:
             raise Wrong(f"the daemon ended with {self.daemon.returncode}")
 
     def status(self, name):
@@ -607,7 +609,7 @@ class Run:
         self.mount(SUPAFS_STEP_LOG=log, **at)
         self.act()
         if not self.label:
-            self.stop()
+            self.stop(self.scenario.status)
         if os.path.exists(log):
             with open(log) as lines:
                 self.passed.update(lines.read().split())
