@@ -56,6 +56,7 @@ unit_tests = \
 	tests/unit/test-write-kept \
 	tests/unit/test-write-known \
 	tests/unit/test-write-journal \
+	tests/unit/test-write-delete \
 	tests/unit/test-write-lazy \
 	tests/unit/test-write-mark \
 	tests/unit/test-write-meta \
@@ -72,6 +73,7 @@ unit_tests = \
 integ_tests = \
 	tests/integ/both-ways-js.sh \
 	tests/integ/dead-server.sh \
+	tests/integ/deletes.sh \
 	tests/integ/devserver-faults.sh \
 	tests/integ/devserver-rls.sh \
 	tests/integ/devserver-uploads.sh \
@@ -178,6 +180,7 @@ tests_unit_test_write_change_SOURCES = tests/unit/test-write-change.c $(write_te
 tests_unit_test_write_commit_SOURCES = tests/unit/test-write-commit.c $(write_test_lib)
 tests_unit_test_write_content_SOURCES = tests/unit/test-write-content.c $(write_test_lib)
 tests_unit_test_write_kept_SOURCES = tests/unit/test-write-kept.c $(write_test_lib)
+tests_unit_test_write_delete_SOURCES = tests/unit/test-write-delete.c $(write_test_lib)
 tests_unit_test_write_lazy_SOURCES = tests/unit/test-write-lazy.c $(write_test_lib)
 tests_unit_test_write_names_replay_SOURCES = tests/unit/test-write-names-replay.c $(write_test_lib)
 tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test_lib)

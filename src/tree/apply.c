@@ -50,6 +50,16 @@ apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ns)
     node_unref_locked(t, dir);
 }
 
+void
+apply_refused_locked(struct sf_tree *t, struct node *absent)
+{
+    struct node *dir = absent->parent;
+    inval_entry(t, dir, absent->name);
+    node_detach_locked(t, absent);
+    if (dir->dir->listing)
+        listing_unref_locked(t, sf_steal(dir->dir->listing));
+}
+
 /* ---- versions
  * ------------------------------------------------------------------------------------ */
 
@@ -244,7 +254,7 @@ apply_object_locked(struct sf_tree *t, struct node *dir, const char *comp, size_
     struct node *n = find_object(t, dir, comp, len, name);
     if (!name[0])
         return NULL;
-    if (n && n->changed_seq > start_seq)
+    if (n && (n->changed_seq > start_seq || (n->type == N_ABSENT && n->leaving)))
         return n->type == N_ABSENT ? NULL : n;
     if (n && n->type == N_ABSENT) {
         inval_entry(t, dir, name);

@@ -75,6 +75,8 @@ struct dir {
     bool large;              /* more than one page when last listed: ask name by name */
     bool renaming;           /* its objects are being moved to another name */
     uint32_t ops;            /* changes of names in it that are under way */
+    uint32_t unlinks; /* files removed shortly one after the other, the last at @unlinks_ms */
+    int64_t unlinks_ms;
     struct node *lru_prev, *lru_next;
     bool in_lru;
 };
@@ -102,7 +104,8 @@ struct node {
     bool replace : 1;    /* a rename put this unsent file over an object: upload replaces */
     bool exclusive : 1;  /* created with O_EXCL, and not in the bucket yet */
     bool patient : 1;    /* one of its uploads goes on until it is stored or refused */
-    bool leaving : 1;    /* its removal from the directory is under way: keeps it no more */
+    bool leaving : 1;    /* its removal from the directory is under way: keeps it no more; of an
+                            N_ABSENT: acknowledged, and the object may still be listed */
     uint16_t open;       /* file handles */
     uint16_t writers;
     uint16_t readers; /* handles that were given bytes, or may have them from the kernel's pages */
@@ -302,6 +305,8 @@ int node_child_key_locked(const struct sf_tree *t, const struct node *dir, const
                           bool directory, char comp[SF_NAME_BUF_SIZE], char **bucket, char **key);
 /* Is it @top, or somewhere below it? */
 bool node_is_within(const struct node *n, const struct node *top);
+/* Are many of its files being removed just now? */
+bool dir_is_emptied_locked(const struct node *dir);
 /* Drop what is known below a directory that is gone, but for what is in use. */
 void dir_clear_locked(struct sf_tree *t, struct node *dir);
 void node_touch_lru_locked(struct sf_tree *t, struct node *dir);
@@ -438,6 +443,8 @@ int bucket_verdict_locked(struct bucket *b, const struct sf_err *err);
 int bucket_ensure(struct node *n, const char *id);
 /* A name turned out to be gone at the service. */
 void apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ns);
+/* A name that was said to be gone is not: it is asked for again. */
+void apply_refused_locked(struct sf_tree *t, struct node *absent);
 /* Give an object that is shown beside a directory of its name the plain name, if that is free. */
 void apply_unclash_locked(struct sf_tree *t, struct node *n);
 

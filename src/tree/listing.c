@@ -204,7 +204,7 @@ sweep_locked(struct sf_tree *t, struct node *dir, struct listing *l)
         for (struct node *c = d->table[i], *next; c; c = next) {
             next = c->hnext;
             bool local = c->dir ? dir_holds_local(c) : node_is_local(c);
-            if (c->listing_id == l->id) {
+            if (c->listing_id == l->id || (c->type == N_ABSENT && c->leaving)) {
                 continue;
             } else if (!local && c->changed_seq <= l->start_seq) {
                 dirs |= c->dir != NULL;

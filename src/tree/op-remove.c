@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,128 @@ unlink_delete(struct name_op *op)
     sf_write_delete(op->tree->writer, op->bucket, op->key, remove_done, op);
 }
 
+/*
+ * Who removes many files of one directory (rm -r) does not wait for the service each time: a
+ * removal is acknowledged when the journal has it, and many go in one request. Until the service
+ * has answered the name stays hidden, whatever is listed.
+ */
+struct hidden {
+    struct sf_tree *tree;
+    struct name_op *op; /* until it is acknowledged */
+    struct node *dir;   /* counted */
+    struct node *name;  /* counted: what stands for the name; NULL = no memory for it */
+};
+
+#define UNLINKS_MIN 4    /* so many wait before the next ones do not, */
+#define UNLINKS_MS  2000 /* each begun so soon after the one before */
+
+bool
+dir_is_emptied_locked(const struct node *dir)
+{
+    return dir->dir->unlinks > UNLINKS_MIN && sf_clock_ms() - dir->dir->unlinks_ms <= UNLINKS_MS;
+}
+
+/* One more; is it one of many? */
+static bool
+many_removed_locked(struct node *dir)
+{
+    struct dir *d = dir->dir;
+    int64_t now = sf_clock_ms();
+    if (now - d->unlinks_ms > UNLINKS_MS)
+        d->unlinks = 0;
+    d->unlinks_ms = now;
+    d->unlinks++;
+    return dir_is_emptied_locked(dir);
+}
+
+static void
+unlink_settled(void *arg, const struct sf_err *err)
+{
+    struct hidden *h = arg;
+    struct sf_tree *t = h->tree;
+    tree_lock(t);
+    if (h->name)
+        h->name->leaving = false;
+    if (h->name && h->name->parent == h->dir) {
+        if (!err) { /* what was asked before may have seen it still */
+            h->name->changed_seq = ++t->seq;
+            h->name->checked_ns = sf_clock_ns();
+        } else if (err->code != -ECANCELED) { /* it is back */
+            apply_refused_locked(t, h->name);
+        }
+    }
+    if (h->name)
+        node_unref_locked(t, h->name);
+    node_unref_locked(t, h->dir);
+    if (--t->background == 0)
+        sf_cond_broadcast(&t->idle);
+    tree_unlock(t);
+    free(h);
+}
+
+static void
+unlink_kept(void *arg, const struct sf_err *err)
+{
+    struct hidden *h = arg;
+    struct name_op *op = h->op;
+    struct sf_tree *t = op->tree;
+    tree_lock(t);
+    if (err) {
+        node_unref_locked(t, h->dir);
+        if (--t->background == 0)
+            sf_cond_broadcast(&t->idle);
+        tree_unlock(t);
+        free(h);
+        unlink_delete(op); /* without a journal it takes its time */
+        return;
+    }
+    removed_locked(op);
+    struct node *n = node_find_locked(op->dir, op->name);
+    if (n && n->type == N_ABSENT) {
+        n->leaving = true;
+        node_ref_locked(n);
+        h->name = n;
+    }
+    tree_unlock(t);
+    name_op_finish(op, 0, NULL);
+}
+
+/* Returns false: without memory. */
+static bool
+unlink_behind(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    struct sf_version known = {0};
+    struct hidden *h = calloc(1, sizeof *h);
+    if (!h)
+        return false;
+    tree_lock(t);
+    h->tree = t;
+    h->op = op;
+    h->dir = op->dir;
+    node_ref_locked(op->dir);
+    t->background++;
+    snprintf(known.id, sizeof known.id, "%s", n->id);
+    if (n->etag && !n->etag_open && strlen(n->etag) < sizeof known.etag)
+        snprintf(known.etag, sizeof known.etag, "%s", n->etag);
+    known.size = n->size;
+    tree_unlock(t);
+    sf_write_delete_behind(t->writer, op->bucket, op->key, &known, unlink_kept, unlink_settled, h);
+    return true;
+}
+
+static void
+unlink_send(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    tree_lock(t);
+    bool behind = many_removed_locked(op->dir) && !node_is_local(op->node) && !op->node->open;
+    tree_unlock(t);
+    if (!behind || !unlink_behind(op))
+        unlink_delete(op);
+}
+
 static void
 unlink_go(struct name_op *op)
 {
@@ -80,7 +203,7 @@ unlink_go(struct name_op *op)
         return;
     }
     content_keep_version(t, op->node);
-    name_op_keep_dir(op, op->dir, op->bucket, unlink_delete);
+    name_op_keep_dir(op, op->dir, op->bucket, unlink_send);
 }
 
 void

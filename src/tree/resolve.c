@@ -37,9 +37,9 @@ knowledge(const struct sf_tree *t, const struct node *dir, const char *name, str
         *checked_ns = node_is_local(n) ? INT64_MAX : n->checked_ns;
         return K_PRESENT;
     }
-    int rc = sf_name_lookup(name, node_name_flags(t, dir), &ref);
+    int rc = n && n->leaving ? -ENOENT : sf_name_lookup(name, node_name_flags(t, dir), &ref);
     if (rc < 0) {
-        *checked_ns = INT64_MAX; /* no key is ever shown so */
+        *checked_ns = INT64_MAX; /* its removal was acknowledged, or no key is ever shown so */
         return K_ABSENT;
     }
     bool covered =
@@ -57,9 +57,10 @@ knowledge(const struct sf_tree *t, const struct node *dir, const char *name, str
     return covered ? K_ABSENT : K_UNKNOWN;
 }
 
-/* Ask the service about a name, in the cheapest way that answers. */
+/* Ask the service about a name, in the cheapest way that answers. @rounds: how often it was asked
+ * about already. */
 static int
-ask(struct sf_tree *t, struct node *dir, const char *name, struct waiter *w)
+ask(struct sf_tree *t, struct node *dir, const char *name, unsigned rounds, struct waiter *w)
 {
     const struct listing *run = dir->dir->run;
     struct sf_name_ref ref = {0};
@@ -70,7 +71,9 @@ ask(struct sf_tree *t, struct node *dir, const char *name, struct waiter *w)
             dir->dir->run->for_name = true;
         return rc;
     }
-    if (run ? run->rows_seen : dir->dir->large)
+    /* Where many are removed one after the other, a page has the next ones, too. */
+    bool page = rounds == 0 && dir_is_emptied_locked(dir);
+    if (!page && (run ? run->rows_seen : dir->dir->large))
         return lookup_start_locked(t, dir, name, w);
     return listing_start_locked(t, dir, false, w);
 }
@@ -83,7 +86,7 @@ ask_behind(struct sf_tree *t, struct node *dir, const char *name)
     if (now - t->background_ms < BACKGROUND_MS)
         return;
     t->background_ms = now;
-    ask(t, dir, name, NULL);
+    ask(t, dir, name, 1, NULL);
 }
 
 int
@@ -126,7 +129,7 @@ resolve_locked(struct sf_tree *t, struct resolve *r, struct node *dir, const cha
         return r->err;
     if (r->rounds >= MAX_ROUNDS)
         return -EIO;
-    int rc = ask(t, dir, name, w);
+    int rc = ask(t, dir, name, r->rounds, w);
     return rc < 0 ? rc : -EINPROGRESS;
 }
 

@@ -166,6 +166,7 @@ sf_tree_free(struct sf_tree *t)
         sf_tree_releasedir(t, t->open_dir_list);
     attr_gate_close(t);
     sf_writer_give_up(t->writer);
+    sf_write_deletes_end(t->writer); /* what is acknowledged is in the journal */
     /* Their commits hold the nodes. */
     sf_mutex_lock(&t->lock);
     while (t->background || t->patient)

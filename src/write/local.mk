@@ -18,6 +18,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/content.h \
 	src/write/digest.c \
 	src/write/digest.h \
+	src/write/delete.c \
+	src/write/delete.h \
 	src/write/extents.c \
 	src/write/extents.h \
 	src/write/failure.c \

@@ -231,9 +231,10 @@ round_move(struct batch *b, struct sf_err *err)
         more = page.more;
         met += page.n;
         free(after);
-        after = sf_steal(page.last);
+        after = page.n ? strdup(page.rows[page.n - 1].key) : NULL;
         rc = page.n ? page_move(b, &page, err) : 0;
         sf_below_fini(&page);
+        more = more && after;
         if (!rc && after) {
             b->rn->rec.after = after;
             rc = sf_rename_note(b->rn, SF_RECORD_RENAME_DIR_MOVING, err);

@@ -13,6 +13,7 @@
 #include "observe/log.h"
 #include "write/attrs.h"
 #include "write/commit.h"
+#include "write/delete.h"
 #include "write/journal.h"
 #include "write/quarantine.h"
 #include "write/rename.h"
@@ -206,6 +207,8 @@ replay_record(void *arg, struct sf_record *r)
         return sf_replay_rename(w, r);
     case SF_RECORD_RENAME_DIR:
         return sf_replay_rename_dir(w, r);
+    case SF_RECORD_DELETE:
+        return sf_replay_delete(w, r);
     default:
         return 0;
     }

@@ -265,6 +265,21 @@ void sf_sources_renewed(struct sf_writer *w, const char *bucket, const char *key
 /* -ENOENT when there was no such object. */
 void sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,
                      void *arg);
+/**
+ * sf_write_delete_behind - the same, acknowledged before the service is asked.
+ * @known:   the version that is meant, or NULL; after a restart no other one is removed.
+ * @kept:    the journal has it (called once; with an error nothing more comes).
+ * @settled: it is gone (-ENOENT counts so); or it was refused and is there still; -ECANCELED: the
+ *           writer stops, and the next one does it.
+ * Those asked for within a short time are sent together. Changes of the key wait for it, and let it
+ * be sent at once.
+ */
+void sf_write_delete_behind(struct sf_writer *w, const char *bucket, const char *key,
+                            const struct sf_version *known, sf_write_fn kept, sf_write_fn settled,
+                            void *arg);
+/* From now on what is acknowledged and not sent yet ends with -ECANCELED; the next start does it.
+ */
+void sf_write_deletes_end(struct sf_writer *w);
 /* A small object written whole (symlinks, markers). @replace: as `exists` in a commit; @mark: as
  * there. */
 void sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, const char *mime,

@@ -16,6 +16,7 @@
 #include "observe/log.h"
 #include "write/attrs.h"
 #include "write/commit.h"
+#include "write/delete.h"
 #include "write/fetch.h"
 #include "write/journal.h"
 #include "write/quarantine.h"
@@ -47,6 +48,7 @@ static void
 writer_free_memory(struct sf_writer *w)
 {
     sf_timers_free(w->timers);
+    sf_deletes_free(w->deletes);
     sf_journal_close(w->journal);
     sf_attrs_free(w->attrs);
     sf_known_free(w->known);
@@ -73,6 +75,8 @@ make_parts(struct sf_writer *w, const struct sf_writer_opts *opts, struct sf_err
     if (!rc)
         rc = sf_queue_new("writer", opts->workers ? opts->workers : WORKERS_DEFAULT,
                           opts->max_queue ? opts->max_queue : QUEUE_DEFAULT, &w->queue);
+    if (!rc)
+        rc = sf_deletes_new(w, &w->deletes);
     return rc ? sf_err_set(err, rc, "out of memory") : 0;
 }
 
@@ -132,6 +136,7 @@ sf_writer_drain(struct sf_writer *w, int64_t deadline_ms)
     sf_writer_end_by(w, deadline_ms);
     sf_attrs_push(w, NULL, NULL);
     sf_upload_wake_all(w);
+    sf_deletes_hurry(w->deletes);
     unsigned left = sf_queue_drain(w->queue, deadline_ms);
     sf_writer_end_by(w, INT64_MAX);
     return left;
@@ -149,6 +154,8 @@ sf_writer_free(struct sf_writer *w)
     sf_writer_give_up(w);
     sf_attrs_stop(w->attrs);
     sf_queue_stop(w->queue);
+    if (w->deletes)
+        sf_write_deletes_end(w);
     sf_fetch_cancel_all(w);
     sf_queue_free(w->queue);
     assert(atomic_load(&w->contents) == 0 && "a content outlives its writer");

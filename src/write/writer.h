@@ -15,6 +15,7 @@
 /* Internal to src/write: what all its files share. */
 
 struct sf_attrs;
+struct sf_deletes;
 struct sf_journal;
 struct sf_base;
 struct sf_get;
@@ -49,6 +50,7 @@ struct sf_writer {
     _Atomic uint64_t staged_files, staged_bytes;
     _Atomic unsigned contents; /* alive */
 
+    struct sf_deletes *deletes;
     struct sf_moving_list moving; /* directories that are being renamed */
 
     struct sf_mutex lock;   /* order 68; protects the fields below */

@@ -50,7 +50,8 @@ bool fake_told(void);
 void fake_move_some(unsigned max);
 
 struct fake_counts {
-    unsigned lists, verifies, gets, puts, deletes, renames, loads, quarantined, attrs, attr_flushes;
+    unsigned lists, verifies, gets, puts, deletes, behind, renames, loads, quarantined, attrs,
+        attr_flushes;
 };
 extern struct fake_counts fake_counts;
 

@@ -736,6 +736,25 @@ sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, sf_wri
 }
 
 void
+sf_write_delete_behind(struct sf_writer *w, const char *bucket, const char *key,
+                       const struct sf_version *known, sf_write_fn kept, sf_write_fn settled,
+                       void *arg)
+{
+    (void)w, (void)known;
+    struct job *j = job_new(DELETE, bucket, key, arg);
+    j->write_fn = settled;
+    fake_counts.behind++;
+    kept(arg, NULL);
+    job_start(j);
+}
+
+void
+sf_write_deletes_end(struct sf_writer *w)
+{
+    (void)w;
+}
+
+void
 sf_write_put_small(struct sf_writer *w, const char *bucket, const char *key, const char *mime,
                    const void *data, size_t len, bool replace, const char *mark, sf_commit_fn cb,
                    void *arg)

@@ -290,6 +290,62 @@ test_two_truncations_at_once(void **state)
     assert_int_equal(lookup(1, "f").res.entry.attr.size, 6);
 }
 
+/* rm -r: from the fifth on a removal is acknowledged before the service has done it; until it has,
+ * the name is hidden, whatever is listed, and free for a new file. One that is refused is back. */
+static void
+test_many_removals(void **state)
+{
+    (void)state;
+    char name[8];
+    fake_bucket("b");
+    start_ttl("b", 0); /* everything is asked for each time */
+    for (char c = 'a'; c <= 'h'; c++) {
+        snprintf(name, sizeof name, "%c", c);
+        fake_put("b", name, "x");
+    }
+    for (char c = 'a'; c <= 'd'; c++) {
+        snprintf(name, sizeof name, "%c", c);
+        assert_int_equal(unlink_name(SF_TREE_ROOT, name), 0);
+    }
+    assert_int_equal(fake_counts.behind, 0);
+    list(SF_TREE_ROOT);
+    struct got g[4] = {0}, made = {0};
+    fake_hold(true);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "%c", 'e' + i);
+        sf_tree_unlink(tree, SF_TREE_ROOT, name, keep, &g[i]);
+        while (!g[i].called && fake_step_question())
+            ;
+        assert_true(g[i].called);
+        assert_int_equal(g[i].err, 0);
+    }
+    assert_int_equal(fake_counts.behind, 4);
+    assert_true(fake_exists("b", "e") && fake_exists("b", "h"));
+    struct got o = {0}, d = {0};
+    sf_tree_opendir(tree, SF_TREE_ROOT, keep, &o);
+    sf_tree_readdir(tree, o.res.dir, 2, keep, &d);
+    while (!d.called && fake_step_question())
+        ;
+    struct sf_dirent e;
+    assert_int_equal(sf_tree_dirent(tree, o.res.dir, 2, false, &e), 0); /* behind . and .. */
+    sf_tree_releasedir(tree, o.res.dir);
+    sf_tree_create(tree, &me, SF_TREE_ROOT, "e", 0644, O_WRONLY, keep, &made);
+    while (!made.called && fake_step_question())
+        ;
+    assert_int_equal(made.err, 0);
+    assert_true(fake_change() && fake_told()); /* e */
+    assert_true(fake_change() && fake_told()); /* f */
+    fake_fail(-EACCES);
+    assert_true(fake_change() && fake_told()); /* g: refused */
+    fake_fail(0);
+    fake_hold(false);
+    fake_run();
+    sf_tree_release(tree, made.res.open.file);
+    fake_run();
+    assert_string_equal(list(SF_TREE_ROOT), "e,g,");
+    assert_true(fake_has("b", "e", ""));
+}
+
 int
 main(void)
 {
@@ -305,6 +361,7 @@ main(void)
         TREE_TEST(unlinked_while_written),
         TREE_TEST(listing_overtakes_a_rename),
         TREE_TEST(two_truncations_at_once),
+        TREE_TEST(many_removals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
