@@ -79,6 +79,7 @@ integ_tests = \
 	tests/integ/devserver-uploads.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/large-dir.sh \
+	tests/integ/lazy-write.sh \
 	tests/integ/open-versions.sh \
 	tests/integ/quickstart.sh \
 	tests/integ/mount-basic.sh \
