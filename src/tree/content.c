@@ -8,22 +8,16 @@
 
 /* Staging a file's bytes: before they are changed, and before their version is destroyed. */
 
-/* What a new content of a node needs, copied. */
-struct begin {
-    char *bucket, *key, *etag;
-    struct sf_source src;
-};
-
-static void
-begin_fini(struct begin *b)
+void
+content_begin_fini(struct content_begin *b)
 {
     free(b->bucket);
     free(b->key);
     free(b->etag);
 }
 
-static int
-begin_locked(const struct node *n, struct begin *b)
+int
+content_begin_locked(const struct node *n, struct content_begin *b)
 {
     int rc = node_key_locked(n, &b->bucket, &b->key);
     if (rc < 0)
@@ -63,7 +57,7 @@ int
 content_need(struct sf_tree *t, struct node *n, struct sf_content **ret)
 {
     struct sf_content *fresh = NULL;
-    struct begin b = {0};
+    struct content_begin b = {0};
     tree_lock(t);
     uint32_t version = n->version;
     int rc = 0;
@@ -71,13 +65,13 @@ content_need(struct sf_tree *t, struct node *n, struct sf_content **ret)
     if (have)
         *ret = sf_content_ref(n->content);
     else
-        rc = begin_locked(n, &b);
+        rc = content_begin_locked(n, &b);
     tree_unlock(t);
     if (have)
         return 0;
     if (rc == 0)
         rc = sf_content_of(t->writer, b.bucket, b.key, &b.src, &fresh, NULL);
-    begin_fini(&b);
+    content_begin_fini(&b);
     if (rc < 0)
         return rc;
     tree_lock(t);

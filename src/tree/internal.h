@@ -504,6 +504,14 @@ void file_ref_locked(struct sf_file *f);
 void file_unref_locked(struct sf_tree *t, struct sf_file *f);
 /* An empty content for a node, not yet installed. No lock held. */
 int content_make(struct sf_tree *t, struct node *n, struct sf_content **ret);
+/* What a content needs that begins with a node's object, copied. 0 or -errno; to be given back in
+ * either case. */
+struct content_begin {
+    char *bucket, *key, *etag;
+    struct sf_source src;
+};
+int content_begin_locked(const struct node *n, struct content_begin *b);
+void content_begin_fini(struct content_begin *b);
 /* The node's bytes as a content, counted: the one that it has, or a new one that begins with the
  * object. Nothing is fetched. 0 or -errno. No lock held. */
 int content_need(struct sf_tree *t, struct node *n, struct sf_content **ret);

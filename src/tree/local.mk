@@ -15,6 +15,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/names.c \
 	src/tree/names.h \
 	src/tree/node.c \
+	src/tree/op-copy.c \
 	src/tree/op-dir.c \
 	src/tree/op-file.c \
 	src/tree/op-lookup.c \

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /*
- * What changes bytes: write, truncate, fallocate, copy of a range. Each needs a content for the
+ * What changes bytes: write, truncate, fallocate. Each needs a content for the
  * node; then it is local work: what is missing is fetched when it is read or uploaded.
  */
 
@@ -364,53 +364,4 @@ void
 sf_tree_fsync(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
 {
     sync_start(t, f->node, true, cb, arg);
-}
-
-/* ---- copy of a range
- * ------------------------------------------------------------------------------- */
-
-#define COPY_MAX (4u << 20) /* bytes of one call; the caller asks again for the rest */
-
-struct copy_op {
-    struct sf_tree *tree;
-    struct sf_file *out; /* counted */
-    uint64_t off;
-    sf_tree_fn cb;
-    void *arg;
-};
-
-static void
-copy_read(void *arg, int err, const struct sf_tree_result *res)
-{
-    struct copy_op *op = arg;
-    struct sf_tree *t = op->tree;
-    struct sf_tree_result none = {0};
-    tree_lock(t);
-    if (err == 0 && op->out->released)
-        err = -EBADF;
-    tree_unlock(t);
-    if (err < 0 || !res->len)
-        op->cb(op->arg, err, err < 0 ? NULL : &none);
-    else
-        sf_tree_write(t, op->out, op->off, res->data, res->len, op->cb, op->arg);
-    tree_lock(t);
-    file_unref_locked(t, op->out);
-    tree_unlock(t);
-    free(op);
-}
-
-void
-sf_tree_copy_range(struct sf_tree *t, struct sf_file *in, uint64_t off_in, struct sf_file *out,
-                   uint64_t off_out, size_t len, sf_tree_fn cb, void *arg)
-{
-    struct copy_op *op = malloc(sizeof *op);
-    if (!op) {
-        cb(arg, -ENOMEM, NULL);
-        return;
-    }
-    *op = (struct copy_op){t, out, off_out, cb, arg};
-    tree_lock(t);
-    file_ref_locked(out);
-    tree_unlock(t);
-    sf_tree_read(t, in, off_in, len < COPY_MAX ? len : COPY_MAX, copy_read, op);
 }

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "write/fetch.h"
 
 static void upload_run(struct sf_job *job, const struct sf_err *refused);
 
@@ -255,15 +256,31 @@ upload_stored_locked(struct sf_upload *up, const struct sf_put *put)
     snprintf(v->etag, sizeof v->etag, "%s", put->etag[0] ? put->etag : put->md5_etag);
 }
 
-/* Get what the snapshot lacks, and what others lack of the object that it replaces. */
+/* For a copy that the service could not make. */
 static int
-upload_fill(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put, struct sf_err *err)
+fill_sent(void *arg, int64_t deadline_ms, struct sf_err *err)
+{
+    return sf_fill_sent_wait(arg, deadline_ms, err);
+}
+
+/* Get what the snapshot lacks, unless the service can copy all of it, and what others lack of the
+ * object that it replaces. @from: where it is copied from, for free(). */
+static int
+upload_fill(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put, char *from[2],
+            struct sf_err *err)
 {
     struct sf_content *c = up->c;
     int64_t deadline_ms = sf_writer_deadline(c->w, snap->size);
     int rc = too_large(up, snap->size, err);
-    if (!rc)
+    if (!rc && snap->as_source && sf_content_source(c, &from[0], &from[1], &up->source) == 1) {
+        put->from_bucket = from[0];
+        put->from_key = from[1];
+        put->source = &up->source;
+        put->fill = fill_sent;
+        put->fill_arg = c;
+    } else if (!rc) {
         rc = sf_content_fill_wait(c, snap, deadline_ms, err);
+    }
     if (!rc && snap->rebased) { /* it goes on with what others wrote: no conflict */
         sf_autofree char *bucket = NULL, *key = NULL;
         if (sf_content_source(c, &bucket, &key, &up->base) == 1)
@@ -290,7 +307,11 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
     upload_base_locked(up, put);
     sf_mutex_unlock(&c->lock);
     sf_content_freeze(c, &snap);
-    int rc = upload_fill(up, &snap, put, err);
+    sf_autofree char *from_bucket = NULL, *from_key = NULL;
+    char *from[2] = {NULL, NULL};
+    int rc = upload_fill(up, &snap, put, from, err);
+    from_bucket = from[0];
+    from_key = from[1];
     sf_mutex_lock(&c->lock);
     up->gen = snap.gen;
     sf_mutex_unlock(&c->lock);

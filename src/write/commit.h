@@ -25,7 +25,7 @@ struct sf_upload {
     const char *const *mimes;
     uint64_t max_size;
     bool exists, exclusive, have_base;
-    struct sf_version base;
+    struct sf_version base, source;
     unsigned target_seq; /* of the target that these four speak of */
     unsigned sent_seq;   /* of the target that it is sent to */
 

@@ -292,7 +292,11 @@ sf_put_plan(struct sf_put_run *r, struct sf_err *err)
         rc = plan_metadata(r, &old_mark, err);
     if (rc)
         return rc;
-    r->route = !r->tus && plan_copy(r) ? SF_PUT_COPY : plan_body(r);
+    bool copy = !r->tus && plan_copy(r);
+    rc = copy ? 0 : have_bytes(r, err);
+    if (rc)
+        return rc;
+    r->route = copy ? SF_PUT_COPY : plan_body(r);
     bool itself = r->route == SF_PUT_COPY && !strcmp(r->copy_key, r->p->key) &&
                   !strcmp(r->copy_bucket, r->p->bucket);
     if (itself && r->w->plain)

@@ -64,7 +64,8 @@ in_bucket() {
 }
 
 head -c "$size" /dev/urandom >"$SF_TMP/want"
-put_object "$b" big "$SF_TMP/want" >/dev/null
+api PUT "/object/$b/big" -H 'Content-Type: application/octet-stream' -H 'Expect:' \
+    -T "$SF_TMP/want" >/dev/null
 head -c 4096 /dev/urandom >"$SF_TMP/part"
 expect_eq "it is there" "$size" "$(stat -c %s "$mnt/big")"
 
@@ -100,6 +101,20 @@ head -c 3000000 /dev/urandom >"$SF_TMP/want"
 cp "$SF_TMP/want" "$mnt/big"
 expect_eq "no byte" 0 "$(gets)"
 expect_eq "in the bucket" "$(sha256sum <"$SF_TMP/want")" "$(in_bucket)"
+
+step "cp inside the mount"
+sleep 1.1
+clear_log
+expect_ok "cp" cp "$mnt/big" "$mnt/copy"
+expect_eq "no byte was fetched" 0 "$(gets)"
+expect_le "or sent" 100000 "$(request_log | json_get 'd["request_bytes"]')"
+get_object "$b" copy "$SF_TMP/got"
+expect_same_file "the copy" "$SF_TMP/want" "$SF_TMP/got"
+expect_same_file "here" "$SF_TMP/want" "$mnt/copy"
+expect_ok "a copy that is changed" cp "$mnt/big" "$mnt/changed"
+echo more >>"$mnt/changed"
+{ cat "$SF_TMP/want" && echo more; } >"$SF_TMP/want2"
+expect_same_file "has the change" "$SF_TMP/want2" "$mnt/changed"
 
 step "appends of two clients"
 clear_log

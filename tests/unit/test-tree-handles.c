@@ -92,6 +92,50 @@ test_copy_inside_one_file(void **state)
     sf_tree_release(tree, f);
 }
 
+static struct got
+copy_all(struct sf_file *in, struct sf_file *out, size_t len)
+{
+    struct got c = {0};
+    sf_tree_copy_range(tree, in, 0, out, 0, len, keep, &c);
+    fake_run();
+    assert_int_equal(c.err, 0);
+    return c;
+}
+
+static void
+test_copy_of_a_whole_file(void **state)
+{
+    (void)state;
+    uint64_t n;
+    start_now();
+    fake_put("b", "f", "0123456789");
+    struct sf_file *in = open_file(node(1, "f"), O_RDONLY), *out = create(1, "copy", "", &n);
+    unsigned gets = fake_counts.gets;
+    assert_int_equal(copy_all(in, out, 5).res.len, 5); /* a part is read and written */
+    assert_int_equal(fake_counts.gets, gets + 1);
+    sf_tree_release(tree, out);
+    fake_run();
+    assert_true(fake_has("b", "copy", "01234"));
+
+    out = create(1, "copy2", "", &n);
+    assert_int_equal(copy_all(in, out, 1u << 30).res.len, 10);
+    assert_int_equal(getattr(n, out).res.attr.size, 10);
+    assert_int_equal(fake_counts.gets, gets + 1);
+    assert_int_equal(fake_counts.loads, 0);
+    assert_string_equal(read_file(out).data, "0123456789");
+    assert_int_equal(flush(out), 0);
+    assert_true(fake_has("b", "copy2", "0123456789"));
+    struct sf_file *third = create(1, "copy3", "", &n); /* of what was just sent */
+    sf_tree_release(tree, in);
+    sf_tree_release(tree, out);
+    in = create(1, "new", "not sent", &n); /* and of what was not */
+    assert_int_equal(copy_all(in, third, 100).res.len, 8);
+    assert_int_equal(flush(third), 0);
+    assert_true(fake_has("b", "copy3", "not sent"));
+    sf_tree_release(tree, in);
+    sf_tree_release(tree, third);
+}
+
 /* ---- others write --------------------------------------------------------------------------- */
 
 /* An answer of the old version that arrives when the node stands for the new one. */
@@ -541,6 +585,7 @@ main(void)
         TREE_TEST(released_while_a_listing_runs),
         TREE_TEST(released_while_a_copy_reads),
         TREE_TEST(copy_inside_one_file),
+        TREE_TEST(copy_of_a_whole_file),
         TREE_TEST(bytes_of_the_old_version_come_late),
         TREE_TEST(target_of_the_old_link_comes_late),
         TREE_TEST(write_to_a_version_that_is_gone),

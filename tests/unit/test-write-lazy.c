@@ -553,7 +553,11 @@ a_copy_moves_no_bytes(void **state)
     sf_content_thaw(c, &snap, false);
     free(bucket);
     free(key);
+    assert_int_equal(wait_for(commit(c, false)), 0);
+    assert_string_equal(fake_order(), "copy b/k b/copy;");
+    assert_true(fake_has("b", "copy", "text"));
     assert_int_equal(fake_count(FAKE_GET), 0);
+    assert_true(sf_content_lacks(c)); /* and nothing is missed */
     assert_int_equal(sf_content_write(c, "T", 1, 0), 1);
     sf_content_freeze(c, &snap);
     assert_false(snap.as_source);
@@ -561,6 +565,20 @@ a_copy_moves_no_bytes(void **state)
     assert_int_equal(wait_for(commit(c, false)), 0);
     assert_true(fake_has("b", "copy", "Text"));
     sf_content_unref(c);
+
+    c = content("copy2", NULL); /* where the service refuses to copy, the bytes are sent */
+    assert_int_equal(sf_content_take(c, &src), 0);
+    fake_fault(FAKE_COPY, 1, FAKE_REFUSED, -EACCES);
+    assert_int_equal(wait_for(commit(c, false)), 0);
+    assert_true(fake_has("b", "copy2", "text"));
+    sf_content_unref(c);
+
+    c = content("copy3", NULL); /* another version is not what was copied */
+    assert_int_equal(sf_content_take(c, &src), 0);
+    fake_set("b", "k", "tEXT");
+    assert_int_equal(wait_for(commit(c, false)), -ESTALE);
+    assert_null(fake_find("b", "copy3"));
+    drop(c);
 }
 
 /* ---- the rest ------------------------------------------------------------------------------- */

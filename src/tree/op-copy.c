@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Copies between two open files. All of an object into an empty file moves no bytes: the file
+ * begins with the object, and its upload is a copy that the service makes. Else the bytes are read
+ * and written.
+ */
+
+#define COPY_MAX (4u << 20) /* bytes of one call; the caller asks again for the rest */
+
+struct copy_op {
+    struct sf_tree *tree;
+    struct sf_file *out; /* counted */
+    uint64_t off;
+    sf_tree_fn cb;
+    void *arg;
+};
+
+static void
+copy_read(void *arg, int err, const struct sf_tree_result *res)
+{
+    struct copy_op *op = arg;
+    struct sf_tree *t = op->tree;
+    struct sf_tree_result none = {0};
+    tree_lock(t);
+    if (err == 0 && op->out->released)
+        err = -EBADF;
+    tree_unlock(t);
+    if (err < 0 || !res->len)
+        op->cb(op->arg, err, err < 0 ? NULL : &none);
+    else
+        sf_tree_write(t, op->out, op->off, res->data, res->len, op->cb, op->arg);
+    tree_lock(t);
+    file_unref_locked(t, op->out);
+    tree_unlock(t);
+    free(op);
+}
+
+/* Is the file as the object in the bucket, of which enough is known to find it again? */
+static bool
+is_clean_locked(const struct node *n)
+{
+    bool found = n->etag && (!n->etag_open || strlen(n->etag) == 34);
+    return n->type == N_FILE && n->parent && found && !n->local_only && !n->commits && !n->busy &&
+           !(n->content && sf_content_dirty(n->content));
+}
+
+/* All of @in (at most @len bytes) as the content of the empty @out. Its size, or 0: not so. */
+static size_t
+take_whole(struct sf_tree *t, const struct sf_file *in, struct sf_file *out, size_t len)
+{
+    struct node *from = in->node, *to = out->node;
+    struct sf_content *c = NULL;
+    struct content_begin b = {0};
+    size_t done = 0;
+    tree_lock(t);
+    const struct bucket *bucket = node_bucket_locked(to);
+    uint64_t limit = sf_writer_limit(t->writer, bucket ? bucket->size_limit : 0);
+    /* The answer is a 32-bit number. */
+    bool whole = from != to && !t->opts.read_only && is_clean_locked(from) && from->size &&
+                 from->size <= len && from->size <= limit && from->size <= UINT32_MAX &&
+                 to->content && !to->commits && !sf_content_size(to->content);
+    if (whole && content_begin_locked(from, &b) == 0) {
+        c = sf_content_ref(to->content);
+        to->busy++;
+        node_ref_locked(to);
+    }
+    tree_unlock(t);
+    if (c && sf_content_take(c, &b.src) == 0)
+        done = (size_t)b.src.version.size;
+    content_begin_fini(&b);
+    if (!c)
+        return 0;
+    tree_lock(t);
+    if (done) {
+        free(sf_steal(to->failure));
+        out->wrote = true;
+        attr_stamp_locked(to, true);
+    }
+    to->busy--;
+    node_unref_locked(t, to);
+    tree_unlock(t);
+    sf_content_unref(c);
+    return done;
+}
+
+void
+sf_tree_copy_range(struct sf_tree *t, struct sf_file *in, uint64_t off_in, struct sf_file *out,
+                   uint64_t off_out, size_t len, sf_tree_fn cb, void *arg)
+{
+    struct sf_tree_result res = {.len = off_in || off_out ? 0 : take_whole(t, in, out, len)};
+    if (res.len) {
+        cb(arg, 0, &res);
+        return;
+    }
+    struct copy_op *op = malloc(sizeof *op);
+    if (!op) {
+        cb(arg, -ENOMEM, NULL);
+        return;
+    }
+    *op = (struct copy_op){t, out, off_out, cb, arg};
+    tree_lock(t);
+    file_ref_locked(out);
+    tree_unlock(t);
+    sf_tree_read(t, in, off_in, len < COPY_MAX ? len : COPY_MAX, copy_read, op);
+}
