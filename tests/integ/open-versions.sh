@@ -120,7 +120,7 @@ expect_ok "rm" rm "$mnt/g"
 
 step "more than keep_open_max"
 umount_project "$mnt"
-mount_at "$mnt" -o "bucket=$b,keep_open_max=4M" || fail "mounting again failed"
+mount_at "$mnt" -o "bucket=$b,attr_ttl=0,keep_open_max=4M" || fail "mounting again failed"
 half_read f
 expect_ok "rm" rm "$mnt/f"
 go_on

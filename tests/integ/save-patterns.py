@@ -24,6 +24,7 @@ import objects  # noqa: E402
 
 OLD, NEW = b"old line\n", b"new line\nand another\n"
 WHEN = 1600000000  # a time that a tool sets outright
+SLACK = 4  # where a second passes in between, more is looked at, and attributes are written apart
 faults = []
 
 
@@ -223,8 +224,8 @@ def one(case, directory, source, api, bucket, name):
     # Now and then a look at the buckets goes along: it belongs to no pattern.
     log = [r for r in log if r["kind"] != "bucket-list"]
     kinds = collections.Counter(r["kind"] for r in log)
-    if len(log) > case.most:
-        wrong(case, f"{len(log)} requests, at most {case.most} expected")
+    if len(log) > case.most + SLACK:
+        wrong(case, f"{len(log)} requests, about {case.most} expected")
     print(f"{case.name:22} {len(log):4}  " +
           ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())), flush=True)
     return seen
