@@ -77,6 +77,7 @@ integ_tests = \
 	tests/integ/devserver-faults.sh \
 	tests/integ/devserver-rls.sh \
 	tests/integ/devserver-uploads.sh \
+	tests/integ/foreign-writer.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/large-dir.sh \
 	tests/integ/lazy-write.sh \
@@ -123,6 +124,7 @@ test_data = \
 	tests/integ/devserver-rls.py \
 	tests/integ/save-patterns.py \
 	tests/integ/set-attrs-sql.py \
+	tests/integ/foreign-writer.py \
 	tests/integ/two-clients.py \
 	tests/lint/lib.sh \
 	tests/unit/config-fixture.h
