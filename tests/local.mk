@@ -83,6 +83,7 @@ integ_tests = \
 	tests/integ/lazy-write.sh \
 	tests/integ/open-versions.sh \
 	tests/integ/quickstart.sh \
+	tests/integ/lost-replies.sh \
 	tests/integ/mount-basic.sh \
 	tests/integ/mount-keys.sh \
 	tests/integ/mount-limits.sh \

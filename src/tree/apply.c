@@ -374,7 +374,8 @@ apply_bucket_locked(struct sf_tree *t, struct node *root, const struct sf_bucket
     if (bucket_ensure(n, row->id) < 0)
         return NULL;
     bucket_set(n->dir->bucket, row);
-    n->ino = sf_hash64(row->id, strlen(row->id)) | 1;
+    if (!n->own_ino) /* made here: it keeps the number that it was given */
+        n->ino = sf_hash64(row->id, strlen(row->id)) | 1;
     attr_row_locked(t, n, "", row->updated_ns, row->updated_ns);
     if (start_ns > n->checked_ns)
         n->checked_ns = start_ns;

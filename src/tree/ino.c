@@ -50,7 +50,7 @@ void
 ino_of_dir_locked(struct node *n)
 {
     char *bucket, *key, *both;
-    if (node_key_locked(n, &bucket, &key) < 0)
+    if (n->own_ino || node_key_locked(n, &bucket, &key) < 0) /* what is in the table stays */
         return;
     if (asprintf(&both, "%s/%s", bucket, key) > 0) {
         n->ino = sf_hash64(both, strlen(both)) | 1;

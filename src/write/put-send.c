@@ -133,6 +133,7 @@ send_body(struct sf_put_run *r, struct sf_err *err)
 
 /* ---- in pieces ------------------------------------------------------------------------------ */
 
+/* Returns 0; 1 once more; or the error. */
 static int
 tus_begin(struct sf_put_run *r, struct sf_err *err)
 {
@@ -155,10 +156,13 @@ tus_begin(struct sf_put_run *r, struct sf_err *err)
                           "takes no resumable uploads",
                           p->bucket, p->key, p->size);
     }
-    if (rc) {
+    if (rc && (err->outcome_open || err->retryable)) {
         err->outcome_open = false; /* an upload without bytes changes nothing */
-        return rc;
+        err->retryable = true;
+        return sf_writer_pause(r->w, ++r->repeats, r->deadline_ms) ? 1 : rc;
     }
+    if (rc)
+        return rc;
     sf_put_note(r, SF_RECORD_CONTENT_RESUMABLE, NULL);
     sf_step(SF_STEP_CONTENT_RESUMABLE);
     return 0;
@@ -239,11 +243,13 @@ send_tus(struct sf_put_run *r, struct sf_err *err)
     for (unsigned starts = 0; !complete;) {
         int rc = 0;
         if (!r->tus) {
-            if (++starts > STARTS_MAX)
+            if (starts >= STARTS_MAX)
                 return sf_err_set(err, -EIO, "%s/%s: the service forgets resumable uploads",
                                   p->bucket, p->key);
             off = 0;
+            *err = SF_ERR_INIT;
             rc = tus_begin(r, err);
+            starts += rc == 0;
         } else if (ask) {
             rc = tus_ask(r, &off, err);
             complete = !rc && off == p->size && tus_arrived(r);

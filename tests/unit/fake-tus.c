@@ -72,8 +72,10 @@ sf_tus_create_wait(struct sf_storage *st, const struct sf_tus_args *a, int64_t d
     (void)st, (void)deadline_ms;
     int code = 0, fault = fake_enter(FAKE_TUS_CREATE, &code);
     int rc = (fault != FAKE_LOST_BEFORE && fault != FAKE_REFUSED) ? tus_create_locked(a, name) : 0;
-    if (!rc && fault == FAKE_LOST_AFTER)
+    if (!rc && fault == FAKE_LOST_AFTER) { /* nobody gets to know it */
         free(*name);
+        *name = NULL;
+    }
     return fake_leave(FAKE_TUS_CREATE, rc, rc ? -1 : fault, code, err);
 }
 

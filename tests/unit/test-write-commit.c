@@ -330,6 +330,8 @@ pieces_with_lost_replies(void **state)
     (void)state;
     fake_request_limit(PIECE);
     struct sf_content *c = large_content("k", 2 * PIECE + 5);
+    fake_fault(FAKE_TUS_CREATE, 1, FAKE_LOST_AFTER, -EIO);
+    fake_fault(FAKE_TUS_CREATE, 1, FAKE_LOST_BEFORE, -EIO);
     fake_fault(FAKE_TUS_SEND, 1, FAKE_LOST_AFTER, -EIO);
     fake_fault(FAKE_TUS_SEND, 1, FAKE_LOST_BEFORE, -EIO);
     assert_int_equal(wait_for(commit(c, false)), 0);
