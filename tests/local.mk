@@ -101,6 +101,11 @@ integ_tests = \
 	tests/integ/write-live.sh \
 	tests/integ/wrong-starts.sh
 
+# Only where the daemon can be told to die at a step of a change.
+if FAULT_POINTS
+integ_tests += tests/integ/crash.sh
+endif
+
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
 lint_tests = \
 	tests/lint/banned \
