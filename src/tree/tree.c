@@ -320,13 +320,13 @@ sf_tree_drain(struct sf_tree *t, int64_t deadline_ms)
     while (t->background && sf_cond_timedwait_ms(&t->idle, &t->lock, deadline_ms) != -ETIMEDOUT)
         ;
     /* What the journal has is safe; the rest is kept where it can be found. */
-    struct sf_err why = SF_ERR_INIT;
     unsigned pending = 0;
-    (void)!sf_err_set(&why, -ETIMEDOUT, "the file system was stopped before the upload succeeded");
     for (slot = 0; (n = next_dirty_locked(t, &slot)); slot++) {
         if (!sf_content_dirty(n->content))
             continue;
         struct sf_content *c = sf_content_ref(n->content);
+        struct sf_err why = n->failure ? *n->failure : SF_ERR_INIT;
+        (void)!sf_err_set(&why, -ETIMEDOUT, "stopped before the upload succeeded");
         tree_unlock(t);
         if (sf_content_kept(c))
             pending++;

@@ -227,7 +227,10 @@ sf_kept_fini(struct sf_content *c)
 bool
 sf_content_kept(struct sf_content *c)
 {
-    return atomic_load(&c->kept.seq) && atomic_load(&c->kept.durable);
+    if (!atomic_load(&c->kept.seq) || !atomic_load(&c->kept.durable))
+        return false;
+    SF_GUARD(&c->lock);
+    return !c->failure.code || sf_failure_is_held(&c->failure);
 }
 
 void

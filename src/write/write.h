@@ -205,7 +205,8 @@ struct sf_commit_args {
  */
 void sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_commit_fn cb,
                        void *arg);
-/* Whether the journal has it, so that nothing is lost when the process ends here. */
+/* Whether the journal has it to be sent, so that nothing is lost when the process ends here; what
+ * was refused is not. */
 bool sf_content_kept(struct sf_content *c);
 /* What user.supafs.sync says: "clean", "dirty", "uploading 43 %", "pending: WHY", "failed: WHY". */
 void sf_content_sync_state(struct sf_content *c, char *buf, size_t size);
