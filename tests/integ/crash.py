@@ -226,7 +226,33 @@ class Refused(Scenario):
     quarantined = 1
 
     def act(self, run):
-        write(run.path("picture.png"), b"\x89PNG\r\n\x1a\n no picture")
+        try:
+            write(run.path("picture.png"), b"\x89PNG\r\n\x1a\n no picture")
+        except OSError:
+            wait_for(5, lambda: run.kept() or run.daemon.poll() is not None, "it is in quarantine")
+            raise
+
+    def check(self, run):
+        with open(run.kept(".json")[0]) as note:
+            reason = json.load(note)
+        if (reason["key"], reason["errno"]) != ("picture.png", "EPERM"):
+            raise Wrong(f"the note says {reason}")
+
+
+class RefusedOpen(Refused):
+    """The same while the program does not close it."""
+    status = 1
+
+    def act(self, run):
+        self.fd = os.open(run.path("picture.png"), os.O_WRONLY | os.O_CREAT)
+        os.write(self.fd, b"\x89PNG\r\n\x1a\n no picture")
+        os.fsync(self.fd)
+
+    def before_remount(self, run):
+        try:
+            os.close(self.fd)
+        except OSError:
+            pass
 
 
 class Held(Scenario):
@@ -590,11 +616,11 @@ class Run:
             raise Wrong(f"{what} {differences[0]}")
 
     def files_in(self, folder):
-        return sorted(os.path.basename(f)
-                      for f in glob.glob(os.path.join(glob.escape(self.state), "*", folder, "*")))
+        return sorted(glob.glob(os.path.join(glob.escape(self.state), "*", folder, "*")))
 
-    def kept(self):
-        return [n for n in self.files_in("quarantine") if not n.endswith(".json")]
+    def kept(self, ending=""):
+        return [f for f in self.files_in("quarantine") if f.endswith(ending)
+                and bool(ending) == f.endswith(".json")]
 
     def play(self):
         os.makedirs(self.mnt)
