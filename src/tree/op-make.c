@@ -53,7 +53,9 @@ create_check(struct name_op *op, struct node *found)
     }
     if (op->dir->type == N_PROJECT)
         return -EPERM;
-    return node_child_key_locked(t, op->dir, op->name, false, op->comp, &op->bucket, &op->key);
+    int rc = node_child_key_locked(t, op->dir, op->name, false, op->comp, &op->bucket, &op->key);
+    const struct bucket *b = node_bucket_locked(op->dir);
+    return rc < 0 || !b ? rc : mimes_copy(b->mimes, &op->mimes);
 }
 
 static void
@@ -102,7 +104,11 @@ create_go(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
     struct sf_err err = SF_ERR_INIT;
-    int rc = op->node ? 1 : sf_content_new(t->writer, op->bucket, op->key, &op->content, &err);
+    const char *const *mimes = (const char *const *)op->mimes;
+    bool refused = !op->node && !sf_write_type_allowed(op->bucket, op->key, NULL, 0, mimes);
+    int rc = op->node  ? 1
+             : refused ? -EPERM
+                       : sf_content_new(t->writer, op->bucket, op->key, &op->content, &err);
     if (rc == 0) {
         sf_content_mark_dirty(op->content);
         tree_lock(t);

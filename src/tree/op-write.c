@@ -78,6 +78,28 @@ truncated(void *arg, int rc)
     op_finish(op, rc, 0);
 }
 
+/* A new file's first bytes tell its type where its name does not: it is refused before more is
+ * written. */
+static bool
+type_refused(struct change_op *op, struct sf_content *c)
+{
+    struct sf_tree *t = op->tree;
+    char *bucket = NULL, *key = NULL, **mimes = NULL;
+    if (op->what != CH_WRITE || op->off || op->len < SF_MIME_HEAD || sf_content_size(c))
+        return false;
+    tree_lock(t);
+    const struct bucket *b = node_bucket_locked(op->node);
+    bool look = b && b->mimes && op->node->local_only && !op->node->replace &&
+                mimes_copy(b->mimes, &mimes) == 0 && node_key_locked(op->node, &bucket, &key) == 0;
+    tree_unlock(t);
+    bool refused =
+        look && !sf_write_type_allowed(bucket, key, op->data, op->len, (const char *const *)mimes);
+    mimes_free(mimes);
+    free(bucket);
+    free(key);
+    return refused;
+}
+
 static ssize_t
 apply_change(struct change_op *op, struct sf_content *c)
 {
@@ -109,7 +131,7 @@ change_staged(struct change_op *op, struct sf_content *c)
     tree_lock(t);
     bool gone = op->file && op->file->released; /* a copy that was under way then */
     tree_unlock(t);
-    ssize_t done = gone ? -EBADF : apply_change(op, c);
+    ssize_t done = gone ? -EBADF : type_refused(op, c) ? -EPERM : apply_change(op, c);
     bool behind = false;
     tree_lock(t);
     if (done >= 0 && sf_content_dirty(c)) {

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/str.h"
+#include "observe/log.h"
 #include "write/write.h"
 
 #define FALLBACK   "application/octet-stream"
@@ -237,4 +238,36 @@ sf_mime_guess(const char *name, const void *head, size_t len)
     if (!mime && head && len)
         mime = by_content(head, len);
     return mime ? mime : FALLBACK;
+}
+
+bool
+sf_mime_allowed(const char *mime, const char *const *mimes)
+{
+    if (!mimes)
+        return true;
+    for (; *mimes; mimes++) {
+        size_t n = strlen(*mimes);
+        if (strcmp(*mimes, mime) == 0 || strcmp(*mimes, "*/*") == 0)
+            return true;
+        if (n > 2 && strcmp(*mimes + n - 2, "/*") == 0 && strncmp(*mimes, mime, n - 1) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool
+sf_write_type_allowed(const char *bucket, const char *key, const void *head, size_t len,
+                      const char *const *mimes)
+{
+    const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key;
+    const char *mime = by_name(name);
+    if (!mimes || (head && mime) || (head && len < SF_MIME_HEAD) || (!head && !mime))
+        return true;
+    if (!mime)
+        mime = sf_mime_guess(name, head, SF_MIME_HEAD);
+    if (sf_mime_allowed(mime, mimes))
+        return true;
+    sf_warn("write", "event=type-refused object=%s/%s type=%s reason=%s", bucket, key, mime,
+            "the bucket does not take it");
+    return false;
 }

@@ -12,25 +12,9 @@
 #include "write/put-run.h"
 #include "write/rpc.h"
 
-#define HEAD_BYTES 4096 /* looked at for a guess of the type */
 #define HASH_CHUNK (256 * 1024)
 #define COPY_FROM  (64 * 1024) /* bytes; fewer are sent as quickly as they are copied */
 #define ONE_GO_MS  5000        /* what takes longer in one request goes in pieces */
-
-bool
-sf_mime_allowed(const char *mime, const char *const *mimes)
-{
-    if (!mimes)
-        return true;
-    for (; *mimes; mimes++) {
-        size_t n = strlen(*mimes);
-        if (strcmp(*mimes, mime) == 0 || strcmp(*mimes, "*/*") == 0)
-            return true;
-        if (n > 2 && strcmp(*mimes + n - 2, "/*") == 0 && strncmp(*mimes, mime, n - 1) == 0)
-            return true;
-    }
-    return false;
-}
 
 /* ---- hashes --------------------------------------------------------------------------------- */
 
@@ -144,7 +128,7 @@ has_our_bytes(struct sf_put_run *r)
 static const char *
 guess(const struct sf_put *p)
 {
-    unsigned char head[HEAD_BYTES];
+    unsigned char head[SF_MIME_HEAD];
     const char *slash = strrchr(p->key, '/');
     ssize_t n = p->source ? 0 : sf_pread_full(p->fd, head, sizeof head, 0);
     return sf_mime_guess(slash ? slash + 1 : p->key, n > 0 ? head : NULL, n > 0 ? (size_t)n : 0);

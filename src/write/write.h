@@ -386,5 +386,14 @@ void sf_write_attrs_flush(struct sf_writer *w, const char *bucket, const char *k
 
 /* The content type for a name and the first bytes of a content (NULL = none yet). Static string. */
 const char *sf_mime_guess(const char *name, const void *head, size_t len);
+#define SF_MIME_HEAD 4096 /* bytes that an upload looks at */
+/* Whether a bucket with this list (NULL = all) takes this type: rows are "type/sub", or "type/"
+ * and a star for all of a kind. */
+bool sf_mime_allowed(const char *mime, const char *const *mimes);
+/* Would the upload of a new object be refused for its type? Before it is made (@head NULL) the name
+ * decides, if it tells a type; else the first bytes, once there are SF_MIME_HEAD. False is in the
+ * log. */
+bool sf_write_type_allowed(const char *bucket, const char *key, const void *head, size_t len,
+                           const char *const *mimes);
 
 #endif

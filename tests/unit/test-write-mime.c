@@ -124,6 +124,22 @@ lists(void **state)
     assert_true(sf_mime_allowed("image/png", NULL));
 }
 
+static void
+refused_before_it_is_sent(void **state)
+{
+    (void)state;
+    static const char *const list[] = {"image/*", NULL};
+    static char elf[SF_MIME_HEAD] = "\177ELF", png[SF_MIME_HEAD] = "\211PNG\r\n\032\n";
+    assert_true(sf_write_type_allowed("b", "d/a.png", NULL, 0, list));
+    assert_true(sf_write_type_allowed("b", "d/a", NULL, 0, list)); /* the bytes will tell */
+    assert_false(sf_write_type_allowed("b", "d/a.pdf", NULL, 0, list));
+    assert_true(sf_write_type_allowed("b", "d/a.pdf", NULL, 0, NULL));
+    assert_true(sf_write_type_allowed("b", "d.pdf/a", png, sizeof png, list));
+    assert_false(sf_write_type_allowed("b", "d.png/a", elf, sizeof elf, list));
+    assert_true(sf_write_type_allowed("b", "d/a", elf, 100, list)); /* more may change it */
+    assert_true(sf_write_type_allowed("b", "d/a.png", elf, sizeof elf, list));
+}
+
 int
 main(void)
 {
@@ -131,6 +147,7 @@ main(void)
         cmocka_unit_test(names),
         cmocka_unit_test(contents),
         cmocka_unit_test(lists),
+        cmocka_unit_test(refused_before_it_is_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
