@@ -99,7 +99,8 @@ integ_tests = \
 	tests/integ/tus-js.sh \
 	tests/integ/two-clients.sh \
 	tests/integ/write-live.sh \
-	tests/integ/wrong-starts.sh
+	tests/integ/wrong-starts.sh \
+	tests/integ/xattrs.sh
 
 # Only where the daemon can be told to die at a step of a change.
 if FAULT_POINTS

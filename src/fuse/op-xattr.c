@@ -6,9 +6,9 @@
 #include <errno.h>
 
 /*
- * No attribute is kept yet, and each answer matters all the same: ENOSYS would switch attributes
- * off for the life of the mount; security.capability is asked before every write, so it is answered
- * without a request; and a tool that could set an ACL would skip its chmod.
+ * user.* is the tree's. The rest is answered here, and each answer matters: ENOSYS would switch
+ * attributes off for the life of the mount; security.capability is asked before every write, so
+ * that costs nothing; and a tool that could set an ACL would skip its chmod.
  */
 static int
 missing(const char *name)
@@ -16,39 +16,89 @@ missing(const char *name)
     return sf_str_starts(name, "system.posix_acl_") ? EOPNOTSUPP : ENODATA;
 }
 
+static bool
+for_tree(fuse_ino_t ino, const char *name)
+{
+    return !sf_virtual_owns(ino) && sf_str_starts(name, "user.");
+}
+
+/* op->size: bytes that the caller has room for; 0 = how many it would be? */
+static int
+reply_xattr(struct op *op, const struct sf_tree_result *res)
+{
+    if (!op->size)
+        fuse_reply_xattr(op->req, res->len);
+    else if (res->len > op->size)
+        fuse_reply_err(op->req, ERANGE);
+    else
+        fuse_reply_buf(op->req, res->data, res->len);
+    return 0;
+}
+
+static const struct op_kind getxattr_kind = {"getxattr", reply_xattr, NULL, false, false};
+static const struct op_kind listxattr_kind = {"listxattr", reply_xattr, NULL, false, false};
+static const struct op_kind setxattr_kind = {"setxattr", reply_ok, NULL, true, false};
+
 void
 do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-    (void)ino;
-    (void)size;
-    fuse_reply_err(req, missing(name));
+    struct sf_fuse *f = fuse_of(req);
+    if (!for_tree(ino, name)) {
+        fuse_reply_err(req, missing(name));
+        return;
+    }
+    struct op *op = op_begin(f, req, &getxattr_kind);
+    if (!op)
+        return;
+    op->size = size;
+    sf_tree_getxattr(f->tree, ino, name, op_done, op);
+    op_end(op, 0);
+}
+
+/* @value: NULL = remove. */
+static void
+change(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+    struct sf_fuse *f = fuse_of(req);
+    if (f->opts.read_only || !for_tree(ino, name)) {
+        fuse_reply_err(req, f->opts.read_only ? EROFS : value ? EOPNOTSUPP : missing(name));
+        return;
+    }
+    struct op *op = op_begin(f, req, &setxattr_kind);
+    if (!op)
+        return;
+    sf_tree_setxattr(f->tree, ino, name, value, size, flags, op_done, op);
+    op_end(op, 0);
 }
 
 void
 do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
             int flags)
 {
-    (void)ino;
-    (void)name;
-    (void)value;
-    (void)size;
-    (void)flags;
-    fuse_reply_err(req, fuse_of(req)->opts.read_only ? EROFS : EOPNOTSUPP);
-}
-
-void
-do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
-{
-    (void)ino;
-    if (size == 0)
-        fuse_reply_xattr(req, 0);
-    else
-        fuse_reply_buf(req, NULL, 0);
+    change(req, ino, name, value ? value : "", size, flags);
 }
 
 void
 do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-    (void)ino;
-    fuse_reply_err(req, fuse_of(req)->opts.read_only ? EROFS : missing(name));
+    change(req, ino, name, NULL, 0, 0);
+}
+
+void
+do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+    struct sf_fuse *f = fuse_of(req);
+    if (sf_virtual_owns(ino)) {
+        if (size)
+            fuse_reply_buf(req, NULL, 0);
+        else
+            fuse_reply_xattr(req, 0);
+        return;
+    }
+    struct op *op = op_begin(f, req, &listxattr_kind);
+    if (!op)
+        return;
+    op->size = size;
+    sf_tree_listxattr(f->tree, ino, op_done, op);
+    op_end(op, 0);
 }

@@ -106,7 +106,7 @@ other_version(struct node *n)
 static void
 set_attrs(const struct sf_tree *t, struct node *n, const struct sf_list_row *row)
 {
-    attr_row_locked(t, n, row->cache_control, row->mtime_ns, row->updated_ns);
+    attr_row_locked(t, n, row, row->mtime_ns, row->updated_ns);
 }
 
 void
@@ -156,7 +156,7 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
         return n; /* being written here: what others did meanwhile is seen at the upload */
     if (same_version(n, row)) {
         if (n->etag_open) { /* times of our own write do not change afterwards */
-            attr_row_locked(t, n, row->cache_control, 0, 0);
+            attr_row_locked(t, n, row, 0, 0);
             /* Without MD5 it may be another's of the same size: the kernel's pages are not used. */
             n->keep_pages = n->keep_pages && md5_like(row->etag);
         } else {
@@ -376,7 +376,7 @@ apply_bucket_locked(struct sf_tree *t, struct node *root, const struct sf_bucket
     bucket_set(n->dir->bucket, row);
     if (!n->own_ino) /* made here: it keeps the number that it was given */
         n->ino = sf_hash64(row->id, strlen(row->id)) | 1;
-    attr_row_locked(t, n, "", row->updated_ns, row->updated_ns);
+    attr_row_locked(t, n, NULL, row->updated_ns, row->updated_ns);
     if (start_ns > n->checked_ns)
         n->checked_ns = start_ns;
     return n;

@@ -127,6 +127,10 @@ revert(struct attr_op *op, struct sf_tree *t)
     tree_lock(t);
     struct node *n = node_get_locked(t, op->nid);
     if (n && n->attrs == op->attrs) {
+        n->xattrs = op->before.xattrs;
+        xattrs_forget_locked(n);
+        if (op->xattrs && n->extra)
+            free(sf_steal(n->extra->changes));
         n->set = op->before.set;
         n->mode = op->before.mode;
         n->uid = op->before.uid;
@@ -175,6 +179,8 @@ settled(void *arg, const struct sf_err *err, const struct sf_version *now)
     if (t) {
         tree_lock(t);
         struct node *n = node_get_locked(t, op->nid);
+        if (n && n->extra)
+            n->extra->writing--;
         if (n && !err)
             settle_locked(t, n, op, now);
         else if (n && err->code == -ENOENT)
@@ -228,7 +234,7 @@ struct attr_op *
 attr_op_new_locked(struct sf_tree *t, struct node *n, const struct node *before, const char *xattrs,
                    sf_tree_fn cb, void *arg)
 {
-    struct attr_op *op = calloc(1, sizeof *op);
+    struct attr_op *op = extra_of(n) ? calloc(1, sizeof *op) : NULL;
     if (!op)
         return NULL;
     op->gate = t->gate;
@@ -243,6 +249,7 @@ attr_op_new_locked(struct sf_tree *t, struct node *n, const struct node *before,
         op_free(op);
         return NULL;
     }
+    n->extra->writing++;
     seen_locked(n, &op->seen);
     attr_mark_locked(t, n, &op->mark);
     op->nid = n->nid;
@@ -268,7 +275,8 @@ void
 attr_again(struct sf_tree *t, struct node *n)
 {
     tree_lock(t);
-    struct attr_op *op = attr_op_new_locked(t, n, n, NULL, NULL, NULL);
+    struct attr_op *op =
+        attr_op_new_locked(t, n, n, n->extra ? n->extra->changes : NULL, NULL, NULL);
     tree_unlock(t);
     if (op)
         attr_op_start(t, op);

@@ -4,7 +4,9 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #define TIMES (SF_SET_MTIME | SF_SET_CTIME | SF_SET_ATIME)
@@ -43,16 +45,31 @@ attr_fill_locked(const struct sf_tree *t, const struct node *n, struct sf_attr *
     out->atime_ns = own ? n->extra->atime_ns : out->mtime_ns;
 }
 
+struct extra *
+extra_of(struct node *n)
+{
+    if (!n->extra && (n->extra = calloc(1, sizeof *n->extra)))
+        n->extra->atime_ns = ATTR_TIME_NONE;
+    return n->extra;
+}
+
+void
+extra_free(struct extra *e)
+{
+    if (!e)
+        return;
+    free(e->xattrs);
+    free(e->changes);
+    free(e);
+}
+
 static int
 set_atime(struct node *n, int64_t ns)
 {
-    if (!n->extra) {
-        if (ns == ATTR_TIME_NONE)
-            return 0;
-        n->extra = calloc(1, sizeof *n->extra);
-        if (!n->extra)
-            return -ENOMEM;
-    }
+    if (ns == ATTR_TIME_NONE && !n->extra)
+        return 0;
+    if (!extra_of(n))
+        return -ENOMEM;
     n->extra->atime_ns = ns;
     return 0;
 }
@@ -74,6 +91,7 @@ attr_forget_times(struct node *n)
 {
     n->set &= (uint16_t)~TIMES;
     n->marked = false;
+    xattrs_forget_locked(n);
     set_atime(n, ATTR_TIME_NONE);
 }
 
@@ -85,18 +103,30 @@ id_of(uint32_t id, uint32_t usual)
 }
 
 void
-attr_row_locked(const struct sf_tree *t, struct node *n, const char *cache_control,
+attr_row_locked(const struct sf_tree *t, struct node *n, const struct sf_list_row *row,
                 int64_t mtime_ns, int64_t updated_ns)
 {
     struct sf_mark m = {.valid = 0};
-    if (!t->opts.plain)
-        (void)sf_mark_parse(cache_control, &m);
+    const struct bucket *b = row ? node_bucket_locked(n) : NULL;
+    struct sf_version is = {.size = 0};
+    if (b && !t->opts.plain) {
+        (void)sf_mark_parse(row->cache_control, &m);
+        is.size = row->size;
+        snprintf(is.id, sizeof is.id, "%s", row->id);
+        if (strlen(row->etag) < sizeof is.etag)
+            snprintf(is.etag, sizeof is.etag, "%s", row->etag);
+        sf_write_attrs_pending(t->writer, b->id, row->key, &is, &m);
+    }
     if (m.valid & SF_MARK_MTIME)
         mtime_ns = m.mtime_ns;
     if (m.valid & SF_MARK_CTIME)
         updated_ns = m.ctime_ns;
     n->guessed = m.guessed;
-    n->xattrs = m.xattrs;
+    if (!(n->set & SF_SET_CTIME)) { /* nothing was set here that it does not have */
+        if (n->ctime_ns != updated_ns)
+            xattrs_forget_locked(n);
+        n->xattrs = m.xattrs;
+    }
     if (!(n->set & SF_SET_MODE))
         n->mode = m.valid & SF_MARK_MODE && (m.mode & S_IFMT) == (mode_of(t, n) & S_IFMT)
                       ? m.mode & 07777
@@ -178,8 +208,11 @@ attr_sent_locked(const struct sf_tree *t, struct node *n, uint32_t attrs)
     if (t->opts.plain)
         return;
     n->marked = true;
-    if (n->attrs == attrs)
-        n->set = 0;
+    if (n->attrs != attrs)
+        return;
+    n->set = 0;
+    if (n->extra)
+        free(sf_steal(n->extra->changes));
 }
 
 void

@@ -208,7 +208,7 @@ commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn
     struct commit_op *op = calloc(1, sizeof *op);
     struct sf_commit_args args = {.patient = patient, .later = later};
     struct sf_version base;
-    char mark[SF_MARK_SIZE];
+    char mark[SF_MARK_SIZE], *xattrs = NULL;
     int rc = op ? 0 : -ENOMEM;
     tree_lock(t);
     bool nothing =
@@ -226,6 +226,7 @@ commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn
             }
             attr_mark_text_locked(t, n, mark);
             args.mark = mark[0] ? mark : NULL;
+            args.xattrs = xattrs = n->extra && n->extra->changes ? strdup(n->extra->changes) : NULL;
             /* One that joins another may be too late for its mark. */
             op->attrs = n->commits ? n->attrs - 1 : n->attrs;
             args.max_size = sf_writer_limit(t->writer, b->size_limit);
@@ -240,6 +241,7 @@ commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn
     tree_unlock(t);
     if (rc == 0 && !nothing) {
         sf_content_commit(op->content, &args, commit_done, op);
+        free(xattrs);
         return;
     }
     free(op);

@@ -48,7 +48,7 @@ dir_marker_locked(struct sf_tree *t, struct node *dir, const struct sf_list_row 
 {
     dir->dir->placeholder = true;
     if (dir->type == N_DIR && dir->changed_seq <= start_seq)
-        attr_row_locked(t, dir, row->cache_control, 0, 0);
+        attr_row_locked(t, dir, row, 0, 0);
     dir->dir->attrs_known = true;
 }
 

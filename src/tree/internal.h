@@ -40,9 +40,13 @@ enum node_type {
 #define ATTR_ID_NONE   UINT32_MAX
 #define ATTR_TIME_NONE INT64_MIN
 
-/* What few nodes have. */
+/* What few nodes have; extra_of() makes it. */
 struct extra {
-    int64_t atime_ns; /* set outright, or ATTR_TIME_NONE */
+    int64_t atime_ns;  /* set outright, or ATTR_TIME_NONE */
+    char *xattrs;      /* user.* as JSON (write/meta.h), with what was set here; NULL = none */
+    char *changes;     /* of these what the object does not have, or not for certain */
+    bool xattrs_known; /* else the object has to be asked for them */
+    unsigned writing;  /* changes of attributes under way */
 };
 
 struct bucket {
@@ -318,6 +322,9 @@ void bucket_free(struct bucket *b);
 /* ---- attr.c --------------------------------------------------------------------------------- */
 
 void attr_fill_locked(const struct sf_tree *t, const struct node *n, struct sf_attr *out);
+/* NULL without memory. */
+struct extra *extra_of(struct node *n);
+void extra_free(struct extra *e);
 /* A change of content or of a directory's entries now. */
 void attr_stamp_locked(struct node *n, bool mtime);
 /* What setattr(2) sets, but for the size. 0 or -ENOMEM. */
@@ -326,12 +333,13 @@ int attr_set_locked(const struct sf_tree *t, struct node *n, const struct sf_att
 /* What was set here of a file's times is no longer so: its bytes are another's. */
 void attr_forget_times(struct node *n);
 /**
- * attr_row_locked - what a listing says of an object's attributes, but for those set here.
- * @cache_control: with the mark, or without one.
+ * attr_row_locked - what a listing says of an object's attributes, and what the journal has to be
+ * written to it, but for those set here.
+ * @row:  of the object; NULL = it has no marks.
  * @mtime_ns, @updated_ns: the service's own times, which count without a mark; 0: then the times
  *                         stay.
  */
-void attr_row_locked(const struct sf_tree *t, struct node *n, const char *cache_control,
+void attr_row_locked(const struct sf_tree *t, struct node *n, const struct sf_list_row *row,
                      int64_t mtime_ns, int64_t updated_ns);
 /* @to stands for the same file from now on; @from is detached. */
 void attr_give_locked(struct sf_tree *t, struct node *from, struct node *to);
@@ -372,6 +380,12 @@ void attr_again(struct sf_tree *t, struct node *n);
 /* setattr(2) but for the size; @n is counted, and let go of. No lock held. */
 void attr_change(struct sf_tree *t, struct node *n, const struct sf_attr *attr, unsigned valid,
                  sf_tree_fn cb, void *arg);
+
+/* ---- op-xattr.c -------------------------------------------------------------------------------
+ */
+
+/* The object's extended attributes may be others now. */
+void xattrs_forget_locked(struct node *n);
 
 /* ---- dir-attrs.c ------------------------------------------------------------------------------
  */

@@ -24,6 +24,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/op-rename-dir.c \
 	src/tree/op-rename.c \
 	src/tree/op-write.c \
+	src/tree/op-xattr.c \
 	src/tree/pending.c \
 	src/tree/resolve.c \
 	src/tree/tree.c \

@@ -225,7 +225,7 @@ node_destroy_locked(struct sf_tree *t, struct node *n)
     free(n->comp);
     free(n->etag);
     free(n->link);
-    free(n->extra);
+    extra_free(n->extra);
     free(n->failure);
     free(n->old_key);
     free(n);

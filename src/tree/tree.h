@@ -168,6 +168,17 @@ void sf_tree_getattr(struct sf_tree *tree, uint64_t node, struct sf_file *file, 
 void sf_tree_setattr(struct sf_tree *tree, uint64_t node, struct sf_file *file,
                      const struct sf_attr *attr, unsigned valid, sf_tree_fn cb, void *arg);
 
+/* The names of user.* that others and programs set; user.supafs.* is told of by name only. Data:
+ * the value, or names with a NUL each. -ENODATA; -EOPNOTSUPP nothing keeps them (a bucket,
+ * attrs=none). */
+void sf_tree_getxattr(struct sf_tree *tree, uint64_t node, const char *name, sf_tree_fn cb,
+                      void *arg);
+void sf_tree_listxattr(struct sf_tree *tree, uint64_t node, sf_tree_fn cb, void *arg);
+/* @value: borrowed for the call; NULL = remove. @flags: XATTR_CREATE, XATTR_REPLACE. Also -EEXIST,
+ * -ENOSPC (4 KiB of JSON per object). */
+void sf_tree_setxattr(struct sf_tree *tree, uint64_t node, const char *name, const void *value,
+                      size_t len, int flags, sf_tree_fn cb, void *arg);
+
 /* ---- files ---------------------------------------------------------------------------------- */
 
 /* @flags: those of open(2), with O_TRUNC and O_APPEND. */

@@ -17,6 +17,7 @@
 #include "write/mark.h"
 #include "write/meta.h"
 #include "write/put.h"
+#include "write/rpc.h"
 #include "write/step.h"
 
 #define COPIES_MAX 3    /* a source that others write meanwhile */
@@ -132,9 +133,30 @@ sf_move_told(const struct sf_move *m, int rc, const struct sf_version *now)
         sf_sources_moved(m->w, m->bucket, m->key, m->to_bucket, m->to_key, &m->source, now);
 }
 
+/* A move takes Cache-Control and content type from the stored bytes: what supafs_set_attrs() has
+ * put into the row alone is lost by it, and is put there again. */
+static void
+keep_row(const struct sf_move *m, const struct sf_object *source, const struct sf_object *target)
+{
+    const char *cc = source->cache_control ? source->cache_control : "";
+    struct sf_err err = SF_ERR_INIT;
+    struct sf_attrs_result res = {0};
+    if (m->w->plain || !cc[0] || !target->version ||
+        !strcmp(cc, target->cache_control ? target->cache_control : ""))
+        return;
+    const struct sf_attrs_args args = {.bucket = m->to_bucket,
+                                       .key = m->to_key,
+                                       .version = target->version,
+                                       .cache_control = cc,
+                                       .mime = source->mime};
+    if (sf_rpc_set_attrs(m->w, &args, m->deadline_ms, &res, &err) || !res.updated)
+        sf_warn("write", "event=attributes-lost object=%s/%s reason=\"%s\"", m->to_bucket,
+                m->to_key, err.code ? err.msg : "written by others meanwhile");
+}
+
 /* What has the target now? The rename has succeeded; nothing that fails here changes that. */
 static void
-moved(struct sf_move *m, struct sf_version *now)
+moved(struct sf_move *m, const struct sf_object *source, struct sf_version *now)
 {
     sf_autoobject struct sf_object target = {0};
     int64_t until = sf_clock_ms() + LOOK_MS;
@@ -150,6 +172,8 @@ moved(struct sf_move *m, struct sf_version *now)
         foreign_write(m, "the new name has another object already");
     else if (!same_bytes(&m->source, now))
         foreign_write(m, "written while it was moved; the new version is kept");
+    else
+        keep_row(m, source, &target);
 }
 
 /* ---- copy ----------------------------------------------------------------------------------- */
@@ -346,7 +370,8 @@ move_init(struct sf_move *m, struct sf_rename *rn)
 }
 
 static int
-move_run(struct sf_rename *rn, struct sf_move *m, struct sf_version *now, struct sf_err *err)
+move_run(struct sf_rename *rn, struct sf_move *m, const struct sf_object *source,
+         struct sf_version *now, struct sf_err *err)
 {
     rn->rec.source = m->source;
     int rc = sf_rename_note(rn, SF_RECORD_RENAME_MOVING, err);
@@ -355,7 +380,7 @@ move_run(struct sf_rename *rn, struct sf_move *m, struct sf_version *now, struct
     if (rc)
         return rc;
     sf_step(SF_STEP_RENAME_MOVED);
-    moved(m, now);
+    moved(m, source, now);
     return 0;
 }
 
@@ -388,7 +413,8 @@ rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
     sf_sources_hold(rn->w, a->bucket, a->key);
     m.deadline_ms = sf_writer_deadline(rn->w, 0); /* what was fetched took its time */
     /* A move keeps the content type. */
-    rc = a->replace || mime ? replace_run(rn, &m, &source, now, err) : move_run(rn, &m, now, err);
+    rc = a->replace || mime ? replace_run(rn, &m, &source, now, err)
+                            : move_run(rn, &m, &source, now, err);
     bool known = now->id[0] && same_bytes(&m.source, now);
     sf_move_told(&m, rc, known ? now : NULL);
     sf_rename_settle(rn, rc, err);

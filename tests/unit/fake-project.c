@@ -191,7 +191,7 @@ fake_drop_bucket(const char *bucket)
 /* ---- questions and their answers
  * ------------------------------------------------------------------- */
 
-enum kind { Q_LIST, Q_VERIFY, Q_BUCKETS, Q_GET };
+enum kind { Q_LIST, Q_VERIFY, Q_BUCKETS, Q_GET, Q_INFO };
 
 struct question {
     struct question *next;
@@ -212,6 +212,9 @@ struct question {
     sf_plain_fn plain_fn;
     sf_bucket_list_fn bucket_fn;
     sf_get_fn get_fn;
+    sf_info_fn info_fn;
+    struct sf_object_info info;
+    char meta[6000];
     void *arg;
 };
 
@@ -337,6 +340,18 @@ answer_get(struct question *q)
 }
 
 static void
+answer_info(struct question *q)
+{
+    const struct object *o = fake_find(q->bucket, q->key);
+    if (!o) {
+        q->err.code = -ENOENT;
+        return;
+    }
+    snprintf(q->meta, sizeof q->meta, "%s", o->meta ? o->meta : "{}");
+    q->info = (struct sf_object_info){.metadata = q->meta, .size = o->size};
+}
+
+static void
 answer(struct question *q)
 {
     q->answered = true;
@@ -359,6 +374,9 @@ answer(struct question *q)
         break;
     case Q_GET:
         answer_get(q);
+        break;
+    case Q_INFO:
+        answer_info(q);
         break;
     }
 }
@@ -385,6 +403,9 @@ deliver(struct question *q)
         break;
     case Q_BUCKETS:
         q->bucket_fn(q->arg, err, q->bucket_rows, err ? 0 : q->n_buckets);
+        break;
+    case Q_INFO:
+        q->info_fn(q->arg, err, err ? NULL : &q->info);
         break;
     case Q_GET:
         q->get_fn(q->arg, err, err ? NULL : &q->got);
@@ -532,6 +553,17 @@ sf_storage_get(struct sf_storage *st, const struct sf_get_args *a, int64_t deadl
     snprintf(q->asked, sizeof q->asked, "%s", a->etag ? a->etag : "");
     q->get_fn = cb;
     fake_counts.gets++;
+    return 1;
+}
+
+uint64_t
+sf_storage_info(struct sf_storage *st, const char *bucket, const char *key, int64_t deadline_ms,
+                sf_info_fn cb, void *arg)
+{
+    FAKE_GUARD();
+    (void)st, (void)deadline_ms;
+    ask(Q_INFO, bucket, key, arg)->info_fn = cb;
+    fake_counts.infos++;
     return 1;
 }
 

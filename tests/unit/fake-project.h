@@ -51,7 +51,7 @@ void fake_move_some(unsigned max);
 
 struct fake_counts {
     unsigned lists, verifies, gets, puts, deletes, behind, renames, loads, quarantined, attrs,
-        attr_flushes;
+        attr_flushes, infos;
 };
 extern struct fake_counts fake_counts;
 

@@ -344,6 +344,26 @@ set_mark(const char *bucket, const char *key, const char *mark)
     free(text);
 }
 
+/* As an object with an envelope has them. */
+static void
+set_xattrs(const char *bucket, const char *key, const char *changes)
+{
+    struct object *o = fake_find(bucket, key);
+    struct sf_meta m = {.xattrs = (char *)changes};
+    struct sf_mark mark;
+    char *meta;
+    if (!changes && !o->meta)
+        return;
+    assert(sf_meta_build(o->meta, &m, &meta) == 0);
+    free(o->meta);
+    o->meta = meta;
+    assert(sf_mark_parse(o->cache, &mark));
+    mark.xattrs = strstr(meta, "\"x\"") != NULL;
+    char text[SF_MARK_SIZE];
+    sf_mark_format(&mark, text, sizeof text);
+    set_mark(bucket, key, text);
+}
+
 static int
 upload(struct job *j)
 {
@@ -356,8 +376,13 @@ upload(struct job *j)
     rescue(c->bucket, c->key);
     if (!j->replace && fake_find(c->bucket, c->key))
         return -EEXIST;
+    struct object *old = fake_find(c->bucket, c->key);
+    char *meta = old && old->meta ? strdup(old->meta) : NULL;
     fake_put_bytes(c->bucket, c->key, c->data, c->size, "text/plain");
+    struct object *o = fake_find(c->bucket, c->key);
+    o->meta = meta;
     set_mark(c->bucket, c->key, j->mark);
+    set_xattrs(c->bucket, c->key, j->xattrs);
     fake_counts.puts++;
     c->dirty = false;
     j->done.uploaded = true;
@@ -377,26 +402,6 @@ put_small(struct job *j)
     j->done = (struct sf_commit){.size = j->len, .uploaded = true};
     snprintf(j->done.id, sizeof j->done.id, "%s", fake_find(j->bucket, j->key)->id);
     return 0;
-}
-
-/* As an object with an envelope has them. */
-static void
-set_xattrs(const char *bucket, const char *key, const char *changes)
-{
-    struct object *o = fake_find(bucket, key);
-    struct sf_meta m = {.xattrs = (char *)changes};
-    struct sf_mark mark;
-    char *meta;
-    if (!changes)
-        return;
-    assert(sf_meta_build(o->meta, &m, &meta) == 0);
-    free(o->meta);
-    o->meta = meta;
-    assert(sf_mark_parse(o->cache, &mark));
-    mark.xattrs = strstr(meta, "\"x\"") != NULL;
-    char text[SF_MARK_SIZE];
-    sf_mark_format(&mark, text, sizeof text);
-    set_mark(bucket, key, text);
 }
 
 static int
@@ -704,6 +709,8 @@ sf_content_commit(struct sf_content *c, const struct sf_commit_args *a, sf_commi
     j->content = sf_content_ref(c);
     j->replace = a->exists;
     snprintf(j->mark, sizeof j->mark, "%s", a->mark ? a->mark : "");
+    if (a->xattrs)
+        assert((j->xattrs = strdup(a->xattrs)));
     j->commit_fn = cb;
     job_start(j);
 }
@@ -847,4 +854,19 @@ sf_write_attrs_flush(struct sf_writer *w, const char *bucket, const char *key, s
     (void)w, (void)bucket, (void)key;
     fake_counts.attr_flushes++;
     cb(arg, NULL);
+}
+
+/* Nothing is left of an earlier process. */
+bool
+sf_write_attrs_pending(struct sf_writer *w, const char *bucket, const char *key,
+                       const struct sf_version *is, struct sf_mark *m)
+{
+    (void)w, (void)bucket, (void)key, (void)is, (void)m;
+    return false;
+}
+
+void
+sf_content_sync_state(struct sf_content *c, char *buf, size_t size)
+{
+    snprintf(buf, size, "%s", sf_content_dirty(c) ? "dirty" : "clean");
 }

@@ -5,6 +5,8 @@
 #include "base/hash.h"
 #include "write/mark.h"
 
+#include <sys/xattr.h>
+
 #define S INT64_C(1000000000)
 
 static void
@@ -585,6 +587,196 @@ test_attributes_that_nobody_tells(void **state)
     assert_int_equal(stat_of(1, "d").mode, S_IFDIR | 0701);
 }
 
+/* ---- extended attributes ----------------------------------------------------------------------
+ */
+
+static int
+setx(uint64_t n, const char *name, const char *value, int flags)
+{
+    struct got g = {0};
+    sf_tree_setxattr(tree, n, name, value, value ? strlen(value) : 0, flags, keep, &g);
+    fake_run();
+    assert_true(g.called);
+    return g.err;
+}
+
+/* The value, or "-ERRNO". */
+static const char *
+getx(uint64_t n, const char *name)
+{
+    static char text[20];
+    static struct got g;
+    g = (struct got){0};
+    sf_tree_getxattr(tree, n, name, keep, &g);
+    fake_run();
+    assert_true(g.called);
+    snprintf(text, sizeof text, "%d", g.err);
+    return g.err ? text : g.data;
+}
+
+static size_t
+listx(uint64_t n)
+{
+    struct got g = {0};
+    sf_tree_listxattr(tree, n, keep, &g);
+    fake_run();
+    assert_true(g.called);
+    assert_int_equal(g.err, 0);
+    return g.res.len;
+}
+
+static const char *
+failed(int code)
+{
+    static char text[20];
+    snprintf(text, sizeof text, "%d", code);
+    return text;
+}
+
+static void
+test_xattrs_of_an_object(void **state)
+{
+    (void)state;
+    begin();
+    fake_put("b", "f", "text");
+    uint64_t n = node(1, "f");
+    assert_string_equal(getx(n, "user.a"), failed(-ENODATA));
+    assert_int_equal(listx(n), 0);
+    assert_int_equal(setx(n, "user.a", "one", XATTR_REPLACE), -ENODATA);
+    assert_int_equal(setx(n, "user.a", "one", XATTR_CREATE), 0);
+    assert_int_equal(setx(n, "user.a", "two", XATTR_CREATE), -EEXIST);
+    assert_int_equal(setx(n, "user.b", "two", 0), 0);
+    assert_string_equal(getx(n, "user.a"), "one");
+    assert_int_equal(listx(n), 2 * strlen("user.a") + 2);
+    assert_int_equal(fake_counts.infos, 0); /* the mark said that there was nothing */
+    remount();
+    n = node(1, "f");
+    assert_string_equal(getx(n, "user.a"), "one");
+    assert_string_equal(getx(n, "user.b"), "two");
+    assert_string_equal(getx(n, "user.c"), failed(-ENODATA));
+    assert_int_equal(fake_counts.infos, 1);
+    assert_int_equal(setx(n, "user.a", NULL, 0), 0);
+    assert_int_equal(setx(n, "user.a", NULL, 0), -ENODATA);
+    assert_int_equal(setx(n, "user.b", NULL, 0), 0);
+    remount();
+    assert_string_equal(getx(node(1, "f"), "user.a"), failed(-ENODATA));
+    assert_int_equal(fake_counts.infos, 1);
+}
+
+/* They go along with the first upload, and stay over the next. */
+static void
+test_xattrs_of_a_new_file(void **state)
+{
+    (void)state;
+    uint64_t n;
+    begin();
+    struct sf_file *f = create(1, "f", "bytes", &n);
+    assert_int_equal(setx(n, "user.a", "one", 0), 0);
+    assert_int_equal(flush(f), 0);
+    sf_tree_release(tree, f);
+    fake_run();
+    assert_int_equal(fake_counts.attrs, 0);
+    assert_int_equal(fake_counts.puts, 1);
+    remount();
+    n = node(1, "f");
+    f = open_file(n, O_WRONLY | O_TRUNC);
+    sf_tree_release(tree, f);
+    fake_run();
+    remount();
+    assert_string_equal(getx(node(1, "f"), "user.a"), "one");
+}
+
+static void
+test_xattrs_of_a_directory(void **state)
+{
+    (void)state;
+    begin();
+    fake_put("b", "d/f", "text");
+    assert_int_equal(setx(node(1, "d"), "user.a", "one", 0), 0);
+    remount();
+    assert_string_equal(getx(node(1, "d"), "user.a"), "one");
+    assert_int_equal(setx(1, "user.a", "one", 0), -EOPNOTSUPP);
+    assert_int_equal(listx(1), 0);
+}
+
+static void
+test_too_many_xattrs(void **state)
+{
+    (void)state;
+    char value[3300];
+    begin();
+    fake_put("b", "f", "text");
+    uint64_t n = node(1, "f");
+    memset(value, 'x', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    assert_int_equal(setx(n, "user.a", value, 0), -ENOSPC);
+    value[2000] = '\0';
+    assert_int_equal(setx(n, "user.a", value, 0), 0);
+    assert_int_equal(setx(n, "user.b", value, 0), -ENOSPC);
+    assert_int_equal(listx(n), 7);
+}
+
+/* Another mount sets one: its mark has another ctime. */
+static void
+test_xattrs_set_elsewhere(void **state)
+{
+    (void)state;
+    fake_bucket("b");
+    start_with("b", 0, false);
+    fake_put("b", "f", "text");
+    uint64_t n = node(1, "f");
+    assert_int_equal(setx(n, "user.a", "one", 0), 0);
+    assert_string_equal(getx(n, "user.a"), "one");
+    struct sf_tree *mine = tree;
+    start_with("b", 0, false);
+    assert_int_equal(setx(node(1, "f"), "user.a", "other", 0), 0);
+    sf_tree_free(tree);
+    tree = mine;
+    stat_of(1, "f");
+    assert_string_equal(getx(n, "user.a"), "other");
+}
+
+static void
+test_xattrs_that_the_mount_tells(void **state)
+{
+    (void)state;
+    uint64_t n;
+    const struct sf_attr a = {.mode = 0600};
+    begin();
+    struct sf_file *f = create(1, "f", "bytes", &n);
+    assert_string_equal(getx(n, "user.supafs.sync"), "dirty");
+    assert_int_equal(flush(f), 0);
+    sf_tree_release(tree, f);
+    fake_run();
+    assert_string_equal(getx(n, "user.supafs.sync"), "clean");
+    assert_string_equal(getx(n, "user.supafs.error"), failed(-ENODATA));
+    assert_int_equal(listx(n), 0);
+    fake_hold(true);
+    assert_int_equal(set(n, &a, SF_SET_MODE).err, 0);
+    struct got g = {0};
+    sf_tree_getxattr(tree, n, "user.supafs.sync", keep, &g);
+    assert_string_equal(g.data, "pending");
+    fake_hold(false);
+    assert_int_equal(setx(n, "user.supafs.id", "what was copied", 0), 0);
+    assert_string_equal(getx(n, "user.supafs.sync"), "clean");
+    assert_int_equal(setx(n, "user.supafs.sync", NULL, 0), 0);
+    assert_int_equal(setx(n, "user.supafs.whatever", "x", 0), -EOPNOTSUPP);
+    assert_int_equal(fake_counts.infos, 0);
+}
+
+static void
+test_no_xattrs_with_attrs_none(void **state)
+{
+    (void)state;
+    fake_bucket("b");
+    start_with("b", 60000, true);
+    fake_put("b", "f", "text");
+    uint64_t n = node(1, "f");
+    assert_int_equal(setx(n, "user.a", "one", 0), -EOPNOTSUPP);
+    assert_int_equal(setx(n, "user.a", NULL, 0), -ENODATA);
+    assert_string_equal(getx(n, "user.a"), failed(-ENODATA));
+}
+
 int
 main(void)
 {
@@ -614,6 +806,13 @@ main(void)
         TREE_TEST(many_directories_above_many_objects),
         TREE_TEST(a_directory_that_is_gone),
         TREE_TEST(attributes_that_nobody_tells),
+        TREE_TEST(xattrs_of_an_object),
+        TREE_TEST(xattrs_of_a_new_file),
+        TREE_TEST(xattrs_of_a_directory),
+        TREE_TEST(too_many_xattrs),
+        TREE_TEST(xattrs_set_elsewhere),
+        TREE_TEST(xattrs_that_the_mount_tells),
+        TREE_TEST(no_xattrs_with_attrs_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
