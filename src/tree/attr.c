@@ -218,11 +218,12 @@ attr_sent_locked(const struct sf_tree *t, struct node *n, uint32_t attrs)
 void
 attr_begin_locked(struct sf_tree *t, struct node *n, const struct sf_mark *m)
 {
-    n->mode = m->mode & 07777;
-    n->uid = id_of(m->uid, t->opts.uid);
-    n->gid = id_of(m->gid, t->opts.gid);
-    n->mtime_ns = m->mtime_ns;
-    n->ctime_ns = m->ctime_ns;
+    n->mode = m->valid & SF_MARK_MODE ? m->mode & 07777 : ATTR_MODE_NONE;
+    n->uid = m->valid & SF_MARK_UID ? id_of(m->uid, t->opts.uid) : ATTR_ID_NONE;
+    n->gid = m->valid & SF_MARK_GID ? id_of(m->gid, t->opts.gid) : ATTR_ID_NONE;
+    n->mtime_ns = m->valid & SF_MARK_MTIME ? m->mtime_ns : sf_wall_ns();
+    n->ctime_ns = m->valid & SF_MARK_CTIME ? m->ctime_ns : sf_wall_ns();
+    n->xattrs = m->xattrs;
     n->set = SF_SET_MODE | SF_SET_UID | SF_SET_GID | SF_SET_MTIME | SF_SET_CTIME;
     if (n->type == N_DIR)
         ino_of_dir_locked(n);
