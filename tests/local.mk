@@ -80,10 +80,10 @@ integ_tests = \
 	tests/integ/foreign-writer.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/large-dir.sh \
+	tests/integ/lost-replies.sh \
 	tests/integ/lazy-write.sh \
 	tests/integ/open-versions.sh \
 	tests/integ/quickstart.sh \
-	tests/integ/lost-replies.sh \
 	tests/integ/mount-basic.sh \
 	tests/integ/mount-keys.sh \
 	tests/integ/mount-limits.sh \
@@ -129,6 +129,7 @@ test_data = \
 	tests/integ/devserver-faults.py \
 	tests/integ/devserver-uploads.py \
 	tests/integ/devserver-rls.py \
+	tests/integ/lost-replies.py \
 	tests/integ/save-patterns.py \
 	tests/integ/set-attrs-sql.py \
 	tests/integ/foreign-writer.py \
