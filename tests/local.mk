@@ -71,6 +71,7 @@ unit_tests = \
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
 integ_tests = \
+	tests/integ/attributes.sh \
 	tests/integ/both-ways-js.sh \
 	tests/integ/dead-server.sh \
 	tests/integ/deletes.sh \
