@@ -84,7 +84,6 @@ class Scenario:
     key -> bytes. A key of `last` may be a pattern."""
 
     options = ""  # of the mount
-    mimes = None  # of the bucket
     settings = {}  # of the server; with some, nothing else is played meanwhile
     first = {}
     last = {}
@@ -221,13 +220,20 @@ class Conflict(Scenario):
 
 
 class Refused(Scenario):
-    """The bucket does not take such a file, which goes to quarantine."""
-    mimes = ["text/*"]
+    """Somebody else was quicker to create it, and ours must not replace it: it goes to quarantine."""
+    last = {"f": b"theirs"}
     quarantined = 1
 
+    def create(self, run):
+        fd = os.open(run.path("f"), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.write(fd, b"ours")
+        run.put("f", self.last["f"])
+        return fd
+
     def act(self, run):
+        fd = self.create(run)
         try:
-            write(run.path("picture.png"), b"\x89PNG\r\n\x1a\n no picture")
+            os.close(fd)
         except OSError:
             wait_for(5, lambda: run.kept() or run.daemon.poll() is not None, "it is in quarantine")
             raise
@@ -235,7 +241,7 @@ class Refused(Scenario):
     def check(self, run):
         with open(run.kept(".json")[0]) as note:
             reason = json.load(note)
-        if (reason["key"], reason["errno"]) != ("picture.png", "EPERM"):
+        if (reason["key"], reason["errno"]) != ("f", "EEXIST"):
             raise Wrong(f"the note says {reason}")
 
 
@@ -244,8 +250,7 @@ class RefusedOpen(Refused):
     status = 1
 
     def act(self, run):
-        self.fd = os.open(run.path("picture.png"), os.O_WRONLY | os.O_CREAT)
-        os.write(self.fd, b"\x89PNG\r\n\x1a\n no picture")
+        self.fd = self.create(run)
         os.fsync(self.fd)
 
     def before_remount(self, run):
@@ -625,8 +630,7 @@ class Run:
     def play(self):
         os.makedirs(self.mnt)
         os.mkdir(self.state, 0o700)
-        self.api.call_json("POST", "/bucket", {"name": self.bucket, "id": self.bucket,
-                                               "allowed_mime_types": self.scenario.mimes})
+        self.api.call_json("POST", "/bucket", {"name": self.bucket, "id": self.bucket})
         for key, data in self.scenario.first.items():
             self.put(key, data)
         self.scenario.before(self)
