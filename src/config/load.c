@@ -181,7 +181,9 @@ set_defaults(struct sf_config *cfg, const struct sf_config_sources *src, char *c
     if (!rc)
         rc = set_default(cfg, SF_OPT_ALLOW_OTHER, root ? "yes" : "no", err);
     if (!rc)
-        rc = set_default(cfg, SF_OPT_DEFAULT_PERMISSIONS, root ? "yes" : "no", err);
+        /* Else everybody who is let in had the rights of who mounts. */
+        rc = set_default(cfg, SF_OPT_DEFAULT_PERMISSIONS,
+                         root || sf_config_bool(cfg, SF_OPT_ALLOW_OTHER) ? "yes" : "no", err);
     if (!rc)
         rc = set_directory(cfg, SF_OPT_CACHE_DIR, root, "/var/cache/supafs", environment,
                            "XDG_CACHE_HOME", ".cache", err);

@@ -72,6 +72,30 @@ do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     op_end(op, 0);
 }
 
+static bool
+in_group(fuse_req_t req, gid_t gid)
+{
+    gid_t list[256];
+    int room = (int)(sizeof list / sizeof *list), n = fuse_req_getgroups(req, room, list);
+    for (int i = 0; i < n && i < room; i++)
+        if (list[i] == gid)
+            return true;
+    return gid == fuse_req_ctx(req)->gid;
+}
+
+/* chown(2)'s rules, where the kernel was not asked to keep them: an owner gives a file to nobody,
+ * and only to groups of his. */
+static bool
+may_chown(const struct sf_fuse *f, fuse_req_t req, const struct stat *st, int to_set)
+{
+    const struct fuse_ctx *who = fuse_req_ctx(req);
+    if (f->opts.default_permissions || who->uid == 0)
+        return true;
+    if (to_set & FUSE_SET_ATTR_UID && st->st_uid != who->uid)
+        return false;
+    return !(to_set & FUSE_SET_ATTR_GID) || in_group(req, st->st_gid);
+}
+
 void
 do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
@@ -93,6 +117,10 @@ do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct f
     unsigned valid = 0;
     if (sf_virtual_owns(ino) || f->opts.read_only) {
         fuse_reply_err(req, f->opts.read_only ? EROFS : EPERM);
+        return;
+    }
+    if (!may_chown(f, req, st, to_set)) {
+        fuse_reply_err(req, EPERM);
         return;
     }
     for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)

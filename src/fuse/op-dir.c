@@ -144,14 +144,23 @@ do_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fuse_reply_err(req, 0);
 }
 
-/* A directory's changes are made at the service when their call returns. */
+static const struct op_kind fsyncdir_kind = {"fsyncdir", reply_ok, NULL, true, false};
+
 void
 do_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-    (void)ino;
+    struct sf_fuse *f = fuse_of(req);
     (void)datasync;
     (void)fi;
-    fuse_reply_err(req, 0);
+    if (sf_virtual_owns(ino)) {
+        fuse_reply_err(req, 0);
+        return;
+    }
+    struct op *op = op_begin(f, req, &fsyncdir_kind);
+    if (!op)
+        return;
+    sf_tree_fsyncdir(f->tree, ino, op_done, op);
+    op_end(op, 0);
 }
 
 /* ---- changing them ----------------------------------------------------------------------------

@@ -387,3 +387,25 @@ sf_tree_fsync(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
 {
     sync_start(t, f->node, true, cb, arg);
 }
+
+void
+sf_tree_fsyncdir(struct sf_tree *t, uint64_t nid, sf_tree_fn cb, void *arg)
+{
+    struct sync_op *op = malloc(sizeof *op);
+    int rc = op ? 0 : -ENOMEM;
+    tree_lock(t);
+    struct node *n = node_get_locked(t, nid);
+    if (op && n) {
+        *op = (struct sync_op){t, n, cb, arg};
+        node_ref_locked(n);
+    } else if (op) {
+        rc = -ESTALE;
+    }
+    tree_unlock(t);
+    if (rc == 0) {
+        sync_done(op, 0);
+        return;
+    }
+    free(op);
+    cb(arg, rc, NULL);
+}

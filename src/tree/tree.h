@@ -193,6 +193,8 @@ void sf_tree_write(struct sf_tree *tree, struct sf_file *file, uint64_t off, con
                    size_t len, sf_tree_fn cb, void *arg);
 void sf_tree_flush(struct sf_tree *tree, struct sf_file *file, sf_tree_fn cb, void *arg);
 void sf_tree_fsync(struct sf_tree *tree, struct sf_file *file, sf_tree_fn cb, void *arg);
+/* Its attributes are in the bucket then; names are when their change returns. */
+void sf_tree_fsyncdir(struct sf_tree *tree, uint64_t node, sf_tree_fn cb, void *arg);
 /* Gives the handle back; what is still dirty is uploaded behind. */
 void sf_tree_release(struct sf_tree *tree, struct sf_file *file);
 void sf_tree_fallocate(struct sf_tree *tree, struct sf_file *file, int mode, uint64_t off,

@@ -77,6 +77,22 @@ defaults_depend_on_who_mounts(void **state)
     assert_false(sf_config_bool(cfg, SF_OPT_DEFAULT_PERMISSIONS));
     assert_int_equal(sf_config_u64(cfg, SF_OPT_UID), 0);
     sf_config_free(cfg);
+
+    /* Who lets others in lets them in with their own rights, unless he says otherwise. */
+    const char *const others[] = {"allow_other", NULL}, *const all[] = {
+                                                            "allow_other,default_permissions=no",
+                                                            NULL};
+    const uid_t user = 1000;
+    src.uid = &user;
+    src.environment = xdg;
+    src.mount_options = others;
+    cfg = load(&src);
+    assert_true(sf_config_bool(cfg, SF_OPT_DEFAULT_PERMISSIONS));
+    sf_config_free(cfg);
+    src.mount_options = all;
+    cfg = load(&src);
+    assert_false(sf_config_bool(cfg, SF_OPT_DEFAULT_PERMISSIONS));
+    sf_config_free(cfg);
 }
 
 /* All six sources set `connections`; take them away one by one from the nearest. */
