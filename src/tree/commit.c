@@ -62,7 +62,13 @@ commit_success_locked(struct sf_tree *t, struct node *n, const struct commit_op 
     if (done->id[0])
         snprintf(n->id, sizeof n->id, "%.36s", done->id);
     n->etag_open = true;
-    node_set_str(&n->etag, done->md5_etag);
+    node_set_str(&n->etag, done->md5_etag[0] ? done->md5_etag : done->etag);
+    if (done->rebased) { /* the kernel's pages are of the version before */
+        n->keep_pages = false;
+        n->version++;
+        if (t->notify.inval_node && n->nlookup)
+            t->notify.inval_node(t->notify.arg, n->nid, true);
+    }
     attr_sent_locked(t, n, op->attrs);
 }
 

@@ -338,8 +338,10 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
         sf_mutex_unlock(&c->lock);
     }
     sf_content_thaw(c, &snap, rc == 0);
-    if (!rc)
+    if (!rc) {
         sf_put_result(put, done);
+        done->rebased = snap.rebased;
+    }
     return rc;
 }
 

@@ -1,80 +1,19 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "write/digest.h"
 #include "write/mark.h"
 #include "write/put-run.h"
 #include "write/rpc.h"
 
-#define HASH_CHUNK (256 * 1024)
-#define COPY_FROM  (64 * 1024) /* bytes; fewer are sent as quickly as they are copied */
-#define ONE_GO_MS  5000        /* what takes longer in one request goes in pieces */
-
-/* ---- hashes --------------------------------------------------------------------------------- */
-
-static void
-md_free(EVP_MD_CTX **ctx)
-{
-    EVP_MD_CTX_free(*ctx);
-}
-
-static int
-digest_end(EVP_MD_CTX *ctx, char *hex, unsigned want)
-{
-    unsigned char md[EVP_MAX_MD_SIZE];
-    unsigned len;
-    if (!EVP_DigestFinal_ex(ctx, md, &len) || len != want)
-        return -EIO;
-    sf_hex_encode(md, len, hex);
-    return 0;
-}
-
-/* MD5 is left out (*md5 NULL) on a system that forbids it. */
-static int
-digest_all(int fd, uint64_t size, EVP_MD_CTX *md5, EVP_MD_CTX *sha)
-{
-    sf_autofree unsigned char *buf = malloc(HASH_CHUNK);
-    if (!buf)
-        return -ENOMEM;
-    for (uint64_t off = 0; off < size;) {
-        size_t want = size - off < HASH_CHUNK ? (size_t)(size - off) : HASH_CHUNK;
-        ssize_t n = sf_pread_full(fd, buf, want, (off_t)off);
-        if (n < 0)
-            return (int)n;
-        if ((size_t)n < want || (md5 && !EVP_DigestUpdate(md5, buf, want)) ||
-            (sha && !EVP_DigestUpdate(sha, buf, want)))
-            return -EIO;
-        off += want;
-    }
-    return 0;
-}
-
-int
-sf_digest(int fd, uint64_t size, char md5_etag[36], char sha256[65])
-{
-    sf_defer(md_free) EVP_MD_CTX *md5 = EVP_MD_CTX_new();
-    sf_defer(md_free) EVP_MD_CTX *sha = EVP_MD_CTX_new();
-    md5_etag[0] = '\0';
-    if (!md5 || !sha)
-        return -ENOMEM;
-    bool have_md5 = EVP_DigestInit_ex(md5, EVP_md5(), NULL);
-    if (!EVP_DigestInit_ex(sha, EVP_sha256(), NULL))
-        return -EIO;
-    int rc = digest_all(fd, size, have_md5 ? md5 : NULL, sha256 ? sha : NULL);
-    if (!rc && sha256)
-        rc = digest_end(sha, sha256, 32);
-    if (!rc && have_md5 && !(rc = digest_end(md5, md5_etag + 1, 16))) {
-        md5_etag[0] = md5_etag[33] = '"';
-        md5_etag[34] = '\0';
-    }
-    return rc;
-}
+#define COPY_FROM (64 * 1024) /* bytes; fewer are sent as quickly as they are copied */
+#define ONE_GO_MS 5000        /* what takes longer in one request goes in pieces */
 
 /* All bytes, and their hashes. */
 static int
@@ -86,8 +25,11 @@ have_bytes(struct sf_put_run *r, struct sf_err *err)
     int rc = p->fill ? p->fill(p->fill_arg, r->deadline_ms, err) : 0;
     if (rc)
         return rc;
-    if (!p->sha256[0])
-        rc = sf_digest(p->fd, p->size, p->md5_etag, p->sha256);
+    struct sf_digests d;
+    if (!p->sha256[0] && !(rc = sf_digest_file(p->fd, p->size, &d))) {
+        memcpy(p->md5_etag, d.md5_etag, sizeof p->md5_etag);
+        memcpy(p->sha256, d.sha256, sizeof p->sha256);
+    }
     if (rc)
         return sf_err_set(err, rc, "cannot read the staged bytes of %s/%s: %s", p->bucket, p->key,
                           strerror(-rc));

@@ -68,8 +68,4 @@ int sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err);
 /* What a finished one tells; borrows from @put. */
 void sf_put_result(const struct sf_put *put, struct sf_commit *done);
 
-/* The MD5 of @size bytes of @fd as an ETag with quotes ("" when libcrypto has none), and their
- * SHA-256 in hex (NULL = not wanted). 0, -EIO (fewer bytes), -errno. */
-int sf_digest(int fd, uint64_t size, char md5_etag[36], char sha256[65]);
-
 #endif

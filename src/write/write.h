@@ -168,6 +168,7 @@ struct sf_commit {
                                  has run */
     bool uploaded;            /* false: it was clean, nothing was sent */
     bool still_dirty;         /* written to meanwhile */
+    bool rebased; /* appended to another version than was known: what was read of it is old */
 };
 /* @err: NULL on success, else @done is NULL. */
 typedef void (*sf_commit_fn)(void *arg, const struct sf_err *err, const struct sf_commit *done);

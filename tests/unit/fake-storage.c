@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "supabase/storage.h"
+#include "write/digest.h"
 #include "write/put.h"
 
 #define OBJECTS_MAX 256
@@ -83,9 +84,9 @@ md5_etag(const void *data, size_t len, char out[40])
 {
     FILE *f = tmpfile();
     assert(f && fwrite(data, 1, len, f) == len && fflush(f) == 0);
-    char etag[36];
-    assert(sf_digest(fileno(f), len, etag, NULL) == 0);
-    snprintf(out, 40, "%s", etag);
+    struct sf_digests d;
+    assert(sf_digest_file(fileno(f), len, &d) == 0);
+    snprintf(out, 40, "%s", d.md5_etag);
     fclose(f);
 }
 

@@ -338,6 +338,7 @@ others_append(void **state)
     assert_string_equal(fake_order(), "put b/k;");
     assert_true(fake_has("b", "k", "one\nof another\nmine\n"));
     assert_int_equal(g->done.size, 20);
+    assert_true(g->done.rebased);
     assert_int_equal(sf_content_size(c), 20);
     assert_int_equal(sf_content_append(c, "more\n", 5, &off), 5); /* it is whole now */
     assert_int_equal(off, 20);
