@@ -23,6 +23,7 @@ sf_below_fini(struct sf_below *b)
     for (size_t i = 0; i < b->n; i++) {
         free(b->rows[i].key);
         free(b->rows[i].mime);
+        free(b->rows[i].cache_control);
     }
     free(b->rows);
     free(b->last);
@@ -37,7 +38,8 @@ row_copy(const struct sf_list_row *row, struct sf_below_row *out)
     sf_version_of_info(&info, &out->version);
     out->key = strdup(row->key);
     out->mime = strdup(row->mime);
-    return out->key && out->mime ? 0 : -ENOMEM;
+    out->cache_control = strdup(row->cache_control ? row->cache_control : "");
+    return out->key && out->mime && out->cache_control ? 0 : -ENOMEM;
 }
 
 static int

@@ -13,7 +13,7 @@ struct sf_writer;
 /* Internal to src/write: what is below a prefix, page by page, on a worker. */
 
 struct sf_below_row {
-    char *key, *mime;
+    char *key, *mime, *cache_control;
     struct sf_version version;
 };
 

@@ -125,6 +125,8 @@ move_row(struct batch *b, const struct sf_below_row *row, struct sf_err *err)
     } else if (rc == -EEXIST) {
         rc = move_beside(&m, err);
     }
+    if (!rc)
+        sf_move_keep_row(&m, row->cache_control, row->mime);
     sf_move_told(&m, rc, &now);
     if (rc == -ENOENT) { /* somebody else removed it */
         *err = SF_ERR_INIT;

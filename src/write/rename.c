@@ -136,19 +136,18 @@ sf_move_told(const struct sf_move *m, int rc, const struct sf_version *now)
 /* A move takes Cache-Control and content type from the stored bytes: what supafs_set_attrs() has
  * put into the row alone is lost by it, and is put there again. */
 static void
-keep_row(const struct sf_move *m, const struct sf_object *source, const struct sf_object *target)
+keep_row(const struct sf_move *m, const char *cc, const char *mime, const struct sf_object *target)
 {
-    const char *cc = source->cache_control ? source->cache_control : "";
     struct sf_err err = SF_ERR_INIT;
     struct sf_attrs_result res = {0};
-    if (m->w->plain || !cc[0] || !target->version ||
+    if (m->w->plain || !cc || !cc[0] || !target->version ||
         !strcmp(cc, target->cache_control ? target->cache_control : ""))
         return;
     const struct sf_attrs_args args = {.bucket = m->to_bucket,
                                        .key = m->to_key,
                                        .version = target->version,
                                        .cache_control = cc,
-                                       .mime = source->mime};
+                                       .mime = mime};
     if (sf_rpc_set_attrs(m->w, &args, m->deadline_ms, &res, &err) || !res.updated)
         sf_warn("write", "event=attributes-lost object=%s/%s reason=\"%s\"", m->to_bucket,
                 m->to_key, err.code ? err.msg : "written by others meanwhile");
@@ -173,7 +172,19 @@ moved(struct sf_move *m, const struct sf_object *source, struct sf_version *now)
     else if (!same_bytes(&m->source, now))
         foreign_write(m, "written while it was moved; the new version is kept");
     else
-        keep_row(m, source, &target);
+        keep_row(m, source->cache_control, source->mime, &target);
+}
+
+void
+sf_move_keep_row(const struct sf_move *m, const char *cache_control, const char *mime)
+{
+    sf_autoobject struct sf_object target = {0};
+    struct sf_mark mark;
+    if (m->w->plain || !sf_mark_parse(cache_control, &mark) ||
+        !sf_rpc_is_there(m->w, m->to_bucket, m->to_key, m->deadline_ms))
+        return; /* without the function all marks lie with the bytes */
+    if (look_target(m, &target, NULL) == 0 && same_id(&m->source, &target))
+        keep_row(m, cache_control, mime, &target);
 }
 
 /* ---- copy ----------------------------------------------------------------------------------- */

@@ -61,6 +61,9 @@ struct sf_move {
  */
 int sf_move_send(const struct sf_move *m, struct sf_err *err);
 
+/* After a move: what the source's row said (Cache-Control and type), where the function
+ * supafs_set_attrs may have put it there alone. */
+void sf_move_keep_row(const struct sf_move *m, const char *cache_control, const char *mime);
 /* After a move or copy (@rc), and sf_sources_hold() before it: contents that begin with the object
  * find it again. @now: NULL = as it was. */
 void sf_move_told(const struct sf_move *m, int rc, const struct sf_version *now);

@@ -58,6 +58,17 @@ mkdir "$top/tar"
 expect_ok "tar x" tar --xattrs -C "$top/tar" -xpf "$SF_TMP/t.tar"
 expect_eq "all unpacked" "$want" "$(attrs "$top/tar/src")"
 
+step "renamed after the function has written them"
+mkdir "$top/dir" "$top/dir/sub"
+echo 1 >"$top/dir/f"
+echo 2 >"$top/dir/sub/g"
+chmod 604 "$top/dir/f" "$top/dir/sub/g"
+chmod 711 "$top/dir/sub"
+setfattr -n user.late -v x "$top/dir/sub/g"
+sync "$top/dir/f" "$top/dir/sub/g" "$top/dir/sub"
+expect_ok "a file" mv "$top/dir/f" "$top/dir/f2"
+expect_ok "a directory" mv "$top/dir" "$top/moved"
+
 step "after a remount without cache and state"
 umount_project "$mnt"
 rm -rf "$SF_TMP/own-$(basename "$mnt")"
@@ -69,6 +80,10 @@ for copy in cp rsync tar/src; do
     expect_eq "$copy" "$want" "$(attrs "$top/$copy")"
     expect_eq "$copy: mode and time" "640 1600000000" "$(stat -c '%a %Y' "$top/$copy/f")"
 done
+
+expect_eq "modes of what was renamed" "604 604 711 " \
+    "$(stat -c %a "$top/moved/f2" "$top/moved/sub/g" "$top/moved/sub" | tr '\n' ' ')"
+expect_eq "and an attribute" x "$(getfattr --only-values -n user.late "$top/moved/sub/g" 2>/dev/null)"
 
 step "no request for what is asked before every write"
 echo "a file without" >"$top/plain"
