@@ -85,6 +85,7 @@ integ_tests = \
 	tests/integ/lazy-write.sh \
 	tests/integ/open-versions.sh \
 	tests/integ/quickstart.sh \
+	tests/integ/metadata-kept.sh \
 	tests/integ/mount-basic.sh \
 	tests/integ/mount-keys.sh \
 	tests/integ/mount-limits.sh \
@@ -99,6 +100,7 @@ integ_tests = \
 	tests/integ/supabase-js.sh \
 	tests/integ/tus-js.sh \
 	tests/integ/two-clients.sh \
+	tests/integ/upload-trouble.sh \
 	tests/integ/write-live.sh \
 	tests/integ/wrong-starts.sh \
 	tests/integ/xattrs.sh

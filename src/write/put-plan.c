@@ -8,6 +8,8 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "write/digest.h"
+#include "observe/counter.h"
+#include "observe/log.h"
 #include "write/mark.h"
 #include "write/put-run.h"
 #include "write/rpc.h"
@@ -167,6 +169,26 @@ plan_body(struct sf_put_run *r)
     return strlen(r->metadata) <= SF_METADATA_HEADER_MAX ? SF_PUT_BODY : SF_PUT_FORM;
 }
 
+/* What others stored counts more than our own attributes: without these a form will do. */
+static bool
+plan_without_mark(struct sf_put_run *r)
+{
+    char *plain = NULL;
+    if (sf_cache_control_with(r->cache_control, NULL, &plain))
+        return false;
+    if (!sf_cache_control_is_plain(plain)) {
+        free(plain);
+        return false;
+    }
+    free(r->cache_control);
+    r->cache_control = plain;
+    r->finish = false;
+    sf_warn("write", "event=attributes-not-kept object=%s/%s text=%s", r->p->bucket, r->p->key,
+            "its metadata is too large for a request that has a place for them");
+    sf_count(SF_C_ATTRS_NOT_KEPT, 1);
+    return true;
+}
+
 /* What the route leaves out comes afterwards, if there is a way. */
 static int
 plan_finish(struct sf_put_run *r, struct sf_err *err)
@@ -181,6 +203,8 @@ plan_finish(struct sf_put_run *r, struct sf_err *err)
     if (meta <= SF_METADATA_HEADER_MAX || alone)
         return 0;
     if (meta <= SF_METADATA_FORM_MAX && sf_rpc_is_there(r->w, p->bucket, p->key, r->deadline_ms))
+        return 0;
+    if (r->route == SF_PUT_FORM && meta <= SF_METADATA_FORM_MAX && plan_without_mark(r))
         return 0;
     return sf_err_set(err, -ENOTSUP,
                       "%s/%s has %zu bytes of metadata, which would be lost: no request that is "

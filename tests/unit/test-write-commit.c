@@ -233,6 +233,21 @@ large_metadata_goes_in_a_form(void **state)
 }
 
 static void
+our_mark_gives_way_to_large_metadata(void **state)
+{
+    (void)state;
+    sf_autofree char *json = large_json(60000);
+    const struct sf_commit_args args = {.exists = true, .mark = "supafs=\"1;m=100600\""};
+    fake_describe(fake_set("b", "k", "old"), NULL, "max-age=9", json);
+    struct sf_content *c = content("k", "new");
+    assert_int_equal(wait_for(commit_args(c, &args)), 0);
+    const struct fake_object *o = fake_find("b", "k");
+    assert_string_equal(o->cache_control, "max-age=9");
+    assert_int_equal(strncmp(o->metadata, json, strlen(json) - 1), 0);
+    sf_content_unref(c);
+}
+
+static void
 what_no_request_carries(void **state)
 {
     (void)state;
@@ -652,6 +667,7 @@ main(void)
         TEST(the_type_is_guessed),
         TEST(what_others_stored_is_kept),
         TEST(large_metadata_goes_in_a_form),
+        TEST(our_mark_gives_way_to_large_metadata),
         TEST(what_no_request_carries),
         TEST(the_mark_goes_along),
         TEST(large_files_go_in_pieces),
