@@ -7,7 +7,6 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/hash.h"
 #include "base/str.h"
 #include "supabase/json.h"
 #include "supabase/scan.h"
@@ -27,20 +26,6 @@ sf_meta_fini(struct sf_meta *m)
 {
     free(m->xattrs);
     *m = (struct sf_meta){0};
-}
-
-int
-sf_meta_op(char op[27])
-{
-    static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
-    unsigned char bytes[26];
-    int rc = sf_random_bytes(bytes, sizeof bytes);
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < sizeof bytes; i++)
-        op[i] = digits[bytes[i] & 31];
-    op[26] = '\0';
-    return 0;
 }
 
 /* ---- attributes ------------------------------------------------------------------------------ */

@@ -22,9 +22,6 @@ struct sf_meta {
 
 void sf_meta_fini(struct sf_meta *m);
 
-/* An operation id of its own: 26 characters a-z2-7. 0 or -errno of getrandom(2). */
-int sf_meta_op(char op[27]);
-
 /**
  * sf_meta_parse - the envelope in an object's metadata.
  * @json: as an info gives it; NULL = {}.

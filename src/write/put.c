@@ -13,6 +13,7 @@
 #include "write/attrs.h"
 #include "write/journal.h"
 #include "write/put-run.h"
+#include "write/record.h"
 #include "write/step.h"
 
 #define TURNS_MAX 8 /* looks that others made worthless before the request came */
@@ -314,7 +315,7 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
     struct sf_attrs_carry carry;
     sf_attrs_carry_begin(w, put, &carry);
     int rc = put->resume ? resume(&r, &e) : 1;
-    int no_op = r.op[0] || w->plain ? 0 : sf_meta_op(r.op);
+    int no_op = r.op[0] || w->plain ? 0 : sf_op_new(r.op);
     if (no_op)
         rc = sf_err_set(&e, no_op, "no random bytes: %s", strerror(-no_op));
     while (rc == 1)

@@ -126,17 +126,6 @@ attributes_are_set_read_and_removed(void **state)
     assert_null(all);
 }
 
-static void
-operation_ids_differ(void **state)
-{
-    (void)state;
-    char a[27], b[27];
-    assert_int_equal(sf_meta_op(a), 0);
-    assert_int_equal(sf_meta_op(b), 0);
-    assert_int_equal(strspn(a, "abcdefghijklmnopqrstuvwxyz234567"), 26);
-    assert_string_not_equal(a, b);
-}
-
 /* ---- the vectors of the document ------------------------------------------------------------- */
 
 static const char *
@@ -208,7 +197,6 @@ main(void)
         cmocka_unit_test(others_are_kept_as_they_were_spelled),
         cmocka_unit_test(attributes_have_a_limit),
         cmocka_unit_test(attributes_are_set_read_and_removed),
-        cmocka_unit_test(operation_ids_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
