@@ -128,6 +128,7 @@ lint_tests = \
 test_data = \
 	tests/integ/crash.sh \
 	tests/integ/crash.py \
+	tests/integ/crash_scenarios.py \
 	tests/lib/run-test \
 	tests/integ/devserver-faults.py \
 	tests/integ/devserver-uploads.py \
