@@ -257,9 +257,11 @@ write_locked_io(struct sf_content *c, const void *buf, size_t len, uint64_t off)
         c->digest.broken = true;
     else
         sf_digest_write(&c->digest, buf, len, off);
-    if (rc) {
-        end = (uint64_t)lseek(c->stage->fd, 0, SEEK_END);
-        off = end; /* of what was there before nothing has come */
+    if (rc) { /* what the file has got behind its end is not what the program believes to be there
+               */
+        if (end > old)
+            (void)!ftruncate(c->stage->fd, (off_t)old);
+        off = end = old; /* and of what was there before nothing has come */
     }
     uint64_t size = end > old ? end : old;
     sf_content_note_present(c, c->stage, off < old ? off : old, end, size);

@@ -231,9 +231,16 @@ on_a_full_disk(void **state)
     struct sf_content *c = content("k", "precious");
     struct sf_content *filler = content("filler", NULL);
     ssize_t n;
-    while ((n = sf_content_append(filler, block, sizeof block, &off)) > 0)
-        ;
+    static char blocks[5 * sizeof block];
+    uint64_t taken = 0;
+    while ((n = sf_content_append(filler, blocks, sizeof blocks, &off)) > 0)
+        taken += (uint64_t)n;
     assert_int_equal(n, -ENOSPC);
+    assert_int_equal(sf_content_size(filler), taken); /* nothing of what failed is sent */
+    while ((n = sf_content_append(filler, block, sizeof block, &off)) > 0)
+        taken += (uint64_t)n;
+    assert_int_equal(n, -ENOSPC);
+    assert_int_equal(sf_content_size(filler), taken);
     assert_int_equal(sf_content_quarantine(c, &why, path), 0); /* moving takes no room */
     assert_file(path, "precious");
     sf_content_abandon(filler);
