@@ -99,6 +99,7 @@ integ_tests = \
 	tests/integ/set-attrs-sql.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/tus-js.sh \
+	tests/integ/trouble-table.sh \
 	tests/integ/two-clients.sh \
 	tests/integ/upload-trouble.sh \
 	tests/integ/write-live.sh \
