@@ -40,6 +40,18 @@ remount_bare
 expect_match "still so after a remount" "up to date" "$(make -C "$top/build")"
 expect_ok "the program runs" "$top/build/prog"
 
+step "many directories"
+mkdir "$top/many"
+for i in $(seq 50); do mkdir -m 7$((i % 6))0 "$top/many/d$i"; done
+modes=$(stat -c '%n %a' "$top/many"/d*)
+remount_bare
+ls "$top/many" >/dev/null
+clear_log
+expect_eq "their modes are the same" "$modes" "$(stat -c '%n %a' "$top/many"/d*)"
+n=$(requests '("list",)')
+note "stat of 50 directories: $n listings"
+expect_eq "in a few listings" 1 "$((n <= 4))"
+
 step "a working tree"
 git init -q "$SF_TMP/origin"
 for i in $(seq 1 40); do
