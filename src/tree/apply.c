@@ -174,6 +174,7 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
         char *name = strdup(n->name), *comp = n->comp ? strdup(n->comp) : NULL;
         struct node *fresh = NULL;
         inval_entry(t, dir, n->name);
+        node_ref_locked(n); /* its attributes are still wanted */
         node_detach_locked(t, n);
         if (name)
             fresh = new_object(t, dir, name, comp, row, start_ns);
@@ -182,6 +183,7 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
             other_version(fresh);
             set_attrs(t, fresh, row);
         }
+        node_unref_locked(t, n);
         free(name);
         free(comp);
         return fresh;

@@ -49,13 +49,13 @@ fake_first(const char *bucket, const char *key)
         else
             high = mid;
     }
-    return objects + low;
+    return objects ? objects + low : NULL;
 }
 
 struct object *
 fake_end(void)
 {
-    return objects + n_objects;
+    return objects ? objects + n_objects : NULL;
 }
 
 struct object *
