@@ -112,6 +112,8 @@ print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
     if (f->writer.pending)
         sf_buf_printf(out, "pending_kinds: %s\npending_oldest: %.0f s\n", f->writer.pending_kinds,
                       (double)(sf_wall_ns() - f->writer.pending_since_ns) / 1e9);
+    if (f->writer.last_failure[0])
+        sf_buf_printf(out, "last_failed_upload: %s\n", f->writer.last_failure);
     sf_buf_printf(out, "quarantine: %u\nquarantine_dir: %s/quarantine\n", f->quarantined,
                   d->dirs.state);
     sf_buf_printf(out, "state_dir: %s\ncache_dir: %s\n", d->dirs.state, d->dirs.cache);

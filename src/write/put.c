@@ -323,6 +323,12 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
     if (rc) {
         atomic_fetch_add(&w->failures, 1);
         sf_count(SF_C_UPLOAD_FAILURES, 1);
+        char when[32];
+        sf_time_format_ms(sf_wall_ns(), when);
+        sf_mutex_lock(&w->lock);
+        snprintf(w->last_failure, sizeof w->last_failure, "%s %.80s/%.200s: %s", when, put->bucket,
+                 put->key, e.msg);
+        sf_mutex_unlock(&w->lock);
         sf_warn("write", "event=upload-failed object=%s/%s bytes=%" PRIu64 " err=%s reason=%s",
                 put->bucket, put->key, put->size, sf_errno_name(rc), e.msg);
         if (err)

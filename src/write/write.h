@@ -79,6 +79,7 @@ struct sf_writer_stats {
     char pending_kinds[96];   /* "content 2, rename 1"; "" = none */
     int64_t pending_since_ns; /* wall clock, of the oldest; 0 = none */
     unsigned journal_damaged; /* records that the start could not read */
+    char last_failure[600];   /* of an upload: time, object, reason; "" = none so far */
 };
 void sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out);
 

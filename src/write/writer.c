@@ -321,6 +321,9 @@ pending_stats(struct sf_writer *w, struct sf_writer_stats *out)
     sf_journal_stats(w->journal, &j);
     out->pending_since_ns = j.oldest_ns;
     out->journal_damaged = j.damaged;
+    sf_mutex_lock(&w->lock);
+    memcpy(out->last_failure, w->last_failure, sizeof out->last_failure);
+    sf_mutex_unlock(&w->lock);
     for (unsigned k = 0; k < SF_RECORD_KINDS; k++) {
         out->pending += j.records[k];
         if (j.records[k] && len < sizeof out->pending_kinds)

@@ -56,6 +56,7 @@ struct sf_writer {
     struct sf_mutex lock;   /* order 68; protects the fields below */
     struct sf_cond stopped; /* stopping was set */
     bool stopping;
+    char last_failure[600];       /* of an upload */
     int64_t drain_ms;             /* jobs end by this; INT64_MAX = not draining */
     struct sf_base *bases;        /* what contents begin with */
     struct sf_cond bases_changed; /* some of them may be asked for again */

@@ -24,6 +24,7 @@ state=$(mount_status "$mnt" state_dir)
 head -c 20000000 /dev/urandom >"$SF_TMP/large"
 head -c 50000 /dev/urandom >"$SF_TMP/small"
 
+is_missing() { [ ! -e "$1" ]; }
 status_is() { [ "$(mount_status "$mnt" "$1")" = "$2" ]; }
 stored() { get_object "$1" "$2" "$SF_TMP/got" >/dev/null 2>&1 && cmp -s "$SF_TMP/got" "$3"; }
 patches() { request_log | json_get 'sum(e["kind"] == "tus-patch" for e in d["entries"])'; }
@@ -58,6 +59,7 @@ expect_match "close" "Input/output error|Connection refused|timed out" "$(cat "$
 expect_same_file "the bytes are shown" "$SF_TMP/small" "$mnt/$b/away"
 expect_ge "the status counts it" 1 "$(mount_status "$mnt" pending)"
 expect_match "by kind" 'content 1' "$(mount_status "$mnt" pending_kinds)"
+expect_match "and says why" "/away: .*refused" "$(mount_status "$mnt" last_failed_upload)"
 expect_eq "nothing in quarantine" 0 "$(mount_status "$mnt" quarantine)"
 # shellcheck disable=SC2119 # without options
 restart_server
@@ -101,12 +103,23 @@ expect_eq "what fitted is there" 1048576 "$(object_info "$limited" long | json_g
 expect_eq "nothing in quarantine" 0 "$(mount_status "$mnt" quarantine)"
 
 step "a type that the bucket does not take"
-expect_errno "close" "Operation not permitted" cp "$SF_TMP/small" "$mnt/$images/text.txt"
+expect_errno "known by its name" "Operation not permitted" cp "$SF_TMP/small" "$mnt/$images/text.txt"
+expect_missing "nothing was made" "$mnt/$images/text.txt"
+printf '%%PDF-1.4 %50000s' x >"$SF_TMP/document"
+expect_errno "known by its bytes" "Operation not permitted" cp "$SF_TMP/document" "$mnt/$images/document"
+wait_for 5 is_missing "$mnt/$images/document" || fail "document is still there"
+expect_eq "nothing of them is in the bucket" '' "$(list_keys "$images")"
+
+step "a policy refuses"
+set_faults "{\"kind\":\"error\",\"method\":\"POST\",\"path\":\"/object/$b/refused\",\"status\":400,\"body\":{
+    \"statusCode\":\"403\",\"error\":\"Unauthorized\",\"message\":\"new row violates row-level security policy\"}}"
+expect_errno "close" "Permission denied" cp "$SF_TMP/small" "$mnt/$b/refused"
+clear_faults
 wait_for 5 status_is quarantine 1 || fail "quarantine: $(mount_status "$mnt" quarantine)"
-note=$(grep -l '"key": "text.txt"' "$state"/quarantine/*.json) || fail "no note"
+note=$(grep -l '"key": "refused"' "$state"/quarantine/*.json) || fail "no note"
 expect_same_file "with all its bytes" "$SF_TMP/small" "${note%.json}"
-expect_match "and the reason" 'does not take content of type text/plain' "$(cat "$note")"
-expect_missing "the path shows what the bucket has" "$mnt/$images/text.txt"
+expect_match "and the reason" 'row-level security' "$(cat "$note")"
+expect_missing "the path shows what the bucket has" "$mnt/$b/refused"
 wait_for 5 status_is pending 0 || fail "still pending: $(mount_status "$mnt" pending_kinds)"
 
 step "the disk of the state directory is full"
