@@ -81,6 +81,7 @@ integ_tests = \
 	tests/integ/foreign-writer.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/large-dir.sh \
+	tests/integ/locks.sh \
 	tests/integ/lost-replies.sh \
 	tests/integ/lazy-write.sh \
 	tests/integ/open-versions.sh \
@@ -114,6 +115,7 @@ endif
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
 lint_tests = \
 	tests/lint/banned \
+	tests/lint/consistency \
 	tests/lint/counters \
 	tests/lint/format \
 	tests/lint/headers \
