@@ -121,6 +121,7 @@ set_faults '{"kind":"expired","method":"PATCH","skip":1}'
 writes "$mnt/$b/expired" 8000000
 row "key expired mid-upload" "$b" expired
 expect_match "expired" "^close E[A-Z]* journal" "$said $SF_WHERE"
+expect_match "the status says why" "/expired: .*claim timestamp" "$(mount_status "$mnt" last_failed_upload)"
 clear_faults
 sent_later "key expired mid-upload" "$b" expired
 set_faults '{"kind":"error","status":400,"body":{"statusCode":"403",
