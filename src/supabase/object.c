@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "supabase/call.h"
 #include "supabase/json.h"
+#include "supabase/scan.h"
 #include "supabase/storage.h"
 
 /* ---- info ----------------------------------------------------------------------------------- */
@@ -19,8 +20,55 @@ struct info_call {
     void *arg;
 };
 
-int
-sf_object_parse_info(const json_t *o, struct sf_object_info *info, char **metadata)
+/* Where the value of "metadata" stands in the text. */
+struct span {
+    const char *text;
+    size_t from, to;
+};
+
+static int
+find_metadata(struct sf_scan *s, const char *name, void *arg)
+{
+    struct span *span = arg;
+    bool wanted = strcmp(name, "metadata") == 0;
+    while (wanted && *s->p && strchr(" \t\r\n", *s->p))
+        s->p++;
+    size_t from = (size_t)(s->p - span->text);
+    int rc = sf_scan_skip(s);
+    if (rc == 0 && wanted) {
+        span->from = from;
+        span->to = (size_t)(s->p - span->text);
+    }
+    return rc;
+}
+
+/* Others' metadata is kept as it is spelled: a number in it may be one that no parser of ours can
+ * hold. @text: the reply; {} stands for the metadata afterwards. *ret stays NULL when it is not an
+ * object (what that means, the parser says). */
+static int
+take_metadata(char *text, size_t len, char **ret)
+{
+    sf_autofree char *copy = strdup(text); /* the reader changes what it reads */
+    struct span span = {.text = copy};
+    struct sf_scan s;
+    if (!copy)
+        return -ENOMEM;
+    if (strlen(copy) != len)
+        return 0;
+    sf_scan_init(&s, copy, len);
+    if (sf_scan_object(&s, find_metadata, &span) < 0 || span.to < span.from + 2 ||
+        text[span.from] != '{')
+        return 0;
+    *ret = strndup(text + span.from, span.to - span.from);
+    if (!*ret)
+        return -ENOMEM;
+    memset(text + span.from, ' ', span.to - span.from);
+    memcpy(text + span.from, "{}", 2);
+    return 0;
+}
+
+static int
+parse_info(const json_t *o, struct sf_object_info *info)
 {
     bool found;
     const json_t *meta = json_object_get(o, "metadata");
@@ -38,11 +86,38 @@ sf_object_parse_info(const json_t *o, struct sf_object_info *info, char **metada
         sf_json_time(o, "last_modified", &info->updated_ns) < 0 ||
         sf_json_time(o, "created_at", &info->created_ns) < 0)
         return -EPROTO;
-    if (meta && !json_is_null(meta) && !json_is_object(meta))
+    return meta && !json_is_null(meta) && !json_is_object(meta) ? -EPROTO : 0;
+}
+
+int
+sf_object_parse_info(const char *body, size_t len, struct sf_object_info *info, json_t **root,
+                     char **metadata, char why[160])
+{
+    sf_autofree char *text = malloc(len + 1), *meta = NULL;
+    if (!text)
+        return -ENOMEM;
+    memcpy(text, body, len);
+    text[len] = '\0';
+    int rc = take_metadata(text, len, &meta);
+    if (rc)
+        return rc;
+    json_t *o = sf_json_parse(text, len, why);
+    if (!o)
         return -EPROTO;
-    *metadata = json_is_object(meta) ? json_dumps(meta, JSON_COMPACT) : strdup("{}");
-    info->metadata = *metadata;
-    return *metadata ? 0 : -ENOMEM;
+    rc = parse_info(o, info);
+    if (rc == 0 && !meta) {
+        const json_t *plain = json_object_get(o, "metadata");
+        meta = json_is_object(plain) ? json_dumps(plain, JSON_COMPACT) : strdup("{}");
+        rc = meta ? 0 : -ENOMEM;
+    }
+    if (rc) {
+        json_decref(o);
+        return rc;
+    }
+    info->metadata = meta;
+    *metadata = sf_steal(meta);
+    *root = o;
+    return 0;
 }
 
 static void
@@ -56,8 +131,9 @@ info_done(struct sf_call *call, const struct sf_http_reply *reply, const struct 
     char why[160] = "a member is missing or of a wrong type";
     struct sf_object_info info;
     sf_autofree char *metadata = NULL;
-    json_t *root = sf_json_parse(reply->body, reply->body_len, why);
-    int rc = root ? sf_object_parse_info(root, &info, &metadata) : -EPROTO;
+    json_t *root = NULL;
+    int rc = sf_object_parse_info(reply->body ? reply->body : "", reply->body_len, &info, &root,
+                                  &metadata, why);
     if (rc == 0) {
         c->cb(c->arg, NULL, &info);
     } else {

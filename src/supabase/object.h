@@ -11,12 +11,15 @@
 
 /**
  * sf_object_parse_info - the reply of an info request.
- * @info:     its strings are borrowed from @o and *metadata.
- * @metadata: malloc'd text behind info->metadata; the caller frees it.
+ * @info:     its strings are borrowed from *root and *metadata.
+ * @root:     a new reference.
+ * @metadata: malloc'd text behind info->metadata, as the reply spells it; the caller frees it.
+ * @why:      what is wrong with a reply that is no JSON.
  *
- * Returns 0, -EPROTO or -ENOMEM.
+ * Returns 0, -EPROTO or -ENOMEM; on failure the results are untouched.
  */
-int sf_object_parse_info(const json_t *o, struct sf_object_info *info, char **metadata);
+int sf_object_parse_info(const char *body, size_t len, struct sf_object_info *info, json_t **root,
+                         char **metadata, char why[160]);
 
 /** sf_object_copy - an owned copy of @info. Returns 0 or -ENOMEM, then *out is untouched. */
 int sf_object_copy(const struct sf_object_info *info, struct sf_object *out);

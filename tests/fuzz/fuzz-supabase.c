@@ -92,8 +92,8 @@ info(const char *body, size_t len)
 {
     char why[160], *metadata = NULL;
     struct sf_object_info i;
-    json_t *root = sf_json_parse(body, len, why);
-    if (root && sf_object_parse_info(root, &i, &metadata) == 0)
+    json_t *root = NULL;
+    if (sf_object_parse_info(body, len, &i, &root, &metadata, why) == 0)
         REQUIRE(i.id && i.version && i.etag && i.mime && i.cache_control && metadata[0] == '{');
     free(metadata);
     json_decref(root);

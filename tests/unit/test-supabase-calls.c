@@ -535,6 +535,15 @@ test_bad_info(void **state)
             fail_msg("accepted (%d): %s", rc, bodies[i]);
         assert_int_equal(world.served, 1);
     }
+    /* Others' metadata as it is spelled, with numbers that nothing here could hold. */
+    world_answer(200, NULL,
+                 "{\"id\":\"i\",\"metadata\" : {\"n\":123456789012345678901234567890, "
+                 "\"f\":0.10,\"s\":\"\\u00e9}\"},\"size\":3}");
+    assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, NULL), 0);
+    assert_string_equal(o.metadata, "{\"n\":123456789012345678901234567890, "
+                                    "\"f\":0.10,\"s\":\"\\u00e9}\"}");
+    assert_int_equal(o.size, 3);
+    sf_object_fini(&o);
     world_answer(200, NULL, WORLD_INFO);
     assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, NULL), 0);
     assert_string_equal(o.version, "v1");
