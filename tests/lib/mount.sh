@@ -85,7 +85,7 @@ umount_project() {
 show_stacks() {
     if [ ! -d "/proc/${1:-none}" ] || ! command -v gdb >/dev/null 2>&1; then return 0; fi
     note "threads of $1:"
-    timeout 20 gdb -p "$1" -batch -ex 'thread apply all bt 16' 2>/dev/null |
+    timeout -s KILL 20 gdb -p "$1" -batch -ex 'thread apply all bt 16' 2>/dev/null |
         grep -E '^(Thread|#)' | sed 's/^/    /' >&2
 }
 
