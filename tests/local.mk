@@ -79,6 +79,7 @@ integ_tests = \
 	tests/integ/devserver-rls.sh \
 	tests/integ/devserver-uploads.sh \
 	tests/integ/foreign-writer.sh \
+	tests/integ/exclusive.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/large-dir.sh \
 	tests/integ/locks.sh \

@@ -67,13 +67,13 @@ create_opened(void *arg, int err, const struct sf_tree_result *res)
     name_op_finish(op, err, op->node);
 }
 
-/* The node of a new file, its first handle, and the content that it has. 1: somebody else has made
- * it meanwhile, and it may be opened instead. */
+/* The node of a new file, its first handle, and the content that it has. @stored: NULL, or what the
+ * service says of the empty object that it has already. 1: somebody else has made it meanwhile, and
+ * it may be opened instead. */
 static int
-create_node_locked(struct name_op *op)
+create_node_locked(struct name_op *op, const struct sf_commit *stored)
 {
     struct sf_tree *t = op->tree;
-    name_new_attr_locked(op, false, S_IFREG | (op->mode & 07777));
     struct node *n = make_node_locked(op, N_FILE);
     if (!n) {
         n = node_find_locked(op->dir, op->name);
@@ -91,28 +91,31 @@ create_node_locked(struct name_op *op)
         return -ENOMEM;
     }
     op->open.keep_cache = true; /* nobody can have pages of it */
-    op->open.file->created = true;
-    n->local_only = true;
-    n->exclusive = op->flags & O_EXCL;
+    op->open.file->created = !stored;
+    n->local_only = !stored;
+    n->exclusive = !stored && op->flags & O_EXCL;
     n->keep_pages = true;
     n->content = sf_steal(op->content);
+    if (stored) {
+        n->etag_open = true;
+        snprintf(n->id, sizeof n->id, "%.36s", stored->id);
+        node_set_str(&n->etag, stored->md5_etag);
+        attr_sent_locked(t, n, n->attrs);
+    }
     return 0;
 }
 
 static void
-create_go(struct name_op *op)
+create_make(struct name_op *op, const struct sf_commit *stored)
 {
     struct sf_tree *t = op->tree;
     struct sf_err err = SF_ERR_INIT;
-    const char *const *mimes = (const char *const *)op->mimes;
-    bool refused = !op->node && !sf_write_type_allowed(op->bucket, op->key, NULL, 0, mimes);
-    int rc = op->node  ? 1
-             : refused ? -EPERM
-                       : sf_content_new(t->writer, op->bucket, op->key, &op->content, &err);
+    int rc = op->node ? 1 : sf_content_new(t->writer, op->bucket, op->key, &op->content, &err);
     if (rc == 0) {
-        sf_content_mark_dirty(op->content);
+        if (!stored)
+            sf_content_mark_dirty(op->content);
         tree_lock(t);
-        rc = create_node_locked(op);
+        rc = create_node_locked(op, stored);
         tree_unlock(t);
     }
     if (rc == 1) {
@@ -133,6 +136,38 @@ create_go(struct name_op *op)
         return;
     }
     name_op_finish(op, rc, op->node);
+}
+
+/* exclusive=open: the name is ours, or another's. */
+static void
+create_claimed(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    struct name_op *op = arg;
+    if (err)
+        name_op_finish(op, err->code, NULL);
+    else
+        create_make(op, done);
+}
+
+static void
+create_go(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const char *const *mimes = (const char *const *)op->mimes;
+    char mark[SF_MARK_SIZE];
+    if (!op->node && !sf_write_type_allowed(op->bucket, op->key, NULL, 0, mimes)) {
+        name_op_finish(op, -EPERM, NULL);
+        return;
+    }
+    tree_lock(t);
+    if (!op->node)
+        name_new_attr_locked(op, false, S_IFREG | (op->mode & 07777));
+    tree_unlock(t);
+    if (t->opts.exclusive_open && op->flags & O_EXCL && !op->mknod && !op->node)
+        sf_write_put_small(t->writer, op->bucket, op->key, NULL, "", 0, false,
+                           name_mark_text(op, mark), create_claimed, op);
+    else
+        create_make(op, NULL);
 }
 
 static void

@@ -31,7 +31,8 @@ struct sf_tree_opts {
     const char *bucket; /* NULL = the whole project */
     const char *prefix; /* NULL, or a prefix inside it without slash at its ends */
     bool read_only;
-    uid_t uid; /* defaults of objects without attributes of their own */
+    bool exclusive_open; /* O_EXCL is settled at open, by an empty object; else at close */
+    uid_t uid;           /* defaults of objects without attributes of their own */
     gid_t gid;
     mode_t umask;
     int64_t attr_ttl_ms;      /* how long an answer of the service is believed */
