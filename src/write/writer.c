@@ -98,6 +98,7 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     w->drain_ms = INT64_MAX;
     w->keep_open_max = opts->keep_open_max;
     atomic_init(&w->standard_limit, opts->standard_limit);
+    w->cut.fn = sf_upload_cut;
 
     int rc = make_dirs(w, opts->state_dir, err);
     if (!rc)
@@ -123,7 +124,6 @@ sf_writer_end_by(struct sf_writer *w, int64_t deadline_ms)
     sf_mutex_lock(&w->lock);
     w->drain_ms = deadline_ms;
     sf_mutex_unlock(&w->lock);
-    w->cut.fn = sf_upload_cut;
     if (deadline_ms == INT64_MAX)
         (void)sf_timer_cancel(w->timers, &w->cut);
     else
