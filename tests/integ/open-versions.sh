@@ -10,7 +10,7 @@ set -u
 need_fuse
 need_supafs
 # shellcheck disable=SC2119 # without options
-start_server
+start_server --standard-limit 0
 new_bucket b
 # shellcheck disable=SC2154 # set by new_bucket
 mount_project mnt -o "bucket=$b"
