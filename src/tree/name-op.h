@@ -57,6 +57,10 @@ void name_op_finish(struct name_op *op, int rc, struct node *entry);
 /* Try again when a rename or a change of names has ended. Returns -EINPROGRESS. */
 int name_op_wait_locked(struct name_op *op);
 
+/* Renames: take @n as what is moved, and both its keys. 0 or -errno. */
+int rename_begin_locked(struct name_op *op, struct node *n);
+/* It has moved: it is under its new name and no longer under the old. 0, or -ENOMEM (detached). */
+int rename_attach_locked(struct name_op *op);
 /* The directory's part of rename_check() and of what follows. */
 int rename_dir_check(struct name_op *op, struct node *n, struct node *found);
 void rename_dir_send(struct name_op *op);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tree/name-op.h"
 
-#include "base/clock.h"
-
 #include <errno.h>
 #include <stdio.h> /* RENAME_NOREPLACE */
 #include <stdlib.h>
@@ -42,7 +40,6 @@ limits_of_target_locked(struct name_op *op, const struct node *n)
 int
 rename_dir_check(struct name_op *op, struct node *n, struct node *found)
 {
-    struct sf_tree *t = op->tree;
     if (found && op->flags & RENAME_NOREPLACE)
         return -EEXIST;
     if (found && !node_is_dir(found))
@@ -56,17 +53,8 @@ rename_dir_check(struct name_op *op, struct node *n, struct node *found)
     int rc = limits_of_target_locked(op, n);
     if (rc < 0)
         return rc;
-    op->node = n;
-    node_ref_locked(n);
     op->renames = n->dir->renaming = true;
-    if (op->from_dir != op->dir) {
-        op->target = name_marker_locked(t, n);
-        op->leaves = n->leaving = true;
-    }
-    rc = node_key_locked(n, &op->from_bucket, &op->from_key);
-    if (rc == 0)
-        rc = node_child_key_locked(t, op->dir, op->name, true, op->comp, &op->bucket, &op->key);
-    return rc;
+    return rename_begin_locked(op, n);
 }
 
 /* Everything below has other keys now. */
@@ -110,12 +98,7 @@ renamed_locked(struct name_op *op)
             dir_clear_locked(t, old);
         node_unref_locked(t, old);
     }
-    int rc = node_attach_locked(t, n, op->dir, op->name, op->comp);
-    node_absent_locked(t, op->from_dir, op->from_name, sf_clock_ns(), true);
-    if (rc == 0)
-        listing_added_locked(op->dir, n);
-    n->changed_seq = ++t->seq;
-    n->checked_ns = sf_clock_ns();
+    int rc = rename_attach_locked(op);
     if (rc == 0)
         rc = retarget_below_locked(t, n);
     attr_stamp_locked(op->dir, true);

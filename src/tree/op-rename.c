@@ -30,10 +30,38 @@ other_bucket_check(struct name_op *op, const struct node *n)
     return mimes_copy(to->mimes, &op->mimes);
 }
 
+int
+rename_begin_locked(struct name_op *op, struct node *n)
+{
+    op->node = n;
+    node_ref_locked(n);
+    if (op->from_dir != op->dir) {
+        op->target = name_marker_locked(op->tree, n);
+        op->leaves = n->leaving = true;
+    }
+    int rc = node_key_locked(n, &op->from_bucket, &op->from_key);
+    return rc < 0 ? rc
+                  : node_child_key_locked(op->tree, op->dir, op->name, node_is_dir(n), op->comp,
+                                          &op->bucket, &op->key);
+}
+
+int
+rename_attach_locked(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    int rc = node_attach_locked(t, n, op->dir, op->name, op->comp);
+    node_absent_locked(t, op->from_dir, op->from_name, sf_clock_ns(), true);
+    if (rc == 0)
+        listing_added_locked(op->dir, n);
+    n->changed_seq = ++t->seq;
+    n->checked_ns = sf_clock_ns();
+    return rc;
+}
+
 static int
 rename_check(struct name_op *op, struct node *found)
 {
-    struct sf_tree *t = op->tree;
     struct node *n = node_find_locked(op->from_dir, op->from_name);
     if (!n || n->type == N_ABSENT)
         return -ENOENT;
@@ -48,17 +76,8 @@ rename_check(struct name_op *op, struct node *found)
     int rc = other_bucket_check(op, n);
     if (rc < 0)
         return rc;
-    op->node = n;
-    node_ref_locked(n);
     op->replaces = found && found != n && (!found->local_only || found->commits);
-    if (op->from_dir != op->dir) {
-        op->target = name_marker_locked(t, n);
-        op->leaves = n->leaving = true;
-    }
-    rc = node_key_locked(n, &op->from_bucket, &op->from_key);
-    if (rc == 0)
-        rc = node_child_key_locked(t, op->dir, op->name, false, op->comp, &op->bucket, &op->key);
-    return rc;
+    return rename_begin_locked(op, n);
 }
 
 /* Both names as they are now. @now: what the service has; NULL = it was not asked for anything. */
@@ -72,12 +91,7 @@ renamed_locked(struct name_op *op, const struct sf_version *now)
             sf_content_abandon(old->content);
         node_detach_locked(t, old);
     }
-    int rc = node_attach_locked(t, n, op->dir, op->name, op->comp);
-    node_absent_locked(t, op->from_dir, op->from_name, sf_clock_ns(), true);
-    if (rc == 0)
-        listing_added_locked(op->dir, n);
-    n->changed_seq = ++t->seq;
-    n->checked_ns = sf_clock_ns();
+    int rc = rename_attach_locked(op);
     if (rc == 0 && n->content) { /* 1: an upload is under way, which the writer renames after */
         rc = sf_content_retarget(n->content, op->bucket, op->key, now || op->replaces);
         rc = rc < 0 ? rc : 0;
