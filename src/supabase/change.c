@@ -111,8 +111,8 @@ sf_storage_bucket_delete_wait(struct sf_storage *st, const char *id, int64_t dea
 
 /* ---- put ------------------------------------------------------------------------------------ */
 
-int
-sf_change_parse_put(struct sf_change *c, const struct sf_http_reply *reply, char *why)
+static int
+parse_put(struct sf_change *c, const struct sf_http_reply *reply, char *why)
 {
     json_t *root = sf_json_parse(reply->body ? reply->body : "", reply->body_len, why);
     const char *id = json_string_value(json_object_get(root, "Id"));
@@ -127,6 +127,26 @@ sf_change_parse_put(struct sf_change *c, const struct sf_http_reply *reply, char
         rc = -EPROTO;
     json_decref(root);
     return rc;
+}
+
+struct sf_change *
+sf_change_begin_put(struct sf_storage *st, enum sf_counter kind, const struct sf_put_args *args,
+                    int64_t deadline_ms, char id[40], int *rc, struct sf_err *err)
+{
+    struct sf_change *c = sf_change_begin(st, kind, rc, err);
+    if (!c)
+        return NULL;
+    c->parse = parse_put;
+    c->call.caller_tells = true;
+    c->out = id;
+    /* Sent twice, an upsert ends as the same object; a create would answer 409 to its own success.
+     */
+    c->call.idempotent = args->upsert;
+    sf_call_open(&c->call, "POST", args->upsert ? "replace" : "create", "object", args->bucket,
+                 args->key, NULL, deadline_ms);
+    if (args->upsert)
+        sf_call_header(&c->call, "x-upsert", "true");
+    return c;
 }
 
 static void
@@ -154,22 +174,13 @@ sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *args, int64
 {
     int rc;
     char told[40] = "";
-    struct sf_change *c = sf_change_begin(st, SF_C_CALLS_PUT, &rc, err);
+    struct sf_change *c =
+        sf_change_begin_put(st, SF_C_CALLS_PUT, args, deadline_ms, told, &rc, err);
     if (!c)
         return rc;
-    c->parse = sf_change_parse_put;
-    c->call.caller_tells = true;
-    c->out = told;
-    /* Sent twice, an upsert ends as the same object; a create would answer 409 to its own success.
-     */
-    c->call.idempotent = args->upsert;
-    sf_call_open(&c->call, "POST", args->upsert ? "replace" : "create", "object", args->bucket,
-                 args->key, NULL, deadline_ms);
     sf_call_header(&c->call, "Content-Type", args->mime ? args->mime : "application/octet-stream");
     if (args->cache_control)
         sf_call_header(&c->call, "Cache-Control", args->cache_control);
-    if (args->upsert)
-        sf_call_header(&c->call, "x-upsert", "true");
     add_metadata(c, args->metadata);
     sf_change_body(c, args->fd, 0, args->size, args->progress);
     rc = sf_change_finish(c, err);

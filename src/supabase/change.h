@@ -26,6 +26,11 @@ struct sf_change {
  */
 struct sf_change *sf_change_begin(struct sf_storage *st, enum sf_counter kind, int *rc,
                                   struct sf_err *err);
+/* The same for an upload of @args, opened; what is left are body and headers of its form. @id: 40
+ * bytes for what the reply tells, until sf_change_finish() returns. */
+struct sf_change *sf_change_begin_put(struct sf_storage *st, enum sf_counter kind,
+                                      const struct sf_put_args *args, int64_t deadline_ms,
+                                      char id[40], int *rc, struct sf_err *err);
 /* Take the body from a file. @progress: NULL, or of the caller. */
 void sf_change_body(struct sf_change *c, int fd, uint64_t off, uint64_t len,
                     struct sf_progress *progress);
@@ -35,8 +40,5 @@ int sf_change_finish(struct sf_change *c, struct sf_err *err);
 /* What forms and resumable uploads take of a Cache-Control: N of "max-age=N", within the text; NULL
  * for all others. */
 const char *sf_cache_control_seconds(const char *cache_control);
-
-/* For uploads: reads {"Id":...} into out, 40 bytes. */
-int sf_change_parse_put(struct sf_change *c, const struct sf_http_reply *reply, char *why);
 
 #endif

@@ -79,24 +79,16 @@ sf_storage_put_form_wait(struct sf_storage *st, const struct sf_put_args *args, 
     int rc;
     char told[40] = "";
     size_t n = args->metadata ? strlen(args->metadata) : 0;
-    struct sf_change *c = sf_change_begin(st, SF_C_CALLS_FORM, &rc, err);
+    struct sf_change *c =
+        sf_change_begin_put(st, SF_C_CALLS_FORM, args, deadline_ms, told, &rc, err);
     if (!c)
         return rc;
-    c->parse = sf_change_parse_put;
-    c->call.caller_tells = true;
-    c->out = told;
-    /* As with sf_storage_put_wait(). */
-    c->call.idempotent = args->upsert;
-    sf_call_open(&c->call, "POST", args->upsert ? "replace" : "create", "object", args->bucket,
-                 args->key, NULL, deadline_ms);
     if (n > SF_METADATA_FORM_MAX)
         sf_call_fail(&c->call, -ENOTSUP,
                      "%zu bytes of user metadata are more than the %d that a form can carry", n,
                      SF_METADATA_FORM_MAX);
     if (args->mime && !is_line(args->mime))
         sf_call_fail(&c->call, -EINVAL, "not a content type");
-    if (args->upsert)
-        sf_call_header(&c->call, "x-upsert", "true");
     add_form(c, args);
     rc = sf_change_finish(c, err);
     if (rc == 0)
