@@ -16,5 +16,6 @@ include src/tree/local.mk
 include src/virtual/local.mk
 include src/write/local.mk
 include src/fuse/local.mk
+include src/control/local.mk
 include src/daemon/local.mk
 include src/cmd/local.mk

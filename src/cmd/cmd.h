@@ -21,6 +21,17 @@ __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
  */
 int control_read(const char *point, const char *name, struct sf_buf *out);
 
+/**
+ * control_ask - make a request of a mount and pass its answer on, line by line, as it comes.
+ * @point: the mount point; @words: the verb and its arguments, NULL-terminated.
+ * @said:  gets the sentence of a failure.
+ *
+ * Returns 0; -errno of a failure that the mount tells or of the way to it; -EPIPE the answer broke
+ * off. Can be ended by a signal, which cancels the request.
+ */
+int control_ask(const char *point, const char *const *words,
+                void (*line)(void *arg, const char *text), void *arg, struct sf_buf *said);
+
 /* The value of a "name: value" line in @text; 0, or -ENOENT. Cut to @size. */
 int control_value(const char *text, const char *name, char *out, size_t size);
 

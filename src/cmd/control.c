@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cmd/cmd.h"
 
+#include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
+#include "control/words.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -97,6 +100,84 @@ control_read(const char *point, const char *name, struct sf_buf *out)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static int
+open_control(const char *point)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/.supafs/control", point);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return -ENAMETOOLONG;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int
+send_words(int fd, const char *const *words)
+{
+    sf_autobuf struct sf_buf line = SF_BUF_INIT;
+    int rc = 0;
+    for (; !rc && *words; words++)
+        rc = sf_words_append(&line, *words);
+    if (!rc)
+        rc = sf_buf_putc(&line, '\n');
+    return rc ? rc : sf_write_full(fd, line.data, line.len);
+}
+
+/* The last line of an answer: its result. */
+static int
+take_verdict(const char *text, struct sf_buf *said)
+{
+    int n = 0, used = 0;
+    if (strcmp(text, "done") == 0)
+        return 0;
+    if (sscanf(text, "failed %d %n", &n, &used) < 1 || n <= 0)
+        return -EPIPE;
+    sf_buf_puts(said, text + used);
+    return -n;
+}
+
+/* One line is held back: the last is not for the caller. */
+static int
+pass_lines(int fd, void (*line)(void *arg, const char *text), void *arg, struct sf_buf *said)
+{
+    sf_autobuf struct sf_buf text = SF_BUF_INIT, held = SF_BUF_INIT;
+    char buf[16384];
+    bool holds = false;
+    ssize_t n;
+    while ((n = read(fd, buf, sizeof buf)) > 0) {
+        const char *p = buf, *end = buf + n, *nl;
+        for (; (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1) {
+            int rc = sf_buf_append(&text, p, (size_t)(nl - p));
+            if (rc)
+                return rc;
+            if (holds)
+                line(arg, held.data);
+            holds = true;
+            struct sf_buf swap = held;
+            held = text;
+            text = swap;
+            sf_buf_clear(&text);
+        }
+        int rc = sf_buf_append_max(&text, p, (size_t)(end - p), MAX_TEXT);
+        if (rc)
+            return rc;
+    }
+    return n < 0 ? -errno : take_verdict(sf_buf_str(&held), said);
+}
+
+int
+control_ask(const char *point, const char *const *words, void (*line)(void *arg, const char *text),
+            void *arg, struct sf_buf *said)
+{
+    sf_autofd int fd = open_control(point);
+    if (fd < 0)
+        return fd;
+    int rc = send_words(fd, words);
+    return rc ? rc : pass_lines(fd, line, arg, said);
 }
 
 int

@@ -24,6 +24,7 @@ struct daemon {
     struct sf_tree *tree;
     struct sf_virtual *virt;
     struct sf_fuse *fuse;
+    struct sf_control *control;
 };
 
 /* start.c: 0, or -1 with @o; then stop_free() what is there. */

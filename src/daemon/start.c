@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "config/config.h"
 #include "config/keys.h"
+#include "control/control.h"
 #include "daemon/place.h"
 #include "fuse/session.h"
 #include "http/http.h"
@@ -179,7 +180,8 @@ start_fuse(struct daemon *d, struct sf_outcome *o)
                                       .readahead = sf_config_u64(c, SF_OPT_KERNEL_READAHEAD),
                                       .read_timeout_ms = sf_config_ms(c, SF_OPT_READ_TIMEOUT),
                                       .write_timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT)};
-    if (sf_virtual_new(geteuid(), getegid(), &d->virt) < 0 || status_register(d) < 0)
+    if (sf_virtual_new(geteuid(), getegid(), &d->virt) < 0 || status_register(d) < 0 ||
+        sf_control_new(d->virt, &d->control) < 0)
         return sf_outcome_fail(o, SF_EXIT_FAILED, "out of memory");
     int rc = sf_fuse_new(&opts, d->tree, d->virt, d->http, &d->fuse, &err);
     if (rc < 0)

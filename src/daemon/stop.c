@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/thread.h"
 #include "config/config.h"
+#include "control/control.h"
 #include "daemon/systemd.h"
 #include "fuse/session.h"
 #include "http/http.h"
@@ -86,6 +87,7 @@ stop_free(struct daemon *d)
         sf_http_close(d->http);
     atomic_store(&stage, "fuse");
     sf_fuse_free(d->fuse);
+    sf_control_free(d->control);
     sf_virtual_free(d->virt);
     atomic_store(&stage, "tree");
     sf_tree_free(d->tree);

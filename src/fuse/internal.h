@@ -103,12 +103,14 @@ void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
-/* op-virtual.c: the same for virtual nodes; each answers at once. */
+/* op-virtual.c: the same for virtual nodes. */
 void virtual_lookup(struct sf_fuse *f, fuse_req_t req, fuse_ino_t parent, const char *name);
 void virtual_getattr(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino);
 void virtual_open(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void virtual_read(struct sf_fuse *f, fuse_req_t req, size_t size, off_t off,
                   const struct fuse_file_info *fi);
+void virtual_write(struct sf_fuse *f, fuse_req_t req, const char *buf, size_t size,
+                   const struct fuse_file_info *fi);
 void virtual_release(struct sf_fuse *f, const struct fuse_file_info *fi);
 /* What the kernel did not release. */
 void virtual_free_all(struct sf_fuse *f);

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 /*
- * Virtual files answer at once, so nothing is parked. Only the mount's owner and root may look at
- * them, also where the kernel was not told to check modes.
+ * Virtual files answer at once, so nothing is parked but reads of those that are spoken to. Only
+ * the mount's owner and root may look at them, also where the kernel was not told to check modes.
  */
 static bool
 permitted(const struct sf_fuse *f, fuse_req_t req)
@@ -49,6 +49,7 @@ virtual_getattr(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino)
 
 /* What one open reads; in a list, because a forced end of the session brings no RELEASE. */
 struct text {
+    struct sf_talk *talk; /* NULL: what it reads is in buf */
     struct sf_buf buf;
     unsigned refs; /* the open's, and one per read: a RELEASE may overtake the end of a reply */
     struct text *next, **self;
@@ -66,6 +67,7 @@ text_unref(struct sf_fuse *f, struct text *t)
             t->next->self = t->self;
     }
     sf_buf_fini(&t->buf);
+    sf_talk_unref(t->talk);
     free(t);
 }
 
@@ -86,32 +88,101 @@ text_new(struct sf_fuse *f)
     return t;
 }
 
+/* Reads of a talk that wait end by this, and let go of the text. */
+static void
+text_release(struct sf_fuse *f, struct text *t)
+{
+    if (t->talk)
+        sf_talk_close(t->talk);
+    text_unref(f, t);
+}
+
 void
 virtual_free_all(struct sf_fuse *f)
 {
     while (f->texts)
-        text_unref(f, f->texts);
+        text_release(f, f->texts);
 }
 
 /* The text as it is now; reads of this open see nothing else. */
 void
 virtual_open(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+    bool talks = sf_virtual_talks(f->virt, ino);
     if (!permitted(f, req))
         return;
-    if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
+    if (!talks && ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC)) {
         fuse_reply_err(req, EACCES);
         return;
     }
     struct text *t = text_new(f);
-    int rc = t ? sf_virtual_read(f->virt, ino, &t->buf) : -ENOMEM;
+    int rc = t ? 0 : -ENOMEM;
+    if (t && talks)
+        rc = (t->talk = sf_virtual_talk(f->virt, ino)) ? 0 : -ENOMEM;
+    else if (t)
+        rc = sf_virtual_read(f->virt, ino, &t->buf);
     fi->fh = (uintptr_t)t;
     fi->direct_io = 1;
+    fi->nonseekable = talks;
     if (rc < 0)
         fuse_reply_err(req, -rc);
     if ((rc < 0 || fuse_reply_open(req, fi) != 0) && t)
-        text_unref(f, t);
+        text_release(f, t);
 }
+
+/* ---- talks ---------------------------------------------------------------------------------- */
+
+static int
+reply_talk(struct op *op, const struct sf_tree_result *res)
+{
+    int rc = fuse_reply_buf(op->req, res->data, res->len);
+    if (rc == 0)
+        text_unref(op->fuse, (struct text *)(uintptr_t)op->fi.fh);
+    return rc;
+}
+
+/* Its reader was interrupted: the next read gets it. */
+static void
+undo_talk(struct op *op, const struct sf_tree_result *res)
+{
+    struct text *t = (struct text *)(uintptr_t)op->fi.fh;
+    if (res->len)
+        sf_talk_unread(t->talk, res->data, res->len);
+    text_unref(op->fuse, t);
+}
+
+static const struct op_kind talk_kind = {"talk", reply_talk, undo_talk, false, true};
+
+static void
+talk_read(struct sf_fuse *f, fuse_req_t req, size_t size, const struct fuse_file_info *fi)
+{
+    struct text *t = (struct text *)(uintptr_t)fi->fh;
+    struct op *op = op_begin(f, req, &talk_kind);
+    if (!op)
+        return;
+    {
+        SF_GUARD(&f->texts_lock);
+        t->refs++;
+    }
+    op->fi = *fi;
+    sf_talk_read(t->talk, size, op_done, op);
+    op_end(op, 0);
+}
+
+void
+virtual_write(struct sf_fuse *f, fuse_req_t req, const char *buf, size_t size,
+              const struct fuse_file_info *fi)
+{
+    struct text *t = (struct text *)(uintptr_t)fi->fh;
+    (void)f;
+    int n = t->talk ? sf_talk_write(t->talk, buf, size) : -EPERM;
+    if (n < 0)
+        fuse_reply_err(req, -n);
+    else
+        fuse_reply_write(req, (size_t)n);
+}
+
+/* ---- texts ---------------------------------------------------------------------------------- */
 
 void
 virtual_read(struct sf_fuse *f, fuse_req_t req, size_t size, off_t off,
@@ -119,6 +190,10 @@ virtual_read(struct sf_fuse *f, fuse_req_t req, size_t size, off_t off,
 {
     struct text *t = (struct text *)(uintptr_t)fi->fh;
     size_t rest = 0;
+    if (t->talk) {
+        talk_read(f, req, size, fi);
+        return;
+    }
     {
         SF_GUARD(&f->texts_lock);
         t->refs++;
@@ -132,7 +207,7 @@ virtual_read(struct sf_fuse *f, fuse_req_t req, size_t size, off_t off,
 void
 virtual_release(struct sf_fuse *f, const struct fuse_file_info *fi)
 {
-    text_unref(f, (struct text *)(uintptr_t)fi->fh);
+    text_release(f, (struct text *)(uintptr_t)fi->fh);
 }
 
 void

@@ -15,7 +15,8 @@
 
 struct file {
     const char *name;
-    sf_virtual_text_fn text;
+    sf_virtual_text_fn text; /* or */
+    sf_talk_start_fn start;
     void *arg;
 };
 
@@ -46,13 +47,25 @@ sf_virtual_free(struct sf_virtual *v)
     free(v);
 }
 
-int
-sf_virtual_add(struct sf_virtual *v, const char *name, sf_virtual_text_fn text, void *arg)
+static int
+add(struct sf_virtual *v, struct file file)
 {
     if (v->n == MAX_FILES)
         return -ENOSPC;
-    v->files[v->n++] = (struct file){name, text, arg};
+    v->files[v->n++] = file;
     return 0;
+}
+
+int
+sf_virtual_add(struct sf_virtual *v, const char *name, sf_virtual_text_fn text, void *arg)
+{
+    return add(v, (struct file){.name = name, .text = text, .arg = arg});
+}
+
+int
+sf_virtual_add_talk(struct sf_virtual *v, const char *name, sf_talk_start_fn start, void *arg)
+{
+    return add(v, (struct file){.name = name, .start = start, .arg = arg});
 }
 
 bool
@@ -72,11 +85,12 @@ int
 sf_virtual_getattr(struct sf_virtual *v, uint64_t node, struct sf_attr *out)
 {
     bool dir = node == DIR_NODE;
-    if (!dir && !file_of(v, node))
+    const struct file *f = file_of(v, node);
+    if (!dir && !f)
         return -ENOENT;
     *out = (struct sf_attr){
         .ino = node,
-        .mode = dir ? S_IFDIR | 0500 : S_IFREG | 0400,
+        .mode = dir ? S_IFDIR | 0500 : S_IFREG | (f->start ? 0600 : 0400),
         .uid = v->uid,
         .gid = v->gid,
         .nlink = 1,
@@ -128,5 +142,19 @@ sf_virtual_read(struct sf_virtual *v, uint64_t node, struct sf_buf *out)
     const struct file *f = file_of(v, node);
     if (!f)
         return node == DIR_NODE ? -EISDIR : -ENOENT;
-    return f->text(f->arg, out);
+    return f->text ? f->text(f->arg, out) : -EINVAL;
+}
+
+bool
+sf_virtual_talks(const struct sf_virtual *v, uint64_t node)
+{
+    const struct file *f = file_of(v, node);
+    return f && f->start;
+}
+
+struct sf_talk *
+sf_virtual_talk(const struct sf_virtual *v, uint64_t node)
+{
+    const struct file *f = file_of(v, node);
+    return sf_talk_new(f->start, f->arg);
 }
