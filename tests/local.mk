@@ -73,6 +73,7 @@ unit_tests = \
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
 integ_tests = \
 	tests/integ/attributes.sh \
+	tests/integ/control.sh \
 	tests/integ/both-ways-js.sh \
 	tests/integ/dead-server.sh \
 	tests/integ/deletes.sh \
