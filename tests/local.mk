@@ -10,6 +10,7 @@ unit_tests = \
 	tests/unit/test-base-lock \
 	tests/unit/test-base-str \
 	tests/unit/test-base-thread \
+	tests/unit/test-cache-policy \
 	tests/unit/test-config-files \
 	tests/unit/test-config-keys \
 	tests/unit/test-config-load \
@@ -207,6 +208,9 @@ tests_unit_test_write_names_replay_SOURCES = tests/unit/test-write-names-replay.
 tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test_lib)
 tests_unit_test_write_quarantine_SOURCES = tests/unit/test-write-quarantine.c $(write_test_lib)
 tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(write_test_lib)
+
+tests_unit_test_cache_policy_SOURCES = tests/unit/test-cache-policy.c tests/unit/policy-sim.c \
+	tests/unit/policy-sim.h
 
 # The toy server and the completions of the http tests.
 http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c \

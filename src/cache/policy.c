@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/policy.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+enum {
+    WAYS = 4,              /* slots that may know an entry; two sets share a cache line */
+    MIN_SLOTS = 1024,      /* a power of two, as is */
+    MAX_SLOTS = 128 << 10, /* 1 MiB */
+    COUNT_MAX = 15,
+    PROVEN_MIN = 2,   /* times asked for, the first time included */
+    SAMPLE = 3,       /* proven entries of which the weakest is looked for */
+    PROMOTIONS = 128, /* in a row */
+    ONE_USE_MS = 3000,
+    STAMP_MS = 256,
+};
+
+/* What is known of an entry, in one word, so that threads need no lock: the higher half of its hash
+ * (31 bits), whether it was hit since it was queued, the count, the epoch in which that was right,
+ * and when it was counted last. */
+struct seen {
+    uint32_t tag;
+    bool used;
+    uint8_t count, epoch;
+    uint16_t stamp;
+};
+
+struct sf_policy {
+    uint32_t sets_mask;
+    _Atomic uint32_t counted; /* in this epoch */
+    _Atomic uint32_t per_epoch;
+    _Atomic uint32_t epoch; /* counts are worth half with each one that has passed */
+    _Atomic uint64_t slots[];
+};
+
+static uint64_t
+pack(struct seen s)
+{
+    return (uint64_t)s.tag << 33 | (uint64_t)s.used << 32 | (uint64_t)s.count << 24 |
+           (uint64_t)s.epoch << 16 | s.stamp;
+}
+
+static struct seen
+unpack(uint64_t w)
+{
+    return (struct seen){(uint32_t)(w >> 33), w >> 32 & 1, (uint8_t)(w >> 24), (uint8_t)(w >> 16),
+                         (uint16_t)w};
+}
+
+/* Content numbers are local: nobody chooses them to collide. */
+static uint64_t
+mix(uint64_t content, uint32_t chunk)
+{
+    uint64_t h = content * UINT64_C(0x9e3779b97f4a7c15) + chunk;
+    h = (h ^ h >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    h = (h ^ h >> 27) * UINT64_C(0x94d049bb133111eb);
+    return h ^ h >> 31;
+}
+
+static _Atomic uint64_t *
+set_of(struct sf_policy *p, uint64_t h)
+{
+    return p->slots + (size_t)((uint32_t)h & p->sets_mask) * WAYS;
+}
+
+/* No entry has tag 0, so that an empty word is nobody's. */
+static uint32_t
+tag_of(uint64_t h)
+{
+    return (uint32_t)(h >> 33) | 1;
+}
+
+static unsigned
+worth(const struct sf_policy *p, struct seen s)
+{
+    uint8_t passed = (uint8_t)(atomic_load_explicit(&p->epoch, memory_order_relaxed) - s.epoch);
+    return passed > 7 ? 0 : (unsigned)s.count >> passed;
+}
+
+static _Atomic uint64_t *
+find(struct sf_policy *p, uint64_t h, struct seen *ret)
+{
+    _Atomic uint64_t *set = set_of(p, h);
+    for (int i = 0; i < WAYS; i++) {
+        *ret = unpack(atomic_load_explicit(&set[i], memory_order_relaxed));
+        if (ret->tag == tag_of(h))
+            return &set[i];
+    }
+    *ret = (struct seen){0};
+    return NULL;
+}
+
+static unsigned
+times_asked(struct sf_policy *p, const struct sf_policy_entry *e)
+{
+    struct seen s;
+    return find(p, mix(e->content, e->chunk), &s) ? worth(p, s) : 0;
+}
+
+static bool
+used_since(struct sf_policy *p, const struct sf_policy_entry *e)
+{
+    struct seen s;
+    return find(p, mix(e->content, e->chunk), &s) && s.used;
+}
+
+/* The time of an entry that is pushed again: a hit since it was queued is a later one. */
+static void
+renew(struct sf_policy *p, struct sf_policy_entry *e, int64_t now_ms)
+{
+    struct seen s;
+    _Atomic uint64_t *slot = find(p, mix(e->content, e->chunk), &s);
+    if (!slot || !s.used)
+        return;
+    s.used = false;
+    atomic_store_explicit(slot, pack(s), memory_order_relaxed);
+    e->queued_ms = now_ms;
+}
+
+/* An epoch is over when everything was asked for about eight times. */
+static void
+count_one(struct sf_policy *p)
+{
+    uint32_t n = atomic_fetch_add_explicit(&p->counted, 1, memory_order_relaxed) + 1;
+    if (n >= atomic_load_explicit(&p->per_epoch, memory_order_relaxed) &&
+        atomic_compare_exchange_strong(&p->counted, &n, 0))
+        atomic_fetch_add_explicit(&p->epoch, 1, memory_order_relaxed);
+}
+
+/* A slot for an entry that has none: the weakest one of its set. One that was asked for often is
+ * worn down first, so that a scan does not empty the table. */
+static void
+remember(struct sf_policy *p, uint64_t h, struct seen fresh)
+{
+    _Atomic uint64_t *set = set_of(p, h), *weakest = NULL;
+    struct seen least = {0};
+    for (int i = 0; i < WAYS; i++) {
+        struct seen s = unpack(atomic_load_explicit(&set[i], memory_order_relaxed));
+        s.count = (uint8_t)worth(p, s);
+        s.epoch = fresh.epoch;
+        if (!weakest || s.count < least.count ||
+            (s.count == least.count &&
+             (uint16_t)(fresh.stamp - s.stamp) > (uint16_t)(fresh.stamp - least.stamp))) {
+            weakest = &set[i];
+            least = s;
+        }
+    }
+    if (least.count > 1) {
+        least.count--;
+        fresh = least;
+    }
+    atomic_store_explicit(weakest, pack(fresh), memory_order_relaxed);
+}
+
+/* Two threads at once may lose a count; nothing else rests on these words. */
+static void
+ask(struct sf_policy *p, uint64_t content, uint32_t chunk, int64_t now_ms, bool hit)
+{
+    uint64_t h = mix(content, chunk);
+    uint16_t stamp = (uint16_t)((uint64_t)now_ms / STAMP_MS);
+    struct seen s;
+    _Atomic uint64_t *slot = find(p, h, &s);
+    uint8_t epoch = (uint8_t)atomic_load_explicit(&p->epoch, memory_order_relaxed);
+    if (!slot) {
+        remember(p, h, (struct seen){tag_of(h), hit, 1, epoch, stamp});
+        count_one(p);
+        return;
+    }
+    bool counts = (uint16_t)(stamp - s.stamp) >= ONE_USE_MS / STAMP_MS;
+    if (!counts && s.used == hit)
+        return;
+    s.used = hit;
+    if (counts) {
+        unsigned n = worth(p, s) + 1;
+        s.count = n > COUNT_MAX ? COUNT_MAX : (uint8_t)n;
+        s.epoch = epoch;
+        s.stamp = stamp;
+    }
+    atomic_store_explicit(slot, pack(s), memory_order_relaxed);
+    if (counts)
+        count_one(p);
+}
+
+int
+sf_policy_new(uint64_t max_bytes, struct sf_policy **ret)
+{
+    uint32_t slots = MIN_SLOTS;
+    while (slots < MAX_SLOTS && slots < max_bytes / 16384)
+        slots *= 2;
+    struct sf_policy *p = calloc(1, sizeof *p + slots * sizeof p->slots[0]);
+    if (!p)
+        return -ENOMEM;
+    p->sets_mask = slots / WAYS - 1;
+    p->per_epoch = slots;
+    *ret = p;
+    return 0;
+}
+
+void
+sf_policy_free(struct sf_policy *p)
+{
+    free(p);
+}
+
+void
+sf_policy_hit(struct sf_policy *p, uint64_t content, uint32_t chunk, int64_t now_ms)
+{
+    ask(p, content, chunk, now_ms, true);
+}
+
+enum sf_policy_queue
+sf_policy_admit(struct sf_policy *p, uint64_t content, uint32_t chunk, int64_t now_ms)
+{
+    ask(p, content, chunk, now_ms, false);
+    return SF_POLICY_NEW;
+}
+
+struct round {
+    struct sf_policy *p;
+    const struct sf_policy_ops *ops;
+    void *arg;
+    int64_t now_ms;
+    uint64_t freed;
+    int promotions; /* since something was evicted */
+};
+
+static int
+evict(struct round *r, const struct sf_policy_entry *e)
+{
+    int rc = r->ops->evict(r->arg, e);
+    if (rc)
+        return rc;
+    r->freed += e->bytes;
+    r->promotions = 0;
+    return 0;
+}
+
+static int
+push(struct round *r, enum sf_policy_queue queue, struct sf_policy_entry *e)
+{
+    renew(r->p, e, r->now_ms);
+    return r->ops->push(r->arg, queue, e);
+}
+
+/* Take the one of the oldest proven entries that was asked for least; the others go to the end. */
+static int
+take_weakest(struct round *r, struct sf_policy_entry *ret, unsigned *asked)
+{
+    int rc = r->ops->take(r->arg, SF_POLICY_PROVEN, INT64_MAX, ret);
+    if (rc)
+        return rc;
+    *asked = times_asked(r->p, ret);
+    for (int i = 1; i<SAMPLE && * asked> 0; i++) {
+        struct sf_policy_entry other, stays;
+        rc = r->ops->take(r->arg, SF_POLICY_PROVEN, INT64_MAX, &other);
+        if (rc)
+            return rc == -ENOENT ? 0 : rc;
+        unsigned n = times_asked(r->p, &other);
+        stays = other;
+        if (n < *asked) {
+            stays = *ret;
+            *ret = other;
+            *asked = n;
+        }
+        rc = push(r, SF_POLICY_PROVEN, &stays);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+/* There is no place for another proven entry: it, or the weakest of those that are there. With
+ * equal counts the new one goes, so that of a loop that is too large a part stays. A proven entry
+ * of which nothing is known (restart) was asked for twice before. */
+static int
+contend(struct round *r, struct sf_policy_entry *e)
+{
+    struct sf_policy_entry weakest;
+    unsigned asked;
+    int rc = take_weakest(r, &weakest, &asked);
+    if (rc == -ENOENT)
+        return evict(r, e);
+    if (rc)
+        return rc;
+    struct sf_policy_entry *stays = e, *goes = &weakest;
+    if (times_asked(r->p, e) <= (asked < PROVEN_MIN ? PROVEN_MIN : asked)) {
+        stays = &weakest;
+        goes = e;
+    }
+    rc = push(r, SF_POLICY_PROVEN, stays);
+    return rc ? rc : evict(r, goes);
+}
+
+static int
+evict_proven(struct round *r)
+{
+    struct sf_policy_entry e;
+    unsigned asked;
+    int rc = take_weakest(r, &e, &asked);
+    return rc ? rc : evict(r, &e);
+}
+
+static int
+step(struct round *r)
+{
+    struct sf_policy_usage fresh, proven;
+    r->ops->usage(r->arg, SF_POLICY_NEW, &fresh);
+    r->ops->usage(r->arg, SF_POLICY_PROVEN, &proven);
+    uint64_t all = fresh.bytes + proven.bytes, entries = fresh.entries + proven.entries;
+    uint32_t most = (r->p->sets_mask + 1) * WAYS;
+    atomic_store_explicit(&r->p->per_epoch, 8 * (uint32_t)(entries < most ? entries + 64 : most),
+                          memory_order_relaxed);
+
+    struct sf_policy_entry e;
+    uint64_t share = all - all / 10;
+    int rc = -ENOENT;
+    if (proven.bytes > share)
+        rc = evict_proven(r);
+    if (rc != -ENOENT)
+        return rc;
+    rc = r->ops->take(r->arg, SF_POLICY_NEW, INT64_MAX, &e);
+    if (rc == -ENOENT)
+        return evict_proven(r);
+    if (rc)
+        return rc;
+    if (times_asked(r->p, &e) < PROVEN_MIN)
+        return evict(r, &e);
+    if (proven.bytes + e.bytes > share || r->promotions++ == PROMOTIONS)
+        return contend(r, &e);
+    return push(r, SF_POLICY_PROVEN, &e);
+}
+
+int
+sf_policy_evict(struct sf_policy *p, const struct sf_policy_ops *ops, void *arg, uint64_t want,
+                int64_t now_ms, uint64_t *freed)
+{
+    struct round r = {p, ops, arg, now_ms, 0, 0};
+    int rc = 0;
+    while (!rc && r.freed < want)
+        rc = step(&r);
+    *freed = r.freed;
+    return rc == -ENOENT ? 0 : rc;
+}
+
+int
+sf_policy_expire(struct sf_policy *p, const struct sf_policy_ops *ops, void *arg, int64_t before_ms,
+                 int64_t now_ms, int max, uint64_t *freed)
+{
+    struct round r = {p, ops, arg, now_ms, 0, 0};
+    int rc = 0, seen = 0;
+    for (int q = 0; q < SF_POLICY_QUEUES && !rc; q++) {
+        struct sf_policy_entry e;
+        while (!rc && seen < max) {
+            rc = ops->take(arg, (enum sf_policy_queue)q, before_ms, &e);
+            if (rc)
+                break;
+            seen++;
+            rc = used_since(p, &e) ? push(&r, (enum sf_policy_queue)q, &e) : evict(&r, &e);
+        }
+        if (rc == -ENOENT)
+            rc = 0;
+    }
+    *freed = r.freed;
+    return rc ? rc : seen;
+}
