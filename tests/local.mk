@@ -97,6 +97,7 @@ integ_tests = \
 	tests/integ/mount-signals.sh \
 	tests/integ/mount-stop.sh \
 	tests/integ/real-input.sh \
+	tests/integ/read-versions.sh \
 	tests/integ/remount-clean.sh \
 	tests/integ/renames.sh \
 	tests/integ/replay.sh \
@@ -144,6 +145,7 @@ test_data = \
 	tests/integ/save-patterns.py \
 	tests/integ/set-attrs-sql.py \
 	tests/integ/foreign-writer.py \
+	tests/integ/read-versions.py \
 	tests/integ/two-clients.py \
 	tests/lint/lib.sh \
 	tests/unit/config-fixture.h
