@@ -9,7 +9,7 @@ static int
 reply_read(struct op *op, const struct sf_tree_result *res)
 {
     sf_count(SF_C_READ_BYTES, res->len);
-    fuse_reply_buf(op->req, res->data, res->len);
+    fuse_reply_iov(op->req, res->iov, res->n_iov);
     return 0;
 }
 

@@ -516,6 +516,8 @@ struct sf_content *content_take_locked(struct node *n);
 struct sf_file *file_new_locked(struct sf_tree *t, struct node *n, int flags);
 void file_ref_locked(struct sf_file *f);
 void file_unref_locked(struct sf_tree *t, struct sf_file *f);
+/* It has got bytes, or may have them from the kernel's pages. */
+void file_got_locked(struct sf_file *f);
 /* An empty content for a node, not yet installed. No lock held. */
 int content_make(struct sf_tree *t, struct node *n, struct sf_content **ret);
 /* What a content needs that begins with a node's object, copied. 0 or -errno; to be given back in

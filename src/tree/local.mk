@@ -20,6 +20,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/op-file.c \
 	src/tree/op-lookup.c \
 	src/tree/op-make.c \
+	src/tree/op-read.c \
 	src/tree/op-remove.c \
 	src/tree/op-rename-dir.c \
 	src/tree/op-rename.c \

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tree/internal.h"
 
+#include "base/cleanup.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +23,31 @@ struct copy_op {
     void *arg;
 };
 
+/* All bytes of a read in one place; @room: for free(). NULL without memory. */
+static const void *
+in_one(const struct sf_tree_result *res, char **room)
+{
+    size_t at = 0;
+    if (res->n_iov == 1)
+        return res->iov->iov_base;
+    *room = malloc(res->len);
+    for (int i = 0; *room && i < res->n_iov; i++) {
+        memcpy(*room + at, res->iov[i].iov_base, res->iov[i].iov_len);
+        at += res->iov[i].iov_len;
+    }
+    return *room;
+}
+
 static void
 copy_read(void *arg, int err, const struct sf_tree_result *res)
 {
     struct copy_op *op = arg;
     struct sf_tree *t = op->tree;
     struct sf_tree_result none = {0};
+    sf_autofree char *room = NULL;
+    const void *data = err == 0 && res->len ? in_one(res, &room) : NULL;
+    if (err == 0 && res->len && !data)
+        err = -ENOMEM;
     tree_lock(t);
     if (err == 0 && op->out->released)
         err = -EBADF;
@@ -34,7 +55,7 @@ copy_read(void *arg, int err, const struct sf_tree_result *res)
     if (err < 0 || !res->len)
         op->cb(op->arg, err, err < 0 ? NULL : &none);
     else
-        sf_tree_write(t, op->out, op->off, res->data, res->len, op->cb, op->arg);
+        sf_tree_write(t, op->out, op->off, data, res->len, op->cb, op->arg);
     tree_lock(t);
     file_unref_locked(t, op->out);
     tree_unlock(t);

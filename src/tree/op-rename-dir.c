@@ -9,7 +9,7 @@
 /*
  * Renames of directories. The writer moves object by object; until it is done the node stays where
  * it is, and what is looked for below it is looked for under both names (listing.c, lookup.c,
- * op-file.c). Changes of names below wait for the end. Contents that are written below keep the
+ * op-read.c). Changes of names below wait for the end. Contents that are written below keep the
  * old keys until then, and their uploads wait in the writer.
  */
 

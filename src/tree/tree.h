@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "base/err.h"
 
@@ -83,8 +84,10 @@ struct sf_tree_result {
     int64_t ttl_ms;             /* of attr */
     struct sf_tree_open open;   /* open, create */
     struct sf_dir *dir;         /* opendir */
-    const void *data;           /* read, readlink: valid during the callback */
-    size_t len;                 /* bytes of data; bytes written or copied */
+    const void *data;           /* readlink, getxattr: valid during the callback */
+    const struct iovec *iov;    /* read: likewise */
+    int n_iov;
+    size_t len; /* bytes of data or iov; bytes written or copied */
 };
 
 /* @err: 0 or negative errno; then @res is NULL. */

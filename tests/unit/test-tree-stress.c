@@ -79,6 +79,9 @@ answered(void *arg, int err, const struct sf_tree_result *res)
         c->res = *res;
         if (res->data)
             snprintf(c->data, sizeof c->data, "%.*s", (int)res->len, (const char *)res->data);
+        for (int i = 0, at = 0; i < res->n_iov; at += (int)res->iov[i++].iov_len)
+            snprintf(c->data + at, sizeof c->data - (size_t)at, "%.*s", (int)res->iov[i].iov_len,
+                     (const char *)res->iov[i].iov_base);
     }
     int before = atomic_exchange(&c->state, ANSWERED);
     if (before == ANSWERED)

@@ -41,6 +41,9 @@ keep(void *arg, int err, const struct sf_tree_result *res)
     g->res = *res;
     if (res->data)
         snprintf(g->data, sizeof g->data, "%.*s", (int)res->len, (const char *)res->data);
+    for (int i = 0, at = 0; i < res->n_iov; at += (int)res->iov[i++].iov_len)
+        snprintf(g->data + at, sizeof g->data - (size_t)at, "%.*s", (int)res->iov[i].iov_len,
+                 (const char *)res->iov[i].iov_base);
 }
 
 __attribute__((unused)) static void
