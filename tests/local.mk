@@ -46,6 +46,7 @@ unit_tests = \
 	tests/unit/test-tree-handles \
 	tests/unit/test-tree-knowledge \
 	tests/unit/test-tree-listing \
+	tests/unit/test-tree-memory \
 	tests/unit/test-tree-names \
 	tests/unit/test-tree-rename-dir \
 	tests/unit/test-tree-stress \
@@ -194,6 +195,7 @@ tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_tes
 tests_unit_test_tree_rename_dir_SOURCES = tests/unit/test-tree-rename-dir.c $(tree_test_lib)
 tests_unit_test_tree_stress_SOURCES = tests/unit/test-tree-stress.c $(tree_test_lib)
 tests_unit_test_tree_listing_SOURCES = tests/unit/test-tree-listing.c $(tree_test_lib)
+tests_unit_test_tree_memory_SOURCES = tests/unit/test-tree-memory.c $(tree_test_lib)
 tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree_test_lib)
 
 # The writer over a Storage service in memory.

@@ -35,10 +35,10 @@ apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ns)
     struct node *dir = n->parent;
     if (!dir)
         return;
-    char *name = n->type != N_ABSENT ? strdup(n->name) : NULL;
+    char *name = n->type != N_ABSENT ? strdup(node_name(n)) : NULL;
     node_ref_locked(dir);
     if (n->type != N_ABSENT)
-        inval_entry(t, dir, n->name);
+        inval_entry(t, dir, node_name(n));
     node_ref_locked(n);
     node_detach_locked(t, n);
     if (n->dir)
@@ -54,7 +54,7 @@ void
 apply_refused_locked(struct sf_tree *t, struct node *absent)
 {
     struct node *dir = absent->parent;
-    inval_entry(t, dir, absent->name);
+    inval_entry(t, dir, node_name(absent));
     node_detach_locked(t, absent);
     if (dir->dir->listing)
         listing_unref_locked(t, sf_steal(dir->dir->listing));
@@ -75,18 +75,19 @@ same_version(const struct node *n, const struct sf_list_row *row)
 {
     if (n->size != row->size)
         return false;
-    if (n->id[0] && strcmp(n->id, row->id))
+    char id[NODE_ID_SIZE];
+    if (node_has_id(n) && strcmp(node_id(n, id), row->id))
         return false;
-    if (n->etag_open) /* ours; n->etag is what a service with MD5 ETags would say */
-        return !n->etag || !md5_like(row->etag) || !strcmp(n->etag, row->etag);
-    return !strcmp(n->etag ? n->etag : "", row->etag);
+    if (n->etag_open) /* ours; what a service with MD5 ETags would say */
+        return !node_has_etag(n) || !md5_like(row->etag) || node_etag_is(n, row->etag);
+    return node_etag_is(n, row->etag);
 }
 
 static void
 set_version(struct node *n, const struct sf_list_row *row)
 {
-    snprintf(n->id, sizeof n->id, "%s", row->id);
-    node_set_str(&n->etag, row->etag);
+    node_set_id(n, row->id);
+    node_set_etag(n, row->etag);
     n->etag_open = false;
     n->size = row->size;
     n->symlink = !strcmp(row->mime, MIME_SYMLINK);
@@ -96,7 +97,8 @@ set_version(struct node *n, const struct sf_list_row *row)
 static void
 other_version(struct node *n)
 {
-    free(sf_steal(n->link));
+    if (live(n)->link)
+        free(sf_steal(live_rw(n)->link));
     n->delivered = false;
     n->keep_pages = false;
     n->version++;
@@ -115,13 +117,14 @@ apply_moved_locked(struct sf_tree *t, struct node *n, const struct sf_version *n
     if (!now->id[0]) { /* the service did not say: some give another ETag to a moved object */
         n->etag_open = true;
         if (copied)
-            n->id[0] = '\0';
+            node_set_id(n, NULL);
         return;
     }
-    bool md5 = n->etag && md5_like(n->etag) && md5_like(now->etag);
-    bool other = now->size != n->size || (md5 && strcmp(n->etag, now->etag) != 0);
-    snprintf(n->id, sizeof n->id, "%.36s", now->id);
-    node_set_str(&n->etag, now->etag);
+    char was[NODE_ETAG_SIZE];
+    bool md5 = md5_like(node_etag(n, was)) && md5_like(now->etag);
+    bool other = now->size != n->size || (md5 && !node_etag_is(n, now->etag));
+    node_set_id(n, now->id);
+    node_set_etag(n, now->etag);
     n->etag_open = false;
     if (other && !node_is_local(n)) {
         n->size = now->size;
@@ -168,24 +171,19 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
         return n;
     }
     sf_count(SF_C_REMOTE_CHANGES, 1);
-    if ((n->open && (n->delivered || n->content)) ||
+    if ((live(n)->open && (n->delivered || live(n)->content)) ||
         n->symlink != !strcmp(row->mime, MIME_SYMLINK)) {
         /* Old handles keep their version: the new one is another node. */
-        char *name = strdup(n->name), *comp = n->comp ? strdup(n->comp) : NULL;
-        struct node *fresh = NULL;
-        inval_entry(t, dir, n->name);
+        inval_entry(t, dir, node_name(n));
         node_ref_locked(n); /* its attributes are still wanted */
         node_detach_locked(t, n);
-        if (name)
-            fresh = new_object(t, dir, name, comp, row, start_ns);
+        struct node *fresh = new_object(t, dir, node_name(n), node_comp(n), row, start_ns);
         if (fresh && n->set) {
             attr_give_locked(t, n, fresh);
             other_version(fresh);
             set_attrs(t, fresh, row);
         }
         node_unref_locked(t, n);
-        free(name);
-        free(comp);
         return fresh;
     }
     set_version(n, row);
@@ -223,18 +221,18 @@ apply_unclash_locked(struct sf_tree *t, struct node *n)
 {
     char name[SF_NAME_BUF_SIZE];
     struct node *dir = n->parent;
-    if (n->type != N_FILE || n->name[0] != '%' || !n->comp)
+    if (n->type != N_FILE || node_name(n)[0] != '%' || !node_has_comp(n))
         return;
-    if (sf_name_from_key(n->comp, strlen(n->comp), node_name_flags(t, dir), name) < 0 ||
-        !strcmp(name, n->name))
+    if (sf_name_from_key(node_comp(n), strlen(node_comp(n)), node_name_flags(t, dir), name) < 0 ||
+        !strcmp(name, node_name(n)))
         return;
     struct node *old = node_find_locked(dir, name);
     if (old && old->type != N_ABSENT)
         return;
-    char *comp = strdup(n->comp);
+    char *comp = strdup(node_comp(n));
     if (!comp)
         return;
-    inval_entry(t, dir, n->name);
+    inval_entry(t, dir, node_name(n));
     inval_entry(t, dir, name);
     if (old)
         node_detach_locked(t, old);
@@ -278,7 +276,7 @@ give_way(struct sf_tree *t, struct node *dir, struct node *n, const char *comp, 
          uint32_t listing_id)
 {
     char name[SF_NAME_BUF_SIZE];
-    inval_entry(t, dir, n->name);
+    inval_entry(t, dir, node_name(n));
     if (n->listing_id != listing_id || !listing_id) {
         node_detach_locked(t, n);
         return;

@@ -161,14 +161,15 @@ settle_locked(struct sf_tree *t, struct node *n, const struct attr_op *op,
 {
     attr_sent_locked(t, n, op->attrs);
     n->changed_seq = ++t->seq; /* listings that were asked for before do not know it */
-    if (n->type != N_FILE || node_is_local(n) || now->size != n->size || strcmp(now->id, n->id) ||
-        !now->etag[0])
+    char id[NODE_ID_SIZE];
+    if (n->type != N_FILE || node_is_local(n) || now->size != n->size ||
+        strcmp(now->id, node_id(n, id)) || !now->etag[0])
         return;
-    if (!n->etag || strcmp(n->etag, now->etag)) /* some services name a copy anew */
+    if (!node_etag_is(n, now->etag)) /* some services name a copy anew */
         n->keep_pages = false;
     else
         n->etag_open = false;
-    node_set_str(&n->etag, now->etag);
+    node_set_etag(n, now->etag);
 }
 
 static void
@@ -200,19 +201,16 @@ attr_lasts(const struct sf_tree *t, const struct node *n)
 bool
 attr_travels(const struct node *n)
 {
-    return n->local_only || n->commits || (n->content && sf_content_dirty(n->content));
+    return n->local_only || live(n)->commits ||
+           (live(n)->content && sf_content_dirty(live(n)->content));
 }
 
 /* What the object is taken for. Its ETag may be our own guess, which says nothing here. */
 static void
 seen_locked(const struct node *n, struct sf_version *seen)
 {
-    if (n->type != N_FILE)
-        return;
-    seen->size = n->size;
-    snprintf(seen->id, sizeof seen->id, "%s", n->id);
-    if (!n->etag_open && n->etag && strlen(n->etag) < sizeof seen->etag)
-        snprintf(seen->etag, sizeof seen->etag, "%s", n->etag);
+    if (n->type == N_FILE)
+        node_version_of(n, !n->etag_open, seen);
 }
 
 int

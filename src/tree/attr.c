@@ -37,7 +37,7 @@ attr_fill_locked(const struct sf_tree *t, const struct node *n, struct sf_attr *
         .uid = n->uid == ATTR_ID_NONE ? t->opts.uid : n->uid,
         .gid = n->gid == ATTR_ID_NONE ? t->opts.gid : n->gid,
         .nlink = n == t->root || n->parent ? 1 : 0,
-        .size = n->content ? sf_content_size(n->content) : n->size,
+        .size = live(n)->content ? sf_content_size(live(n)->content) : n->size,
         .mtime_ns = known_time(t, n->mtime_ns),
         .ctime_ns = known_time(t, n->ctime_ns),
     };
@@ -53,6 +53,41 @@ extra_of(struct node *n)
     return n->extra;
 }
 
+struct live *
+live_of(struct node *n)
+{
+    if (!extra_of(n))
+        return NULL;
+    if (!n->extra->live)
+        n->extra->live = calloc(1, sizeof *n->extra->live);
+    return n->extra->live;
+}
+
+static void
+live_free(struct live *l)
+{
+    if (!l)
+        return;
+    free(l->link);
+    free(l->failure);
+    free(l->old_key);
+    free(l);
+}
+
+void
+live_trim_locked(struct node *n)
+{
+    struct extra *e = n->extra;
+    const struct live *l = live(n);
+    if (!e || l->open || l->busy || l->commits || l->gave_up_ms || l->link || l->content ||
+        l->failure || l->old_key)
+        return;
+    live_free(sf_steal(e->live));
+    if (e->atime_ns == ATTR_TIME_NONE && !e->xattrs && !e->changes && !e->xattrs_known &&
+        !e->writing)
+        extra_free(sf_steal(n->extra));
+}
+
 void
 extra_free(struct extra *e)
 {
@@ -60,6 +95,7 @@ extra_free(struct extra *e)
         return;
     free(e->xattrs);
     free(e->changes);
+    live_free(e->live);
     free(e);
 }
 
@@ -157,8 +193,12 @@ attr_give_locked(struct sf_tree *t, struct node *from, struct node *to)
     to->marked = from->marked;
     to->guessed = from->guessed;
     to->xattrs = from->xattrs;
-    if (!to->extra)
-        to->extra = sf_steal(from->extra);
+    if (from->extra && !to->extra && extra_of(to)) { /* what only its handles need stays */
+        struct live *of = from->extra->live;
+        *to->extra = *from->extra;
+        *from->extra = (struct extra){.atime_ns = ATTR_TIME_NONE, .live = of};
+        to->extra->live = NULL;
+    }
     if (from->own_ino)
         ino_claim_locked(t, to, from->ino);
     else if (!to->own_ino)
@@ -304,7 +344,7 @@ getattr_try_locked(struct getattr *g, struct sf_tree_result *res)
     struct sf_tree *t = g->tree;
     struct node *n = g->node;
     int rc = revalidate_locked(t, &g->r, n, &g->w);
-    if (rc < 0 && !(n->open && (rc == -ESTALE || rc == -ENOENT)))
+    if (rc < 0 && !(live(n)->open && (rc == -ESTALE || rc == -ENOENT)))
         return rc; /* fstat(2): handles keep what they have; the kernel does not name them */
     rc = dir_attrs_locked(t, &g->r, n, &g->w);
     if (rc < 0)

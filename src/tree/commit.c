@@ -50,7 +50,7 @@ static void
 commit_success_locked(struct sf_tree *t, struct node *n, const struct commit_op *op,
                       const struct sf_commit *done)
 {
-    free(sf_steal(n->failure));
+    content_failure_clear_locked(n);
     if (!done->uploaded)
         return;
     n->local_only = false;
@@ -58,11 +58,11 @@ commit_success_locked(struct sf_tree *t, struct node *n, const struct commit_op 
     n->changed_seq = ++t->seq;
     n->checked_ns = sf_clock_ns();
     n->size = done->size;
-    n->delivered = n->delivered && n->open;
+    n->delivered = n->delivered && live(n)->open;
     if (done->id[0])
-        snprintf(n->id, sizeof n->id, "%.36s", done->id);
+        node_set_id(n, done->id);
     n->etag_open = true;
-    node_set_str(&n->etag, done->md5_etag[0] ? done->md5_etag : done->etag);
+    node_set_etag(n, done->md5_etag[0] ? done->md5_etag : done->etag);
     if (done->rebased) { /* the kernel's pages are of the version before */
         n->keep_pages = false;
         n->version++;
@@ -88,7 +88,8 @@ drop_run(struct action *a)
 void
 content_drop_locked(struct sf_tree *t, struct node *n)
 {
-    if (!n->content || n->open || n->busy || n->commits || sf_content_dirty(n->content))
+    if (!live(n)->content || live(n)->open || live(n)->busy || live(n)->commits ||
+        sf_content_dirty(live(n)->content))
         return;
     struct drop *d = malloc(sizeof *d);
     if (!d) {
@@ -96,6 +97,7 @@ content_drop_locked(struct sf_tree *t, struct node *n)
         return;
     }
     d->content = content_take_locked(n);
+    live_trim_locked(n);
     tree_queue_locked(t, &d->act, drop_run); /* it closes a file: not under the lock */
 }
 
@@ -103,13 +105,13 @@ content_drop_locked(struct sf_tree *t, struct node *n)
 static void
 give_up_locked(struct sf_tree *t, struct node *n, struct sf_content **drop)
 {
-    if (n->open && !n->local_only) {
+    if (live(n)->open && !n->local_only) {
         if (t->notify.inval_entry && n->parent && n->parent->nlookup)
-            t->notify.inval_entry(t->notify.arg, n->parent->nid, n->name);
+            t->notify.inval_entry(t->notify.arg, n->parent->nid, node_name(n));
         node_split_locked(t, n);
         return;
     }
-    if (!n->open)
+    if (!live(n)->open)
         *drop = content_take_locked(n);
     n->delivered = n->keep_pages = false;
     n->checked_ns = 0;
@@ -129,13 +131,13 @@ commit_give_up(struct sf_tree *t, struct node *n, const struct sf_err *why)
     tree_lock(t);
     node_ref_locked(n);
     /* Whoever may still write decides with the next close. */
-    bool mine = n->content && !n->writers && !n->busy;
-    struct sf_content *c = mine ? sf_content_ref(n->content) : NULL;
+    bool mine = live(n)->content && !live(n)->writers && !live(n)->busy;
+    struct sf_content *c = mine ? sf_content_ref(live(n)->content) : NULL;
     tree_unlock(t);
     int rc = c ? sf_content_quarantine(c, why, NULL) : 0;
     tree_lock(t);
-    if (c && rc == 0 && n->content == c) {
-        revive = n->writers || n->busy; /* since then */
+    if (c && rc == 0 && live(n)->content == c) {
+        revive = live(n)->writers || live(n)->busy; /* since then */
         if (!revive)
             give_up_locked(t, n, &drop);
     }
@@ -158,16 +160,16 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     int rc = err ? err->code : 0;
     bool held = err && sf_failure_is_held(err);
     tree_lock(t);
-    n->commits--;
+    live_rw(n)->commits--;
     if (op->patient)
         n->patient = false;
-    if (!rc && n->content == op->content) {
+    if (!rc && live(n)->content == op->content) {
         commit_success_locked(t, n, op, done);
     } else if (rc) {
-        free(sf_steal(n->failure));
-        n->failure = malloc(sizeof *n->failure);
-        if (n->failure)
-            *n->failure = *err;
+        content_failure_clear_locked(n);
+        struct sf_err *failure = live_rw(n)->failure = malloc(sizeof *failure);
+        if (failure)
+            *failure = *err;
     }
     /* Set while it ran: nothing else carries that. */
     bool again = !rc && done->uploaded && n->set && n->attrs != op->attrs && !attr_travels(n) &&
@@ -181,8 +183,8 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
         commit_give_up(t, n, err);
     tree_lock(t);
     content_drop_locked(t, n);
-    bool more = op->patient && !rc && !n->writers && n->content && n->parent &&
-                sf_content_dirty(n->content);
+    bool more = op->patient && !rc && !live(n)->writers && live(n)->content && n->parent &&
+                sf_content_dirty(live(n)->content);
     tree_unlock(t);
     if (more) /* written to while it was sent, and closed since */
         commit_patient(t, n, false);
@@ -198,16 +200,6 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     free(op);
 }
 
-/* The version that a program saw when it began to change the file. */
-static void
-base_locked(const struct node *n, struct sf_version *base)
-{
-    *base = (struct sf_version){.size = n->size};
-    snprintf(base->id, sizeof base->id, "%s", n->id);
-    if (n->etag && strlen(n->etag) < sizeof base->etag)
-        snprintf(base->etag, sizeof base->etag, "%s", n->etag);
-}
-
 static void
 commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn cb, void *arg)
 {
@@ -217,8 +209,8 @@ commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn
     char mark[SF_MARK_SIZE], *xattrs = NULL;
     int rc = op ? 0 : -ENOMEM;
     tree_lock(t);
-    bool nothing =
-        !n->content || (patient && n->patient) || !(sf_content_dirty(n->content) || n->commits);
+    bool nothing = !live(n)->content || (patient && n->patient) ||
+                   !(sf_content_dirty(live(n)->content) || live(n)->commits);
     if (op && !nothing) {
         const struct bucket *b = node_bucket_locked(n);
         *op = (struct commit_op){.tree = t, .node = n, .patient = patient, .cb = cb, .arg = arg};
@@ -227,18 +219,18 @@ commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn
             args.exists = !n->local_only || n->replace;
             args.exclusive = n->exclusive && !args.exists;
             if (!n->local_only) {
-                base_locked(n, &base);
+                node_version_of(n, true, &base); /* what a program saw when it began */
                 args.base = &base;
             }
             attr_mark_text_locked(t, n, mark);
             args.mark = mark[0] ? mark : NULL;
             args.xattrs = xattrs = n->extra && n->extra->changes ? strdup(n->extra->changes) : NULL;
             /* One that joins another may be too late for its mark. */
-            op->attrs = n->commits ? n->attrs - 1 : n->attrs;
+            op->attrs = live(n)->commits ? n->attrs - 1 : n->attrs;
             args.max_size = sf_writer_limit(t->writer, b->size_limit);
             args.mimes = (const char *const *)op->mimes;
-            op->content = sf_content_ref(n->content);
-            n->commits++;
+            op->content = sf_content_ref(live(n)->content);
+            live_rw(n)->commits++;
             n->patient = n->patient || patient;
             t->patient += patient;
             node_ref_locked(n);
@@ -276,9 +268,9 @@ commit_behind(struct sf_tree *t, struct node *n)
     struct sf_err why = SF_ERR_INIT;
     tree_lock(t);
     /* What a FLUSH was just told to be impossible is not tried again; what only did not work is. */
-    bool refused = n->failure && !n->writers && !sf_failure_is_held(n->failure);
+    bool refused = live(n)->failure && !live(n)->writers && !sf_failure_is_held(live(n)->failure);
     if (refused)
-        why = *n->failure;
+        why = *live(n)->failure;
     tree_unlock(t);
     if (refused)
         commit_give_up(t, n, &why);

@@ -22,18 +22,15 @@ content_begin_locked(const struct node *n, struct content_begin *b)
     int rc = node_key_locked(n, &b->bucket, &b->key);
     if (rc < 0)
         return rc;
-    if (n->etag && !(b->etag = strdup(n->etag)))
+    char buf[NODE_ETAG_SIZE];
+    if (node_has_etag(n) && !(b->etag = strdup(node_etag(n, buf))))
         return -ENOMEM;
-    struct sf_version *v = &b->src.version;
     b->src.bucket = b->bucket;
     b->src.key = b->key;
-    b->src.seen = n->readers > 0;
-    v->size = n->size;
-    snprintf(v->id, sizeof v->id, "%s", n->id);
-    if (n->etag_open) /* then n->etag is what a service with MD5 ETags would say */
+    b->src.seen = live(n)->readers > 0;
+    node_version_of(n, !n->etag_open, &b->src.version);
+    if (n->etag_open) /* then it is what a service with MD5 ETags would say */
         b->src.md5_etag = b->etag;
-    else if (b->etag && strlen(b->etag) < sizeof v->etag)
-        memcpy(v->etag, b->etag, strlen(b->etag) + 1);
     return 0;
 }
 
@@ -59,11 +56,11 @@ content_need(struct sf_tree *t, struct node *n, struct sf_content **ret)
     struct sf_content *fresh = NULL;
     struct content_begin b = {0};
     tree_lock(t);
-    uint32_t version = n->version;
+    uint16_t version = n->version;
     int rc = 0;
-    bool have = n->content != NULL;
+    bool have = live(n)->content != NULL;
     if (have)
-        *ret = sf_content_ref(n->content);
+        *ret = sf_content_ref(live(n)->content);
     else
         rc = content_begin_locked(n, &b);
     tree_unlock(t);
@@ -75,15 +72,15 @@ content_need(struct sf_tree *t, struct node *n, struct sf_content **ret)
     if (rc < 0)
         return rc;
     tree_lock(t);
-    bool other = !n->content && n->version != version; /* seen to be replaced meanwhile */
-    if (!n->content && !other)
-        n->content = sf_steal(fresh);
-    if (!other)
-        *ret = sf_content_ref(n->content);
+    bool other = !live(n)->content && n->version != version; /* seen to be replaced meanwhile */
+    if (!live(n)->content && !other)
+        rc = content_put_locked(n, &fresh);
+    if (!other && rc == 0)
+        *ret = sf_content_ref(live(n)->content);
     tree_unlock(t);
     if (fresh)
         sf_content_unref(fresh);
-    return other ? content_need(t, n, ret) : 0;
+    return other ? content_need(t, n, ret) : rc;
 }
 
 void
@@ -91,7 +88,7 @@ content_keep_version(struct sf_tree *t, struct node *n)
 {
     struct sf_content *c = NULL;
     tree_lock(t);
-    bool wanted = n->type == N_FILE && n->open && !n->content && !n->local_only;
+    bool wanted = n->type == N_FILE && live(n)->open && !live(n)->content && !n->local_only;
     tree_unlock(t);
     if (wanted && content_need(t, n, &c) == 0)
         sf_content_unref(c);

@@ -65,7 +65,7 @@ unknown(const struct node *n)
 static const char *
 comp_of(const struct node *n)
 {
-    return n->comp ? n->comp : n->name;
+    return node_comp(n);
 }
 
 static void

@@ -14,6 +14,12 @@
  * of nodes, at most three quarters full: some 8 bytes per node that has one.
  */
 
+static struct node *
+at(const struct sf_tree *t, uint32_t number)
+{
+    return node_at_locked(t, number - 1);
+}
+
 static uint32_t
 home(const struct sf_tree *t, uint64_t ino)
 {
@@ -25,7 +31,7 @@ static uint32_t
 place(const struct sf_tree *t, uint64_t ino)
 {
     uint32_t i = home(t, ino);
-    while (t->inos[i] && t->slots[t->inos[i] - 1]->ino != ino)
+    while (t->inos[i] && at(t, t->inos[i])->ino != ino)
         i = (i + 1) & (t->ino_room - 1);
     return i;
 }
@@ -41,7 +47,7 @@ grow(struct sf_tree *t)
     t->ino_room = room;
     for (uint32_t i = 0; i < before; i++)
         if (old[i])
-            inos[place(t, t->slots[old[i] - 1]->ino)] = old[i];
+            inos[place(t, at(t, old[i])->ino)] = old[i];
     free(old);
     return true;
 }
@@ -80,7 +86,7 @@ ino_claim_locked(struct sf_tree *t, struct node *n, uint64_t ino)
         return;
     uint32_t i = place(t, ino);
     if (t->inos[i]) {
-        struct node *other = t->slots[t->inos[i] - 1];
+        struct node *other = at(t, t->inos[i]);
         if (other->parent)
             return;
         other->own_ino = false; /* only handles know it: the name's new node goes on with it */
@@ -102,7 +108,7 @@ ino_release_locked(struct sf_tree *t, struct node *n)
     t->ino_count--;
     /* Who stands behind and is not at home yet moves up. */
     for (uint32_t i = (hole + 1) & mask; t->inos[i]; i = (i + 1) & mask) {
-        uint32_t from = home(t, t->slots[t->inos[i] - 1]->ino);
+        uint32_t from = home(t, at(t, t->inos[i])->ino);
         if (((i - from) & mask) < ((i - hole) & mask))
             continue;
         t->inos[hole] = t->inos[i];

@@ -40,6 +40,20 @@ enum node_type {
 #define ATTR_ID_NONE   UINT32_MAX
 #define ATTR_TIME_NONE INT64_MIN
 
+/* What only files have that are open, or were changed or read here; live_of() makes it. */
+struct live {
+    unsigned open;    /* file handles */
+    unsigned writers; /* of these, handles for writing */
+    unsigned readers; /* handles that were given bytes, or may have them from the kernel's pages */
+    unsigned busy;    /* changes of bytes under way */
+    unsigned commits; /* uploads under way */
+    int64_t gave_up_ms;         /* when a read last reached its deadline; 0 = never */
+    char *link;                 /* symlink target, once known */
+    struct sf_content *content; /* bytes staged here; NULL = as in the bucket */
+    struct sf_err *failure;     /* of the last commit, until a write or a success */
+    char *old_key;              /* of a detached node: "bucket\0key" for handles still open */
+};
+
 /* What few nodes have; extra_of() makes it. */
 struct extra {
     int64_t atime_ns;  /* set outright, or ATTR_TIME_NONE */
@@ -47,6 +61,7 @@ struct extra {
     char *changes;     /* of these what the object does not have, or not for certain */
     bool xattrs_known; /* else the object has to be asked for them */
     unsigned writing;  /* changes of attributes under way */
+    struct live *live; /* NULL = none */
 };
 
 struct bucket {
@@ -85,17 +100,17 @@ struct dir {
     bool in_lru;
 };
 
+/* There is one for each name that is known, so every byte counts: what few of them have is in
+ * `extra`, and ids, ETags and names have functions (node_id() and those after it). */
 struct node {
-    uint64_t nid;
     struct node *parent; /* NULL: the root, or detached */
     struct node *hnext;
-    uint32_t hash;
-    uint32_t refs;    /* handles, operations, listing vectors */
-    uint64_t nlookup; /* look-ups that the kernel holds */
-    char *name;       /* as shown */
-    char *comp;       /* key component, NULL = the same as name */
+    struct dir *dir;     /* directories only */
+    struct extra *extra; /* NULL = none */
+    uint64_t nid;
+    uint64_t nlookup : 43; /* look-ups that the kernel holds */
 
-    uint8_t type;
+    uint64_t type : 3; /* enum node_type */
     bool symlink : 1;
     bool own_ino : 1;    /* its ino was chosen by a mount, and is in the table */
     bool marked : 1;     /* the object tells its times itself: those of the service do not count */
@@ -110,34 +125,31 @@ struct node {
     bool patient : 1;    /* one of its uploads goes on until it is stored or refused */
     bool leaving : 1;    /* its removal from the directory is under way: keeps it no more; of an
                             N_ABSENT: acknowledged, and the object may still be listed */
-    uint16_t open;       /* file handles */
-    uint16_t writers;
-    uint16_t readers; /* handles that were given bytes, or may have them from the kernel's pages */
-    uint16_t busy;    /* changes of bytes under way */
-    uint16_t set;     /* SF_SET_*: attributes that were set here and that no listing changes: the
-                         object does not have them, or not for certain */
-    uint16_t mode;    /* permission bits */
-    uint32_t version; /* counts the versions that others made */
-    uint32_t attrs;   /* counts changes of attributes made here */
-    uid_t uid;
-    gid_t gid;
+    bool id_text : 1;    /* how these are kept: node-text.c */
+    bool far : 1, has_comp : 1;
+    uint64_t etag_form : 2;
 
     uint64_t ino;
     uint64_t size;
     int64_t mtime_ns, ctime_ns;
     int64_t checked_ns;   /* the service confirmed this at (CLOCK_BOOTTIME, start of the request) */
-    int64_t gave_up_ms;   /* when a read last reached its deadline; 0 = never */
     uint64_t changed_seq; /* tree->seq of the last change made here */
-    uint32_t listing_id;  /* the last listing that holds it */
-    uint32_t commits;     /* uploads under way */
-    char id[37];
-    char *etag;
-    char *link;                 /* symlink target, once known */
-    struct extra *extra;        /* NULL = none */
-    struct sf_content *content; /* bytes staged here; NULL = as in the bucket */
-    struct sf_err *failure;     /* of the last commit, until a write or a success */
-    struct dir *dir;            /* directories only */
-    char *old_key;              /* of a detached node: "bucket\0key" for handles still open */
+    union {
+        uint8_t bytes[16];
+        char *text;
+    } id, etag;
+    uint32_t refs;       /* handles, operations, listing vectors */
+    uint32_t attrs;      /* counts changes of attributes made here */
+    uint32_t listing_id; /* the last listing that holds it */
+    uid_t uid;
+    gid_t gid;
+    uint16_t mode;    /* permission bits */
+    uint16_t set;     /* SF_SET_*: attributes that were set here and that no listing changes: the
+                         object does not have them, or not for certain */
+    uint16_t version; /* counts the versions that others made */
+    uint16_t etag_parts;
+    uint16_t room; /* bytes of: */
+    char text[];
 };
 
 /* Somebody who waits for knowledge: an operation to be tried again. */
@@ -211,9 +223,9 @@ struct sf_dir {
 struct sf_tree {
     struct sf_mutex lock; /* order 20; protects all below but what is constant */
     struct action *actions, **actions_tail;
-    struct node **slots; /* node id's low half -> node; the free ones: node_at_locked() */
-    uint32_t *gens;
-    uint32_t nslots, free_slot; /* first free slot + 1; 0 = none */
+    uint64_t *slots;             /* node id's low half -> node; the free ones: node_at_locked() */
+    uint32_t nslots, slots_room; /* places that were ever used, and those there are */
+    uint32_t free_slot;          /* first free one + 1; 0 = none */
     uint64_t nodes, looked_up, dirs, open_files, open_dirs;
     uint32_t next_listing;
     uint64_t seq;
@@ -270,7 +282,7 @@ bool node_is_dir(const struct node *n);
 static inline struct node *
 node_at_locked(const struct sf_tree *t, uint32_t slot)
 {
-    return (uintptr_t)t->slots[slot] & 1 ? NULL : t->slots[slot];
+    return t->slots[slot] & 1 ? NULL : (struct node *)(uintptr_t)t->slots[slot];
 }
 /* Is anything below this directory known better here than to the service? */
 bool dir_holds_local(const struct node *dir);
@@ -290,7 +302,8 @@ void node_ref_locked(struct node *n);
 void node_unref_locked(struct sf_tree *t, struct node *n);
 /* Take it out of its directory; it lives on for handles and the kernel. */
 void node_detach_locked(struct sf_tree *t, struct node *n);
-/* Put it below another directory and name. 0 or -ENOMEM (then it is detached). */
+/* Put it below another directory and name (texts that are not its own). 0 or -ENOMEM (then it is
+ * detached). */
 int node_attach_locked(struct sf_tree *t, struct node *n, struct node *dir, const char *name,
                        const char *comp);
 /* Free it if it is detached and unused. */
@@ -319,12 +332,60 @@ void node_free_all(struct sf_tree *t);
 int node_set_str(char **dst, const char *src);
 void bucket_free(struct bucket *b);
 
+/* ---- node-text.c ------------------------------------------------------------------------------
+ */
+
+/* The name as it is shown, and the component of the key. Valid until the node gets another name. */
+const char *node_name(const struct node *n);
+const char *node_comp(const struct node *n);
+/* Whether they differ. */
+bool node_has_comp(const struct node *n);
+/* Room in a node for these texts (@comp: NULL, or another than @name) without further memory. */
+size_t node_room(const char *name, const char *comp);
+/* 0 or -ENOMEM. */
+int node_set_name(struct node *n, const char *name, const char *comp);
+
+#define NODE_ID_SIZE   37
+#define NODE_ETAG_SIZE 48
+/* "" when it is not known. Valid until it is set again; may be in @buf. */
+const char *node_id(const struct node *n, char buf[NODE_ID_SIZE]);
+const char *node_etag(const struct node *n, char buf[NODE_ETAG_SIZE]);
+bool node_has_id(const struct node *n);
+bool node_has_etag(const struct node *n);
+bool node_etag_is(const struct node *n, const char *etag);
+/* The id, the size, and with @etag the ETag, if it fits. */
+void node_version_of(const struct node *n, bool etag, struct sf_version *out);
+/* @to has the id and the ETag of @n; without memory it has none. */
+void node_copy_version(const struct node *n, struct node *to);
+/* NULL or "" = not known. Longer ids are cut. 0 or -ENOMEM, then it stays what it was. */
+int node_set_id(struct node *n, const char *id);
+int node_set_etag(struct node *n, const char *etag);
+void node_text_free(struct node *n);
+/* Remember a symlink's target; without memory it is asked for again. */
+void node_set_link(struct node *n, const char *target);
+
 /* ---- attr.c --------------------------------------------------------------------------------- */
 
 void attr_fill_locked(const struct sf_tree *t, const struct node *n, struct sf_attr *out);
 /* NULL without memory. */
 struct extra *extra_of(struct node *n);
+struct live *live_of(struct node *n);
 void extra_free(struct extra *e);
+/* Let go of what says nothing any more. */
+void live_trim_locked(struct node *n);
+/* To be read only. */
+static inline const struct live *
+live(const struct node *n)
+{
+    static const struct live none;
+    return n->extra && n->extra->live ? n->extra->live : &none;
+}
+/* To be changed, of a node that has one for certain: a handle, a content, ... */
+static inline struct live *
+live_rw(const struct node *n)
+{
+    return n->extra->live;
+}
 /* A change of content or of a directory's entries now. */
 void attr_stamp_locked(struct node *n, bool mtime);
 /* What setattr(2) sets, but for the size. 0 or -ENOMEM. */
@@ -507,6 +568,10 @@ void mimes_free(char **mimes);
 void commit_give_up(struct sf_tree *t, struct node *n, const struct sf_err *why);
 /* The staged bytes go when nobody uses them and nothing is dirty. */
 void content_drop_locked(struct sf_tree *t, struct node *n);
+/* Let @c, which it takes, be the bytes of a node that has none. 0, or -ENOMEM and @c stays. */
+int content_put_locked(struct node *n, struct sf_content **c);
+/* A write, or a success: the last commit's failure is over. */
+void content_failure_clear_locked(struct node *n);
 /* Take the content out of a node; the caller unrefs it. */
 struct sf_content *content_take_locked(struct node *n);
 

@@ -14,7 +14,8 @@ src_libsupafs_a_SOURCES += \
 	src/tree/name-op.h \
 	src/tree/names.c \
 	src/tree/names.h \
-	src/tree/node.c \
+	src/tree/node-text.c \
+    src/tree/node.c \
 	src/tree/op-copy.c \
 	src/tree/op-dir.c \
 	src/tree/op-file.c \

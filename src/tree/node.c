@@ -17,42 +17,37 @@
  * slot + 1), so the root (slot 0, generation 0) is 1. Bit 63 stays clear: virtual nodes have it
  * set. */
 
-/* A free slot holds the number of the next one, marked by its lowest bit. */
-static void
-slot_chain_locked(struct sf_tree *t, uint32_t i)
-{
-    t->slots[i] = (struct node *)((uintptr_t)t->free_slot << 1 | 1);
-    t->free_slot = i + 1;
-}
-
+/* A free slot holds the generation of its next node and the number of the next free one, marked by
+ * the lowest bit. (Places that were never used are not chained: nothing touches their pages.) */
 static int
 slots_grow_locked(struct sf_tree *t)
 {
-    uint32_t n = t->nslots ? t->nslots * 2 : 256;
-    struct node **slots = realloc(t->slots, n * sizeof *slots);
+    uint32_t room = t->slots_room ? t->slots_room * 2 : 256;
+    uint64_t *slots = room > t->slots_room && room < UINT32_MAX / 2
+                          ? realloc(t->slots, room * sizeof *slots)
+                          : NULL;
     if (!slots)
         return -ENOMEM;
     t->slots = slots;
-    uint32_t *gens = realloc(t->gens, n * sizeof *gens);
-    if (!gens)
-        return -ENOMEM;
-    t->gens = gens;
-    memset(gens + t->nslots, 0, (n - t->nslots) * sizeof *gens);
-    for (uint32_t i = n; i-- > t->nslots;)
-        slot_chain_locked(t, i);
-    t->nslots = n;
+    t->slots_room = room;
     return 0;
 }
 
 static int
 slot_take_locked(struct sf_tree *t, struct node *n)
 {
-    if (!t->free_slot && slots_grow_locked(t) < 0)
-        return -ENOMEM;
     uint32_t i = t->free_slot - 1;
-    t->free_slot = (uint32_t)((uintptr_t)t->slots[i] >> 1);
-    t->slots[i] = n;
-    n->nid = (uint64_t)(t->gens[i] & 0x7fffffff) << 32 | (i + 1);
+    uint64_t gen = 0;
+    if (t->free_slot) {
+        gen = t->slots[i] >> 32;
+        t->free_slot = (uint32_t)t->slots[i] >> 1;
+    } else if (t->nslots < t->slots_room || slots_grow_locked(t) == 0) {
+        i = t->nslots++;
+    } else {
+        return -ENOMEM;
+    }
+    t->slots[i] = (uintptr_t)n;
+    n->nid = gen << 32 | (i + 1);
     t->nodes++;
     return 0;
 }
@@ -61,8 +56,9 @@ static void
 slot_free_locked(struct sf_tree *t, struct node *n)
 {
     uint32_t i = (uint32_t)n->nid - 1;
-    slot_chain_locked(t, i);
-    t->gens[i]++;
+    uint64_t gen = ((n->nid >> 32) + 1) & 0x7fffffff;
+    t->slots[i] = gen << 32 | t->free_slot << 1 | 1;
+    t->free_slot = i + 1;
     t->nodes--;
 }
 
@@ -75,30 +71,32 @@ node_get_locked(struct sf_tree *t, uint64_t nid)
 }
 
 /* ---- children by name ------------------------------------------------------------------------
- * Chains through the nodes themselves: a handle of uthash would cost 56 bytes per known object. */
+ * Chains through the nodes themselves: a handle of uthash would cost 56 bytes per known object. Two
+ * in a chain, on the average, when the table is full. */
 
-static uint32_t
-name_hash(const char *name)
+static struct node **
+chain_of(const struct dir *d, const char *name)
 {
-    return (uint32_t)sf_htab_hash(name, strlen(name));
+    return &d->table[sf_htab_hash(name, strlen(name)) & (d->slots - 1)];
 }
 
 static int
 table_grow(struct dir *d)
 {
-    uint32_t n = d->slots ? d->slots * 2 : 8;
-    struct node **table = calloc(n, sizeof *table);
+    uint32_t before = d->slots;
+    struct node **old = d->table, **table = calloc(before ? before * 2UL : 8UL, sizeof *table);
     if (!table)
         return -ENOMEM;
-    for (uint32_t i = 0; i < d->slots; i++)
-        for (struct node *c = d->table[i], *next; c; c = next) {
-            next = c->hnext;
-            c->hnext = table[c->hash & (n - 1)];
-            table[c->hash & (n - 1)] = c;
-        }
-    free(d->table);
     d->table = table;
-    d->slots = n;
+    d->slots = before ? before * 2 : 8;
+    for (uint32_t i = 0; i < before; i++)
+        for (struct node *c = old[i], *next; c; c = next) {
+            struct node **head = chain_of(d, node_name(c));
+            next = c->hnext;
+            c->hnext = *head;
+            *head = c;
+        }
+    free(old);
     return 0;
 }
 
@@ -108,9 +106,8 @@ node_find_locked(const struct node *dir, const char *name)
     const struct dir *d = dir->dir;
     if (!d || !d->slots)
         return NULL;
-    uint32_t h = name_hash(name);
-    struct node *c = d->table[h & (d->slots - 1)];
-    while (c && (c->hash != h || strcmp(c->name, name)))
+    struct node *c = *chain_of(d, name);
+    while (c && strcmp(node_name(c), name))
         c = c->hnext;
     return c;
 }
@@ -119,10 +116,9 @@ static int
 table_insert(struct node *dir, struct node *n)
 {
     struct dir *d = dir->dir;
-    if (d->count >= d->slots && table_grow(d) < 0)
+    if (d->count >= d->slots * 2UL && table_grow(d) < 0)
         return -ENOMEM;
-    n->hash = name_hash(n->name);
-    struct node **head = &d->table[n->hash & (d->slots - 1)];
+    struct node **head = chain_of(d, node_name(n));
     n->hnext = *head;
     *head = n;
     d->count++;
@@ -134,7 +130,7 @@ static void
 table_remove(struct node *n)
 {
     struct dir *d = n->parent->dir;
-    struct node **p = &d->table[n->hash & (d->slots - 1)];
+    struct node **p = chain_of(d, node_name(n));
     while (*p != n)
         p = &(*p)->hnext;
     *p = n->hnext;
@@ -175,8 +171,9 @@ dir_holds_local(const struct node *dir)
 bool
 node_is_local(const struct node *n)
 {
-    return n->local_only || n->commits ||
-           (n->content && (n->writers || n->busy || sf_content_dirty(n->content)));
+    return n->local_only || live(n)->commits ||
+           (live(n)->content &&
+            (live(n)->writers || live(n)->busy || sf_content_dirty(live(n)->content)));
 }
 
 int
@@ -221,13 +218,8 @@ node_destroy_locked(struct sf_tree *t, struct node *n)
     }
     ino_release_locked(t, n);
     slot_free_locked(t, n);
-    free(n->name);
-    free(n->comp);
-    free(n->etag);
-    free(n->link);
+    node_text_free(n);
     extra_free(n->extra);
-    free(n->failure);
-    free(n->old_key);
     free(n);
 }
 
@@ -241,8 +233,8 @@ node_ref_locked(struct node *n)
 static bool
 node_unused(const struct node *n)
 {
-    return !n->nlookup && !n->refs && !n->content && !n->commits && !(n->dir && n->dir->count) &&
-           !(n->dir && n->dir->lookups) && !(n->dir && n->dir->run);
+    return !n->nlookup && !n->refs && !live(n)->content && !live(n)->commits &&
+           !(n->dir && n->dir->count) && !(n->dir && n->dir->lookups) && !(n->dir && n->dir->run);
 }
 
 /* Is it, or a directory above it, out of the tree? */
@@ -310,18 +302,19 @@ struct node *
 node_new_locked(struct sf_tree *t, struct node *parent, const char *name, const char *comp,
                 enum node_type type)
 {
-    struct node *n = calloc(1, sizeof *n);
+    if (comp && !strcmp(comp, name))
+        comp = NULL;
+    size_t room = node_room(name, comp);
+    struct node *n = calloc(1, offsetof(struct node, text) + room);
     if (!n)
         return NULL;
-    n->type = type;
+    n->type = type & 7;
+    n->room = (uint16_t)room;
     n->mode = ATTR_MODE_NONE;
     n->uid = n->gid = ATTR_ID_NONE;
     n->mtime_ns = n->ctime_ns = ATTR_TIME_NONE;
-    n->name = strdup(name);
-    if (!n->name || (comp && strcmp(comp, name) && !(n->comp = strdup(comp))) ||
-        slot_take_locked(t, n) < 0) {
-        free(n->name);
-        free(n->comp);
+    (void)!node_set_name(n, name, comp); /* there is room */
+    if (slot_take_locked(t, n) < 0) {
         free(n);
         return NULL;
     }
@@ -338,14 +331,14 @@ node_detach_locked(struct sf_tree *t, struct node *n)
 {
     if (!n->parent)
         return;
-    if (n->open && !n->content && !n->old_key) {
+    if (live(n)->open && !live(n)->content && !live(n)->old_key) {
         char *bucket, *key;
         if (node_key_locked(n, &bucket, &key) == 0) {
             size_t nb = strlen(bucket) + 1, nk = strlen(key) + 1;
-            n->old_key = malloc(nb + nk);
-            if (n->old_key) {
-                memcpy(n->old_key, bucket, nb);
-                memcpy(n->old_key + nb, key, nk);
+            char *old = live_rw(n)->old_key = malloc(nb + nk);
+            if (old) {
+                memcpy(old, bucket, nb);
+                memcpy(old + nb, key, nk);
             }
             free(bucket);
             free(key);
@@ -362,19 +355,12 @@ node_attach_locked(struct sf_tree *t, struct node *n, struct node *dir, const ch
                    const char *comp)
 {
     node_ref_locked(n);
-    char *new_name = strdup(name), *new_comp = NULL;
-    int rc = 0;
     if (n->parent)
         node_detach_locked(t, n);
-    if (!new_name || (comp && strcmp(comp, name) && !(new_comp = strdup(comp)))) {
-        free(new_name);
-        rc = -ENOMEM;
-    } else {
-        free(n->name);
-        free(n->comp);
-        n->name = new_name;
-        n->comp = new_comp;
-        free(sf_steal(n->old_key));
+    int rc = node_set_name(n, name, comp && strcmp(comp, name) ? comp : NULL);
+    if (rc == 0) {
+        if (live(n)->old_key)
+            free(sf_steal(live_rw(n)->old_key));
         rc = table_insert(dir, n);
     }
     node_unref_locked(t, n);
@@ -385,14 +371,12 @@ void
 node_split_locked(struct sf_tree *t, struct node *n)
 {
     struct node *dir = n->parent, *fresh = NULL;
-    char *name = strdup(n->name), *comp = n->comp ? strdup(n->comp) : NULL;
     node_ref_locked(n);
     node_detach_locked(t, n);
-    if (dir && name && (comp || !n->comp))
-        fresh = node_new_locked(t, dir, name, comp, N_FILE);
+    if (dir)
+        fresh = node_new_locked(t, dir, node_name(n), node_comp(n), N_FILE);
     if (fresh) { /* else it is asked for again */
-        snprintf(fresh->id, sizeof fresh->id, "%s", n->id);
-        node_set_str(&fresh->etag, n->etag);
+        node_copy_version(n, fresh);
         fresh->etag_open = n->etag_open;
         fresh->size = n->size;
         fresh->symlink = n->symlink;
@@ -400,8 +384,6 @@ node_split_locked(struct sf_tree *t, struct node *n)
         fresh->listing_id = n->listing_id;
         listing_added_locked(dir, fresh);
     }
-    free(name);
-    free(comp);
     node_unref_locked(t, n);
 }
 
@@ -428,12 +410,6 @@ node_bucket_locked(const struct node *n)
     while (n && n->type != N_BUCKET)
         n = n->parent;
     return n ? n->dir->bucket : NULL;
-}
-
-static const char *
-node_comp(const struct node *n)
-{
-    return n->comp ? n->comp : n->name;
 }
 
 /* Append the directory's own key: "" or ending in '/'. 0, -ENOMEM, -ESTALE. */
@@ -478,7 +454,8 @@ key_parts(const struct node *dir, const char *comp, char **bucket, char **key)
 static int
 old_key_parts(const struct node *n, char **bucket, char **key)
 {
-    char *b = strdup(n->old_key), *k = strdup(n->old_key + strlen(n->old_key) + 1);
+    char *b = strdup(live(n)->old_key),
+         *k = strdup(live(n)->old_key + strlen(live(n)->old_key) + 1);
     if (!b || !k) {
         free(b);
         free(k);
@@ -496,7 +473,7 @@ node_key_locked(const struct node *n, char **bucket, char **key)
         return key_parts(n, "", bucket, key);
     if (n->parent)
         return key_parts(n->parent, node_comp(n), bucket, key);
-    return n->old_key ? old_key_parts(n, bucket, key) : -ESTALE;
+    return live(n)->old_key ? old_key_parts(n, bucket, key) : -ESTALE;
 }
 
 unsigned
@@ -627,8 +604,8 @@ node_free_all(struct sf_tree *t)
         struct node *n = node_at_locked(t, i);
         if (!n)
             continue;
-        if (n->content)
-            sf_content_unref(sf_steal(n->content));
+        if (live(n)->content)
+            sf_content_unref(content_take_locked(n));
         if (n->dir)
             n->dir->in_lru = false;
     }
@@ -644,8 +621,7 @@ node_free_all(struct sf_tree *t)
     }
     for (uint32_t i = 0; i < t->nslots; i++)
         if (node_at_locked(t, i))
-            node_destroy_locked(t, t->slots[i]);
+            node_destroy_locked(t, node_at_locked(t, i));
     free(t->slots);
-    free(t->gens);
     free(t->inos);
 }

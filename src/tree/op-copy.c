@@ -66,9 +66,10 @@ copy_read(void *arg, int err, const struct sf_tree_result *res)
 static bool
 is_clean_locked(const struct node *n)
 {
-    bool found = n->etag && (!n->etag_open || strlen(n->etag) == 34);
-    return n->type == N_FILE && n->parent && found && !n->local_only && !n->commits && !n->busy &&
-           !(n->content && sf_content_dirty(n->content));
+    char buf[NODE_ETAG_SIZE];
+    bool found = node_has_etag(n) && (!n->etag_open || strlen(node_etag(n, buf)) == 34);
+    return n->type == N_FILE && n->parent && found && !n->local_only && !live(n)->commits &&
+           !live(n)->busy && !(live(n)->content && sf_content_dirty(live(n)->content));
 }
 
 /* All of @in (at most @len bytes) as the content of the empty @out. Its size, or 0: not so. */
@@ -85,10 +86,10 @@ take_whole(struct sf_tree *t, const struct sf_file *in, struct sf_file *out, siz
     /* The answer is a 32-bit number. */
     bool whole = from != to && !t->opts.read_only && is_clean_locked(from) && from->size &&
                  from->size <= len && from->size <= limit && from->size <= UINT32_MAX &&
-                 to->content && !to->commits && !sf_content_size(to->content);
+                 live(to)->content && !live(to)->commits && !sf_content_size(live(to)->content);
     if (whole && content_begin_locked(from, &b) == 0) {
-        c = sf_content_ref(to->content);
-        to->busy++;
+        c = sf_content_ref(live(to)->content);
+        live_rw(to)->busy++;
         node_ref_locked(to);
     }
     tree_unlock(t);
@@ -99,11 +100,11 @@ take_whole(struct sf_tree *t, const struct sf_file *in, struct sf_file *out, siz
         return 0;
     tree_lock(t);
     if (done) {
-        free(sf_steal(to->failure));
+        content_failure_clear_locked(to);
         out->wrote = true;
         attr_stamp_locked(to, true);
     }
-    to->busy--;
+    live_rw(to)->busy--;
     node_unref_locked(t, to);
     tree_unlock(t);
     sf_content_unref(c);

@@ -218,7 +218,7 @@ sf_tree_dirent(struct sf_tree *t, struct sf_dir *d, uint64_t off, bool plus, str
         struct node *n = l->entries[i];
         if (n->parent != d->node || n->type == N_ABSENT)
             continue;
-        snprintf(d->name, sizeof d->name, "%s", n->name);
+        snprintf(d->name, sizeof d->name, "%s", node_name(n));
         out->name = d->name;
         out->ino = n->ino;
         out->next = i + 3;

@@ -20,16 +20,16 @@ for_writing(int flags)
 struct sf_file *
 file_new_locked(struct sf_tree *t, struct node *n, int flags)
 {
-    struct sf_file *f = calloc(1, sizeof *f);
+    struct sf_file *f = live_of(n) ? calloc(1, sizeof *f) : NULL;
     if (!f)
         return NULL;
     f->node = n;
     f->flags = flags;
     f->refs = 1;
     node_ref_locked(n);
-    n->open++;
+    live_rw(n)->open++;
     if (for_writing(flags))
-        n->writers++;
+        live_rw(n)->writers++;
     f->next = t->files;
     if (f->next)
         f->next->prev = f;
@@ -42,7 +42,7 @@ void
 file_got_locked(struct sf_file *f)
 {
     if (!f->got && !f->released)
-        f->node->readers++;
+        live_rw(f->node)->readers++;
     f->got = f->got || !f->released;
 }
 
@@ -64,7 +64,23 @@ file_unref_locked(struct sf_tree *t, struct sf_file *f)
 struct sf_content *
 content_take_locked(struct node *n)
 {
-    return sf_steal(n->content);
+    return live(n)->content ? sf_steal(live_rw(n)->content) : NULL;
+}
+
+int
+content_put_locked(struct node *n, struct sf_content **c)
+{
+    if (!live_of(n))
+        return -ENOMEM;
+    live_rw(n)->content = sf_steal(*c);
+    return 0;
+}
+
+void
+content_failure_clear_locked(struct node *n)
+{
+    if (live(n)->failure)
+        free(sf_steal(live_rw(n)->failure));
 }
 
 void
@@ -78,18 +94,19 @@ sf_tree_release(struct sf_tree *t, struct sf_file *f)
         f->next->prev = f->prev;
     t->open_files--;
     f->released = true;
-    n->open--;
+    live_rw(n)->open--;
     if (for_writing(f->flags))
-        n->writers--;
-    n->readers -= f->got;
-    bool dirty = n->content && n->parent && sf_content_dirty(n->content);
+        live_rw(n)->writers--;
+    live_rw(n)->readers -= f->got;
+    bool dirty = live(n)->content && n->parent && sf_content_dirty(live(n)->content);
     /* Who reads only leaves it to the writers; a writer's last handle sends what is left. */
-    bool commit = dirty && for_writing(f->flags) && (f->wrote || f->created || !n->writers);
+    bool commit = dirty && for_writing(f->flags) && (f->wrote || f->created || !live(n)->writers);
     if (commit) {
         node_ref_locked(n);
         t->background++;
-    } else if (!n->open && !n->busy && !n->commits && !dirty) {
+    } else if (!live(n)->open && !live(n)->busy && !live(n)->commits && !dirty) {
         drop = content_take_locked(n);
+        live_trim_locked(n);
     }
     file_unref_locked(t, f);
     tree_unlock(t);
@@ -116,8 +133,9 @@ struct open_op {
 static bool
 others_read_locked(const struct node *n, int flags)
 {
-    return n->open > 1 && n->writers == for_writing(flags) && n->readers && n->parent && !n->busy &&
-           !n->commits && !n->local_only && !(n->content && sf_content_dirty(n->content));
+    return live(n)->open > 1 && live(n)->writers == for_writing(flags) && live(n)->readers &&
+           n->parent && !live(n)->busy && !live(n)->commits && !n->local_only &&
+           !(live(n)->content && sf_content_dirty(live(n)->content));
 }
 
 /* O_TRUNC makes another version: readers in the middle of this one keep it. The name gets another
@@ -136,7 +154,7 @@ split_for_truncation(struct sf_tree *t, struct node *n, int flags)
     split = others_read_locked(n, flags);
     if (split) {
         if (t->notify.inval_entry && (n->parent->nlookup || n->parent == t->root))
-            t->notify.inval_entry(t->notify.arg, n->parent->nid, n->name);
+            t->notify.inval_entry(t->notify.arg, n->parent->nid, node_name(n));
         node_split_locked(t, n);
     }
     tree_unlock(t);
@@ -149,7 +167,7 @@ truncate_open(struct sf_tree *t, struct node *n)
 {
     struct sf_content *fresh = NULL, *mine = NULL;
     tree_lock(t);
-    mine = n->content ? sf_content_ref(n->content) : NULL;
+    mine = live(n)->content ? sf_content_ref(live(n)->content) : NULL;
     bool empty = !mine && n->size == 0 && !n->local_only;
     tree_unlock(t);
     if (empty)
@@ -159,16 +177,16 @@ truncate_open(struct sf_tree *t, struct node *n)
         if (rc < 0)
             return rc;
         tree_lock(t);
-        if (!n->content)
-            n->content = sf_steal(fresh);
-        mine = sf_content_ref(n->content);
+        if (!live(n)->content)
+            (void)!content_put_locked(n, &fresh); /* it is open: there is room */
+        mine = sf_content_ref(live(n)->content);
         tree_unlock(t);
     }
     int rc = sf_content_truncate(mine, 0);
     if (rc == 0) {
         sf_content_mark_dirty(mine);
         tree_lock(t);
-        free(sf_steal(n->failure));
+        content_failure_clear_locked(n);
         attr_stamp_locked(n, true);
         tree_unlock(t);
     }

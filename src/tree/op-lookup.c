@@ -148,7 +148,7 @@ readlink_done(void *arg, const struct sf_err *err, const struct sf_get_result *g
         op->buf[got->len] = '\0';
         res.len = got->len;
         if (op->version == op->node->version)
-            node_set_str(&op->node->link, op->buf);
+            node_set_link(op->node, op->buf);
     } else if (rc == -ESTALE) {
         op->node->checked_ns = 0;
     }
@@ -163,7 +163,7 @@ sf_tree_readlink(struct sf_tree *t, uint64_t nid, sf_tree_fn cb, void *arg)
 {
     struct readlink_op *op = calloc(1, sizeof *op);
     struct sf_tree_result res = {0};
-    char *bucket = NULL, *key = NULL, *etag = NULL;
+    char *bucket = NULL, *key = NULL, *etag = NULL, text[NODE_ETAG_SIZE];
     struct sf_get_args args = {0};
     if (!op) {
         cb(arg, -ENOMEM, NULL);
@@ -173,15 +173,15 @@ sf_tree_readlink(struct sf_tree *t, uint64_t nid, sf_tree_fn cb, void *arg)
     tree_lock(t);
     struct node *n = node_get_locked(t, nid);
     int rc = !n ? -ESTALE : !n->symlink ? -EINVAL : 0;
-    if (!rc && n->link) {
-        res.len = strlen(n->link);
-        memcpy(op->buf, n->link, res.len);
+    if (!rc && live(n)->link) {
+        res.len = strlen(live(n)->link);
+        memcpy(op->buf, live(n)->link, res.len);
         res.data = op->buf;
         rc = 1;
     } else if (!rc && (n->size == 0 || n->size > LINK_MAX_BYTES)) {
         rc = n->size ? -ENAMETOOLONG : -EIO;
     } else if (!rc && !(rc = node_key_locked(n, &bucket, &key))) {
-        etag = n->etag && !n->etag_open ? strdup(n->etag) : NULL;
+        etag = node_has_etag(n) && !n->etag_open ? strdup(node_etag(n, text)) : NULL;
         args = (struct sf_get_args){.bucket = bucket,
                                     .key = key,
                                     .etag = etag,

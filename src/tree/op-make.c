@@ -95,11 +95,11 @@ create_node_locked(struct name_op *op, const struct sf_commit *stored)
     n->local_only = !stored;
     n->exclusive = !stored && op->flags & O_EXCL;
     n->keep_pages = true;
-    n->content = sf_steal(op->content);
+    (void)!content_put_locked(n, &op->content); /* it is open: there is room */
     if (stored) {
         n->etag_open = true;
-        snprintf(n->id, sizeof n->id, "%.36s", stored->id);
-        node_set_str(&n->etag, stored->md5_etag);
+        node_set_id(n, stored->id);
+        node_set_etag(n, stored->md5_etag);
         attr_sent_locked(t, n, n->attrs);
     }
     return 0;
@@ -324,9 +324,9 @@ symlink_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
         n->symlink = true;
         n->size = done->size;
         n->etag_open = true;
-        snprintf(n->id, sizeof n->id, "%.36s", done->id);
-        node_set_str(&n->etag, done->md5_etag);
-        node_set_str(&n->link, op->target);
+        node_set_id(n, done->id);
+        node_set_etag(n, done->md5_etag);
+        node_set_link(n, op->target);
         attr_sent_locked(t, n, n->attrs);
         op->node = n;
         node_ref_locked(n);

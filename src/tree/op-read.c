@@ -37,8 +37,8 @@ static uint64_t read_send(struct read_op *op);
 static bool
 given_up_locked(const struct sf_tree *t, const struct node *n)
 {
-    return n->gave_up_ms && t->quiet_since < n->gave_up_ms &&
-           sf_clock_ms() - n->gave_up_ms < GIVE_UP_MS;
+    return live(n)->gave_up_ms && t->quiet_since < live(n)->gave_up_ms &&
+           sf_clock_ms() - live(n)->gave_up_ms < GIVE_UP_MS;
 }
 
 static void
@@ -73,7 +73,8 @@ read_prepare_locked(struct read_op *op)
     int rc = node_key_locked(n, &op->bucket, &op->key);
     if (rc < 0)
         return rc;
-    if (n->etag && !n->etag_open && !(op->etag = strdup(n->etag)))
+    char buf[NODE_ETAG_SIZE];
+    if (node_has_etag(n) && !n->etag_open && !(op->etag = strdup(node_etag(n, buf))))
         return -ENOMEM;
     op->total = n->size;
     op->etag_open = n->etag_open;
@@ -113,8 +114,8 @@ read_again(struct read_op *op)
     struct sf_content *c = NULL;
     tree_lock(t);
     int rc = revalidate_locked(t, &op->r, op->node, &op->w);
-    if (rc == 0 && op->node->content)
-        c = sf_content_ref(op->node->content);
+    if (rc == 0 && live(op->node)->content)
+        c = sf_content_ref(live(op->node)->content);
     else if (rc == 0 && (rc = read_prepare_locked(op)) == 1)
         tree_ask_locked(t);
     tree_unlock(t);
@@ -184,6 +185,7 @@ read_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
     struct node *n = op->node;
     int rc = err ? err->code : 0;
     bool retry = false;
+    char buf[NODE_ETAG_SIZE];
     tree_lock(t);
     tree_answer_locked(t, err);
     if (rc == -ENOENT && read_elsewhere_locked(op)) {
@@ -192,13 +194,14 @@ read_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
         read_send(op);
         return;
     }
-    if (rc == -ETIMEDOUT)
-        n->gave_up_ms = sf_clock_ms();
-    if (!rc && op->etag_open && n->etag_open && strcmp(got->etag, n->etag ? n->etag : "")) {
+    if (rc == -ETIMEDOUT && live_of(n))
+        live_rw(n)->gave_up_ms = sf_clock_ms();
+    if (!rc && op->etag_open && n->etag_open && !node_etag_is(n, got->etag)) {
         /* Our own upload's ETag, learned now; unless it shows that somebody else wrote since. */
-        if (n->etag && strlen(got->etag) == strlen(n->etag) && !strchr(got->etag, '-'))
+        size_t len = strlen(node_etag(n, buf));
+        if (len && strlen(got->etag) == len && !strchr(got->etag, '-'))
             rc = -ESTALE;
-        else if (node_set_str(&n->etag, got->etag) == 0)
+        else if (node_set_etag(n, got->etag) == 0)
             n->etag_open = n->keep_pages = false;
     }
     if (!rc && op->version != n->version)
@@ -252,7 +255,7 @@ sf_tree_read(struct sf_tree *t, struct sf_file *f, uint64_t off, size_t len, sf_
     tree_lock(t);
     node_ref_locked(f->node);
     file_got_locked(f);
-    struct sf_content *c = f->node->content ? sf_content_ref(f->node->content) : NULL;
+    struct sf_content *c = live(f->node)->content ? sf_content_ref(live(f->node)->content) : NULL;
     int rc = c ? 0 : given_up_locked(t, f->node) ? -ETIMEDOUT : read_prepare_locked(op);
     if (rc == 1)
         tree_ask_locked(t);

@@ -16,9 +16,9 @@ removed_locked(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
     struct node *n = op->node;
-    if (n->content)
-        sf_content_abandon(n->content);
-    if (n->parent == op->dir && !strcmp(n->name, op->name)) {
+    if (live(n)->content)
+        sf_content_abandon(live(n)->content);
+    if (n->parent == op->dir && !strcmp(node_name(n), op->name)) {
         attr_stamp_locked(n, false);
         node_detach_locked(t, n);
         if (n->dir)
@@ -169,10 +169,7 @@ unlink_behind(struct name_op *op)
     h->dir = op->dir;
     node_ref_locked(op->dir);
     t->background++;
-    snprintf(known.id, sizeof known.id, "%s", n->id);
-    if (n->etag && !n->etag_open && strlen(n->etag) < sizeof known.etag)
-        snprintf(known.etag, sizeof known.etag, "%s", n->etag);
-    known.size = n->size;
+    node_version_of(n, !n->etag_open, &known);
     tree_unlock(t);
     sf_write_delete_behind(t->writer, op->bucket, op->key, &known, unlink_kept, unlink_settled, h);
     return true;
@@ -183,7 +180,7 @@ unlink_send(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
     tree_lock(t);
-    bool behind = many_removed_locked(op->dir) && !node_is_local(op->node) && !op->node->open;
+    bool behind = many_removed_locked(op->dir) && !node_is_local(op->node) && !live(op->node)->open;
     tree_unlock(t);
     if (!behind || !unlink_behind(op))
         unlink_delete(op);
@@ -194,7 +191,7 @@ unlink_go(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
     tree_lock(t);
-    bool unsent = op->node->local_only && !op->node->commits && !op->node->replace;
+    bool unsent = op->node->local_only && !live(op->node)->commits && !op->node->replace;
     if (unsent)
         removed_locked(op);
     tree_unlock(t);

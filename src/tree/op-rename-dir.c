@@ -72,13 +72,14 @@ retarget_below_locked(struct sf_tree *t, struct node *dir)
             if (c->type != N_FILE)
                 continue;
             c->etag_open |= !c->local_only; /* some backends give another to a moved object */
-            if (!c->content)
+            if (!live(c)->content)
                 continue;
             if (node_key_locked(c, &bucket, &key) < 0) {
                 rc = -ENOMEM;
                 continue;
             }
-            if (sf_content_retarget(c->content, bucket, key, !c->local_only || c->replace) < 0)
+            if (sf_content_retarget(live(c)->content, bucket, key, !c->local_only || c->replace) <
+                0)
                 rc = -ENOMEM;
             free(bucket);
             free(key);

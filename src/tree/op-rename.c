@@ -19,7 +19,7 @@ static int
 other_bucket_check(struct name_op *op, const struct node *n)
 {
     const struct bucket *from = node_bucket_locked(n), *to = node_bucket_locked(op->dir);
-    uint64_t size = n->content ? sf_content_size(n->content) : n->size;
+    uint64_t size = live(n)->content ? sf_content_size(live(n)->content) : n->size;
     if (from == to)
         return 0;
     if (!from || !to)
@@ -76,7 +76,7 @@ rename_check(struct name_op *op, struct node *found)
     int rc = other_bucket_check(op, n);
     if (rc < 0)
         return rc;
-    op->replaces = found && found != n && (!found->local_only || found->commits);
+    op->replaces = found && found != n && (!found->local_only || live(found)->commits);
     return rename_begin_locked(op, n);
 }
 
@@ -87,13 +87,14 @@ renamed_locked(struct name_op *op, const struct sf_version *now)
     struct sf_tree *t = op->tree;
     struct node *n = op->node, *old = node_find_locked(op->dir, op->name);
     if (old && old != n) {
-        if (old->content)
-            sf_content_abandon(old->content);
+        if (live(old)->content)
+            sf_content_abandon(live(old)->content);
         node_detach_locked(t, old);
     }
     int rc = rename_attach_locked(op);
-    if (rc == 0 && n->content) { /* 1: an upload is under way, which the writer renames after */
-        rc = sf_content_retarget(n->content, op->bucket, op->key, now || op->replaces);
+    if (rc == 0 &&
+        live(n)->content) { /* 1: an upload is under way, which the writer renames after */
+        rc = sf_content_retarget(live(n)->content, op->bucket, op->key, now || op->replaces);
         rc = rc < 0 ? rc : 0;
     }
     if (!n->marked) /* the service's own time of the object moves */
@@ -180,9 +181,9 @@ rename_go(struct name_op *op)
     int rc = 0;
     keep_replaced(op);
     tree_lock(t);
-    bool same = n->parent == op->dir && !strcmp(n->name, op->name);
+    bool same = n->parent == op->dir && !strcmp(node_name(n), op->name);
     /* What replaces an object is sent first: else that would come back under the name it left. */
-    bool unsent = n->local_only && !n->commits && !n->replace;
+    bool unsent = n->local_only && !live(n)->commits && !n->replace;
     if (unsent && !same)
         rc = renamed_locked(op, NULL);
     tree_unlock(t);

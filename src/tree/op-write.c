@@ -21,6 +21,7 @@ struct change_op {
     struct node *node;    /* counted */
     struct sf_file *file; /* counted; NULL: truncation by path, committed at once */
     enum change what;
+    bool let_go; /* does not count as busy any more */
     uint64_t off;
     size_t len;
     struct sf_attr attr; /* the rest of a setattr */
@@ -43,7 +44,8 @@ op_finish(struct change_op *op, int rc, size_t len)
     struct sf_tree *t = op->tree;
     struct sf_tree_result res = {.len = len};
     tree_lock(t);
-    op->node->busy--;
+    if (!op->let_go)
+        live_rw(op->node)->busy--;
     content_drop_locked(t, op->node);
     attr_fill_locked(t, op->node, &res.attr);
     res.ttl_ms = attr_ttl_locked(t, op->node);
@@ -63,17 +65,15 @@ truncated(void *arg, int rc)
     struct sf_err why = {.code = rc};
     if (rc < 0) {
         tree_lock(t);
-        if (op->node->failure)
-            why = *op->node->failure;
-        op->node->busy--; /* nothing more is changed: the bytes may be given up */
+        if (live(op->node)->failure)
+            why = *live(op->node)->failure;
+        live_rw(op->node)->busy--; /* nothing more is changed: the bytes may be given up */
+        op->let_go = true;
         tree_unlock(t);
         if (sf_failure_is_held(&why))
             rc = 0; /* the journal has it */
         else
             commit_give_up(t, op->node, &why);
-        tree_lock(t);
-        op->node->busy++;
-        tree_unlock(t);
     }
     op_finish(op, rc, 0);
 }
@@ -135,14 +135,14 @@ change_staged(struct change_op *op, struct sf_content *c)
     bool behind = false;
     tree_lock(t);
     if (done >= 0 && sf_content_dirty(c)) {
-        free(sf_steal(n->failure));
+        content_failure_clear_locked(n);
         if (op->file)
             op->file->wrote = true;
         attr_stamp_locked(n, true);
     }
     if (done >= 0 && op->valid) /* without memory it is the atime that is missing */
         (void)!attr_set_locked(t, n, &op->attr, op->valid);
-    if (done >= 0 && op->file && op->file->released && !n->writers) {
+    if (done >= 0 && op->file && op->file->released && !live(n)->writers) {
         node_ref_locked(n); /* released in this very moment */
         t->background++;
         behind = true;
@@ -169,9 +169,9 @@ content_for(struct change_op *op, struct sf_content **c)
     if (rc < 0)
         return rc;
     tree_lock(t);
-    if (!op->node->content)
-        op->node->content = sf_steal(fresh);
-    *c = sf_content_ref(op->node->content);
+    if (!live(op->node)->content)
+        (void)!content_put_locked(op->node, &fresh); /* it has been counted: there is room */
+    *c = sf_content_ref(live(op->node)->content);
     tree_unlock(t);
     if (fresh)
         sf_content_unref(fresh);
@@ -195,13 +195,17 @@ change_start(struct change_op *op, uint64_t end)
         op_finish(op, rc, 0);
 }
 
-static void
+/* false: no memory, and nothing is held. */
+static bool
 change_hold_locked(struct node *n, struct sf_file *f)
 {
+    if (!live_of(n))
+        return false;
     node_ref_locked(n);
-    n->busy++;
+    live_rw(n)->busy++;
     if (f)
         file_ref_locked(f);
+    return true;
 }
 
 /* Takes what change_hold_locked() took; NULL: it has been answered. */
@@ -212,7 +216,7 @@ change_new(struct sf_tree *t, struct node *n, struct sf_file *f, enum change wha
     struct change_op *op = malloc(sizeof *op);
     if (!op) {
         tree_lock(t);
-        n->busy--;
+        live_rw(n)->busy--;
         if (f)
             file_unref_locked(t, f);
         node_unref_locked(t, n);
@@ -230,9 +234,11 @@ sf_tree_write(struct sf_tree *t, struct sf_file *f, uint64_t off, const void *da
 {
     uint64_t end;
     tree_lock(t);
-    change_hold_locked(f->node, f);
+    bool held = change_hold_locked(f->node, f);
     tree_unlock(t);
-    struct change_op *op = change_new(t, f->node, f, CH_WRITE, cb, arg);
+    struct change_op *op = held ? change_new(t, f->node, f, CH_WRITE, cb, arg) : NULL;
+    if (!held)
+        cb(arg, -ENOMEM, NULL);
     if (!op)
         return;
     op->off = off;
@@ -255,9 +261,11 @@ sf_tree_fallocate(struct sf_tree *t, struct sf_file *f, int mode, uint64_t off, 
         return;
     }
     tree_lock(t);
-    change_hold_locked(f->node, f);
+    bool held = change_hold_locked(f->node, f);
     tree_unlock(t);
-    struct change_op *op = change_new(t, f->node, f, CH_EXTEND, cb, arg);
+    struct change_op *op = held ? change_new(t, f->node, f, CH_EXTEND, cb, arg) : NULL;
+    if (!held)
+        cb(arg, -ENOMEM, NULL);
     if (!op)
         return;
     if (__builtin_add_overflow(off, len, &end))
@@ -283,7 +291,7 @@ sf_tree_setattr(struct sf_tree *t, uint64_t nid, struct sf_file *f, const struct
     else if (size && n->symlink)
         rc = -EINVAL;
     else if (size)
-        change_hold_locked(n, f);
+        rc = change_hold_locked(n, f) ? 0 : -ENOMEM;
     else
         node_ref_locked(n);
     tree_unlock(t);

@@ -79,8 +79,8 @@ get_sync(struct xattr_op *op, struct sf_content *c, struct sf_buf *out)
     if (c)
         sf_content_sync_state(c, text, sizeof text);
     tree_lock(t);
-    if (!strcmp(text, "clean") && n->failure)
-        snprintf(text, sizeof text, "failed: %s", n->failure->msg);
+    if (!strcmp(text, "clean") && live(n)->failure)
+        snprintf(text, sizeof text, "failed: %s", live(n)->failure->msg);
     else if (!strcmp(text, "clean") && n->extra && n->extra->writing)
         snprintf(text, sizeof text, "pending");
     tree_unlock(t);
@@ -95,7 +95,7 @@ get_ours(struct xattr_op *op, struct sf_buf *out)
     const char *what = op->name + strlen(OURS);
     if (!strcmp(what, "sync")) {
         tree_lock(t);
-        struct sf_content *c = n->content ? sf_content_ref(n->content) : NULL;
+        struct sf_content *c = live(n)->content ? sf_content_ref(live(n)->content) : NULL;
         tree_unlock(t);
         int rc = get_sync(op, c, out);
         if (c)
@@ -104,10 +104,10 @@ get_ours(struct xattr_op *op, struct sf_buf *out)
     }
     if (strcmp(what, "error"))
         return -ENODATA;
-    char text[sizeof n->failure->msg] = "";
+    char text[sizeof live(n)->failure->msg] = "";
     tree_lock(t);
-    if (n->failure)
-        snprintf(text, sizeof text, "%s", n->failure->msg);
+    if (live(n)->failure)
+        snprintf(text, sizeof text, "%s", live(n)->failure->msg);
     tree_unlock(t);
     return text[0] ? sf_buf_puts(out, text) : -ENODATA;
 }

@@ -46,7 +46,7 @@ file_locked(struct sf_tree *t, struct node *dir, const char *comp, const struct 
     if (!comp[0] || sf_name_from_key(comp, strlen(comp), node_name_flags(t, dir), name) < 0)
         return NULL;
     struct node *n = node_find_locked(dir, name);
-    if (n && (node_is_dir(n) || n->content))
+    if (n && (node_is_dir(n) || live(n)->content))
         return NULL;
     if (n && n->type == N_ABSENT) {
         node_detach_locked(t, n);
@@ -54,16 +54,16 @@ file_locked(struct sf_tree *t, struct node *dir, const char *comp, const struct 
     }
     if (!n)
         n = node_new_locked(t, dir, name, comp, N_FILE);
-    if (!n)
+    if (!n || !live_of(n))
         return NULL;
     n->local_only = !p->exists;
     n->size = p->base->size;
-    snprintf(n->id, sizeof n->id, "%.36s", p->base->id);
-    node_set_str(&n->etag, p->base->etag[0] ? p->base->etag : NULL);
+    node_set_id(n, p->base->id);
+    node_set_etag(n, p->base->etag);
     n->etag_open = true;
     n->changed_seq = ++t->seq;
     n->checked_ns = sf_clock_ns();
-    n->content = sf_content_ref(p->content);
+    live_rw(n)->content = sf_content_ref(p->content);
     if (p->mark && sf_mark_parse(p->mark, &mark))
         attr_begin_locked(t, n, &mark);
     else

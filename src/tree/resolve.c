@@ -141,7 +141,7 @@ revalidate_locked(struct sf_tree *t, struct resolve *r, struct node *n, struct w
         return 0;
     if (!n->parent)
         return -ESTALE;
-    int rc = resolve_locked(t, r, n->parent, n->name, w, &found);
+    int rc = resolve_locked(t, r, n->parent, node_name(n), w, &found);
     if (rc < 0)
         return rc;
     return rc == 1 && found == n ? 0 : -ESTALE;

@@ -199,7 +199,7 @@ sf_tree_stats(struct sf_tree *t, struct sf_tree_stats *out)
                                   .open_dirs = t->open_dirs,
                                   .offline = tree_offline_locked(t)};
     for (const struct sf_file *f = t->files; f; f = f->next)
-        if (f->node->content && sf_content_dirty(f->node->content))
+        if (live(f->node)->content && sf_content_dirty(live(f->node)->content))
             out->dirty_files++;
 }
 
@@ -289,7 +289,8 @@ next_dirty_locked(struct sf_tree *t, uint32_t *slot)
 {
     for (; *slot < t->nslots; ++*slot) {
         struct node *n = node_at_locked(t, *slot);
-        if (n && n->content && n->parent && (n->commits || sf_content_dirty(n->content)))
+        if (n && live(n)->content && n->parent &&
+            (live(n)->commits || sf_content_dirty(live(n)->content)))
             return n;
     }
     return NULL;
@@ -322,10 +323,10 @@ sf_tree_drain(struct sf_tree *t, int64_t deadline_ms)
     /* What the journal has is safe; the rest is kept where it can be found. */
     unsigned pending = 0;
     for (slot = 0; (n = next_dirty_locked(t, &slot)); slot++) {
-        if (!sf_content_dirty(n->content))
+        if (!sf_content_dirty(live(n)->content))
             continue;
-        struct sf_content *c = sf_content_ref(n->content);
-        struct sf_err why = n->failure ? *n->failure : SF_ERR_INIT;
+        struct sf_content *c = sf_content_ref(live(n)->content);
+        struct sf_err why = live(n)->failure ? *live(n)->failure : SF_ERR_INIT;
         (void)!sf_err_set(&why, -ETIMEDOUT, "stopped before the upload succeeded");
         tree_unlock(t);
         if (sf_content_kept(c))

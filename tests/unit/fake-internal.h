@@ -10,7 +10,7 @@
  * its owner may take again. It is never held while something of the tree is called. */
 
 struct object {
-    char bucket[64], key[300], id[37], etag[40], mime[64], cache[300];
+    char bucket[64], key[300], id[37], etag[64], mime[64], cache[300];
     char *meta; /* NULL = {} */
     char *text;
     size_t size;

@@ -138,6 +138,16 @@ fake_set_cache(const char *bucket, const char *key, const char *cache_control)
     snprintf(o->cache, sizeof o->cache, "%s", cache_control);
 }
 
+void
+fake_set_version(const char *bucket, const char *key, const char *id, const char *etag)
+{
+    FAKE_GUARD();
+    struct object *o = fake_find(bucket, key);
+    assert(o);
+    snprintf(o->id, sizeof o->id, "%s", id);
+    snprintf(o->etag, sizeof o->etag, "%s", etag);
+}
+
 const char *
 fake_cache(const char *bucket, const char *key)
 {
@@ -202,7 +212,7 @@ struct question {
     unsigned limit;
     bool delimiter;
     struct sf_get_args get;
-    char etag[40], asked[40];
+    char etag[64], asked[64];
     struct sf_list_row *rows;
     struct sf_list_page page;
     struct sf_bucket_row bucket_rows[8];

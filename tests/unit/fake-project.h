@@ -24,6 +24,8 @@ bool fake_has(const char *bucket, const char *key, const char *text);
 bool fake_exists(const char *bucket, const char *key);
 void fake_bucket(const char *bucket);
 void fake_drop_bucket(const char *bucket);
+/* Give an object this id and this ETag. */
+void fake_set_version(const char *bucket, const char *key, const char *id, const char *etag);
 /* Objects keep their id when they are replaced, as with an upsert; else each version has its own.
  */
 void fake_keep_ids(bool keep);
