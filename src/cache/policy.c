@@ -16,38 +16,47 @@ enum {
     PROMOTIONS = 128, /* in a row */
     ONE_USE_MS = 3000,
     STAMP_MS = 256,
+    STAMP_MASK = 0xfff,
+    TURN = 32, /* ticks of the clock in which as many entries were asked for as are cached */
+    EPOCH_SHIFT =
+        8, /* an epoch is 256 ticks: counts are worth half with each one that has passed */
+    SHARE_ALL = 1 << 16, /* of the cache, for the new entries: */
+    SHARE_MIN = SHARE_ALL / 10,
+    SHARE_MAX = SHARE_ALL / 10 * 8,
 };
 
-/* What is known of an entry, in one word, so that threads need no lock: the higher half of its hash
- * (31 bits), whether it was hit since it was queued, the count, the epoch in which that was right,
- * and when it was counted last. */
+/* What is known of an entry, in one word, so that threads need no lock. */
 struct seen {
-    uint32_t tag;
-    bool used;
-    uint8_t count, epoch;
-    uint16_t stamp;
+    uint32_t tag;   /* 31 bits of its hash; never 0, so that an empty word is nobody's */
+    bool used;      /* hit since it was queued */
+    uint8_t count;  /* 4 bits */
+    uint16_t tick;  /* when it was counted last, on the clock of asked entries ... */
+    uint16_t stamp; /* ... and of milliseconds; 12 bits */
 };
 
 struct sf_policy {
     uint32_t sets_mask;
-    _Atomic uint32_t counted; /* in this epoch */
-    _Atomic uint32_t per_epoch;
-    _Atomic uint32_t epoch; /* counts are worth half with each one that has passed */
+    _Atomic uint32_t asked;    /* in this tick; KiB */
+    _Atomic uint32_t per_tick; /* KiB */
+    _Atomic uint32_t tick;
+    /* Misses of what plain LRU would still have, less hits of what it would not have any more. */
+    _Atomic int32_t balance;
+    int32_t share; /* of the new entries, of SHARE_ALL */
     _Atomic uint64_t slots[];
 };
 
 static uint64_t
 pack(struct seen s)
 {
-    return (uint64_t)s.tag << 33 | (uint64_t)s.used << 32 | (uint64_t)s.count << 24 |
-           (uint64_t)s.epoch << 16 | s.stamp;
+    return (uint64_t)s.tag << 33 | (uint64_t)s.used << 32 | (uint64_t)s.count << 28 |
+           (uint64_t)s.stamp << 16 | s.tick;
 }
 
 static struct seen
 unpack(uint64_t w)
 {
-    return (struct seen){(uint32_t)(w >> 33), w >> 32 & 1, (uint8_t)(w >> 24), (uint8_t)(w >> 16),
-                         (uint16_t)w};
+    return (struct seen){(uint32_t)(w >> 33), w >> 32 & 1, w >> 28 & 15, (uint16_t)w,
+                         w >> 16 & STAMP_MASK};
 }
 
 /* Content numbers are local: nobody chooses them to collide. */
@@ -66,18 +75,23 @@ set_of(struct sf_policy *p, uint64_t h)
     return p->slots + (size_t)((uint32_t)h & p->sets_mask) * WAYS;
 }
 
-/* No entry has tag 0, so that an empty word is nobody's. */
 static uint32_t
 tag_of(uint64_t h)
 {
     return (uint32_t)(h >> 33) | 1;
 }
 
+static uint16_t
+tick_now(const struct sf_policy *p)
+{
+    return (uint16_t)atomic_load_explicit(&p->tick, memory_order_relaxed);
+}
+
 static unsigned
 worth(const struct sf_policy *p, struct seen s)
 {
-    uint8_t passed = (uint8_t)(atomic_load_explicit(&p->epoch, memory_order_relaxed) - s.epoch);
-    return passed > 7 ? 0 : (unsigned)s.count >> passed;
+    unsigned passed = ((unsigned)(tick_now(p) >> EPOCH_SHIFT) - (s.tick >> EPOCH_SHIFT)) & 0xff;
+    return passed > 3 ? 0 : (unsigned)s.count >> passed;
 }
 
 static _Atomic uint64_t *
@@ -120,14 +134,14 @@ renew(struct sf_policy *p, struct sf_policy_entry *e, int64_t now_ms)
     e->queued_ms = now_ms;
 }
 
-/* An epoch is over when everything was asked for about eight times. */
 static void
-count_one(struct sf_policy *p)
+count_one(struct sf_policy *p, uint64_t bytes)
 {
-    uint32_t n = atomic_fetch_add_explicit(&p->counted, 1, memory_order_relaxed) + 1;
-    if (n >= atomic_load_explicit(&p->per_epoch, memory_order_relaxed) &&
-        atomic_compare_exchange_strong(&p->counted, &n, 0))
-        atomic_fetch_add_explicit(&p->epoch, 1, memory_order_relaxed);
+    uint32_t kib = bytes > UINT64_C(1) << 30 ? 1 << 20 : (uint32_t)(bytes >> 10) + 1;
+    uint32_t n = atomic_fetch_add_explicit(&p->asked, kib, memory_order_relaxed) + kib;
+    if (n >= atomic_load_explicit(&p->per_tick, memory_order_relaxed) &&
+        atomic_compare_exchange_strong(&p->asked, &n, 0))
+        atomic_fetch_add_explicit(&p->tick, 1, memory_order_relaxed);
 }
 
 /* A slot for an entry that has none: the weakest one of its set. One that was asked for often is
@@ -139,17 +153,17 @@ remember(struct sf_policy *p, uint64_t h, struct seen fresh)
     struct seen least = {0};
     for (int i = 0; i < WAYS; i++) {
         struct seen s = unpack(atomic_load_explicit(&set[i], memory_order_relaxed));
+        uint16_t age = (uint16_t)(fresh.tick - s.tick),
+                 oldest = (uint16_t)(fresh.tick - least.tick);
         s.count = (uint8_t)worth(p, s);
-        s.epoch = fresh.epoch;
-        if (!weakest || s.count < least.count ||
-            (s.count == least.count &&
-             (uint16_t)(fresh.stamp - s.stamp) > (uint16_t)(fresh.stamp - least.stamp))) {
+        if (!weakest || s.count < least.count || (s.count == least.count && age > oldest)) {
             weakest = &set[i];
             least = s;
         }
     }
     if (least.count > 1) {
         least.count--;
+        least.tick = fresh.tick;
         fresh = least;
     }
     atomic_store_explicit(weakest, pack(fresh), memory_order_relaxed);
@@ -157,31 +171,41 @@ remember(struct sf_policy *p, uint64_t h, struct seen fresh)
 
 /* Two threads at once may lose a count; nothing else rests on these words. */
 static void
-ask(struct sf_policy *p, uint64_t content, uint32_t chunk, int64_t now_ms, bool hit)
+ask(struct sf_policy *p, uint64_t content, uint32_t chunk, uint64_t bytes, int64_t now_ms, bool hit)
 {
     uint64_t h = mix(content, chunk);
-    uint16_t stamp = (uint16_t)((uint64_t)now_ms / STAMP_MS);
+    uint16_t stamp = (uint16_t)((uint64_t)now_ms / STAMP_MS & STAMP_MASK), tick = tick_now(p);
     struct seen s;
     _Atomic uint64_t *slot = find(p, h, &s);
-    uint8_t epoch = (uint8_t)atomic_load_explicit(&p->epoch, memory_order_relaxed);
     if (!slot) {
-        remember(p, h, (struct seen){tag_of(h), hit, 1, epoch, stamp});
-        count_one(p);
+        /* an entry that is here was asked for before, whoever forgot it */
+        remember(p, h, (struct seen){tag_of(h), hit, hit ? 2 : 1, tick, stamp});
+        count_one(p, bytes);
         return;
     }
-    bool counts = (uint16_t)(stamp - s.stamp) >= ONE_USE_MS / STAMP_MS;
+    bool counts = ((stamp - s.stamp) & STAMP_MASK) >= ONE_USE_MS / STAMP_MS;
     if (!counts && s.used == hit)
         return;
     s.used = hit;
     if (counts) {
+        bool far = (uint16_t)(tick - s.tick) > TURN;
+        if (far == hit)
+            atomic_fetch_add_explicit(&p->balance, hit ? -1 : 1, memory_order_relaxed);
         unsigned n = worth(p, s) + 1;
         s.count = n > COUNT_MAX ? COUNT_MAX : (uint8_t)n;
-        s.epoch = epoch;
+        s.tick = tick;
         s.stamp = stamp;
     }
     atomic_store_explicit(slot, pack(s), memory_order_relaxed);
     if (counts)
-        count_one(p);
+        count_one(p, bytes);
+}
+
+static uint32_t
+kib_per_tick(uint64_t cached)
+{
+    uint64_t kib = cached / 1024 / TURN + 1;
+    return kib > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)kib;
 }
 
 int
@@ -194,7 +218,8 @@ sf_policy_new(uint64_t max_bytes, struct sf_policy **ret)
     if (!p)
         return -ENOMEM;
     p->sets_mask = slots / WAYS - 1;
-    p->per_epoch = slots;
+    p->per_tick = kib_per_tick(max_bytes);
+    p->share = SHARE_MIN;
     *ret = p;
     return 0;
 }
@@ -206,15 +231,16 @@ sf_policy_free(struct sf_policy *p)
 }
 
 void
-sf_policy_hit(struct sf_policy *p, uint64_t content, uint32_t chunk, int64_t now_ms)
+sf_policy_hit(struct sf_policy *p, uint64_t content, uint32_t chunk, uint64_t bytes, int64_t now_ms)
 {
-    ask(p, content, chunk, now_ms, true);
+    ask(p, content, chunk, bytes, now_ms, true);
 }
 
 enum sf_policy_queue
-sf_policy_admit(struct sf_policy *p, uint64_t content, uint32_t chunk, int64_t now_ms)
+sf_policy_admit(struct sf_policy *p, uint64_t content, uint32_t chunk, uint64_t bytes,
+                int64_t now_ms)
 {
-    ask(p, content, chunk, now_ms, false);
+    ask(p, content, chunk, bytes, now_ms, false);
     return SF_POLICY_NEW;
 }
 
@@ -303,19 +329,29 @@ evict_proven(struct round *r)
     return rc ? rc : evict(r, &e);
 }
 
+/* What the clock is measured by, how much is cached; and the share of the new entries, which grows
+ * while plain LRU would do better. */
+static void
+adapt(struct sf_policy *p, uint64_t bytes, uint64_t entries)
+{
+    atomic_store_explicit(&p->per_tick, kib_per_tick(bytes), memory_order_relaxed);
+    int64_t balance = atomic_exchange_explicit(&p->balance, 0, memory_order_relaxed);
+    int64_t share =
+        p->share + balance * (SHARE_ALL / (int64_t)(entries < SHARE_ALL ? entries + 1 : SHARE_ALL));
+    p->share = (int32_t)(share < SHARE_MIN ? SHARE_MIN : share > SHARE_MAX ? SHARE_MAX : share);
+}
+
 static int
 step(struct round *r)
 {
     struct sf_policy_usage fresh, proven;
     r->ops->usage(r->arg, SF_POLICY_NEW, &fresh);
     r->ops->usage(r->arg, SF_POLICY_PROVEN, &proven);
-    uint64_t all = fresh.bytes + proven.bytes, entries = fresh.entries + proven.entries;
-    uint32_t most = (r->p->sets_mask + 1) * WAYS;
-    atomic_store_explicit(&r->p->per_epoch, 8 * (uint32_t)(entries < most ? entries + 64 : most),
-                          memory_order_relaxed);
+    uint64_t all = fresh.bytes + proven.bytes;
+    adapt(r->p, all, fresh.entries + proven.entries);
 
     struct sf_policy_entry e;
-    uint64_t share = all - all / 10;
+    uint64_t share = all / SHARE_ALL * (uint64_t)(SHARE_ALL - r->p->share);
     int rc = -ENOENT;
     if (proven.bytes > share)
         rc = evict_proven(r);

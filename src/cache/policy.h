@@ -62,12 +62,13 @@ void sf_policy_free(struct sf_policy *p); /* may be NULL */
 /* Bytes of the entry were read, wherever they came from. All reads within a few seconds count as
  * one, so that a pass through a chunk by small reads is one use. @now_ms: any clock that only
  * rises. */
-void sf_policy_hit(struct sf_policy *p, uint64_t content, uint32_t chunk, int64_t now_ms);
+void sf_policy_hit(struct sf_policy *p, uint64_t content, uint32_t chunk, uint64_t bytes,
+                   int64_t now_ms);
 
 /* An entry is about to be made (not: grows). Returns the queue on which the owner pushes it, with
  * the time now. */
 enum sf_policy_queue sf_policy_admit(struct sf_policy *p, uint64_t content, uint32_t chunk,
-                                     int64_t now_ms);
+                                     uint64_t bytes, int64_t now_ms);
 
 /**
  * sf_policy_evict - make room.

@@ -122,15 +122,17 @@ sim_read(struct sim *s, unsigned number, uint64_t bytes)
     struct sim_entry *x = &s->entries[number];
     assert(number < s->n);
     if (x->queue >= 0) {
-        sf_policy_hit(s->policy, number, 0, s->now_ms);
+        sf_policy_hit(s->policy, number, 0, bytes, s->now_ms);
         return true;
     }
+    if (bytes > s->max_bytes / 2)
+        return false;
     if (sim_used(s) + bytes > s->max_bytes) {
         uint64_t want = sim_used(s) + bytes - s->max_bytes, freed;
         int rc = sf_policy_evict(s->policy, &sim_ops, s, want, s->now_ms, &freed);
         assert(rc == 0 && freed >= want);
     }
     x->e = (struct sf_policy_entry){number, 0, bytes, s->now_ms};
-    put_on(s, (int)sf_policy_admit(s->policy, number, 0, s->now_ms), x);
+    put_on(s, (int)sf_policy_admit(s->policy, number, 0, bytes, s->now_ms), x);
     return false;
 }

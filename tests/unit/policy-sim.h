@@ -32,7 +32,8 @@ void sim_init(struct sim *s, uint64_t max_bytes, unsigned n_entries);
 void sim_fini(struct sim *s);
 /* The process ended and began again: what memory knew is gone. */
 void sim_restart(struct sim *s);
-/* Read an entry of this size; true = it was there. It is there afterwards. */
+/* Read an entry of this size; true = it was there. It is there afterwards, unless it would take
+ * more than half of the cache. */
 bool sim_read(struct sim *s, unsigned number, uint64_t bytes);
 uint64_t sim_used(const struct sim *s);
 bool sim_has(const struct sim *s, unsigned number);
