@@ -75,6 +75,7 @@ unit_tests = \
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
 integ_tests = \
 	tests/integ/attributes.sh \
+	tests/integ/bench.sh \
 	tests/integ/control.sh \
 	tests/integ/both-ways-js.sh \
 	tests/integ/dead-server.sh \
@@ -241,6 +242,7 @@ tests_unit_test_supabase_tus_SOURCES = tests/unit/test-supabase-tus.c $(storage_
 	$(storage_world)
 tests_unit_test_supabase_storage_SOURCES = tests/unit/test-supabase-storage.c $(storage_test_lib)
 
+include tests/bench/local.mk
 include tests/fuzz/local.mk
 include tests/js/local.mk
 include tests/lib/local.mk

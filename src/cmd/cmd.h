@@ -9,6 +9,7 @@
 int cmd_mount(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 
 /* "supafs: TEXT" on the standard error output. */
 __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);

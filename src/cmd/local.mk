@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 bin_PROGRAMS += supafs
 supafs_SOURCES = \
+	src/cmd/bench.h \
+	src/cmd/cmd-bench.c \
+	src/cmd/cmd-bench-mount.c \
+	src/cmd/cmd-bench-report.c \
+	src/cmd/cmd-bench-rows.c \
+	src/cmd/cmd-bench-set.c \
 	src/cmd/cmd-mount.c \
 	src/cmd/cmd-status.c \
 	src/cmd/cmd-umount.c \

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Measuring beside a peer and a limit: docs/guide/benchmarks.md. Not run by make check but for the
+# small form in tests/integ/bench.sh.
+EXTRA_DIST += tests/bench/netproxy-check.py
+noinst_PROGRAMS += tests/bench/netproxy
+tests_bench_netproxy_CFLAGS = $(AM_CFLAGS)
+tests_bench_netproxy_LDADD = src/libsupafs.a
+noinst_PROGRAMS += tests/bench/passthrough
+tests_bench_passthrough_LDADD = $(FUSE_LIBS)
