@@ -49,6 +49,7 @@ unit_tests = \
 	tests/unit/test-tree-memory \
 	tests/unit/test-tree-names \
 	tests/unit/test-tree-rename-dir \
+	tests/unit/test-tree-saved-format \
 	tests/unit/test-tree-stress \
 	tests/unit/test-write-attrs \
 	tests/unit/test-write-change \

@@ -29,5 +29,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/op-xattr.c \
 	src/tree/pending.c \
 	src/tree/resolve.c \
+	src/tree/saved-format.c \
+	src/tree/saved-format.h \
 	src/tree/tree.c \
 	src/tree/tree.h

@@ -5,6 +5,7 @@ fuzz_tests = \
 	tests/fuzz/fuzz-journal \
 	tests/fuzz/fuzz-supabase \
 	tests/fuzz/fuzz-tree-names \
+	tests/fuzz/fuzz-tree-saved \
 	tests/fuzz/fuzz-write-attrs
 check_PROGRAMS += $(fuzz_tests)
 TESTS += $(fuzz_tests)
@@ -30,4 +31,8 @@ tests_fuzz_fuzz_write_attrs_SOURCES = \
 
 tests_fuzz_fuzz_journal_SOURCES = \
 	tests/fuzz/fuzz-journal.c \
+	tests/fuzz/replay.c
+
+tests_fuzz_fuzz_tree_saved_SOURCES = \
+	tests/fuzz/fuzz-tree-saved.c \
 	tests/fuzz/replay.c
