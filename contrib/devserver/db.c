@@ -33,13 +33,23 @@ static const char schema[] =
     " version TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, metadata TEXT NOT NULL,"
     " length INTEGER NOT NULL, created_ms INTEGER NOT NULL, finished INTEGER NOT NULL)"
     " WITHOUT ROWID;"
-    "CREATE INDEX IF NOT EXISTS uploads_age ON uploads(finished, created_ms);";
+    "CREATE INDEX IF NOT EXISTS uploads_age ON uploads(finished, created_ms);"
+    "CREATE TABLE IF NOT EXISTS s3_uploads("
+    " id TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, owner TEXT,"
+    " mime TEXT NOT NULL, cache TEXT NOT NULL, user_meta TEXT NOT NULL, created_ms INTEGER NOT NULL"
+    ") WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS s3_uploads_name ON s3_uploads(bucket, name, id);"
+    "CREATE TABLE IF NOT EXISTS s3_parts("
+    " version TEXT PRIMARY KEY, upload TEXT NOT NULL, number INTEGER NOT NULL, etag TEXT NOT NULL,"
+    " size INTEGER NOT NULL, created_ms INTEGER NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS s3_parts_number ON s3_parts(upload, number, seq);";
 
 #define BUCKET_COLUMNS "id, name, owner, mime_types, size_limit, created_ms, updated_ms, is_public"
 #define OBJECT_COLUMNS                                                                             \
     "bucket, name, id, version, owner, etag, mime, cache, robots, user_meta, size, "               \
     "modified_ms, created_ms, updated_ms, accessed_ms, stored_mime, stored_cache"
 #define UPLOAD_COLUMNS "version, bucket, name, metadata, length, created_ms, finished"
+#define S3_COLUMNS     "id, bucket, name, owner, mime, cache, user_meta, created_ms"
 #define SELECT_OBJECT  "SELECT " OBJECT_COLUMNS " FROM objects "
 
 /* ?1 bucket, ?2 lower bound, ?3 upper bound, ?4 limit; with times ?5 time and ?6 name of the
@@ -87,7 +97,8 @@ static const char *const statements[DS_STMT_COUNT] = {
     [DS_STMT_OBJECT_DELETE] = "DELETE FROM objects WHERE bucket=?1 AND name=?2 "
                               "RETURNING " OBJECT_COLUMNS,
     [DS_STMT_OBJECT_EACH] = SELECT_OBJECT "WHERE bucket=?1 LIMIT ?2",
-    [DS_STMT_VERSIONS] = "SELECT version FROM objects ORDER BY version",
+    [DS_STMT_VERSIONS] =
+        "SELECT version FROM objects UNION ALL SELECT version FROM s3_parts ORDER BY version",
     [DS_STMT_LIST_ALL] = "SELECT name, lower(name), created_ms, updated_ms, accessed_ms FROM "
                          "objects WHERE bucket=?1 AND substr(lower(name), 1, length(?2))=?2 AND "
                          "seen(name)",
@@ -106,6 +117,21 @@ static const char *const statements[DS_STMT_COUNT] = {
     [DS_STMT_UPLOAD_OLD] =
         "SELECT version FROM uploads WHERE created_ms<?1 UNION ALL SELECT version FROM (SELECT "
         "version FROM uploads ORDER BY finished, created_ms DESC LIMIT -1 OFFSET ?2) LIMIT ?3",
+    [DS_STMT_S3_INSERT] =
+        "INSERT INTO s3_uploads(" S3_COLUMNS ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [DS_STMT_S3_GET] =
+        "SELECT " S3_COLUMNS " FROM s3_uploads WHERE id=?1 AND bucket=?2 AND name=?3",
+    [DS_STMT_S3_LIST] = "SELECT " S3_COLUMNS " FROM s3_uploads WHERE bucket=?1 AND "
+                        "substr(name, 1, length(?2))=?2 AND (name, id)>(?3, ?4) "
+                        "ORDER BY name, id LIMIT ?5",
+    [DS_STMT_S3_DELETE] = "DELETE FROM s3_uploads WHERE id=?1",
+    [DS_STMT_S3_PART_INSERT] =
+        "INSERT INTO s3_parts(version, upload, number, etag, size, created_ms, seq) "
+        "SELECT ?1, ?2, ?3, ?4, ?5, ?6, (SELECT coalesce(max(seq), 0) + 1 FROM s3_parts WHERE "
+        "upload=?2 AND number=?3) FROM s3_uploads WHERE id=?2",
+    [DS_STMT_S3_PART_EACH] = "SELECT version, number, etag, size, created_ms FROM s3_parts WHERE "
+                             "upload=?1 ORDER BY number, seq",
+    [DS_STMT_S3_PART_DELETE] = "DELETE FROM s3_parts WHERE upload=?1",
 };
 
 void

@@ -128,7 +128,7 @@ int ds_db_commit(struct ds_db *db);
 int ds_db_object_each(struct ds_db *db, const char *bucket, int limit,
                       void (*row)(void *arg, const struct ds_object *object), void *arg);
 
-/* All versions there are, sorted by strcmp, for the sweep after a crash. */
+/* All versions there are, those of S3 parts too, sorted by strcmp, for the sweep after a crash. */
 int ds_db_versions(struct ds_db *db, char (**ret)[DS_UUID_SIZE], size_t *count);
 
 /* A resumable upload. Its offset is the size of its file, see tus.h. */
@@ -155,6 +155,50 @@ int ds_db_upload_delete(struct ds_db *db, const char *version);
  * finished ones are the first to go. Returns how many, or a negative errno. */
 int ds_db_upload_old(struct ds_db *db, int64_t before_ms, int keep, char (*ret)[DS_UUID_SIZE],
                      int room);
+
+/* A multipart upload of the S3 protocol, and its parts, whose bytes are versions in the store. A
+ * part that is sent again is one more row; the last one counts. */
+struct ds_s3_upload {
+    char id[DS_UUID_SIZE];
+    char *bucket;
+    char *name;
+    char *owner; /* NULL = none */
+    char *mime;
+    char *cache;
+    char *user_meta;
+    int64_t created_ms;
+};
+
+struct ds_s3_part {
+    char version[DS_UUID_SIZE];
+    char etag[33]; /* MD5 in hex */
+    int number;
+    uint64_t size;
+    int64_t created_ms;
+};
+
+void ds_s3_upload_fini(struct ds_s3_upload *upload);
+#define ds_autos3upload __attribute__((cleanup(ds_s3_upload_fini))) struct ds_s3_upload
+
+int ds_db_s3_insert(struct ds_db *db, const struct ds_s3_upload *upload);
+
+/* -ENOENT, also when the upload is one of another bucket or key. */
+int ds_db_s3_get(struct ds_db *db, const char *id, const char *bucket, const char *key,
+                 struct ds_s3_upload *ret);
+
+/* Up to `limit` uploads behind (after_key, after_id), by key; locks as ds_db_bucket_list. */
+int ds_db_s3_list(struct ds_db *db, const char *bucket, const char *prefix, const char *after_key,
+                  const char *after_id, int limit,
+                  void (*row)(void *arg, const struct ds_s3_upload *upload), void *arg);
+
+/* -ENOENT when the upload is gone. */
+int ds_db_s3_part_insert(struct ds_db *db, const char *id, const struct ds_s3_part *part);
+
+/* All rows by number, older ones first. *ret is the caller's, NULL when there are none. */
+int ds_db_s3_parts(struct ds_db *db, const char *id, struct ds_s3_part **ret, size_t *count);
+
+/* Removes the upload and its parts, and hands those out for their bytes: as ds_db_s3_parts(). */
+int ds_db_s3_delete(struct ds_db *db, const char *id, struct ds_s3_part **ret, size_t *count);
 
 /* Which names a listing sees: rows of others are not there for it. NULL = all. */
 struct ds_sight {

@@ -122,18 +122,21 @@ headers_too_large(struct ds_request *req)
     return size > HEADER_MAX;
 }
 
-/* The query as the log may have it: the token of a signed URL is a key. NULL when out of memory. */
+/* The query as the log may have it: what signs a URL is a key. NULL when out of memory. */
 static char *
-without_token(const char *query)
+without_keys(const char *query)
 {
+    static const char *const names[] = {"token=", "X-Amz-Signature=", "X-Amz-Security-Token="};
     char *shown = strdup(query);
-    char *value = shown;
-    while (value && (value = strstr(value, "token="))) {
-        bool whole = value == shown || value[-1] == '&';
-        value += strlen("token=");
-        if (whole) {
-            char *rest = value + strcspn(value, "&");
-            memmove(value, rest, strlen(rest) + 1);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char *value = shown;
+        while (value && (value = strstr(value, names[i]))) {
+            bool whole = value == shown || value[-1] == '&';
+            value += strlen(names[i]);
+            if (whole) {
+                char *rest = value + strcspn(value, "&");
+                memmove(value, rest, strlen(rest) + 1);
+            }
         }
     }
     return shown;
@@ -143,7 +146,7 @@ static void
 log_arrival(struct ds_request *req, const char *kind)
 {
     const char *upsert = ds_request_header(req, "x-upsert");
-    sf_autofree char *query = without_token(req->query);
+    sf_autofree char *query = without_keys(req->query);
     struct ds_log_arrival arrival = {
         .kind = kind,
         .method = req->method,
@@ -200,6 +203,15 @@ add_fault_headers(struct ds_request *req, struct MHD_Response *response)
             MHD_add_response_header(response, name, text);
         }
     }
+}
+
+static void
+add_metadata_headers(const struct ds_reply *reply, struct MHD_Response *response)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(reply->metadata, name, value)
+        MHD_add_response_header(response, name, json_string_value(value));
 }
 
 /* The answer of an error rule. */
@@ -278,6 +290,8 @@ queue_reply(struct ds_request *req)
         return MHD_NO;
     for (size_t i = 0; i < reply->header_count; i++)
         MHD_add_response_header(response, reply->headers[i].name, reply->headers[i].value);
+    if (reply->metadata)
+        add_metadata_headers(reply, response);
     if (req->plan.headers)
         add_fault_headers(req, response);
     enum MHD_Result rc = MHD_queue_response(req->conn, (unsigned)reply->status, response);

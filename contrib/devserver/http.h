@@ -11,6 +11,7 @@
 #include "auth.h"
 #include "buf.h"
 #include "fault.h"
+#include "s3-chunk.h"
 #include "server.h"
 #include "store.h"
 
@@ -30,6 +31,7 @@ struct ds_route {
     enum ds_body_kind body;
     bool auth_optional;                    /* a missing or bad token counts as anon */
     bool auth_bare;                        /* a missing token counts as a malformed one */
+    bool s3;                               /* below /s3: signatures, XML, true statuses */
     void (*begin)(struct ds_request *req); /* before the body, may set a reply; NULL = nothing */
     /* Of DS_BODY_OBJECT: takes in the next bytes, may set a reply; 0 or a negative errno. */
     int (*take)(struct ds_request *req, const void *bytes, size_t len);
@@ -52,6 +54,7 @@ struct ds_reply {
         char *value;
     } headers[DS_REPLY_HEADERS];
     size_t header_count;
+    json_t *metadata; /* headers with names of their own, to strings; NULL = none */
 };
 
 /* One request, owned by its connection's thread. */
@@ -94,6 +97,8 @@ struct ds_request {
     char *user_meta;
     struct ds_upload_form *form; /* NULL = the body is the object's bytes */
     struct ds_tus_request *tus;
+    struct ds_s3_chunk chunk; /* of an S3 body that comes in signed chunks */
+    bool chunked;
 };
 
 /* The value of a header or a query parameter, NULL when absent; borrowed for the request. */

@@ -29,6 +29,14 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/db-list-v1.c \
 	contrib/devserver/route-tus.c \
 	contrib/devserver/route-write.c \
+	contrib/devserver/copy.h contrib/devserver/read.h \
+	contrib/devserver/db-s3.c \
+	contrib/devserver/route-s3.c contrib/devserver/route-s3-list.c \
+	contrib/devserver/route-s3-object.c contrib/devserver/route-s3-upload.c \
+	contrib/devserver/s3.c contrib/devserver/s3.h contrib/devserver/s3-auth.c \
+	contrib/devserver/s3-chunk.c contrib/devserver/s3-chunk.h \
+	contrib/devserver/s3-sign.c contrib/devserver/s3-sign.h \
+	contrib/devserver/s3-xml.c contrib/devserver/s3-xml.h \
 	contrib/devserver/server.h \
 	contrib/devserver/store.c contrib/devserver/store.h \
 	contrib/devserver/stream.c contrib/devserver/stream.h \

@@ -113,6 +113,10 @@ ds_project_load_keys(struct ds_project *project, struct ds_db *db, struct sf_err
     if (rc == 0)
         rc =
             load_or_keep(db, "secret_key", prefixed_random("sb_secret_", 24), &project->secret_key);
+    if (rc == 0)
+        rc = load_or_keep(db, "s3_key_id", prefixed_random("", 24), &project->s3_key_id);
+    if (rc == 0)
+        rc = load_or_keep(db, "s3_secret", prefixed_random("", 48), &project->s3_secret);
     if (rc < 0)
         return sf_err_set(err, rc, "keys of the project: %s", strerror(-rc));
     return 0;
@@ -216,9 +220,14 @@ ds_project_write_env(const struct ds_project *project, struct sf_err *err)
             "SUPABASE_PUBLISHABLE_KEY='%s'\n"
             "SUPABASE_SECRET_KEY='%s'\n"
             "SUPABASE_JWT_SECRET='%s'\n"
-            "SUPAFS_DEVSERVER_ADMIN='%s'\n",
+            "SUPAFS_DEVSERVER_ADMIN='%s'\n"
+            "AWS_ACCESS_KEY_ID='%s'\n"
+            "AWS_SECRET_ACCESS_KEY='%s'\n"
+            "AWS_REGION='" DS_PROJECT_REGION "'\n"
+            "AWS_ENDPOINT_URL='%s/storage/v1/s3'\n",
             project->url, project->anon_key, project->service_key, project->publishable_key,
-            project->secret_key, project->jwt_secret, project->admin_url);
+            project->secret_key, project->jwt_secret, project->admin_url, project->s3_key_id,
+            project->s3_secret, project->url);
     if (fchmod(fd, 0600) < 0 || fflush(file) != 0 ||
         renameat(project->dir_fd, "project.env.new", project->dir_fd, "project.env") < 0)
         return sf_err_set(err, -errno, "write %s/project.env: %m", project->dir);
@@ -244,5 +253,7 @@ ds_project_close(struct ds_project *project)
     free(project->service_key);
     free(project->publishable_key);
     free(project->secret_key);
+    free(project->s3_key_id);
+    free(project->s3_secret);
     free(project);
 }

@@ -19,8 +19,16 @@ struct ds_project {
     char *service_key;
     char *publishable_key;
     char *secret_key;
+    char *s3_key_id; /* of the S3 protocol */
+    char *s3_secret;
     bool unclean; /* the last run did not end in order */
 };
+
+/* The project's reference: the access key id of S3 sessions. */
+#define DS_PROJECT_REF "supafs-devserver"
+
+/* The region of the project, and of its signatures. */
+#define DS_PROJECT_REGION "us-east-1"
 
 /* Creates DIR when it is missing and locks it: -EBUSY when another server has it. */
 int ds_project_open(const char *dir, struct ds_project **ret, struct sf_err *err);

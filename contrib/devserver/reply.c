@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "json.h"
+#include "s3.h"
 
 #define JSON_TYPE "application/json; charset=utf-8"
 
@@ -69,6 +70,7 @@ ds_reply_fini(struct ds_reply *reply)
         close(reply->fd);
     for (size_t i = 0; i < reply->header_count; i++)
         free(reply->headers[i].value);
+    json_decref(reply->metadata);
     *reply = (struct ds_reply){.fd = -1};
 }
 
@@ -114,6 +116,10 @@ static void
 reply_error_n(struct ds_request *req, int status, const char *status_code, const char *error,
               const char *message, size_t message_len, const char *code)
 {
+    if (req->route && req->route->s3) {
+        ds_s3_reply_error(req, status_code, message, code);
+        return;
+    }
     ds_autobuf out = DS_BUF_INIT;
     ds_buf_adds(&out, "{\"statusCode\":");
     ds_buf_add_json(&out, status_code);

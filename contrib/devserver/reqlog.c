@@ -9,7 +9,7 @@
 #include "text.h"
 
 #define RING     4096u
-#define KINDS    32u
+#define KINDS    64u
 #define TEXT_MAX 4096u
 #define BODY_MAX 4096u
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "copy.h"
 #include "json.h"
 #include "reply.h"
 
@@ -227,26 +228,27 @@ reply_copied(struct ds_request *req, const struct ds_object *object)
     ds_reply_json(req, 200, &out);
 }
 
-/* The row of the copy, with the bytes' new name; the old bytes of the target go afterwards. */
-static void
-write_copy(struct ds_request *req, const struct ds_object *source, struct ds_object *target)
+/* The old bytes of the target go after the row is written. */
+bool
+ds_copy_write(struct ds_request *req, const struct ds_object *source, struct ds_object *target,
+              struct ds_object *ret)
 {
     sf_autofree char *etag = NULL;
     int rc = share_bytes(req, source, target, &etag);
     if (rc < 0) {
         ds_fail_errno(req, rc, "copy the bytes");
-        return;
+        return false;
     }
     char old_version[DS_UUID_SIZE] = "";
-    ds_autoobject now = {0};
-    rc = ds_db_object_put(req->server->db, target, &now, old_version);
+    rc = ds_db_object_put(req->server->db, target, ret, old_version);
+    target->etag = NULL;
     if (rc < 0) {
         ds_store_remove(req->server->store, target->version);
         fail_target(req, rc, DS_FAIL_KEY_EXISTS);
-        return;
+        return false;
     }
     ds_store_remove(req->server->store, old_version);
-    reply_copied(req, &now);
+    return true;
 }
 
 static void
@@ -284,7 +286,9 @@ copy_object(struct ds_request *req, const struct transfer *transfer,
         .user_meta = own ? meta : source.user_meta,
         .size = source.size,
     };
-    write_copy(req, &source, &target);
+    ds_autoobject now = {0};
+    if (ds_copy_write(req, &source, &target, &now))
+        reply_copied(req, &now);
 }
 
 static void

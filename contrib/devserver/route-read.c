@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "read.h"
 #include "reply.h"
+#include "s3.h"
 #include "signed.h"
 
 /* Objects up to this size are read into memory: one system call less than sending the file. */
@@ -145,6 +147,10 @@ add_object_headers(struct ds_request *req, const struct ds_object *object, bool 
     const char *mime = !head && object->stored_mime ? object->stored_mime : object->mime;
     const char *cache = !head && object->stored_cache ? object->stored_cache : object->cache;
     char date[DS_DATE_SIZE];
+    if (req->route->s3) {
+        ds_s3_object_headers(req, object, shown_etag(req, object), mime, cache);
+        return;
+    }
     ds_time_http(object->modified_ms, date);
     ds_reply_header(req, "accept-ranges", "bytes");
     ds_reply_header(req, "content-type", strstr(mime, "text/html") ? "text/plain" : mime);
@@ -161,8 +167,8 @@ add_object_headers(struct ds_request *req, const struct ds_object *object, bool 
     add_disposition(req);
 }
 
-static void
-reply_head(struct ds_request *req, const struct ds_object *object)
+void
+ds_read_head(struct ds_request *req, const struct ds_object *object)
 {
     req->reply.status = 200;
     req->reply.head = true;
@@ -241,8 +247,8 @@ add_content_range(struct ds_request *req, uint64_t first, uint64_t last, uint64_
     ds_reply_header(req, "content-range", text);
 }
 
-static void
-reply_bytes(struct ds_request *req, struct ds_object *object)
+void
+ds_read_bytes(struct ds_request *req, struct ds_object *object)
 {
     uint64_t size = 0;
     sf_autofd int fd = open_bytes(req, object, &size);
@@ -279,9 +285,9 @@ download(struct ds_request *req)
     if (!require_object(req, &object))
         return;
     if (strcmp(req->method, "HEAD") == 0)
-        reply_head(req, &object);
+        ds_read_head(req, &object);
     else
-        reply_bytes(req, &object);
+        ds_read_bytes(req, &object);
 }
 
 static void

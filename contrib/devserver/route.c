@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "reply.h"
+#include "s3.h"
 
 /* Routes of a project that this server does not have: honest 501 instead of a made-up answer. */
 static void
@@ -72,9 +73,8 @@ decode(struct ds_request *req, const char *text, size_t len, char **ret, size_t 
     return rc == 0;
 }
 
-/* ":bucket" alone. */
-static bool
-match_bucket(struct ds_request *req, const char *rest)
+bool
+ds_route_match_bucket(struct ds_request *req, const char *rest)
 {
     size_t len = strlen(rest), n;
     if (len == 0 || strchr(rest, '/'))
@@ -82,9 +82,8 @@ match_bucket(struct ds_request *req, const char *rest)
     return decode(req, rest, len, &req->bucket, &n);
 }
 
-/* ":bucket/" and any key, an empty one too. */
-static bool
-match_object(struct ds_request *req, const char *rest)
+bool
+ds_route_match_object(struct ds_request *req, const char *rest)
 {
     const char *slash = strchr(rest, '/');
     if (!slash || slash == rest)
@@ -112,7 +111,7 @@ find_bucket_route(struct ds_request *req, const char *rest)
             return NULL;
         return decode(req, rest, id_len, &req->bucket, &n) ? &ds_route_bucket_empty : NULL;
     }
-    if (!match_bucket(req, rest))
+    if (!ds_route_match_bucket(req, rest))
         return NULL;
     if (read)
         return &ds_route_bucket_get;
@@ -126,26 +125,26 @@ static const struct ds_route *
 find_read_route(struct ds_request *req, const char *rest)
 {
     const char *r = rest;
-    if (skip_word(&r, "authenticated") && match_object(req, r))
+    if (skip_word(&r, "authenticated") && ds_route_match_object(req, r))
         return &ds_route_download;
     r = rest;
-    if (skip_word(&r, "public") && match_object(req, r))
+    if (skip_word(&r, "public") && ds_route_match_object(req, r))
         return &ds_route_download_public;
     r = rest;
     if (skip_word(&r, "info")) {
         const char *word = r;
-        if (skip_word(&r, "authenticated") && match_object(req, r))
+        if (skip_word(&r, "authenticated") && ds_route_match_object(req, r))
             return &ds_route_info;
         r = word;
-        if (skip_word(&r, "public") && match_object(req, r))
+        if (skip_word(&r, "public") && ds_route_match_object(req, r))
             return &ds_route_info_public;
-        if (match_object(req, word))
+        if (ds_route_match_object(req, word))
             return &ds_route_info_short;
     }
     r = rest;
-    if (skip_word(&r, "sign") && match_object(req, r))
+    if (skip_word(&r, "sign") && ds_route_match_object(req, r))
         return &ds_route_download_signed;
-    return match_object(req, rest) ? &ds_route_download_short : NULL;
+    return ds_route_match_object(req, rest) ? &ds_route_download_short : NULL;
 }
 
 static const struct ds_route *
@@ -156,22 +155,22 @@ find_post_route(struct ds_request *req, const char *rest)
         return &ds_route_move;
     if (strcmp(rest, "copy") == 0)
         return &ds_route_copy;
-    if (skip_word(&r, "list-v2") && match_bucket(req, r))
+    if (skip_word(&r, "list-v2") && ds_route_match_bucket(req, r))
         return &ds_route_list;
     r = rest;
-    if (skip_word(&r, "list") && match_bucket(req, r))
+    if (skip_word(&r, "list") && ds_route_match_bucket(req, r))
         return &ds_route_list_v1;
     r = rest;
     if (skip_word(&r, "sign")) {
-        if (match_bucket(req, r))
+        if (ds_route_match_bucket(req, r))
             return &ds_route_sign_many;
-        if (match_object(req, r))
+        if (ds_route_match_object(req, r))
             return &ds_route_sign;
     }
     r = rest;
-    if (skip_word(&r, "upload") && skip_word(&r, "sign") && match_object(req, r))
+    if (skip_word(&r, "upload") && skip_word(&r, "sign") && ds_route_match_object(req, r))
         return &ds_route_sign_upload;
-    return match_object(req, rest) ? &ds_route_upload : NULL;
+    return ds_route_match_object(req, rest) ? &ds_route_upload : NULL;
 }
 
 static const struct ds_route *
@@ -183,14 +182,14 @@ find_object_route(struct ds_request *req, const char *rest)
     if (strcmp(m, "POST") == 0)
         return find_post_route(req, rest);
     if (strcmp(m, "PUT") == 0) {
-        if (skip_word(&r, "upload") && skip_word(&r, "sign") && match_object(req, r))
+        if (skip_word(&r, "upload") && skip_word(&r, "sign") && ds_route_match_object(req, r))
             return &ds_route_upload_signed;
-        return match_object(req, rest) ? &ds_route_update : NULL;
+        return ds_route_match_object(req, rest) ? &ds_route_update : NULL;
     }
     if (strcmp(m, "DELETE") == 0) {
-        if (match_bucket(req, rest))
+        if (ds_route_match_bucket(req, rest))
             return &ds_route_delete_many;
-        return match_object(req, rest) ? &ds_route_delete : NULL;
+        return ds_route_match_object(req, rest) ? &ds_route_delete : NULL;
     }
     return NULL;
 }
@@ -218,12 +217,14 @@ find_tus_route(const struct ds_request *req, const char *rest)
 static const struct ds_route *
 find_route(struct ds_request *req)
 {
-    static const char *const absent[] = {"/s3", "/render", "/vector", "/iceberg", "/cdn"};
+    static const char *const absent[] = {"/render", "/vector", "/iceberg", "/cdn"};
     static const char tus[] = "/upload/resumable";
     const char *path = req->path;
     const char *rest = path + sizeof tus - 1;
     if (strncmp(path, tus, sizeof tus - 1) == 0 && (*rest == '\0' || *rest == '/'))
         return find_tus_route(req, rest);
+    if (strncmp(path, "/s3", 3) == 0 && (path[3] == '\0' || path[3] == '/'))
+        return ds_s3_find_route(req, path + 3);
     for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
         size_t n = strlen(absent[i]);
         if (strncmp(path, absent[i], n) == 0 && (path[n] == '\0' || path[n] == '/')) {
@@ -292,7 +293,7 @@ ds_route_resolve(struct ds_request *req)
     if (!decode(req, req->path, strlen(req->path), &req->decoded, &len))
         return "malformed";
     req->route = find_route(req);
-    if (req->route && strcmp(req->method, "HEAD") == 0 && req->key)
+    if (req->route && strcmp(req->method, "HEAD") == 0 && req->key && !req->route->s3)
         return "head";
     if (req->route)
         return req->route->kind;

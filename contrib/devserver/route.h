@@ -4,6 +4,13 @@
 
 #include "http.h"
 
+/* "bucket/" and any key, an empty one too, with escapes: sets bucket and key. False when it is
+ * something else, or a reply is set. */
+bool ds_route_match_object(struct ds_request *req, const char *rest);
+
+/* The same of a bucket alone. */
+bool ds_route_match_bucket(struct ds_request *req, const char *rest);
+
 /*
  * Finds the route of a request: sets route, path, query, decoded, bucket and key, or a reply (no
  * such route, not in this server, malformed path). Returns the route's name for the log, static.

@@ -250,16 +250,13 @@ hash_file(struct ds_incoming *in, int fd)
             break;
         EVP_DigestUpdate(in->md5, chunk, (size_t)n);
         at += n;
-        in->size = (uint64_t)at;
     }
     return 0;
 }
 
 static int
-clone_or_copy(int from, int to)
+copy_all(int from, int to)
 {
-    if (ioctl(to, FICLONE, from) == 0)
-        return 0;
     for (;;) {
         ssize_t n = copy_file_range(from, NULL, to, NULL, 1u << 30, 0);
         if (n < 0)
@@ -267,6 +264,28 @@ clone_or_copy(int from, int to)
         if (n == 0)
             return 0;
     }
+}
+
+static int
+clone_or_copy(int from, int to)
+{
+    return ioctl(to, FICLONE, from) == 0 ? 0 : copy_all(from, to);
+}
+
+int
+ds_incoming_append(struct ds_incoming *in, int fd, bool hash)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    int rc = in->fd < 0 ? spill(in) : 0;
+    if (rc == 0)
+        rc = copy_all(fd, in->fd);
+    if (rc == 0 && hash)
+        rc = hash_file(in, fd);
+    if (rc == 0)
+        in->size += (uint64_t)st.st_size;
+    return rc;
 }
 
 int
@@ -283,6 +302,7 @@ ds_incoming_import(struct ds_incoming *in, const char *path, struct sf_err *err)
         rc = clone_or_copy(from, in->fd);
     if (rc == 0)
         rc = hash_file(in, in->fd);
+    in->size = (uint64_t)st.st_size;
     if (rc < 0)
         return sf_err_set(err, rc, "copy %s: %s", path, strerror(-rc));
     return 0;

@@ -3,6 +3,7 @@
 #define DS_STORE_H
 
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,9 @@ int ds_incoming_add(struct ds_incoming *in, const void *bytes, size_t len);
 
 /* Makes the file of in->version appear and gives the MD5 in hex. */
 int ds_incoming_commit(struct ds_incoming *in, char md5[33]);
+
+/* Appends all of an open file, by the kernel; with @hash it is read for the MD5, too. */
+int ds_incoming_append(struct ds_incoming *in, int fd, bool hash);
 
 /* Takes a local file instead of a body: reflinked or copied in the kernel, hashed in passing. */
 int ds_incoming_import(struct ds_incoming *in, const char *path, struct sf_err *err);

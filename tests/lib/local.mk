@@ -5,7 +5,7 @@ EXTRA_DIST += \
 	tests/lib/js.sh \
 	tests/lib/listing.py \
 	tests/lib/mount.sh \
-	tests/lib/objects.py \
+	tests/lib/objects.py tests/lib/sigv4.py \
 	tests/lib/postgres.sh \
 	tests/lib/real-input.sh \
 	tests/lib/server.sh \

@@ -15,18 +15,22 @@ import re
 HEADERS = ["accept-ranges", "access-control-allow-headers", "access-control-allow-methods",
            "access-control-allow-origin", "access-control-expose-headers",
            "access-control-max-age", "cache-control", "content-disposition", "content-length",
-           "content-range", "content-type", "etag", "expires", "last-modified", "location",
+           "content-range", "content-type", "created-at", "etag", "expires", "last-modified", "location",
            "tus-complete", "tus-extension", "tus-max-size", "tus-resumable", "tus-version",
-           "upload-length", "upload-metadata", "upload-offset", "x-robots-tag"]
+           "upload-length", "upload-metadata", "upload-offset", "x-amz-bucket-region",
+           "x-amz-meta-mode", "x-robots-tag"]
 
 ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
-DATE = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
+DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+DATE = (DAY + r", \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT|" +
+        DAY + r" [A-Z][a-z]{2} \d\d \d{4} \d\d:\d\d:\d\d GMT")
 VARYING = re.compile(f"({ID})|({TIME})|({DATE})")
 # Placeholders that the recordings have in answers.
 FREE = {"<TENANT>": r"[A-Za-z0-9_-]+", "<tus header list>": r"[A-Za-z0-9, -]+",
         "<SIGNED_TOKEN>": r"[A-Za-z0-9_.-]+", "<BASE_URL>": r"https?://[^/]+(?:/storage/v1)?",
-        "<UPLOAD_ID>": r"[A-Za-z0-9_.-]+"}
+        "<UPLOAD_ID>": r"[A-Za-z0-9_.-]+",
+        "<TIME>": TIME}  # put in by _free_text()
 
 
 def short(value, limit=110):
@@ -83,7 +87,7 @@ class Comparison:
 
     @staticmethod
     def _free_text(where, recorded, ours):
-        pattern = re.escape(recorded)
+        pattern = re.escape(re.sub(TIME, "<TIME>", recorded))
         for placeholder, form in FREE.items():
             pattern = pattern.replace(re.escape(placeholder), form)
         pattern = re.sub(ID, ID.replace("\\", "\\\\"), pattern.replace(r"\-", "-"))

@@ -27,10 +27,16 @@ sys.dont_write_bytecode = True
 sys.path.append(os.path.join(HERE, "..", "lib"))
 import compare  # noqa: E402
 import seeds  # noqa: E402
+import sigv4  # noqa: E402
 import wire  # noqa: E402
 
 NOT_THERE = "501"
 DIFFERS = "differs"
+# These were signed with a wrong secret.
+BADLY_SIGNED = {"s3.bad_secret", "s3.session_token_service"}
+
+
+TENANT = "supafs-devserver"
 
 
 # --- tokens ------------------------------------------------------------------------------------
@@ -58,9 +64,9 @@ def tokens(secret):
         # database does not know; later it is what an answer has brought, see keep_signed().
         "<SIGNED_TOKEN>": sign(dict(valid, role="nobody"), secret),
         "<SIGNED_UPLOAD_TOKEN>": sign(dict(valid, url="fx-main/tus/signed"), secret),
-        "<S3_ACCESS_KEY_ID>": "0123456789abcdef0123456789abcdef",
+        "<S3_ACCESS_KEY_ID>": os.environ["AWS_ACCESS_KEY_ID"],
         "<SIG>": "0" * 64,
-        "<TENANT>": "tenant",
+        "<TENANT>": TENANT,
         "<UPLOAD_ID>": "upload",
         "<BASE_URL>": "",
     }
@@ -123,26 +129,56 @@ class Replayer:
         if theirs and ours:
             self.uploads[theirs.rpartition("/")[2]] = ours.rpartition("/")[2]
 
-    def replay(self, request):
+    def sign(self, request, path, headers):
+        """S3: the recorded claim with a signature of our own; a wrong key id gets one, too."""
+        lower = {name.lower(): value for name, value in headers}
+        claim = re.match(r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\S+), SignedHeaders=(\S+), ",
+                         lower.get("authorization", ""))
+        if not claim:
+            return headers
+        secret = os.environ["SUPABASE_ANON_KEY" if claim[1] == TENANT else "AWS_SECRET_ACCESS_KEY"]
+        lower["host"] = f"{self.wire.address[0]}:{self.wire.address[1]}"
+        sign = sigv4.signature(request["method"], path, lower, claim[3].split(";"),
+                               lower["x-amz-content-sha256"], lower["x-amz-date"], claim[2], secret)
+        return [(name, value.replace("0" * 64, sign) if name == "Authorization" else value)
+                for name, value in headers]
+
+    def replay(self, name, request):
         headers = [(name, self.fill_in(whole_header(value)))
                    for name, value in request["headers"].items()]
         declared = None
-        for name, value in headers:
-            if name.lower() == "content-length":
+        for header, value in headers:
+            if header.lower() == "content-length":
                 declared = int(value)
         headers = [h for h in headers if h[0].lower() != "content-length"]
         body = whole_body(request["body"])
-        return self.wire.send(request["method"], self.own_path(request["path"]), headers, body,
-                              declared)
+        path = self.own_path(request["path"])
+        if name not in BADLY_SIGNED:
+            headers = self.sign(request, path, headers)
+        return self.wire.send(request["method"], path, headers, body, declared)
 
     def keep_signed(self, recorded, reply):
-        """Later requests have the token of the last answer that had one."""
+        """Later requests have the token, or the upload, of the last answer that had one."""
+        upload = re.search(rb"<UploadId>([^<]+)</UploadId>", reply.body)
+        if upload:
+            self.tokens["<UPLOAD_ID>"] = upload[1].decode()
         if "<SIGNED_TOKEN>" in json.dumps(recorded["body"]):
             found = re.search(rb'token=([\w.-]+)', reply.body)
             if found:
                 self.tokens["<SIGNED_TOKEN>"] = found[1].decode()
                 if b"/upload/sign/" in reply.body:
                     self.tokens["<SIGNED_UPLOAD_TOKEN>"] = found[1].decode()
+
+    def s3(self, method, path, body):
+        """An S3 request that must succeed."""
+        host = f"{self.wire.address[0]}:{self.wire.address[1]}"
+        headers = sigv4.signed(method, self.own_path(path), {}, "UNSIGNED-PAYLOAD",
+                               os.environ["AWS_ACCESS_KEY_ID"],
+                               os.environ["AWS_SECRET_ACCESS_KEY"], host)
+        reply = self.wire.send(method, self.own_path(path), list(headers.items()), body)
+        if reply.status != 200:
+            raise SystemExit(f"replay: {method} {path}, needed before a recording, was answered "
+                             f"{reply.status} {compare.short(reply.body.decode(errors='replace'))}")
 
     # --- what the seeds use -------------------------------------------------------------------
 
@@ -304,7 +340,8 @@ def main():
     parser.add_argument("data", metavar="DATA-DIR", help="the dev server's --data")
     options = parser.parse_args()
     if not all(os.environ.get(name) for name in
-               ("SUPABASE_URL", "SUPABASE_JWT_SECRET", "SUPAFS_DEVSERVER_ADMIN")):
+               ("SUPABASE_URL", "SUPABASE_JWT_SECRET", "SUPABASE_ANON_KEY",
+                "SUPAFS_DEVSERVER_ADMIN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")):
         parser.error("set what a project.env sets (source it)")
 
     replayer = Replayer(os.environ["SUPABASE_URL"], os.environ["SUPABASE_JWT_SECRET"],
@@ -320,7 +357,7 @@ def main():
                 seeded.add(name)
                 seeds.BEFORE[name](replayer)
             try:
-                reply = replayer.replay(recording["request"])
+                reply = replayer.replay(name, recording["request"])
                 replayer.remember_upload(recording["response"], reply)
                 found = replayer.comparison.differences(recording["response"], reply)
                 replayer.keep_signed(recording["response"], reply)

@@ -5,10 +5,10 @@ The recorder kept the telling exchanges only. What the others left behind is kno
 answers: names, sizes, MD5 sums and times. Each entry here does it again, mostly through the API,
 just before the recording it is named after.
 """
-import json
 import os
 import sqlite3
 import time
+import uuid
 
 
 def start(api):
@@ -80,15 +80,12 @@ def waiting_patch(api):
     api.begin_patch("ZngtbWFpbi90dXMvbG9jay85NmFlN2MyZS1jYzcwLTRjZmUtYmM1ZS1kYThkN2E2N2YwNzI", 5, b"xx")
 
 
-def s3_small(api):
-    """What the S3 upload (not there yet) would have made."""
-    api.put("fx-main", "s3/put.txt", b"s3 body", "text/plain", "max-age=5", '{"mode":"0644"}')
-
-
 def s3_parts(api):
-    """What the S3 multipart upload would have made: its MD5 was recorded."""
-    body = b"A" * 5242880 + b"B" * 5242880 + b"C" * 1000
-    api.put("fx-main", "s3/mp.bin", body, "application/octet-stream", None, '{"mode":"0600"}')
+    """The parts that were sent before the last one came again; their MD5 sums were recorded, and
+    the order follows from their times."""
+    for number, body in ((3, b"C" * 1000), (1, b"A" * 5242880), (2, b"B" * 5242880)):
+        time.sleep(0.002)
+        api.s3("PUT", f"/s3/fx-main/s3/mp.bin?partNumber={number}&uploadId=<UPLOAD_ID>", body)
 
 
 def vanish(api):
@@ -97,14 +94,18 @@ def vanish(api):
 
 
 def orphans(api):
-    """Rows of objects whose bytes were never there; the recorder had put them in with SQL."""
+    """10,000 rows of objects whose bytes were never there; the recorder had put them in with SQL,
+    and 50,000 into the other bucket, which no recording shows."""
     api.create_bucket("fx-10k")
-    for key in ("flat/file-000001.txt", "flat/file-000002.txt"):
-        api.put("fx-10k", key, b"", "text/plain", "max-age=3600")
-        version = json.loads(api.call("GET", f"/object/info/authenticated/fx-10k/{key}"))["version"]
-        os.unlink(os.path.join(api.data, "objects", version[:2], version))
+    api.create_bucket("fx-50k")
+    now = int(time.time() * 1000)
+    rows = [("fx-10k", f"flat/file-{n:06}.txt", str(uuid.uuid4()), str(uuid.uuid4()),
+             '"d41d8cd98f00b204e9800998ecf8427e"', "text/plain", "max-age=3600", n, now, now, now,
+             now) for n in range(1, 10001)]
     with sqlite3.connect(os.path.join(api.data, "project.db"), timeout=10) as database:
-        database.execute("UPDATE objects SET size = 1 WHERE bucket = 'fx-10k'")
+        database.executemany(
+            "INSERT INTO objects(bucket, name, id, version, etag, mime, cache, size, modified_ms, "
+            "created_ms, updated_ms, accessed_ms) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def select_only(api):
@@ -122,6 +123,7 @@ def allow(*rights):
 BEFORE = {
     "auth.none": start,
     "key.put a.txt": drop_named_buckets,
+    "bucket.create_list": orphans,
     "list.v1.sample": listing,
     "list.v2.page2_after_insert": insert_around_cursor,
     "list.v1.page_a": paging,
@@ -132,9 +134,7 @@ BEFORE = {
     "overwrite.r2": overwritten_b,
     "overwrite.same_content_info": overwritten_b,
     "tus.lock_second_patch": waiting_patch,
-    "s3.put_info_rest": s3_small,
-    "s3.mpu_info": s3_parts,
-    "orphan.get": orphans,
+    "s3.mpu_part_again_small": s3_parts,
     "rls.selectonly_list": select_only,
     "rls.select_insert_post_new": allow("select", "insert"),
     "rls.insert_only_post": allow("insert"),
