@@ -11,6 +11,7 @@ unit_tests = \
 	tests/unit/test-base-str \
 	tests/unit/test-base-thread \
 	tests/unit/test-cache-policy \
+	tests/unit/test-cache-traces \
 	tests/unit/test-config-files \
 	tests/unit/test-config-keys \
 	tests/unit/test-config-load \
@@ -151,6 +152,15 @@ test_data = \
 	tests/integ/read-versions.py \
 	tests/integ/two-clients.py \
 	tests/lint/lib.sh \
+	tests/traces/README.md \
+	tests/traces/build.trace \
+	tests/traces/compose.py \
+	tests/traces/loop.trace \
+	tests/traces/record-build.sh \
+	tests/traces/reduce.py \
+	tests/traces/scan.trace \
+	tests/traces/shift.trace \
+	tests/traces/twice.trace \
 	tests/unit/config-fixture.h
 
 if HAVE_CMOCKA
@@ -217,6 +227,8 @@ tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(
 
 tests_unit_test_cache_policy_SOURCES = tests/unit/test-cache-policy.c tests/unit/policy-sim.c \
 	tests/unit/policy-sim.h
+tests_unit_test_cache_traces_SOURCES = tests/unit/test-cache-traces.c tests/unit/policy-sim.c \
+	tests/unit/policy-sim.h tests/unit/cache-trace.c tests/unit/cache-trace.h
 
 # The toy server and the completions of the http tests.
 http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c \

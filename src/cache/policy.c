@@ -12,17 +12,18 @@ enum {
     MAX_SLOTS = 128 << 10, /* 1 MiB */
     COUNT_MAX = 15,
     PROVEN_MIN = 2,   /* times asked for, the first time included */
+    MARGIN = 1,       /* who was asked for so much more often takes the place of a proven one */
     SAMPLE = 3,       /* proven entries of which the weakest is looked for */
     PROMOTIONS = 128, /* in a row */
     ONE_USE_MS = 3000,
     STAMP_MS = 256,
     STAMP_MASK = 0xfff,
-    TURN = 32, /* ticks of the clock in which as many entries were asked for as are cached */
-    EPOCH_SHIFT =
-        8, /* an epoch is 256 ticks: counts are worth half with each one that has passed */
-    SHARE_ALL = 1 << 16, /* of the cache, for the new entries: */
-    SHARE_MIN = SHARE_ALL / 10,
+    TURN = 32,       /* ticks in which as many bytes were asked for as are cached */
+    EPOCH_SHIFT = 9, /* 16 turns; then counts are worth half */
+    SHARE_ALL = 1 << 16,
+    SHARE_MIN = SHARE_ALL / 10, /* of the new entries */
     SHARE_MAX = SHARE_ALL / 10 * 8,
+    SHARE_SPEED = 4,
 };
 
 /* What is known of an entry, in one word, so that threads need no lock. */
@@ -30,7 +31,7 @@ struct seen {
     uint32_t tag;   /* 31 bits of its hash; never 0, so that an empty word is nobody's */
     bool used;      /* hit since it was queued */
     uint8_t count;  /* 4 bits */
-    uint16_t tick;  /* when it was counted last, on the clock of asked entries ... */
+    uint16_t tick;  /* when it was counted last, on the clock of bytes asked for ... */
     uint16_t stamp; /* ... and of milliseconds; 12 bits */
 };
 
@@ -39,7 +40,8 @@ struct sf_policy {
     _Atomic uint32_t asked;    /* in this tick; KiB */
     _Atomic uint32_t per_tick; /* KiB */
     _Atomic uint32_t tick;
-    /* Misses of what plain LRU would still have, less hits of what it would not have any more. */
+    /* Misses of what plain LRU would still have, less hits of what it would have given up: asked
+     * for again after less, or more, than one turn. */
     _Atomic int32_t balance;
     int32_t share; /* of the new entries, of SHARE_ALL */
     _Atomic uint64_t slots[];
@@ -90,7 +92,8 @@ tick_now(const struct sf_policy *p)
 static unsigned
 worth(const struct sf_policy *p, struct seen s)
 {
-    unsigned passed = ((unsigned)(tick_now(p) >> EPOCH_SHIFT) - (s.tick >> EPOCH_SHIFT)) & 0xff;
+    unsigned passed = ((unsigned)(tick_now(p) >> EPOCH_SHIFT) - (s.tick >> EPOCH_SHIFT)) &
+                      (0xffff >> EPOCH_SHIFT);
     return passed > 3 ? 0 : (unsigned)s.count >> passed;
 }
 
@@ -139,9 +142,9 @@ count_one(struct sf_policy *p, uint64_t bytes)
 {
     uint32_t kib = bytes > UINT64_C(1) << 30 ? 1 << 20 : (uint32_t)(bytes >> 10) + 1;
     uint32_t n = atomic_fetch_add_explicit(&p->asked, kib, memory_order_relaxed) + kib;
-    if (n >= atomic_load_explicit(&p->per_tick, memory_order_relaxed) &&
-        atomic_compare_exchange_strong(&p->asked, &n, 0))
-        atomic_fetch_add_explicit(&p->tick, 1, memory_order_relaxed);
+    uint32_t per = atomic_load_explicit(&p->per_tick, memory_order_relaxed);
+    if (n >= per && atomic_compare_exchange_strong(&p->asked, &n, n % per))
+        atomic_fetch_add_explicit(&p->tick, n / per, memory_order_relaxed);
 }
 
 /* A slot for an entry that has none: the weakest one of its set. One that was asked for often is
@@ -279,7 +282,7 @@ take_weakest(struct round *r, struct sf_policy_entry *ret, unsigned *asked)
     if (rc)
         return rc;
     *asked = times_asked(r->p, ret);
-    for (int i = 1; i<SAMPLE && * asked> 0; i++) {
+    for (int i = 1; *asked && i < SAMPLE; i++) {
         struct sf_policy_entry other, stays;
         rc = r->ops->take(r->arg, SF_POLICY_PROVEN, INT64_MAX, &other);
         if (rc)
@@ -298,9 +301,9 @@ take_weakest(struct round *r, struct sf_policy_entry *ret, unsigned *asked)
     return 0;
 }
 
-/* There is no place for another proven entry: it, or the weakest of those that are there. With
- * equal counts the new one goes, so that of a loop that is too large a part stays. A proven entry
- * of which nothing is known (restart) was asked for twice before. */
+/* There is no place for another proven entry: it goes, or the weakest of those that are there. It
+ * has to be ahead by more than one time, because in a loop that is too large those that come later
+ * in this round are behind by one: so a part of the loop stays. */
 static int
 contend(struct round *r, struct sf_policy_entry *e)
 {
@@ -312,7 +315,7 @@ contend(struct round *r, struct sf_policy_entry *e)
     if (rc)
         return rc;
     struct sf_policy_entry *stays = e, *goes = &weakest;
-    if (times_asked(r->p, e) <= (asked < PROVEN_MIN ? PROVEN_MIN : asked)) {
+    if (times_asked(r->p, e) <= asked + MARGIN) {
         stays = &weakest;
         goes = e;
     }
@@ -336,8 +339,8 @@ adapt(struct sf_policy *p, uint64_t bytes, uint64_t entries)
 {
     atomic_store_explicit(&p->per_tick, kib_per_tick(bytes), memory_order_relaxed);
     int64_t balance = atomic_exchange_explicit(&p->balance, 0, memory_order_relaxed);
-    int64_t share =
-        p->share + balance * (SHARE_ALL / (int64_t)(entries < SHARE_ALL ? entries + 1 : SHARE_ALL));
+    int64_t share = p->share + balance * (SHARE_SPEED * SHARE_ALL /
+                                          (int64_t)(entries < SHARE_ALL ? entries + 1 : SHARE_ALL));
     p->share = (int32_t)(share < SHARE_MIN ? SHARE_MIN : share > SHARE_MAX ? SHARE_MAX : share);
 }
 
