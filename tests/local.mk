@@ -52,6 +52,7 @@ unit_tests = \
 	tests/unit/test-tree-rename-dir \
 	tests/unit/test-tree-saved-format \
 	tests/unit/test-tree-stress \
+	tests/unit/test-tree-walk \
 	tests/unit/test-write-attrs \
 	tests/unit/test-write-change \
 	tests/unit/test-write-commit \
@@ -112,6 +113,7 @@ integ_tests = \
 	tests/integ/trouble-table.sh \
 	tests/integ/two-clients.sh \
 	tests/integ/upload-trouble.sh \
+	tests/integ/walks.sh \
 	tests/integ/write-live.sh \
 	tests/integ/wrong-starts.sh \
 	tests/integ/xattrs.sh
@@ -206,6 +208,7 @@ tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)
 tests_unit_test_tree_rename_dir_SOURCES = tests/unit/test-tree-rename-dir.c $(tree_test_lib)
 tests_unit_test_tree_stress_SOURCES = tests/unit/test-tree-stress.c $(tree_test_lib)
+tests_unit_test_tree_walk_SOURCES = tests/unit/test-tree-walk.c $(tree_test_lib)
 tests_unit_test_tree_listing_SOURCES = tests/unit/test-tree-listing.c $(tree_test_lib)
 tests_unit_test_tree_memory_SOURCES = tests/unit/test-tree-memory.c $(tree_test_lib)
 tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree_test_lib)

@@ -267,7 +267,7 @@ dir_attrs_locked(struct sf_tree *t, const struct resolve *r, struct node *n, str
     struct dir_ask *a = p->dir->ask;
     bool first = !p->dir->asked, listed = n->dir->listing && !n->dir->run;
     p->dir->asked = true;
-    if (!a && !listed && (first || !several(p))) {
+    if (!a && !listed && (first || !several(p) || walk_comes_locked(t, n))) {
         int rc = listing_start_locked(t, n, false, w);
         return rc < 0 ? rc : -EINPROGRESS;
     }

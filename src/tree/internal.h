@@ -74,6 +74,7 @@ struct bucket {
 };
 
 struct listing;
+struct walk;
 struct lookup;
 struct dir_ask;
 struct resolve;
@@ -96,6 +97,8 @@ struct dir {
     uint32_t ops;            /* changes of names in it that are under way */
     uint32_t unlinks; /* files removed shortly one after the other, the last at @unlinks_ms */
     int64_t unlinks_ms;
+    int64_t children_ms; /* when one of its directories was last listed, */
+    uint8_t children;    /* and how many were shortly one after the other */
     struct node *lru_prev, *lru_next;
     bool in_lru;
 };
@@ -182,6 +185,8 @@ struct listing {
     char *prefix, *bucket;
     struct waiter *waiters;
     uint64_t request;
+    struct walk *walk; /* that serves it; NULL = it asks for itself */
+    struct listing *next_promised;
 };
 
 /* A question for one name. */
@@ -240,10 +245,12 @@ struct sf_tree {
     unsigned background;           /* commits that nobody waits for */
     unsigned patient;              /* and those that go on until they are stored or refused */
     struct sf_cond idle;           /* one of these became 0 */
+    _Atomic unsigned acting;       /* threads that run actions */
     unsigned inflight;             /* questions to the service under way */
     int64_t quiet_since;           /* of the last answer, or when inflight left 0 */
     bool down;                     /* the last question found no service */
     int64_t background_ms;         /* last refresh behind a stale answer */
+    struct walk *walks;            /* through what is below a directory */
     struct waiter *rename_waiters; /* changes that wait for a directory's rename, or it for them */
     uint32_t *inos;                /* slot + 1 of the nodes with an ino of their own, by its hash */
     uint32_t ino_room, ino_count;
@@ -476,6 +483,10 @@ void ino_release_locked(struct sf_tree *t, struct node *n);
 
 /* Start a run (or join the running one) through a directory; @w waits for its next step. */
 int listing_start_locked(struct sf_tree *t, struct node *dir, bool want_all, struct waiter *w);
+/* A run of a directory that has none, which nobody asks for yet. 0 or as node_key_locked(). */
+int listing_run_locked(struct sf_tree *t, struct node *dir, struct listing **ret);
+/* A walk does not serve it any more: it asks for itself, from its beginning. */
+void listing_alone_locked(struct sf_tree *t, struct listing *l);
 void listing_ref_locked(struct listing *l);
 void listing_unref_locked(struct sf_tree *t, struct listing *l);
 int listing_append_locked(struct listing *l, struct node *n);
@@ -491,6 +502,16 @@ void listing_buckets(struct sf_tree *t, struct listing *l);
 void listing_of_buckets_locked(struct sf_tree *t, const struct sf_bucket_row *rows, size_t n,
                                int64_t start_ns);
 void listing_finish_locked(struct sf_tree *t, struct listing *l, int err, bool complete);
+
+/* walk.c: does a bulk listing serve this run, which has just been made? */
+bool walk_takes_locked(struct sf_tree *t, struct listing *l);
+/* Will one pass this directory? */
+bool walk_comes_locked(const struct sf_tree *t, const struct node *dir);
+/* Somebody waits for a run that a walk serves. */
+void walk_joined_locked(struct listing *l);
+/* Somebody reads a directory whose listing is known. */
+void walk_followed_locked(struct sf_tree *t, const struct node *dir);
+void walk_end_all_locked(struct sf_tree *t);
 
 int lookup_start_locked(struct sf_tree *t, struct node *dir, const char *name, struct waiter *w);
 

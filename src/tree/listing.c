@@ -161,32 +161,54 @@ listing_covers_locked(const struct listing *l, const char *comp)
 }
 
 int
+listing_run_locked(struct sf_tree *t, struct node *dir, struct listing **ret)
+{
+    struct listing *l = listing_new(t);
+    if (!l)
+        return -ENOMEM;
+    int rc = dir->type == N_PROJECT ? 0 : node_key_locked(dir, &l->bucket, &l->prefix);
+    if (rc < 0) {
+        listing_unref_locked(t, l);
+        return rc;
+    }
+    l->running = true;
+    l->dir = dir;
+    node_ref_locked(dir);
+    dir->dir->run = *ret = l;
+    return 0;
+}
+
+static void
+listing_ask_locked(struct sf_tree *t, struct listing *l)
+{
+    tree_ask_locked(t);
+    tree_queue_locked(t, &l->act, listing_ask);
+}
+
+void
+listing_alone_locked(struct sf_tree *t, struct listing *l)
+{
+    l->walk = NULL;
+    listing_ask_locked(t, l);
+}
+
+int
 listing_start_locked(struct sf_tree *t, struct node *dir, bool want_all, struct waiter *w)
 {
     struct listing *l = dir->dir->run;
-    if (!l) {
-        l = listing_new(t);
-        if (!l)
-            return -ENOMEM;
-        if (dir->type != N_PROJECT) {
-            int rc = node_key_locked(dir, &l->bucket, &l->prefix);
-            if (rc < 0) {
-                listing_unref_locked(t, l);
-                return rc;
-            }
-        }
-        l->running = true;
-        l->dir = dir;
-        node_ref_locked(dir);
-        dir->dir->run = l;
-        tree_ask_locked(t);
-        tree_queue_locked(t, &l->act, listing_ask);
-    }
+    bool made = !l;
+    int rc = made ? listing_run_locked(t, dir, &l) : 0;
+    if (rc < 0)
+        return rc;
     l->want_all |= want_all;
     if (w) {
         w->next = l->waiters;
         l->waiters = w;
     }
+    if (made && !walk_takes_locked(t, l))
+        listing_ask_locked(t, l);
+    else if (!made && l->walk)
+        walk_joined_locked(l);
     return 0;
 }
 
@@ -393,11 +415,9 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
             listing_finish_locked(t, l, -ENOMEM, false);
         } else if (page->more && wanted) {
             tree_wake_locked(t, &l->waiters, 0);
-            tree_ask_locked(t);
-            tree_queue_locked(t, &l->act, listing_ask);
+            listing_ask_locked(t, l);
         } else if (!page->more && other_name_locked(t, l)) {
-            tree_ask_locked(t);
-            tree_queue_locked(t, &l->act, listing_ask);
+            listing_ask_locked(t, l);
         } else if (!page->more && first && !l->rows_seen) {
             page_empty_locked(t, l);
         } else {

@@ -32,4 +32,5 @@ src_libsupafs_a_SOURCES += \
 	src/tree/saved-format.c \
 	src/tree/saved-format.h \
 	src/tree/tree.c \
-	src/tree/tree.h
+	src/tree/tree.h \
+	src/tree/walk.c

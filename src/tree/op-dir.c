@@ -110,6 +110,7 @@ bind_locked(struct sf_tree *t, struct sf_dir *d, struct waiter *w)
     }
     if (l->running)
         l->want_all = true;
+    walk_followed_locked(t, n);
     listing_ref_locked(l);
     d->listing = l;
     return 0;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A question without an answer for so long, and the service counts as away. */
 #define QUIET_MS 2000
@@ -27,11 +28,16 @@ tree_unlock(struct sf_tree *t)
     struct action *list = t->actions;
     t->actions = NULL;
     t->actions_tail = &t->actions;
+    if (list)
+        atomic_fetch_add(&t->acting, 1);
     sf_mutex_unlock(&t->lock);
+    if (!list)
+        return;
     for (struct action *next; list; list = next) {
         next = list->next;
         list->run(list);
     }
+    atomic_fetch_sub(&t->acting, 1);
 }
 
 void
@@ -75,7 +81,8 @@ tree_ask_locked(struct sf_tree *t)
 void
 tree_answer_locked(struct sf_tree *t, const struct sf_err *err)
 {
-    t->inflight--;
+    if (--t->inflight == 0)
+        sf_cond_broadcast(&t->idle);
     if (err && err->code == -ECANCELED)
         return;
     t->down =
@@ -167,11 +174,16 @@ sf_tree_free(struct sf_tree *t)
     attr_gate_close(t);
     sf_writer_give_up(t->writer);
     sf_write_deletes_end(t->writer); /* what is acknowledged is in the journal */
-    /* Their commits hold the nodes. */
+    tree_lock(t);
+    walk_end_all_locked(t);
+    tree_unlock(t);
+    /* Commits and questions under way hold the nodes; what was asked ends with the http. */
     sf_mutex_lock(&t->lock);
-    while (t->background || t->patient)
+    while (t->background || t->patient || t->inflight)
         sf_cond_wait(&t->idle, &t->lock);
     sf_mutex_unlock(&t->lock);
+    while (atomic_load(&t->acting))
+        usleep(1000);
     node_free_all(t);
     free((char *)t->opts.bucket);
     free((char *)t->opts.prefix);

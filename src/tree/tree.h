@@ -127,7 +127,8 @@ void sf_tree_set_notify(struct sf_tree *tree, const struct sf_tree_notify *notif
  */
 unsigned sf_tree_drain(struct sf_tree *tree, int64_t deadline_ms);
 
-/* Open files that were not released are released. The event thread must still run. */
+/* Open files that were not released are released. The event thread must still run, and end every
+ * request that is under way (sf_http_close()). */
 void sf_tree_free(struct sf_tree *tree);
 
 /* ---- names ------------------------------------------------------------------------------------
