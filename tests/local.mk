@@ -12,6 +12,7 @@ unit_tests = \
 	tests/unit/test-base-thread \
 	tests/unit/test-cache-policy \
 	tests/unit/test-cache-traces \
+	tests/unit/test-cache-reads \
 	tests/unit/test-config-files \
 	tests/unit/test-config-keys \
 	tests/unit/test-config-load \

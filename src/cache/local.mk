@@ -1,4 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/cache/buf.c \
+	src/cache/cache.c \
+	src/cache/cache.h \
+	src/cache/content.c \
+	src/cache/fetch.c \
+	src/cache/internal.h \
+	src/cache/key.h \
+	src/cache/link.c \
+	src/cache/link.h \
 	src/cache/policy.c \
-	src/cache/policy.h
+	src/cache/policy.h \
+	src/cache/pool.c \
+	src/cache/pool.h \
+	src/cache/read.c \
+	src/cache/stream.c \
+	src/cache/stream.h

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cache/internal.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define MEMORY_MIN  (4u << 20)
+#define MEMORY_MAX  (32u << 20)
+#define MISS_MAX    (4u << 20)
+#define FETCHES_MAX 16
+
+int64_t
+cache_now(struct sf_cache *cache)
+{
+    return cache->opts.now_ns ? cache->opts.now_ns(cache->opts.arg) : sf_clock_ns();
+}
+
+uint64_t
+sf_cache_memory_default(void)
+{
+    return MEMORY_MAX;
+}
+
+void
+later_init(struct later *l)
+{
+    *l = (struct later){0};
+    l->begin_end = &l->begin;
+    l->over_end = &l->over;
+}
+
+void
+later_run(struct sf_cache *cache, struct later *l)
+{
+    while (l->begin) {
+        struct fetch *f = l->begin;
+        l->begin = f->next;
+        fetch_begin(f);
+    }
+    while (l->cancel) {
+        struct fetch *f = l->cancel;
+        l->cancel = f->next_cancel;
+        fetch_cancel(f);
+    }
+    while (l->over) {
+        struct read *r = l->over;
+        l->over = r->later;
+        read_answer(cache, r);
+    }
+}
+
+int
+sf_cache_new(const struct sf_cache_opts *opts, struct sf_cache **ret, struct sf_err *err)
+{
+    struct sf_cache *cache = calloc(1, sizeof *cache);
+    if (!cache)
+        return sf_err_set(err, -ENOMEM, "cache: %m");
+    cache->opts = *opts;
+    if (!cache->opts.miss_max)
+        cache->opts.miss_max = MISS_MAX;
+    if (!cache->opts.max_fetches)
+        cache->opts.max_fetches = FETCHES_MAX;
+    uint64_t memory = opts->memory ? opts->memory : sf_cache_memory_default();
+    sf_bufpool_init(&cache->pool, memory < MEMORY_MIN ? MEMORY_MIN : memory);
+    sf_mutex_init(&cache->lock, 30);
+    sf_cond_init(&cache->quiet);
+    *ret = cache;
+    return 0;
+}
+
+void
+sf_cache_stop(struct sf_cache *cache)
+{
+    struct later l;
+    later_init(&l);
+    sf_mutex_lock(&cache->lock);
+    cache->stopped = true;
+    struct read *r, *next;
+    HASH_ITER (hh, cache->reads, r, next)
+        read_cancel_locked(r, &l);
+    for (struct sf_cached *c = cache->contents; c; c = c->next)
+        SF_VEC_FOREACH (&c->bufs, b)
+            if ((*b)->fetch)
+                fetch_give_up_locked((*b)->fetch, &l);
+    sf_mutex_unlock(&cache->lock);
+    later_run(cache, &l);
+    sf_mutex_lock(&cache->lock);
+    while (cache->beginning)
+        sf_cond_wait(&cache->quiet, &cache->lock);
+    sf_mutex_unlock(&cache->lock);
+}
+
+void
+sf_cache_free(struct sf_cache *cache)
+{
+    if (!cache)
+        return;
+    sf_cache_stop(cache);
+    sf_mutex_lock(&cache->lock);
+    while (cache->fetches || cache->n_streams)
+        sf_cond_wait(&cache->quiet, &cache->lock);
+    while (cache->oldest)
+        buf_free_locked(cache->oldest);
+    assert(!cache->contents); /* all were given back */
+    sf_mutex_unlock(&cache->lock);
+    sf_bufpool_fini(&cache->pool);
+    sf_cond_fini(&cache->quiet);
+    sf_mutex_fini(&cache->lock);
+    free(cache);
+}
+
+void
+sf_cache_get_stats(struct sf_cache *cache, struct sf_cache_stats *out)
+{
+    SF_GUARD(&cache->lock);
+    *out = (struct sf_cache_stats){
+        .memory = cache->pool.used,
+        .memory_max = cache->pool.max,
+        .memory_peak = cache->pool.peak,
+        .ahead = cache->ahead,
+        .contents = cache->n_contents,
+        .streams = cache->n_streams,
+        .fetches = cache->fetches,
+        .waiting = HASH_COUNT(cache->reads),
+        .waiting_memory = cache->n_short,
+        .round_trip_ns = sf_link_rtt(&cache->link),
+        .bytes_per_s = sf_link_bytes_per_s(&cache->link),
+    };
+}
