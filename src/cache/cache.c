@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/internal.h"
+#include "cache/cache.h"
 
 #include "base/clock.h"
+#include "cache/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
