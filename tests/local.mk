@@ -103,6 +103,7 @@ integ_tests = \
 	tests/integ/mount-signals.sh \
 	tests/integ/mount-stop.sh \
 	tests/integ/real-input.sh \
+	tests/integ/rclone.sh \
 	tests/integ/read-versions.sh \
 	tests/integ/remount-clean.sh \
 	tests/integ/renames.sh \

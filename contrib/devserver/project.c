@@ -114,9 +114,9 @@ ds_project_load_keys(struct ds_project *project, struct ds_db *db, struct sf_err
         rc =
             load_or_keep(db, "secret_key", prefixed_random("sb_secret_", 24), &project->secret_key);
     if (rc == 0)
-        rc = load_or_keep(db, "s3_key_id", prefixed_random("", 24), &project->s3_key_id);
+        rc = load_or_keep(db, "s3_key_id", prefixed_random("SB", 18), &project->s3_key_id);
     if (rc == 0)
-        rc = load_or_keep(db, "s3_secret", prefixed_random("", 48), &project->s3_secret);
+        rc = load_or_keep(db, "s3_secret", prefixed_random("s3", 36), &project->s3_secret);
     if (rc < 0)
         return sf_err_set(err, rc, "keys of the project: %s", strerror(-rc));
     return 0;

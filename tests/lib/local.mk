@@ -7,6 +7,7 @@ EXTRA_DIST += \
 	tests/lib/mount.sh \
 	tests/lib/objects.py tests/lib/sigv4.py \
 	tests/lib/postgres.sh \
+	tests/lib/rclone.sh \
 	tests/lib/real-input.sh \
 	tests/lib/server.sh \
 	tests/lib/storage-schema.sql \
