@@ -14,6 +14,7 @@ EXTRA_DIST += \
 	docs/decisions/0010-eviction-policy.md \
 	docs/decisions/0011-control-file.md \
 	docs/errors.md \
+	docs/guide/benchmarks.md \
 	docs/guide/first-mount.md \
 	docs/formats/attributes.md \
 	docs/formats/journal.md \

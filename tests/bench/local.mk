@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Measuring beside a peer and a limit: docs/guide/benchmarks.md. Not run by make check but for the
 # small form in tests/integ/bench.sh.
-EXTRA_DIST += tests/bench/netproxy-check.py
+EXTRA_DIST += \
+	tests/bench/limits.py \
+	tests/bench/netproxy-check.py \
+	tests/bench/run \
+	tests/bench/systems.py \
+	tests/bench/world.py
 noinst_PROGRAMS += tests/bench/netproxy
 tests_bench_netproxy_CFLAGS = $(AM_CFLAGS)
 tests_bench_netproxy_LDADD = src/libsupafs.a
