@@ -61,7 +61,7 @@ class RcloneDefault(Mount):
     def missing(world):
         if not shutil.which("rclone"):
             return "there is no rclone"
-        if "SUPAFS_DEVSERVER_S3_KEY_ID" not in world.server.env:
+        if "AWS_ACCESS_KEY_ID" not in world.server.env:
             return "the dev server has no /s3"
         return None
 
@@ -71,9 +71,9 @@ class RcloneDefault(Mount):
         with open(config, "w", encoding="ascii") as out:
             out.write("[dev]\ntype = s3\nprovider = Other\nforce_path_style = true\n"
                       f"endpoint = {self.link.url}/storage/v1/s3\n"
-                      f"region = {env.get('SUPAFS_DEVSERVER_S3_REGION', 'us-east-1')}\n"
-                      f"access_key_id = {env['SUPAFS_DEVSERVER_S3_KEY_ID']}\n"
-                      f"secret_access_key = {env['SUPAFS_DEVSERVER_S3_SECRET']}\n")
+                      f"region = {env.get('AWS_REGION', 'us-east-1')}\n"
+                      f"access_key_id = {env['AWS_ACCESS_KEY_ID']}\n"
+                      f"secret_access_key = {env['AWS_SECRET_ACCESS_KEY']}\n")
         clean = {k: v for k, v in os.environ.items() if k != "AWS_CA_BUNDLE"}
         self.child = Child(
             ["rclone", "mount", f"dev:{BUCKET}", self.point, "--config", config, "--cache-dir",
