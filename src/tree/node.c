@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -568,12 +569,17 @@ dir_evict(struct sf_tree *t, struct node *dir)
     node_unref_locked(t, dir);
 }
 
+/* So many dropped at once leave memory between what stays that malloc keeps for itself: some MiB,
+ * worth the milliseconds that it takes to look for it. */
+#define TRIM_NODES 20000
+
 static void
 evict_run(struct action *a)
 {
     struct sf_tree *t = (struct sf_tree *)((char *)a - offsetof(struct sf_tree, evict));
     uint64_t target = t->opts.max_nodes - t->opts.max_nodes / 8;
     tree_lock(t);
+    uint64_t before = t->nodes;
     t->evicting = false;
     /* Each goes to the end of the list, so that one round sees all of them once. */
     for (uint64_t left = t->dirs; t->lru_first && left && t->nodes > target; left--) {
@@ -584,7 +590,10 @@ evict_run(struct action *a)
     /* What is in use stays; looking through all of it at every answer would help nobody. */
     t->evict_at = t->nodes > target ? t->nodes + t->opts.max_nodes / 8 : 0;
     t->forgotten = 0;
+    bool many = before - t->nodes >= TRIM_NODES;
     tree_unlock(t);
+    if (many)
+        malloc_trim(0);
 }
 
 /* Queued behind those who wait for an answer, so that they see it before it is dropped. */

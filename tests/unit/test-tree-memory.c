@@ -18,14 +18,13 @@ in_use(void)
     return m.uordblks + m.hblkhd;
 }
 
-/* As `ls -l` reads it: every entry is looked up. Returns how many were. */
-static unsigned
-list_plus(uint64_t dir)
+/* Read to its end; with @plus every entry is looked up, and they are counted. */
+static struct sf_dir *
+list_kept(uint64_t dir, bool plus, unsigned *n)
 {
     struct got o = {0};
     struct sf_dirent e;
     uint64_t off = 0;
-    unsigned n = 0;
     sf_tree_opendir(tree, dir, keep, &o);
     assert_int_equal(o.err, 0);
     for (bool more = true; more;) {
@@ -34,13 +33,27 @@ list_plus(uint64_t dir)
         fake_run();
         assert_true(g.called);
         assert_int_equal(g.err, 0);
-        for (more = false; sf_tree_dirent(tree, o.res.dir, off, true, &e) == 1; more = true) {
+        for (more = false; sf_tree_dirent(tree, o.res.dir, off, plus, &e) == 1; more = true) {
             off = e.next;
-            n += e.entry.node != 0;
+            *n += e.entry.node != 0;
         }
     }
-    sf_tree_releasedir(tree, o.res.dir);
-    return n;
+    return o.res.dir;
+}
+
+/* Bytes of memory that the process really has. */
+static size_t
+resident(void)
+{
+    char line[200];
+    size_t kib = 0;
+    FILE *f = fopen("/proc/self/status", "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "RssAnon: %zu", &kib) == 1)
+            break;
+    fclose(f);
+    return kib * 1024;
 }
 
 /* ETags are @before, eight digits, @after; with @marked their inode number is set. */
@@ -64,7 +77,9 @@ bytes_per_object(const char *before, const char *after, bool marked)
     }
     uint64_t d = node(1, "d");
     size_t used = in_use();
-    assert_int_equal(list_plus(d), MANY);
+    unsigned n = 0;
+    sf_tree_releasedir(tree, list_kept(d, true, &n));
+    assert_int_equal(n, MANY);
     double bytes = (double)(in_use() - used) / MANY;
     print_message("%.1f bytes per known object with ETags as %s\n", bytes, tag);
     return bytes;
@@ -96,6 +111,40 @@ test_bytes_with_other_etags(void **state)
     in_budget("5eb63bbbe01eeed093cb22bb", "-17", false);
     end(NULL);
     in_budget("1a1", ".da1-6", true);
+}
+
+/* What a huge listing took is given back when its names are dropped, though some in the middle of
+ * it are still in use. */
+static void
+test_dropped_names_give_their_memory_back(void **state)
+{
+    (void)state;
+    const struct sf_tree_opts o = {
+        .bucket = "b", .attr_ttl_ms = 60000, .read_timeout_ms = 1000, .max_nodes = MANY / 4};
+    char key[80];
+    fake_bucket("b");
+    assert_int_equal(sf_tree_new(&o, NULL, NULL, NULL, &tree, NULL), 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(key, sizeof key, "d/holiday-%06u.jpeg", i);
+        fake_put("b", key, "x");
+    }
+    uint64_t d = node(1, "d");
+    unsigned n = 0;
+    malloc_trim(0);
+    size_t before = resident();
+    struct sf_dir *dir = list_kept(d, false, &n);
+    for (unsigned i = 0; i < MANY / 100; i++) {
+        snprintf(key, sizeof key, "holiday-%06u.jpeg", i * 100);
+        node(d, key);
+    }
+    size_t during = resident();
+    sf_tree_releasedir(tree, dir);
+    size_t after = resident();
+    print_message("%zu KiB while it is listed, %zu KiB afterwards\n", (during - before) / 1024,
+                  (after - before) / 1024);
+#if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
+    assert_true(after - before < (during - before) / 2);
+#endif
 }
 
 static const struct {
@@ -192,6 +241,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TREE_TEST(bytes_per_object),
         TREE_TEST(bytes_with_other_etags),
+        TREE_TEST(dropped_names_give_their_memory_back),
         TREE_TEST(versions_come_back),
         TREE_TEST(names_change),
     };
