@@ -56,8 +56,7 @@ apply_refused_locked(struct sf_tree *t, struct node *absent)
     struct node *dir = absent->parent;
     inval_entry(t, dir, node_name(absent));
     node_detach_locked(t, absent);
-    if (dir->dir->listing)
-        listing_unref_locked(t, sf_steal(dir->dir->listing));
+    dir_unlist_locked(t, dir);
 }
 
 /* ---- versions

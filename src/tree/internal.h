@@ -78,23 +78,26 @@ struct walk;
 struct lookup;
 struct dir_ask;
 struct resolve;
+struct pages;
 
 /* What a directory has besides a node. */
 struct dir {
     struct node **table; /* children by name: chains, a power of two long */
-    uint32_t slots, count;
+    uint32_t slots, count, subdirs;
+    uint64_t turnover;       /* counts children that came and went */
     struct listing *listing; /* the last that succeeded (counted); NULL = none */
     struct listing *run;     /* the one under way (counted) */
     struct lookup *lookups;  /* questions for one name that are under way */
+    struct pages *pages;     /* of a large one: what was asked for page by page; NULL = nothing */
     struct bucket *bucket;   /* of an N_BUCKET; else NULL */
     struct dir_ask *ask;     /* questions for its directories' attributes, under way */
     bool attrs_known;        /* its own attributes are */
     bool asked;              /* the attributes of one of its directories were asked for */
     bool deep;               /* one listing does not reach all of them */
     bool placeholder;        /* a marker object keeps it */
-    bool large;              /* more than one page when last listed: ask name by name */
-    bool renaming;           /* its objects are being moved to another name */
-    uint32_t ops;            /* changes of names in it that are under way */
+    bool large;       /* more than one page when last listed: ask name by name, or by pages */
+    bool renaming;    /* its objects are being moved to another name */
+    uint32_t ops;     /* changes of names in it that are under way */
     uint32_t unlinks; /* files removed shortly one after the other, the last at @unlinks_ms */
     int64_t unlinks_ms;
     int64_t children_ms; /* when one of its directories was last listed, */
@@ -180,8 +183,8 @@ struct listing {
     bool both;  /* the other name of a directory that is being renamed is listed, too */
     int err;
     uint64_t start_seq;
-    int64_t start_ns;
-    char *last; /* key after which the next page begins */
+    int64_t start_ns, page_ns; /* when the run and its last page were asked for */
+    char *last;                /* key after which the next page begins */
     char *prefix, *bucket;
     struct waiter *waiters;
     uint64_t request;
@@ -331,6 +334,8 @@ int node_child_key_locked(const struct sf_tree *t, const struct node *dir, const
 bool node_is_within(const struct node *n, const struct node *top);
 /* Are many of its files being removed just now? */
 bool dir_is_emptied_locked(const struct node *dir);
+/* What listings said of a directory is not all that there is to know of it any more. */
+void dir_unlist_locked(struct sf_tree *t, struct node *dir);
 /* Drop what is known below a directory that is gone, but for what is in use. */
 void dir_clear_locked(struct sf_tree *t, struct node *dir);
 void node_touch_lru_locked(struct sf_tree *t, struct node *dir);
@@ -544,8 +549,32 @@ void apply_refused_locked(struct sf_tree *t, struct node *absent);
 /* Give an object that is shown beside a directory of its name the plain name, if that is free. */
 void apply_unclash_locked(struct sf_tree *t, struct node *n);
 
+/* ---- page.c -----------------------------------------------------------------------------------
+ */
+
+void pages_free(struct pages *p);
+/* All names behind @after and up to @last (NULL = to the end), both below the directory, are known
+ * as of @start_ns: the nodes of @rows rows. @run: the listing that they are of; 0 = none. */
+void pages_note_locked(struct node *dir, const char *after, const char *last, size_t rows,
+                       int64_t start_ns, uint32_t run);
+/* What the pages of this listing did not show is gone, too. */
+void pages_swept_locked(struct node *dir, uint32_t run);
+/* When the page was asked for that tells all of a key component; 0 = there is none. */
+int64_t pages_asked_ns(const struct node *dir, const char *comp);
+/* Names of it were dropped: their absence proves nothing any more. */
+void pages_forget_locked(struct node *dir);
+/* A name was answered from what is known. */
+void pages_hit_locked(const struct node *dir);
+/* Ask for the page around a key component, or join the question (if its answer is young enough for
+ * an operation begun at @since_ns), and let @w wait for it. false: it is not worth it, or there is
+ * no memory; ask for the name alone. The page may turn out to end before it. */
+bool page_ask_locked(struct sf_tree *t, struct node *dir, const char *comp, int64_t since_ns,
+                     struct waiter *w);
+
 /* ---- resolve.c ------------------------------------------------------------------------------ */
 
+/* When a name was last known to be absent. */
+int64_t resolve_absent_ns(const struct sf_tree *t, const struct node *dir, const char *name);
 /* Whether knowledge from @checked_ns is good enough for an operation begun at @since_ns. */
 bool fresh_locked(const struct sf_tree *t, int64_t checked_ns, int64_t since_ns);
 

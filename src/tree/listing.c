@@ -254,8 +254,10 @@ listing_finish_locked(struct sf_tree *t, struct listing *l, int err, bool comple
     l->failed = err < 0;
     l->complete = complete && !err;
     dir->dir->run = NULL;
-    if (l->complete)
+    if (l->complete) {
         sweep_locked(t, dir, l);
+        pages_swept_locked(dir, l->id);
+    }
     if (!l->failed) {
         listing_ref_locked(l);
         listing_install(t, dir, l);
@@ -269,9 +271,11 @@ listing_finish_locked(struct sf_tree *t, struct listing *l, int err, bool comple
 /* ---- pages
  * --------------------------------------------------------------------------------------- */
 
-static void
+/* Returns how many rows are shown. */
+static size_t
 apply_page_locked(struct sf_tree *t, struct listing *l, const struct sf_list_page *page)
 {
+    size_t shown = 0;
     size_t np = strlen(l->prefix), len;
     bool folder;
     for (size_t i = 0; i < page->n; i++) {
@@ -280,12 +284,14 @@ apply_page_locked(struct sf_tree *t, struct listing *l, const struct sf_list_pag
         struct node *c;
         l->rows_seen = true;
         if (row->folder)
-            c = apply_folder_locked(t, l->dir, comp, len, l->start_seq, l->start_ns, l->id);
+            c = apply_folder_locked(t, l->dir, comp, len, l->start_seq, l->page_ns, l->id);
         else
-            c = apply_object_locked(t, l->dir, comp, len, row, l->start_seq, l->start_ns, l->id);
+            c = apply_object_locked(t, l->dir, comp, len, row, l->start_seq, l->page_ns, l->id);
         if (c)
             listing_append_locked(l, c);
+        shown += c != NULL;
     }
+    return shown;
 }
 
 static void
@@ -404,7 +410,11 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
             l->dir->dir->placeholder = false;
         doubt_locked(t, l);
         l->dir->dir->large = page->more || (!first && l->dir->dir->large);
-        apply_page_locked(t, l, page);
+        size_t shown = apply_page_locked(t, l, page);
+        if (!l->doubt && (!first || page->more) && (page->last || !page->more))
+            pages_note_locked(l->dir, first ? "" : l->last + strlen(l->prefix),
+                              page->more ? page->last + strlen(l->prefix) : NULL, shown, l->page_ns,
+                              l->id);
         if (!page->more ||
             (page->last && strcmp(page->last + strlen(l->prefix), SF_PLACEHOLDER) >= 0))
             l->dir->dir->attrs_known = true; /* the marker was on it, or there is none */
@@ -436,6 +446,7 @@ listing_ask(struct action *a)
         listing_buckets(t, l);
         return;
     }
+    l->page_ns = sf_clock_ns();
     const struct sf_list_args args = {
         .bucket = l->bucket, .prefix = l->prefix, .after = l->last, .delimiter = true};
     sf_storage_list(t->st, &args, tree_read_deadline(t), page_done, l);

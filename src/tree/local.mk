@@ -15,7 +15,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/names.c \
 	src/tree/names.h \
 	src/tree/node-text.c \
-    src/tree/node.c \
+	src/tree/node.c \
 	src/tree/op-copy.c \
 	src/tree/op-dir.c \
 	src/tree/op-file.c \
@@ -27,6 +27,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/op-rename.c \
 	src/tree/op-write.c \
 	src/tree/op-xattr.c \
+	src/tree/page.c \
 	src/tree/pending.c \
 	src/tree/resolve.c \
 	src/tree/saved-format.c \

@@ -123,6 +123,8 @@ table_insert(struct node *dir, struct node *n)
     n->hnext = *head;
     *head = n;
     d->count++;
+    d->subdirs += n->dir != NULL;
+    d->turnover++;
     n->parent = dir;
     return 0;
 }
@@ -138,6 +140,8 @@ table_remove(struct node *n)
     n->hnext = NULL;
     n->parent = NULL;
     d->count--;
+    d->subdirs -= n->dir != NULL;
+    d->turnover++;
 }
 
 /* ---- life --------------------------------------------------------------------------------------
@@ -201,6 +205,14 @@ bucket_free(struct bucket *b)
     free(b);
 }
 
+void
+dir_unlist_locked(struct sf_tree *t, struct node *dir)
+{
+    if (dir->dir->listing)
+        listing_unref_locked(t, sf_steal(dir->dir->listing));
+    pages_forget_locked(dir);
+}
+
 static void
 node_destroy_locked(struct sf_tree *t, struct node *n)
 {
@@ -210,8 +222,8 @@ node_destroy_locked(struct sf_tree *t, struct node *n)
             *(d->lru_prev ? &d->lru_prev->dir->lru_next : &t->lru_first) = d->lru_next;
             *(d->lru_next ? &d->lru_next->dir->lru_prev : &t->lru_last) = d->lru_prev;
         }
-        if (d->listing)
-            listing_unref_locked(t, sf_steal(d->listing));
+        dir_unlist_locked(t, n);
+        pages_free(d->pages);
         bucket_free(d->bucket);
         free(d->table);
         free(d);
@@ -253,8 +265,7 @@ dir_clear_locked(struct sf_tree *t, struct node *dir)
 {
     struct dir *d = dir->dir;
     node_ref_locked(dir);
-    if (d->listing)
-        listing_unref_locked(t, sf_steal(d->listing));
+    dir_unlist_locked(t, dir);
     for (uint32_t i = 0; i < d->slots; i++)
         for (struct node *c = d->table[i], *next; c; c = next) {
             next = c->hnext;
@@ -552,6 +563,7 @@ static void
 dir_evict(struct sf_tree *t, struct node *dir)
 {
     struct dir *d = dir->dir;
+    bool any = false;
     if (d->run)
         return;
     if (d->listing && d->listing->refs == 1)
@@ -562,8 +574,9 @@ dir_evict(struct sf_tree *t, struct node *dir)
             next = c->hnext;
             if (!node_droppable(c))
                 continue;
-            if (d->listing)
-                listing_unref_locked(t, sf_steal(d->listing));
+            if (!any)
+                dir_unlist_locked(t, dir);
+            any = true;
             node_detach_locked(t, c);
         }
     node_unref_locked(t, dir);

@@ -27,10 +27,7 @@ static void lookup_resume(struct waiter *w, int err);
 static int64_t
 absent_ttl(const struct sf_tree *t, const struct node *dir, const char *name)
 {
-    const struct node *n = node_find_locked(dir, name);
-    int64_t checked = n ? n->checked_ns : 0;
-    if (dir->dir->listing && dir->dir->listing->start_ns > checked)
-        checked = dir->dir->listing->start_ns;
+    int64_t checked = resolve_absent_ns(t, dir, name);
     int64_t left = t->opts.attr_ttl_ms - (sf_clock_ns() - checked) / 1000000;
     return left > 0 ? left : 0;
 }

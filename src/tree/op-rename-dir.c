@@ -111,8 +111,7 @@ renamed_locked(struct name_op *op)
 static void
 doubt_locked(struct sf_tree *t, struct node *dir)
 {
-    if (dir->dir->listing)
-        listing_unref_locked(t, sf_steal(dir->dir->listing));
+    dir_unlist_locked(t, dir);
     for (uint32_t i = 0; i < dir->dir->slots; i++)
         for (struct node *c = dir->dir->table[i]; c; c = c->hnext) {
             c->checked_ns = 0;
@@ -138,8 +137,7 @@ rename_dir_sent(void *arg, const struct sf_err *err, const struct sf_version *no
         struct node *found = node_find_locked(op->dir, op->name);
         doubt_locked(t, op->node);
         op->node->checked_ns = 0;
-        if (op->dir->dir->listing)
-            listing_unref_locked(t, sf_steal(op->dir->dir->listing));
+        dir_unlist_locked(t, op->dir);
         if (found)
             found->checked_ns = 0;
         if (found && found->dir)

@@ -50,6 +50,11 @@ knowledge(const struct sf_tree *t, const struct node *dir, const char *name, str
         *checked_ns = run->start_ns;
         covered = true;
     }
+    int64_t page_ns = ref.kind <= SF_NAME_KEY ? pages_asked_ns(dir, ref.comp) : 0;
+    if (page_ns && (!covered || page_ns > *checked_ns)) {
+        *checked_ns = page_ns;
+        covered = true;
+    }
     if (n && (!covered || n->checked_ns > *checked_ns)) {
         *checked_ns = n->checked_ns;
         covered = true;
@@ -57,10 +62,21 @@ knowledge(const struct sf_tree *t, const struct node *dir, const char *name, str
     return covered ? K_ABSENT : K_UNKNOWN;
 }
 
+int64_t
+resolve_absent_ns(const struct sf_tree *t, const struct node *dir, const char *name)
+{
+    struct node *n;
+    int64_t checked_ns = 0, now = sf_clock_ns();
+    if (knowledge(t, dir, name, &n, &checked_ns) != K_ABSENT)
+        return 0;
+    return checked_ns < now ? checked_ns : now;
+}
+
 /* Ask the service about a name, in the cheapest way that answers. @rounds: how often it was asked
- * about already. */
+ * about already by an operation that began at @since_ns. */
 static int
-ask(struct sf_tree *t, struct node *dir, const char *name, unsigned rounds, struct waiter *w)
+ask(struct sf_tree *t, struct node *dir, const char *name, unsigned rounds, int64_t since_ns,
+    struct waiter *w)
 {
     const struct listing *run = dir->dir->run;
     struct sf_name_ref ref = {0};
@@ -73,8 +89,11 @@ ask(struct sf_tree *t, struct node *dir, const char *name, unsigned rounds, stru
     }
     /* Where many are removed one after the other, a page has the next ones, too. */
     bool page = rounds == 0 && dir_is_emptied_locked(dir);
-    if (!page && (run ? run->rows_seen : dir->dir->large))
+    if (!page && (run ? run->rows_seen : dir->dir->large)) {
+        if (rounds == 0 && page_ask_locked(t, dir, ref.comp, since_ns, w))
+            return 0;
         return lookup_start_locked(t, dir, name, w);
+    }
     return listing_start_locked(t, dir, false, w);
 }
 
@@ -86,7 +105,7 @@ ask_behind(struct sf_tree *t, struct node *dir, const char *name)
     if (now - t->background_ms < BACKGROUND_MS)
         return;
     t->background_ms = now;
-    ask(t, dir, name, 1, NULL);
+    ask(t, dir, name, 1, 0, NULL);
 }
 
 int
@@ -102,6 +121,7 @@ resolve_known_locked(struct sf_tree *t, int64_t since_ns, struct node *dir, cons
     if (k == K_UNKNOWN || !fresh_locked(t, checked_ns, since_ns))
         return -EAGAIN;
     node_touch_lru_locked(t, dir);
+    pages_hit_locked(dir);
     return k == K_PRESENT;
 }
 
@@ -129,7 +149,7 @@ resolve_locked(struct sf_tree *t, struct resolve *r, struct node *dir, const cha
         return r->err;
     if (r->rounds >= MAX_ROUNDS)
         return -EIO;
-    int rc = ask(t, dir, name, r->rounds, w);
+    int rc = ask(t, dir, name, r->rounds, r->since_ns, w);
     return rc < 0 ? rc : -EINPROGRESS;
 }
 

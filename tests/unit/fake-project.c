@@ -519,6 +519,7 @@ sf_storage_list(struct sf_storage *st, const struct sf_list_args *a, int64_t dea
     q->limit = a->limit ? a->limit : 1000;
     q->delimiter = a->delimiter;
     q->list_fn = cb;
+    fake_counts.pages += q->limit == 1000;
     fake_counts.lists++;
     return 1;
 }

@@ -53,7 +53,7 @@ void fake_move_some(unsigned max);
 
 struct fake_counts {
     unsigned lists, verifies, gets, puts, deletes, behind, renames, loads, quarantined, attrs,
-        attr_flushes, infos;
+        attr_flushes, infos, pages; /* pages: of the lists, those of 1,000 rows */
 };
 extern struct fake_counts fake_counts;
 

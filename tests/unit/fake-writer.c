@@ -499,7 +499,7 @@ rename_dir(struct job *j)
         fake_remove(j->to_bucket, marker);
     bool some = moving_some;
     moving_some = false;
-    return move_below(j, 1000) || some ? 0 : -ENOENT;
+    return move_below(j, UINT32_MAX) || some ? 0 : -ENOENT;
 }
 
 void
