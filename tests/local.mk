@@ -10,6 +10,7 @@ unit_tests = \
 	tests/unit/test-base-lock \
 	tests/unit/test-base-str \
 	tests/unit/test-base-thread \
+	tests/unit/test-devserver-s3 \
 	tests/unit/test-cache-policy \
 	tests/unit/test-cache-traces \
 	tests/unit/test-cache-reads \
@@ -202,6 +203,12 @@ LDADD = $(unit_ldadd)
 tests_unit_test_tree_names_SOURCES = tests/unit/test-tree-names.c tests/lib/vectors.h
 tests_unit_test_write_mark_SOURCES = tests/unit/test-write-mark.c tests/lib/vectors.h
 tests_unit_test_write_meta_SOURCES = tests/unit/test-write-meta.c tests/lib/vectors.h
+
+# Parts of the dev server that stand alone.
+tests_unit_test_devserver_s3_SOURCES = tests/unit/test-devserver-s3.c \
+	contrib/devserver/s3-chunk.c contrib/devserver/s3-sign.c contrib/devserver/s3-xml.c \
+	contrib/devserver/buf.c contrib/devserver/text.c
+tests_unit_test_devserver_s3_CFLAGS = $(unit_cflags)
 
 # The tree over a project in memory.
 tree_test_lib = tests/unit/fake-project.c tests/unit/fake-writer.c tests/unit/fake-internal.h \
