@@ -88,6 +88,7 @@ integ_tests = \
 	tests/integ/deletes.sh \
 	tests/integ/devserver-faults.sh \
 	tests/integ/devserver-rls.sh \
+	tests/integ/devserver-s3.sh \
 	tests/integ/devserver-uploads.sh \
 	tests/integ/foreign-writer.sh \
 	tests/integ/exclusive.sh \
@@ -151,6 +152,7 @@ test_data = \
 	tests/integ/devserver-faults.py \
 	tests/integ/devserver-uploads.py \
 	tests/integ/devserver-rls.py \
+	tests/integ/devserver-s3.py \
 	tests/integ/lost-replies.py \
 	tests/integ/save-patterns.py \
 	tests/integ/set-attrs-sql.py \
