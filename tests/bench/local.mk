@@ -2,6 +2,7 @@
 # Measuring beside a peer and a limit: docs/guide/benchmarks.md. Not run by make check but for the
 # small form in tests/integ/bench.sh.
 EXTRA_DIST += \
+	tests/bench/callgrind \
 	tests/bench/limits.py \
 	tests/bench/netproxy-check.py \
 	tests/bench/run \
@@ -12,3 +13,8 @@ tests_bench_netproxy_CFLAGS = $(AM_CFLAGS)
 tests_bench_netproxy_LDADD = src/libsupafs.a
 noinst_PROGRAMS += tests/bench/passthrough
 tests_bench_passthrough_LDADD = $(FUSE_LIBS)
+noinst_PROGRAMS += tests/bench/hot
+tests_bench_hot_SOURCES = tests/bench/hot.c $(tree_test_lib)
+tests_bench_hot_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_bench_hot_CFLAGS = $(AM_CFLAGS)
+tests_bench_hot_LDADD = $(supafs_libs)

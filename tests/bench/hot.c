@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * hot OPERATION COUNT
+ *
+ * Does what answers from memory so many times, from the handlers of fuse/ down, over a project in
+ * memory and with libfuse's replies taken by nobody; for tests/bench/callgrind, which counts the
+ * instructions inside measured(). Prints how many operations these were: COUNT, or for "entry" the
+ * entries of listings.
+ */
+#include "fuse/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fuse.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "http/http.h"
+#include "unit/fake-project.h"
+
+#define FILES 1000
+#define SIZE  4096
+
+/* ---- in place of libfuse ----------------------------------------------------------------------
+ */
+
+struct fuse_req {
+    struct sf_fuse *f;
+    struct fuse_ctx ctx;
+};
+
+/* What the last reply said. */
+static struct {
+    int err;
+    fuse_ino_t ino;
+    uint64_t fh;
+    size_t len;
+    uint64_t entries; /* of a listing, were it one */
+} said;
+
+int
+fuse_reply_err(fuse_req_t req, int err)
+{
+    (void)req;
+    said.err = err;
+    return 0;
+}
+
+int
+fuse_reply_entry(fuse_req_t req, const struct fuse_entry_param *e)
+{
+    (void)req;
+    said.ino = e->ino;
+    return 0;
+}
+
+int
+fuse_reply_attr(fuse_req_t req, const struct stat *st, double timeout)
+{
+    (void)req;
+    (void)timeout;
+    said.len = (size_t)st->st_size;
+    return 0;
+}
+
+int
+fuse_reply_open(fuse_req_t req, const struct fuse_file_info *fi)
+{
+    (void)req;
+    said.fh = fi->fh;
+    return 0;
+}
+
+int
+fuse_reply_buf(fuse_req_t req, const char *buf, size_t len)
+{
+    const size_t head = offsetof(struct fuse_direntplus, dirent.name);
+    struct fuse_direntplus d;
+    (void)req;
+    said.len = len;
+    said.entries = 0;
+    for (size_t at = 0; buf && at + head <= len; said.entries++) {
+        memcpy(&d, buf + at, head);
+        at += (head + d.dirent.namelen + 7) / 8 * 8;
+    }
+    return 0;
+}
+
+int
+fuse_reply_iov(fuse_req_t req, const struct iovec *iov, int n)
+{
+    (void)req;
+    said.len = 0;
+    for (int i = 0; i < n; i++)
+        said.len += iov[i].iov_len;
+    return 0;
+}
+
+void *
+fuse_req_userdata(fuse_req_t req)
+{
+    return req->f;
+}
+
+const struct fuse_ctx *
+fuse_req_ctx(fuse_req_t req)
+{
+    return &req->ctx;
+}
+
+void
+fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t func, void *data)
+{
+    (void)req;
+    (void)func;
+    (void)data;
+}
+
+/* ---- in place of the event thread -------------------------------------------------------------
+ */
+
+static sf_http_call_fn timer_fn;
+
+uint64_t
+sf_http_timer(struct sf_http *http, int64_t at_ms, sf_http_call_fn fn, void *arg)
+{
+    (void)http;
+    (void)at_ms;
+    (void)arg;
+    timer_fn = fn;
+    return 1;
+}
+
+bool
+sf_http_timer_cancel(struct sf_http *http, uint64_t id)
+{
+    (void)http;
+    (void)id;
+    return true;
+}
+
+/* ---- operations -------------------------------------------------------------------------------
+ */
+
+static struct sf_fuse fuse;
+static struct fuse_req request = {.f = &fuse, .ctx = {.uid = 1, .gid = 1, .pid = 1}};
+static fuse_ino_t dir, nodes[FILES];
+static char names[FILES][16];
+static struct fuse_file_info file, listing;
+
+/* The answer of what may have to ask the project first. */
+static void
+settled(const char *what)
+{
+    fake_run();
+    if (said.err) {
+        fprintf(stderr, "hot: %s: %s\n", what, strerror(said.err));
+        exit(1);
+    }
+}
+
+static uint64_t
+do_nothing(uint64_t i)
+{
+    (void)i;
+    return 1;
+}
+
+static uint64_t
+get_attributes(uint64_t i)
+{
+    do_getattr(&request, nodes[i % FILES], NULL);
+    return 1;
+}
+
+static uint64_t
+look_up(uint64_t i)
+{
+    do_lookup(&request, dir, names[i % FILES]);
+    return 1;
+}
+
+static uint64_t
+look_up_missing(uint64_t i)
+{
+    static const char *const missing[] = {"Makefile", ".git", "a.out", "HEAD"};
+    do_lookup(&request, dir, missing[i % 4]);
+    return 1;
+}
+
+static uint64_t
+read_block(uint64_t i)
+{
+    (void)i;
+    do_read(&request, nodes[0], SIZE, 0, &file);
+    return 1;
+}
+
+static uint64_t
+open_close(uint64_t i)
+{
+    struct fuse_file_info fi = {.flags = O_RDONLY};
+    do_open(&request, nodes[i % FILES], &fi);
+    fi.fh = said.fh;
+    do_flush(&request, nodes[i % FILES], &fi);
+    do_release(&request, nodes[i % FILES], &fi);
+    return 1;
+}
+
+/* What fits in one reply, over and over. */
+static uint64_t
+list(uint64_t i)
+{
+    (void)i;
+    do_readdirplus(&request, dir, 4096, 0, &listing);
+    return said.entries;
+}
+
+static const struct operation {
+    const char *name;
+    uint64_t (*run)(uint64_t i); /* returns how many it did */
+    bool reads;
+} operations[] = {
+    {"nothing", do_nothing, false}, {"getattr", get_attributes, false},
+    {"lookup", look_up, false},     {"missing", look_up_missing, false},
+    {"entry", list, false},         {"open", open_close, false},
+    {"read", read_block, true},
+};
+
+static void
+prepare(void)
+{
+    static char text[SIZE + 1];
+    const struct sf_tree_opts o = {.uid = 1,
+                                   .gid = 2,
+                                   .umask = 022,
+                                   .attr_ttl_ms = 3600000,
+                                   .read_timeout_ms = 1000,
+                                   .write_timeout_ms = 1000,
+                                   .max_nodes = 100000};
+    const struct park_opts p = {.max = 1024, .read_ms = 1000, .change_ms = 1000};
+    fake_bucket("b");
+    memset(text, 'x', SIZE);
+    for (int i = 0; i < FILES; i++) {
+        char key[32];
+        snprintf(names[i], sizeof names[i], "file-%d", i);
+        snprintf(key, sizeof key, "d/file-%d", i);
+        fake_put("b", key, text);
+    }
+    if (sf_tree_new(&o, NULL, NULL, NULL, &fuse.tree, NULL) || park_new(&p, &fuse.park))
+        exit(1);
+    do_lookup(&request, SF_TREE_ROOT, "b");
+    settled("lookup of the bucket");
+    do_lookup(&request, said.ino, "d");
+    settled("lookup of the directory");
+    dir = said.ino;
+    do_opendir(&request, dir, &listing);
+    settled("opendir");
+    listing.fh = said.fh;
+    do_readdirplus(&request, dir, 4096, 0, &listing);
+    settled("readdirplus");
+    for (int i = 0; i < FILES; i++) {
+        do_lookup(&request, dir, names[i]);
+        settled("lookup of a file");
+        nodes[i] = said.ino;
+    }
+    file.flags = O_RDONLY;
+    do_open(&request, nodes[0], &file);
+    settled("open");
+    file.fh = said.fh;
+    read_block(0);
+    settled("read");
+}
+
+/* What callgrind counts. */
+static uint64_t __attribute__((noinline)) measured(const struct operation *op, uint64_t count)
+{
+    uint64_t done = 0;
+    for (uint64_t i = 0; done < count; i++)
+        done += op->run(i);
+    return done;
+}
+
+int
+main(int argc, char **argv)
+{
+    const struct operation *op = operations, *end = op + sizeof operations / sizeof *op;
+    uint64_t count;
+    while (op < end && argc == 3 && strcmp(op->name, argv[1]) != 0)
+        op++;
+    if (argc != 3 || op == end || sf_parse_u64(argv[2], &count) < 0 || !count) {
+        fputs("usage: hot OPERATION COUNT\n", stderr);
+        return 2;
+    }
+    prepare();
+    said.len = 0;
+    uint64_t done = measured(op, count);
+    settled(op->name);
+    if (op->reads && said.len != SIZE) {
+        fprintf(stderr, "hot: %zu bytes read\n", said.len);
+        return 1;
+    }
+    printf("%" PRIu64 "\n", done);
+    do_releasedir(&request, dir, &listing);
+    do_release(&request, nodes[0], &file);
+    fake_run();
+    park_free(fuse.park);
+    sf_tree_free(fuse.tree);
+    fake_reset();
+    return 0;
+}
