@@ -5,6 +5,7 @@
 unit_tests = \
 	tests/unit/test-base-buf \
 	tests/unit/test-base-clock \
+	tests/unit/test-base-crc32c \
 	tests/unit/test-base-file \
 	tests/unit/test-base-hash \
 	tests/unit/test-base-lock \

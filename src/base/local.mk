@@ -5,6 +5,8 @@ src_libsupafs_a_SOURCES += \
 	src/base/cleanup.h \
 	src/base/clock.c \
 	src/base/clock.h \
+	src/base/crc32c.c \
+	src/base/crc32c.h \
 	src/base/err.c \
 	src/base/err.h \
 	src/base/file.c \
