@@ -39,6 +39,9 @@ sf_thread_start(const char *name, void *(*fn)(void *arg), void *arg, pthread_t *
     /* The thread inherits the mask, so there is no moment in which a signal could reach it. */
     sigset_t all, old;
     sigfillset(&all);
+    /* Faults of its own are not sent by anybody; blocked, they end the process unheard. */
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGSEGV);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     pthread_t t;
     int rc = pthread_create(&t, NULL, thread_main, s);

@@ -15,19 +15,30 @@
 #include "base/lock.h"
 #include "base/mounts.h"
 #include "base/thread.h"
+#include "store/guard.h"
 
 #define BATCH_MAX 512 /* writes of one transaction: a bound for the pages it holds in memory */
 #define LAZY_MS   200
 #define CLEAN     "clean"
+#define IDLE_MAX  16 /* transactions kept for the next readers */
 
 struct sf_env {
-    MDB_env *mdb;
+    MDB_env *mdb; /* NULL = damaged, and a new one could not be made */
     MDB_dbi *tables;
-    uint64_t max_bytes;
-    bool throw_away;
-    char *boot; /* throw_away: the file that says which boot wrote it */
+    struct sf_env_opts opts; /* `dir` is owned */
+    char *data;
+    char *boot;   /* throw_away: the file that says which boot wrote it */
+    char *marker; /* throw_away: the file that says that its damage ended a process */
+    enum sf_env_began began;
     pthread_t thread;
-    _Atomic uint64_t writes, commits;
+    _Atomic uint64_t writes, commits, resets;
+    _Atomic bool damaged; /* set by anybody, cleared by the environment's thread */
+
+    struct sf_mutex readers; /* leaf; protects the fields below */
+    struct sf_cond no_reader;
+    unsigned reading;
+    MDB_txn *idle[IDLE_MAX];
+    unsigned n_idle;
 
     struct sf_mutex lock; /* leaf; protects the fields below */
     struct sf_cond wake;
@@ -74,60 +85,162 @@ val(const void *p, size_t n)
     return (MDB_val){.mv_data = (void *)p, .mv_size = n};
 }
 
+/* What is done under the guard, in a transaction of a reader or of the writer. */
+struct step {
+    struct sf_env *env;
+    int (*fn)(struct step *s);
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    unsigned table;
+    MDB_val key, value;
+    bool first; /* walk: from the first row */
+    union {
+        sf_env_value_fn value;
+        sf_env_row_fn row;
+    } call;
+    void *arg;
+    uint64_t number;
+};
+
 static int
-get(MDB_txn *txn, MDB_dbi table, const void *key, size_t len, struct sf_buf *out)
+run_step(void *arg)
 {
-    MDB_val k = val(key, len), v;
-    int rc = mdb_get(txn, table, &k, &v);
-    return rc ? errno_of(rc) : sf_buf_append(out, v.mv_data, v.mv_size);
+    struct step *s = arg;
+    return s->fn(s);
+}
+
+static void
+damage_found(struct sf_env *env)
+{
+    atomic_store(&env->damaged, true);
+    SF_GUARD(&env->lock);
+    env->due_ms = 0;
+    sf_cond_signal(&env->wake);
+}
+
+static int
+step(struct step *s, bool writer)
+{
+    struct sf_env *env = s->env;
+    if (!env->opts.throw_away)
+        return s->fn(s);
+    if (atomic_load(&env->damaged))
+        return -EUCLEAN;
+    int rc = sf_guarded(writer ? env->marker : NULL, run_step, s);
+    if (rc == -EUCLEAN)
+        damage_found(env);
+    return rc;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+/* Opening one costs more than most reads, so some are kept; not one per thread, which come and go.
+ */
+static int
+reader_enter(struct step *s)
+{
+    struct sf_env *env = s->env;
+    SF_GUARD(&env->readers);
+    if (atomic_load(&env->damaged))
+        return -EUCLEAN;
+    env->reading++;
+    s->txn = env->n_idle ? env->idle[--env->n_idle] : NULL;
+    return 0;
+}
+
+static void
+reader_leave(struct step *s, bool keep)
+{
+    struct sf_env *env = s->env;
+    if (s->cursor)
+        mdb_cursor_close(s->cursor);
+    if (s->txn && keep)
+        mdb_txn_reset(s->txn);
+    sf_mutex_lock(&env->readers);
+    if (keep && s->txn && env->n_idle < IDLE_MAX)
+        env->idle[env->n_idle++] = sf_steal(s->txn);
+    sf_mutex_unlock(&env->readers);
+    if (s->txn)
+        mdb_txn_abort(s->txn);
+    sf_mutex_lock(&env->readers);
+    if (--env->reading == 0)
+        sf_cond_signal(&env->no_reader);
+    sf_mutex_unlock(&env->readers);
+}
+
+static int
+begin_step(struct step *s)
+{
+    return errno_of(s->txn ? mdb_txn_renew(s->txn)
+                           : mdb_txn_begin(s->env->mdb, NULL, MDB_RDONLY, &s->txn));
+}
+
+/* @s->fn in a transaction of a reader. */
+static int
+read_step(struct step *s)
+{
+    int (*fn)(struct step *) = s->fn;
+    int rc = reader_enter(s);
+    if (rc)
+        return rc;
+    s->fn = begin_step;
+    rc = step(s, false);
+    bool begun = !rc;
+    s->fn = fn;
+    if (begun)
+        rc = step(s, false);
+    reader_leave(s, begun && rc != -EUCLEAN);
+    return rc;
+}
+
+static int
+get_step(struct step *s)
+{
+    int rc = mdb_get(s->txn, s->env->tables[s->table], &s->key, &s->value);
+    return rc ? errno_of(rc) : s->call.value(s->arg, s->value.mv_data, s->value.mv_size);
 }
 
 int
-sf_txn_get(struct sf_txn *txn, unsigned table, const void *key, size_t len, struct sf_buf *out)
+sf_env_read(struct sf_env *env, unsigned table, const void *key, size_t len, sf_env_value_fn fn,
+            void *arg)
 {
-    return get(txn->mdb, txn->env->tables[table], key, len, out);
+    struct step s = {.env = env,
+                     .fn = get_step,
+                     .table = table,
+                     .key = val(key, len),
+                     .call.value = fn,
+                     .arg = arg};
+    return read_step(&s);
 }
 
-int
-sf_txn_put(struct sf_txn *txn, unsigned table, const void *key, size_t len, const void *value,
-           size_t value_len)
+static int
+append(void *arg, const void *value, size_t len)
 {
-    MDB_val k = val(key, len), v = val(value, value_len);
-    return errno_of(mdb_put(txn->mdb, txn->env->tables[table], &k, &v, 0));
-}
-
-int
-sf_txn_del(struct sf_txn *txn, unsigned table, const void *key, size_t len)
-{
-    MDB_val k = val(key, len);
-    return errno_of(mdb_del(txn->mdb, txn->env->tables[table], &k, NULL));
+    return sf_buf_append(arg, value, len);
 }
 
 int
 sf_env_get(struct sf_env *env, unsigned table, const void *key, size_t len, struct sf_buf *out)
 {
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
-    if (rc)
-        return errno_of(rc);
-    rc = get(txn, env->tables[table], key, len, out);
-    mdb_txn_abort(txn);
-    return rc;
+    return sf_env_read(env, table, key, len, append, out);
 }
 
-/* The rows behind @after, as far as @fn wants them. */
+/* The rows behind the key, as far as the function wants them. */
 static int
-walk(MDB_cursor *cursor, const void *after, size_t len, sf_env_row_fn fn, void *arg)
+walk_step(struct step *s)
 {
-    MDB_val k = val(after, len), v;
-    int rc = mdb_cursor_get(cursor, &k, &v, after ? MDB_SET_RANGE : MDB_FIRST);
-    if (!rc && after && k.mv_size == len && memcmp(k.mv_data, after, len) == 0)
-        rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    MDB_val k = s->key, v;
+    int rc = mdb_cursor_open(s->txn, s->env->tables[s->table], &s->cursor);
+    if (!rc)
+        rc = mdb_cursor_get(s->cursor, &k, &v, s->first ? MDB_FIRST : MDB_SET_RANGE);
+    if (!rc && !s->first && k.mv_size == s->key.mv_size &&
+        memcmp(k.mv_data, s->key.mv_data, k.mv_size) == 0)
+        rc = mdb_cursor_get(s->cursor, &k, &v, MDB_NEXT);
     while (!rc) {
-        int result = fn(arg, k.mv_data, k.mv_size, v.mv_data, v.mv_size);
+        int result = s->call.row(s->arg, k.mv_data, k.mv_size, v.mv_data, v.mv_size);
         if (result)
             return result;
-        rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+        rc = mdb_cursor_get(s->cursor, &k, &v, MDB_NEXT);
     }
     return rc == MDB_NOTFOUND ? 0 : errno_of(rc);
 }
@@ -136,18 +249,89 @@ int
 sf_env_walk(struct sf_env *env, unsigned table, const void *after, size_t len, sf_env_row_fn fn,
             void *arg)
 {
-    MDB_txn *txn;
-    MDB_cursor *cursor;
-    int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
+    struct step s = {.env = env,
+                     .fn = walk_step,
+                     .table = table,
+                     .key = val(after, len),
+                     .first = !after,
+                     .call.row = fn,
+                     .arg = arg};
+    return read_step(&s);
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+static int
+txn_step(struct sf_txn *txn, int (*fn)(struct step *s), struct step s)
+{
+    s.env = txn->env;
+    s.txn = txn->mdb;
+    s.fn = fn;
+    return step(&s, true);
+}
+
+int
+sf_txn_get(struct sf_txn *txn, unsigned table, const void *key, size_t len, struct sf_buf *out)
+{
+    return txn_step(
+        txn, get_step,
+        (struct step){.table = table, .key = val(key, len), .call.value = append, .arg = out});
+}
+
+static int
+put_step(struct step *s)
+{
+    return errno_of(mdb_put(s->txn, s->env->tables[s->table], &s->key, &s->value, 0));
+}
+
+int
+sf_txn_put(struct sf_txn *txn, unsigned table, const void *key, size_t len, const void *value,
+           size_t value_len)
+{
+    return txn_step(
+        txn, put_step,
+        (struct step){.table = table, .key = val(key, len), .value = val(value, value_len)});
+}
+
+static int
+del_step(struct step *s)
+{
+    return errno_of(mdb_del(s->txn, s->env->tables[s->table], &s->key, NULL));
+}
+
+int
+sf_txn_del(struct sf_txn *txn, unsigned table, const void *key, size_t len)
+{
+    return txn_step(txn, del_step, (struct step){.table = table, .key = val(key, len)});
+}
+
+struct row {
+    struct sf_buf *key, *value;
+};
+
+static int
+next_step(struct step *s)
+{
+    struct row *row = s->arg;
+    int rc = mdb_cursor_open(s->txn, s->env->tables[s->table], &s->cursor);
     if (rc)
         return errno_of(rc);
-    rc = errno_of(mdb_cursor_open(txn, env->tables[table], &cursor));
-    if (!rc) {
-        rc = walk(cursor, after, len, fn, arg);
-        mdb_cursor_close(cursor);
-    }
-    mdb_txn_abort(txn);
+    rc = errno_of(mdb_cursor_get(s->cursor, &s->key, &s->value, MDB_SET_RANGE));
+    if (!rc)
+        rc = sf_buf_append(row->key, s->key.mv_data, s->key.mv_size);
+    if (!rc && row->value)
+        rc = sf_buf_append(row->value, s->value.mv_data, s->value.mv_size);
+    mdb_cursor_close(s->cursor);
     return rc;
+}
+
+int
+sf_txn_next(struct sf_txn *txn, unsigned table, const void *key, size_t len, struct sf_buf *ret_key,
+            struct sf_buf *value)
+{
+    struct row row = {.key = ret_key, .value = value};
+    return txn_step(txn, next_step,
+                    (struct step){.table = table, .key = val(key, len), .arg = &row});
 }
 
 /* ---- the writer thread ---------------------------------------------------------------------- */
@@ -170,37 +354,63 @@ free_pages(MDB_txn *txn)
     return n;
 }
 
-static uint64_t
-used_bytes(struct sf_env *env)
+static int
+used_step(struct step *s)
 {
     MDB_envinfo info;
     MDB_stat st;
-    MDB_txn *txn;
-    mdb_env_info(env->mdb, &info);
-    mdb_env_stat(env->mdb, &st);
+    mdb_env_info(s->env->mdb, &info);
+    mdb_env_stat(s->env->mdb, &st);
     uint64_t pages = info.me_last_pgno + 1;
-    if (pages * st.ms_psize < env->max_bytes || mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn))
-        return pages * st.ms_psize;
-    pages -= free_pages(txn);
-    mdb_txn_abort(txn);
-    return pages * st.ms_psize;
+    if (pages * st.ms_psize >= s->env->opts.max_bytes)
+        pages -= free_pages(s->txn);
+    s->number = pages * st.ms_psize;
+    return 0;
+}
+
+static uint64_t
+used_bytes(struct sf_env *env)
+{
+    struct step s = {.env = env, .fn = used_step};
+    (void)read_step(&s);
+    return s.number;
+}
+
+static int
+begin_write_step(struct step *s)
+{
+    return errno_of(mdb_txn_begin(s->env->mdb, NULL, 0, &s->txn));
+}
+
+static int
+commit_step(struct step *s)
+{
+    int rc = mdb_txn_commit(s->txn);
+    s->txn = NULL; /* whatever came of it; still there when this was left in the middle */
+    return errno_of(rc);
 }
 
 /* Those of a chain in one transaction; when one of them fails, nothing of it is kept. */
 static int
 commit(struct sf_env *env, struct sf_env_write *list, const struct sf_env_write *end, bool full)
 {
-    struct sf_txn txn = {.env = env};
-    int rc = errno_of(mdb_txn_begin(env->mdb, NULL, 0, &txn.mdb));
+    struct step s = {.env = env, .fn = begin_write_step};
+    int rc = step(&s, true);
     if (rc)
         return rc;
+    struct sf_txn txn = {.env = env, .mdb = s.txn};
     for (struct sf_env_write *w = list; w != end && !rc; w = w->next)
         rc = full && !w->frees ? -ENOSPC : w->run(w, &txn);
+    if (!rc && env->opts.throw_away && atomic_load(&env->damaged))
+        rc = -EUCLEAN;
     if (rc) {
-        mdb_txn_abort(txn.mdb);
+        mdb_txn_abort(s.txn);
         return rc;
     }
-    rc = errno_of(mdb_txn_commit(txn.mdb));
+    s.fn = commit_step;
+    rc = step(&s, true);
+    if (s.txn)
+        mdb_txn_abort(s.txn); /* the lock of LMDB's writers, among others */
     if (!rc)
         atomic_fetch_add(&env->commits, 1);
     return rc;
@@ -210,7 +420,7 @@ commit(struct sf_env *env, struct sf_env_write *list, const struct sf_env_write 
 static void
 commit_all(struct sf_env *env, struct sf_env_write *list)
 {
-    bool full = used_bytes(env) >= env->max_bytes;
+    bool full = used_bytes(env) >= env->opts.max_bytes;
     int rc = commit(env, list, NULL, full);
     for (struct sf_env_write *w = list; w; w = w->next)
         w->rc = rc && (w != list || list->next) ? commit(env, w, w->next, full) : rc;
@@ -222,6 +432,8 @@ commit_all(struct sf_env *env, struct sf_env_write *list)
     }
 }
 
+static void begin_empty(struct sf_env *env);
+
 static void *
 env_thread(void *arg)
 {
@@ -230,9 +442,18 @@ env_thread(void *arg)
     for (;;) {
         while (!env->stopping && env->due_ms > sf_clock_ms())
             (void)sf_cond_timedwait_ms(&env->wake, &env->lock, env->due_ms);
+        if (atomic_load(&env->damaged) && !env->stopping) {
+            sf_mutex_unlock(&env->lock);
+            begin_empty(env);
+            sf_mutex_lock(&env->lock);
+        }
         struct sf_env_write *list = env->first, **cut = &env->first;
-        if (!list)
+        if (!list && env->stopping)
             break;
+        if (!list) {
+            env->due_ms = INT64_MAX;
+            continue;
+        }
         for (unsigned n = 0; *cut && n < BATCH_MAX; n++)
             cut = &(*cut)->next;
         env->first = *cut;
@@ -313,6 +534,7 @@ sf_env_get_stats(struct sf_env *env, struct sf_env_stats *out)
         .writes = atomic_load(&env->writes),
         .commits = atomic_load(&env->commits),
         .bytes = used_bytes(env),
+        .resets = atomic_load(&env->resets),
     };
 }
 
@@ -341,120 +563,202 @@ check_place(const char *dir, struct sf_err *err)
 
 /* One that may lack a part of what was written, since the system went down, begins empty. */
 static int
-drop_unsynced(struct sf_env *env, const char *dir, struct sf_err *err)
+drop_unsynced(struct sf_env *env, struct sf_err *err)
 {
     char boot[64] = "";
     sf_autobuf struct sf_buf now = SF_BUF_INIT, then = SF_BUF_INIT;
-    sf_autofree char *data = NULL;
     (void)sf_read_file("/proc/sys/kernel/random/boot_id", sizeof boot - 1, &now, NULL);
     snprintf(boot, sizeof boot, "%s", sf_buf_str(&now));
-    if (asprintf(&env->boot, "%s/boot", dir) < 0)
-        env->boot = NULL;
-    if (asprintf(&data, "%s/data.mdb", dir) < 0)
-        data = NULL;
-    if (!env->boot || !data)
-        return sf_err_set(err, -ENOMEM, "out of memory");
     int rc = sf_read_file(env->boot, 64, &then, NULL);
-    bool whole = !rc && (strcmp(sf_buf_str(&then), CLEAN) == 0 ||
-                         (boot[0] && strcmp(sf_buf_str(&then), boot) == 0));
-    if (!whole && unlink(data) < 0 && errno != ENOENT)
-        return sf_err_set(err, -errno, "cannot remove %s: %m", data);
+    bool clean = !rc && strcmp(sf_buf_str(&then), CLEAN) == 0;
+    bool whole = (clean || (!rc && boot[0] && strcmp(sf_buf_str(&then), boot) == 0)) &&
+                 access(env->marker, F_OK) < 0;
+    if (!whole && unlink(env->data) < 0 && errno != ENOENT)
+        return sf_err_set(err, -errno, "cannot remove %s: %m", env->data);
+    if (access(env->data, F_OK) == 0)
+        env->began = clean ? SF_ENV_CLEAN : SF_ENV_UNCLEAN;
+    (void)unlink(env->marker);
     return sf_write_file_atomic(env->boot, boot, strlen(boot), 0600, err);
 }
 
 static int
-open_tables(struct sf_env *env, const struct sf_env_opts *o)
+open_tables(struct sf_env *env)
 {
     MDB_txn *txn;
     int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
     if (rc)
         return rc;
-    for (unsigned i = 0; i < o->n_tables && !rc; i++)
-        rc = mdb_dbi_open(txn, o->tables[i], MDB_CREATE, &env->tables[i]);
+    for (unsigned i = 0; i < env->opts.n_tables && !rc; i++)
+        rc = mdb_dbi_open(txn, env->opts.tables[i], MDB_CREATE, &env->tables[i]);
     if (!rc)
         return mdb_txn_commit(txn);
     mdb_txn_abort(txn);
     return rc;
 }
 
-static int
-open_mdb(struct sf_env *env, const struct sf_env_opts *o)
+static void
+on_assert(MDB_env *mdb, const char *msg)
 {
+    (void)mdb, (void)msg;
+    sf_guard_leave();
+}
+
+/* The result of LMDB, or -EUCLEAN. */
+static int
+open_mdb_step(void *arg)
+{
+    struct sf_env *env = arg;
+    const struct sf_env_opts *o = &env->opts;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uint64_t size = o->max_bytes + o->max_bytes / 8;
-    int dead, rc = mdb_env_create(&env->mdb);
-    if (rc)
-        return rc;
-    rc = mdb_env_set_mapsize(env->mdb, (size_t)(size / page + 1) * page);
+    int dead, rc = mdb_env_set_mapsize(env->mdb, (size_t)(size / page + 1) * page);
     if (!rc)
         rc = mdb_env_set_maxdbs(env->mdb, o->n_tables);
+    if (!rc && o->throw_away)
+        rc = mdb_env_set_assert(env->mdb, on_assert);
     if (!rc)
         rc = mdb_env_open(env->mdb, o->dir, MDB_NOTLS | (o->throw_away ? MDB_NOSYNC : 0), 0600);
     if (!rc)
         rc = mdb_reader_check(env->mdb, &dead);
-    if (!rc)
-        rc = open_tables(env, o);
+    return rc ? rc : open_tables(env);
+}
+
+static int
+open_mdb(struct sf_env *env)
+{
+    int rc = mdb_env_create(&env->mdb);
+    if (rc)
+        return rc;
+    rc = env->opts.throw_away ? sf_guarded(env->marker, open_mdb_step, env) : open_mdb_step(env);
     if (rc) {
         mdb_env_close(env->mdb); /* after a failure, too */
         env->mdb = NULL;
     }
-    return rc;
+    return rc == -EUCLEAN ? MDB_CORRUPTED : rc;
 }
 
 static int
-open_files(struct sf_env *env, const struct sf_env_opts *o, struct sf_err *err)
+open_files(struct sf_env *env, struct sf_err *err)
 {
-    sf_autofree char *data = NULL;
-    if (asprintf(&data, "%s/data.mdb", o->dir) < 0) {
-        data = NULL;
-        return sf_err_set(err, -ENOMEM, "out of memory");
+    int rc = open_mdb(env);
+    if (errno_of(rc) == -EUCLEAN && env->opts.throw_away && unlink(env->data) == 0) {
+        env->began = SF_ENV_EMPTY;
+        rc = open_mdb(env);
     }
-    int rc = open_mdb(env, o);
-    if (errno_of(rc) == -EUCLEAN && o->throw_away && unlink(data) == 0)
-        rc = open_mdb(env, o);
     if (rc)
-        return sf_err_set(err, errno_of(rc), "cannot open the database in %s: %s", o->dir,
+        return sf_err_set(err, errno_of(rc), "cannot open the database in %s: %s", env->opts.dir,
                           mdb_strerror(rc));
     /* The names of new files have to last as their content does. */
-    if (!o->throw_away && ((rc = sf_fsync_parent(data)) || (rc = sf_fsync_parent(o->dir))))
-        return sf_err_set(err, rc, "cannot sync %s: %s", o->dir, strerror(-rc));
+    if (!env->opts.throw_away &&
+        ((rc = sf_fsync_parent(env->data)) || (rc = sf_fsync_parent(env->opts.dir))))
+        return sf_err_set(err, rc, "cannot sync %s: %s", env->opts.dir, strerror(-rc));
     return 0;
+}
+
+static void
+close_mdb(struct sf_env *env)
+{
+    while (env->n_idle)
+        mdb_txn_abort(env->idle[--env->n_idle]);
+    if (env->mdb)
+        mdb_env_close(env->mdb);
+    env->mdb = NULL;
+}
+
+/* Damage was found. Nothing of the file is believed any more, so it goes. */
+static void
+begin_empty(struct sf_env *env)
+{
+    sf_mutex_lock(&env->readers);
+    while (env->reading)
+        sf_cond_wait(&env->no_reader, &env->readers);
+    sf_mutex_unlock(&env->readers); /* no other comes while it is damaged */
+    close_mdb(env);
+    bool ok = (unlink(env->data) == 0 || errno == ENOENT) && open_mdb(env) == 0;
+    if (!ok)
+        return; /* the next write tries again */
+    atomic_fetch_add(&env->resets, 1);
+    atomic_store(&env->damaged, false);
+    if (env->opts.on_reset)
+        env->opts.on_reset(env->opts.arg);
+}
+
+void
+sf_env_distrust(struct sf_env *env)
+{
+    assert(env->opts.throw_away);
+    damage_found(env);
+}
+
+enum sf_env_began
+sf_env_began(const struct sf_env *env)
+{
+    return env->began;
 }
 
 static void
 env_free(struct sf_env *env)
 {
-    if (env->mdb)
-        mdb_env_close(env->mdb);
+    close_mdb(env);
+    sf_cond_fini(&env->no_reader);
+    sf_mutex_fini(&env->readers);
     sf_cond_fini(&env->wake);
     sf_mutex_fini(&env->lock);
+    free((char *)env->opts.dir);
     free(env->tables);
+    free(env->data);
     free(env->boot);
+    free(env->marker);
     free(env);
+}
+
+static char *
+path_in(const char *dir, const char *name)
+{
+    char *path;
+    return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
+}
+
+static struct sf_env *
+env_new(const struct sf_env_opts *opts)
+{
+    struct sf_env *env = calloc(1, sizeof *env);
+    if (!env)
+        return NULL;
+    sf_mutex_init(&env->lock, 0);
+    sf_cond_init(&env->wake);
+    sf_mutex_init(&env->readers, 0);
+    sf_cond_init(&env->no_reader);
+    env->tail = &env->first;
+    env->due_ms = INT64_MAX;
+    env->opts = *opts;
+    env->opts.dir = strdup(opts->dir);
+    env->tables = calloc(opts->n_tables, sizeof *env->tables);
+    env->data = path_in(opts->dir, "data.mdb");
+    env->boot = path_in(opts->dir, "boot");
+    env->marker = path_in(opts->dir, "damaged");
+    if (env->opts.dir && env->tables && env->data && env->boot && env->marker)
+        return env;
+    env_free(env);
+    return NULL;
 }
 
 int
 sf_env_open(const struct sf_env_opts *opts, struct sf_env **ret, struct sf_err *err)
 {
-    struct sf_env *env = calloc(1, sizeof *env);
+    struct sf_env *env = env_new(opts);
     if (!env)
         return sf_err_set(err, -ENOMEM, "out of memory");
-    sf_mutex_init(&env->lock, 0);
-    sf_cond_init(&env->wake);
-    env->tail = &env->first;
-    env->due_ms = INT64_MAX;
-    env->max_bytes = opts->max_bytes;
-    env->throw_away = opts->throw_away;
-    env->tables = calloc(opts->n_tables, sizeof *env->tables);
-    int rc = env->tables ? 0 : sf_err_set(err, -ENOMEM, "out of memory");
-    if (!rc)
-        rc = sf_mkdir_p(opts->dir, err);
+    int rc = sf_mkdir_p(opts->dir, err);
     if (!rc)
         rc = check_place(opts->dir, err);
-    if (!rc && opts->throw_away)
-        rc = drop_unsynced(env, opts->dir, err);
+    if (!rc && opts->throw_away) {
+        sf_guard_install();
+        rc = drop_unsynced(env, err);
+    } else if (!rc && access(env->data, F_OK) == 0)
+        env->began = SF_ENV_CLEAN;
     if (!rc)
-        rc = open_files(env, opts, err);
+        rc = open_files(env, err);
     if (!rc && (rc = sf_thread_start(opts->name, env_thread, env, &env->thread)))
         rc = sf_err_set(err, rc, "cannot start a thread: %s", strerror(-rc));
     if (rc) {
@@ -475,7 +779,10 @@ sf_env_close(struct sf_env *env)
     sf_cond_signal(&env->wake);
     sf_mutex_unlock(&env->lock);
     pthread_join(env->thread, NULL);
-    if (env->throw_away && mdb_env_sync(env->mdb, 1) == 0)
+    /* Where damage was just found the boot stays in the file, and the data goes. */
+    if (atomic_load(&env->damaged))
+        (void)unlink(env->data);
+    else if (env->opts.throw_away && mdb_env_sync(env->mdb, 1) == 0)
         (void)sf_write_file_atomic(env->boot, CLEAN, strlen(CLEAN), 0600, NULL);
     env_free(env);
 }

@@ -23,11 +23,28 @@ struct sf_txn;
 struct sf_env_opts {
     const char *dir;           /* made with mode 0700 when missing */
     const char *name;          /* of the thread */
-    const char *const *tables; /* their names; calls name them by index */
+    const char *const *tables; /* their names, static; calls name them by index */
     unsigned n_tables;
     uint64_t max_bytes; /* the file grows up to this, plus an eighth for writes that free */
     bool throw_away;    /* never synced: what was written survives kill -9; after a power loss, and
                            when the file is damaged, it begins empty */
+    /* throw_away: damage was found, and the environment has begun empty again. On its thread,
+     * holding no lock, before anything else is written; may submit. NULL = none. */
+    void (*on_reset)(void *arg);
+    void *arg;
+};
+
+/*
+ * A throw_away environment is read under a guard: where the file turns out to be damaged the call
+ * returns -EUCLEAN, also from the middle of the caller's function that looks at borrowed bytes. So
+ * that function holds no lock and owns nothing that it does not find again. The environment is then
+ * made empty behind; until that is done all calls fail with -EUCLEAN.
+ */
+
+enum sf_env_began {
+    SF_ENV_EMPTY,   /* new, or what was there could not be believed */
+    SF_ENV_CLEAN,   /* as an orderly end left it */
+    SF_ENV_UNCLEAN, /* throw_away: as the death of a process left it */
 };
 
 /**
@@ -39,8 +56,20 @@ int sf_env_open(const struct sf_env_opts *opts, struct sf_env **ret, struct sf_e
 /* Does what was submitted, also by done(), then ends. May be NULL. */
 void sf_env_close(struct sf_env *env);
 
+/* How it was found. For one that is not throw_away never SF_ENV_UNCLEAN. */
+enum sf_env_began sf_env_began(const struct sf_env *env);
+
+/* throw_away: the caller has found that the content of a row cannot be what was written. It begins
+ * empty again, soon. */
+void sf_env_distrust(struct sf_env *env);
+
 /* Append a value to @out. 0, -ENOENT, -ENOMEM, -EIO, -EUCLEAN. */
 int sf_env_get(struct sf_env *env, unsigned table, const void *key, size_t len, struct sf_buf *out);
+
+/* The same without a copy: the result of @fn, which has the bytes borrowed for the call. */
+typedef int (*sf_env_value_fn)(void *arg, const void *value, size_t len);
+int sf_env_read(struct sf_env *env, unsigned table, const void *key, size_t len, sf_env_value_fn fn,
+                void *arg);
 
 /* A row; the bytes are borrowed for the call, in which no write may be waited for. A result other
  * than 0 ends the walk. */
@@ -81,10 +110,14 @@ int sf_txn_get(struct sf_txn *txn, unsigned table, const void *key, size_t len, 
 int sf_txn_put(struct sf_txn *txn, unsigned table, const void *key, size_t len, const void *value,
                size_t value_len);
 int sf_txn_del(struct sf_txn *txn, unsigned table, const void *key, size_t len);
+/* The first row whose key is not before @key; both outputs begin empty, @value may be NULL. */
+int sf_txn_next(struct sf_txn *txn, unsigned table, const void *key, size_t len,
+                struct sf_buf *ret_key, struct sf_buf *value);
 
 struct sf_env_stats {
     uint64_t writes, commits; /* since it was opened */
     uint64_t bytes;           /* of the file that are in use */
+    uint64_t resets;          /* times that damage was found */
 };
 void sf_env_get_stats(struct sf_env *env, struct sf_env_stats *out);
 

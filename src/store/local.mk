@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
 	src/store/env.c \
-	src/store/env.h
+	src/store/env.h \
+	src/store/guard.c \
+	src/store/guard.h
