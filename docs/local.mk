@@ -17,6 +17,7 @@ EXTRA_DIST += \
 	docs/guide/benchmarks.md \
 	docs/guide/first-mount.md \
 	docs/formats/attributes.md \
+	docs/formats/cache.md \
 	docs/formats/journal.md \
 	docs/formats/names.md \
 	docs/formats/quarantine.md

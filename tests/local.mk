@@ -12,6 +12,7 @@ unit_tests = \
 	tests/unit/test-base-str \
 	tests/unit/test-base-thread \
 	tests/unit/test-devserver-s3 \
+	tests/unit/test-cache-disk \
 	tests/unit/test-cache-policy \
 	tests/unit/test-cache-traces \
 	tests/unit/test-cache-reads \
@@ -244,6 +245,7 @@ tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test
 tests_unit_test_write_quarantine_SOURCES = tests/unit/test-write-quarantine.c $(write_test_lib)
 tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(write_test_lib)
 
+tests_unit_test_cache_disk_SOURCES = tests/unit/test-cache-disk.c tests/unit/disk-fixture.h
 tests_unit_test_cache_policy_SOURCES = tests/unit/test-cache-policy.c tests/unit/policy-sim.c \
 	tests/unit/policy-sim.h
 tests_unit_test_cache_traces_SOURCES = tests/unit/test-cache-traces.c tests/unit/policy-sim.c \

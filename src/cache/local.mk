@@ -4,6 +4,17 @@ src_libsupafs_a_SOURCES += \
 	src/cache/cache.c \
 	src/cache/cache.h \
 	src/cache/content.c \
+	src/cache/disk-check.c \
+	src/cache/disk-chunk.c \
+	src/cache/disk-content.c \
+	src/cache/disk-index.c \
+	src/cache/disk-internal.h \
+	src/cache/disk-read.c \
+	src/cache/disk-space.c \
+	src/cache/disk-walk.c \
+	src/cache/disk-write.c \
+	src/cache/disk.c \
+	src/cache/disk.h \
 	src/cache/fetch.c \
 	src/cache/internal.h \
 	src/cache/key.h \
@@ -14,5 +25,8 @@ src_libsupafs_a_SOURCES += \
 	src/cache/pool.c \
 	src/cache/pool.h \
 	src/cache/read.c \
+	src/cache/row.c \
+	src/cache/row.h \
 	src/cache/stream.c \
-	src/cache/stream.h
+	src/cache/stream.h \
+	src/cache/tables.h
