@@ -488,6 +488,10 @@ void ino_release_locked(struct sf_tree *t, struct node *n);
 
 /* Start a run (or join the running one) through a directory; @w waits for its next step. */
 int listing_start_locked(struct sf_tree *t, struct node *dir, bool want_all, struct waiter *w);
+/* Let the listing go on that ended after some pages, if it is young enough for an operation begun
+ * at
+ * @since_ns; false: begin another. */
+bool listing_resume_locked(struct sf_tree *t, struct node *dir, int64_t since_ns);
 /* A run of a directory that has none, which nobody asks for yet. 0 or as node_key_locked(). */
 int listing_run_locked(struct sf_tree *t, struct node *dir, struct listing **ret);
 /* A walk does not serve it any more: it asks for itself, from its beginning. */

@@ -212,8 +212,38 @@ listing_start_locked(struct sf_tree *t, struct node *dir, bool want_all, struct 
     return 0;
 }
 
+bool
+listing_resume_locked(struct sf_tree *t, struct node *dir, int64_t since_ns)
+{
+    struct listing *l = dir->dir->listing;
+    char *bucket, *prefix;
+    if (!l || dir->dir->run || l->complete || l->failed || l->doubt || !l->last ||
+        !fresh_locked(t, l->start_ns, since_ns) || node_key_locked(dir, &bucket, &prefix) < 0)
+        return false;
+    bool same = !strcmp(bucket, l->bucket) && !strcmp(prefix, l->prefix);
+    free(bucket);
+    free(prefix);
+    if (!same)
+        return false;
+    dir->dir->listing = NULL;
+    dir->dir->run = l; /* which counts it now */
+    l->running = true;
+    l->dir = dir;
+    node_ref_locked(dir);
+    listing_ask_locked(t, l);
+    return true;
+}
+
 /* ---- the end of a run
  * ------------------------------------------------------------------------------ */
+
+/* Has another answer shown this name after the page that did not? */
+static bool
+seen_since(const struct node *dir, const struct node *c, const struct listing *l)
+{
+    int64_t page_ns = pages_asked_ns(dir, node_comp(c));
+    return c->type != N_ABSENT && c->checked_ns >= (page_ns ? page_ns : l->start_ns);
+}
 
 /* A complete run did not show these names: they are gone, unless changed here since it began. What
  * only is here is put into the listing, for its readers. */
@@ -228,7 +258,7 @@ sweep_locked(struct sf_tree *t, struct node *dir, struct listing *l)
             bool local = c->dir ? dir_holds_local(c) : node_is_local(c);
             if (c->listing_id == l->id || (c->type == N_ABSENT && c->leaving)) {
                 continue;
-            } else if (!local && c->changed_seq <= l->start_seq) {
+            } else if (!local && c->changed_seq <= l->start_seq && !seen_since(dir, c, l)) {
                 dirs |= c->dir != NULL;
                 apply_gone_locked(t, c, 0);
             } else if (c->type != N_ABSENT) {

@@ -89,10 +89,11 @@ static int
 bind_locked(struct sf_tree *t, struct sf_dir *d, struct waiter *w)
 {
     struct node *n = d->node;
-    struct listing *l = n->dir->run ? n->dir->run : n->dir->listing;
     if (n != t->root && !n->parent)
         return 0; /* removed: an empty directory */
     node_touch_lru_locked(t, n);
+    listing_resume_locked(t, n, d->open_ns);
+    struct listing *l = n->dir->run ? n->dir->run : n->dir->listing;
     if (tree_offline_locked(t) && n->dir->listing && n->dir->listing->complete) {
         l = n->dir->listing; /* what is known serves while the service is away */
     } else if (!listing_usable(t, l, d->open_ns)) {

@@ -122,15 +122,15 @@ test_large_directory(void **state)
     assert_int_equal(fake_counts.lists, 3);
     assert_int_equal(lookup(d, "f-none").res.entry.node, 0);
     assert_int_equal(fake_counts.lists, 4);
-    list(d);
-    assert_int_equal(fake_counts.lists, 7);
+    list(d); /* goes on where that page ended */
+    assert_int_equal(fake_counts.lists, 6);
     assert_int_equal(strlen(names), 2500 * 7);
     for (int i = 0; i < 2500; i++) {
         snprintf(name, sizeof name, "f-%04d,", i);
         assert_memory_equal(names + i * 7, name, 7);
     }
     assert_int_equal(lookup(d, "f-nope").res.entry.node, 0);
-    assert_int_equal(fake_counts.lists, 7);
+    assert_int_equal(fake_counts.lists, 6);
 }
 
 static void

@@ -177,6 +177,29 @@ test_renamed_while_a_listing_runs(void **state)
     fake_fail(0);
 }
 
+/* What a look-up finds behind a listing's back is not gone when that ends without it. */
+static void
+test_found_while_a_listing_runs(void **state)
+{
+    (void)state;
+    struct got o = {0}, r = {0}, l = {0}, r2 = {0};
+    start_now();
+    put_many("many-", 2500);
+    sf_tree_opendir(tree, 1, keep, &o);
+    sf_tree_readdir(tree, o.res.dir, 0, keep, &r);
+    fake_overtake(); /* the first page, without it */
+    fake_put("b", "many-00000a", "x");
+    sf_tree_lookup(tree, 1, "many-00000a", keep, &l);
+    fake_overtake();
+    assert_true(l.called);
+    assert_int_not_equal(l.res.entry.node, 0);
+    sf_tree_readdir(tree, o.res.dir, 1002, keep, &r2);
+    fake_run();
+    assert_true(r2.called);
+    assert_int_equal(node(1, "many-00000a"), l.res.entry.node);
+    sf_tree_releasedir(tree, o.res.dir);
+}
+
 /* A directory opened now is not shown from a listing that began before. */
 static void
 test_opened_after_a_listing_began(void **state)
@@ -319,6 +342,7 @@ main(void)
         TREE_TEST(hidden_marker_among_many),
         TREE_TEST(strange_keys),
         TREE_TEST(renamed_while_a_listing_runs),
+        TREE_TEST(found_while_a_listing_runs),
         TREE_TEST(opened_after_a_listing_began),
         TREE_TEST(more_names_than_fit),
         TREE_TEST(names_in_use_stay),
