@@ -81,14 +81,18 @@ def pictures():
 
 
 def random_reader():
-    """Records in 40 folders of 250 files are looked up, ten a second, anywhere."""
+    """Records are looked up, ten a second, anywhere: in 40 folders of 250 files, then in one of 2,500."""
     rng = random.Random(3)
-    for d in range(40):
+    for _ in range(40):
         print("d")
         for _ in range(10):
             print("f", rng.randrange(1000, 60000), 25)
+    print("d")
+    for _ in range(100):
+        print("f", rng.randrange(1000, 60000), 25)
     print("p 100")
-    reads(str(rng.randrange(10000)) for _ in range(4000))
+    reads(str(rng.randrange(10000)) for _ in range(2000))
+    reads(str(rng.randrange(10000, 12500)) for _ in range(2000))
 
 
 {"scan": scan, "loop": loop, "twice": twice, "shift": shift, "pictures": pictures, "random": random_reader}[sys.argv[1]]()
