@@ -13,6 +13,7 @@ EXTRA_DIST += \
 	docs/decisions/0008-lmdb.md \
 	docs/decisions/0010-eviction-policy.md \
 	docs/decisions/0011-control-file.md \
+	docs/decisions/0013-prediction.md \
 	docs/errors.md \
 	docs/guide/benchmarks.md \
 	docs/guide/first-mount.md \

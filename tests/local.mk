@@ -14,6 +14,7 @@ unit_tests = \
 	tests/unit/test-devserver-s3 \
 	tests/unit/test-cache-disk \
 	tests/unit/test-cache-policy \
+	tests/unit/test-cache-predict \
 	tests/unit/test-cache-traces \
 	tests/unit/test-cache-reads \
 	tests/unit/test-config-files \
@@ -165,8 +166,12 @@ test_data = \
 	tests/traces/README.md \
 	tests/traces/build.trace \
 	tests/traces/compose.py \
+	tests/traces/grep.trace \
 	tests/traces/loop.trace \
+	tests/traces/pictures.trace \
+	tests/traces/random.trace \
 	tests/traces/record-build.sh \
+	tests/traces/record-grep.sh \
 	tests/traces/reduce.py \
 	tests/traces/scan.trace \
 	tests/traces/shift.trace \
@@ -248,6 +253,8 @@ tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(
 tests_unit_test_cache_disk_SOURCES = tests/unit/test-cache-disk.c tests/unit/disk-fixture.h
 tests_unit_test_cache_policy_SOURCES = tests/unit/test-cache-policy.c tests/unit/policy-sim.c \
 	tests/unit/policy-sim.h
+tests_unit_test_cache_predict_SOURCES = tests/unit/test-cache-predict.c \
+	tests/unit/cache-trace.c tests/unit/cache-trace.h
 tests_unit_test_cache_traces_SOURCES = tests/unit/test-cache-traces.c tests/unit/policy-sim.c \
 	tests/unit/policy-sim.h tests/unit/cache-trace.c tests/unit/cache-trace.h
 

@@ -16,6 +16,8 @@ src_libsupafs_a_SOURCES += \
 	src/cache/disk.c \
 	src/cache/disk.h \
 	src/cache/fetch.c \
+	src/cache/follow.c \
+	src/cache/follow.h \
 	src/cache/internal.h \
 	src/cache/key.h \
 	src/cache/link.c \
@@ -24,6 +26,8 @@ src_libsupafs_a_SOURCES += \
 	src/cache/policy.h \
 	src/cache/pool.c \
 	src/cache/pool.h \
+	src/cache/predict.c \
+	src/cache/predict.h \
 	src/cache/read.c \
 	src/cache/row.c \
 	src/cache/row.h \

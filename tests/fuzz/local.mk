@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A fuzz target is tests/fuzz/fuzz-NAME.c with a corpus in tests/fuzz/corpus/NAME, replayed by `make check`.
 fuzz_tests = \
+	tests/fuzz/fuzz-cache-follow \
 	tests/fuzz/fuzz-config \
 	tests/fuzz/fuzz-journal \
 	tests/fuzz/fuzz-supabase \
@@ -35,4 +36,8 @@ tests_fuzz_fuzz_journal_SOURCES = \
 
 tests_fuzz_fuzz_tree_saved_SOURCES = \
 	tests/fuzz/fuzz-tree-saved.c \
+	tests/fuzz/replay.c
+
+tests_fuzz_fuzz_cache_follow_SOURCES = \
+	tests/fuzz/fuzz-cache-follow.c \
 	tests/fuzz/replay.c
