@@ -56,6 +56,7 @@ unit_tests = \
 	tests/unit/test-tree-names \
 	tests/unit/test-tree-page \
 	tests/unit/test-tree-rename-dir \
+	tests/unit/test-tree-saved \
 	tests/unit/test-tree-saved-format \
 	tests/unit/test-tree-stress \
 	tests/unit/test-tree-walk \
@@ -226,6 +227,7 @@ tests_unit_test_tree_attrs_SOURCES = tests/unit/test-tree-attrs.c $(tree_test_li
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)
 tests_unit_test_tree_rename_dir_SOURCES = tests/unit/test-tree-rename-dir.c $(tree_test_lib)
+tests_unit_test_tree_saved_SOURCES = tests/unit/test-tree-saved.c $(tree_test_lib)
 tests_unit_test_tree_stress_SOURCES = tests/unit/test-tree-stress.c $(tree_test_lib)
 tests_unit_test_tree_walk_SOURCES = tests/unit/test-tree-walk.c $(tree_test_lib)
 tests_unit_test_tree_listing_SOURCES = tests/unit/test-tree-listing.c $(tree_test_lib)

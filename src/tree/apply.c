@@ -55,6 +55,7 @@ apply_refused_locked(struct sf_tree *t, struct node *absent)
 {
     struct node *dir = absent->parent;
     inval_entry(t, dir, node_name(absent));
+    saved_changed_locked(t, absent);
     node_detach_locked(t, absent);
     dir_unlist_locked(t, dir);
 }

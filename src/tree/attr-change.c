@@ -137,6 +137,7 @@ revert(struct attr_op *op, struct sf_tree *t)
         n->gid = op->before.gid;
         n->mtime_ns = op->before.mtime_ns;
         n->ctime_ns = op->before.ctime_ns;
+        saved_changed_locked(t, n);
     }
     tree_unlock(t);
 }
@@ -160,7 +161,7 @@ settle_locked(struct sf_tree *t, struct node *n, const struct attr_op *op,
               const struct sf_version *now)
 {
     attr_sent_locked(t, n, op->attrs);
-    n->changed_seq = ++t->seq; /* listings that were asked for before do not know it */
+    node_changed_locked(t, n); /* listings that were asked for before do not know it */
     char id[NODE_ID_SIZE];
     if (n->type != N_FILE || node_is_local(n) || now->size != n->size ||
         strcmp(now->id, node_id(n, id)) || !now->etag[0])
@@ -293,7 +294,7 @@ attr_change(struct sf_tree *t, struct node *n, const struct sf_attr *attr, unsig
     bool write = attr_lasts(t, n) && !attr_travels(n);
     int rc = attr_set_locked(t, n, attr, valid);
     if (rc == 0 && write) {
-        n->changed_seq = ++t->seq;
+        node_changed_locked(t, n);
         op = attr_op_new_locked(t, n, &before, NULL, cb, arg);
         rc = op ? 0 : -ENOMEM;
     }

@@ -55,7 +55,7 @@ commit_success_locked(struct sf_tree *t, struct node *n, const struct commit_op 
         return;
     n->local_only = false;
     n->replace = n->exclusive = false;
-    n->changed_seq = ++t->seq;
+    node_changed_locked(t, n);
     n->checked_ns = sf_clock_ns();
     n->size = done->size;
     n->delivered = n->delivered && live(n)->open;
@@ -111,6 +111,7 @@ give_up_locked(struct sf_tree *t, struct node *n, struct sf_content **drop)
         node_split_locked(t, n);
         return;
     }
+    saved_changed_locked(t, n);
     if (!live(n)->open)
         *drop = content_take_locked(n);
     n->delivered = n->keep_pages = false;
@@ -231,6 +232,7 @@ commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn
             args.mimes = (const char *const *)op->mimes;
             op->content = sf_content_ref(live(n)->content);
             live_rw(n)->commits++;
+            saved_changed_locked(t, n);
             n->patient = n->patient || patient;
             t->patient += patient;
             node_ref_locked(n);

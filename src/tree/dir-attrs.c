@@ -49,7 +49,23 @@ dir_marker_locked(struct sf_tree *t, struct node *dir, const struct sf_list_row 
     dir->dir->placeholder = true;
     if (dir->type == N_DIR && dir->changed_seq <= start_seq)
         attr_row_locked(t, dir, row, 0, 0);
-    dir->dir->attrs_known = true;
+    dir->dir->attrs_old = false;
+    dir_attrs_settled_locked(t, dir);
+}
+
+void
+dir_attrs_settled_locked(struct sf_tree *t, struct node *dir)
+{
+    struct dir *d = dir->dir;
+    if (d->attrs_old) { /* and there is no marker: they are not so any more */
+        attr_row_locked(t, dir, NULL, 0, 0);
+        dir->mtime_ns = dir->set & SF_SET_MTIME ? dir->mtime_ns : ATTR_TIME_NONE;
+        dir->ctime_ns = dir->set & SF_SET_CTIME ? dir->ctime_ns : ATTR_TIME_NONE;
+        d->attrs_old = false;
+    }
+    d->attrs_known = true;
+    d->attrs_ns = sf_clock_ns();
+    saved_learned_locked(t, dir);
 }
 
 /* ---- one listing for many ---------------------------------------------------------------------
@@ -79,6 +95,13 @@ finish_locked(struct sf_tree *t, struct dir_ask *a)
     free(a);
 }
 
+void
+dir_attrs_wake_locked(struct sf_tree *t, struct node *parent)
+{
+    if (parent->dir->ask)
+        tree_wake_locked(t, &parent->dir->ask->waiters, 0);
+}
+
 static void
 single_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
 {
@@ -95,7 +118,7 @@ single_done(void *arg, const struct sf_err *err, const struct sf_list_page *page
         for (size_t i = 0; i < page->n; i++)
             if (!strcmp(page->rows[i].key, s->key) && page->rows[i].size == 0)
                 dir_marker_locked(t, n, &page->rows[i], a->start_seq);
-        n->dir->attrs_known = true;
+        dir_attrs_settled_locked(t, n);
     }
     if (--a->left == 0)
         finish_locked(t, a);
@@ -196,7 +219,7 @@ many_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
             if (!unknown(c) || c->checked_ns > a->start_ns)
                 continue; /* of one that came later it says nothing */
             if (reached(a, c, page))
-                c->dir->attrs_known = true;
+                dir_attrs_settled_locked(t, c);
             else
                 rest = true;
         }
@@ -256,8 +279,11 @@ dir_attrs_locked(struct sf_tree *t, const struct resolve *r, struct node *n, str
 {
     struct node *p = n->parent;
     if (dir_attrs_known(t, n) || r->err < 0 || r->rounds > ROUNDS)
-        return 0;                 /* without an answer, the mount's defaults */
-    if (tree_offline_locked(t)) { /* the same; its return is noticed by questions now and then */
+        return 0; /* without an answer, the mount's defaults */
+    bool offline = tree_offline_locked(t);
+    if (saved_want_locked(t, n, false, offline, w))
+        return -EINPROGRESS;
+    if (offline) { /* the same; its return is noticed by questions now and then */
         if (sf_clock_ms() - t->background_ms >= BACKGROUND_MS) {
             t->background_ms = sf_clock_ms();
             (void)!listing_start_locked(t, n, false, NULL);

@@ -74,11 +74,20 @@ struct bucket {
 };
 
 struct listing;
+struct load;
 struct walk;
 struct lookup;
 struct dir_ask;
 struct resolve;
 struct pages;
+
+/* How much of a directory was taken from what was saved of it. */
+enum saved_state {
+    SAVED_NOT,   /* it was not looked for */
+    SAVED_ATTRS, /* its own attributes, if there were any */
+    SAVED_OLD,   /* the names are too old to answer for the service */
+    SAVED_ALL,   /* all that there was */
+};
 
 /* What a directory has besides a node. */
 struct dir {
@@ -104,6 +113,13 @@ struct dir {
     uint8_t children;    /* and how many were shortly one after the other */
     struct node *lru_prev, *lru_next;
     bool in_lru;
+    bool attrs_old;    /* its attributes are old ones, shown while the service is away */
+    bool unsaved;      /* in the tree's list of what is to be saved, since @unsaved_ms */
+    uint8_t saved;     /* enum saved_state */
+    struct load *load; /* under way */
+    int64_t attrs_ns;  /* when its attributes were known */
+    int64_t unsaved_ms, save_after_ms;
+    struct node *unsaved_prev, *unsaved_next;
 };
 
 /* There is one for each name that is known, so every byte counts: what few of them have is in
@@ -243,15 +259,24 @@ struct sf_tree {
     bool evicting;                     /* that is queued */
     uint64_t evict_at;                 /* not again before there are so many nodes */
     uint64_t forgotten;                /* by the kernel since then */
-    struct sf_file *files;             /* open handles */
+    struct saved *saved;               /* NULL = nothing is kept between mounts */
+    struct node *unsaved_first, *unsaved_last;
+    struct sf_file *files; /* open handles */
     struct sf_dir *open_dir_list;
-    unsigned background;           /* commits that nobody waits for */
-    unsigned patient;              /* and those that go on until they are stored or refused */
-    struct sf_cond idle;           /* one of these became 0 */
-    _Atomic unsigned acting;       /* threads that run actions */
-    unsigned inflight;             /* questions to the service under way */
-    int64_t quiet_since;           /* of the last answer, or when inflight left 0 */
-    bool down;                     /* the last question found no service */
+    unsigned background;     /* commits that nobody waits for */
+    unsigned patient;        /* and those that go on until they are stored or refused */
+    struct sf_cond idle;     /* one of these became 0 */
+    _Atomic unsigned acting; /* threads that run actions */
+    unsigned inflight;       /* questions to the service under way */
+    int64_t quiet_since;     /* of the last answer, or when inflight left 0 */
+    bool down;               /* the last question found no service, */
+    int down_code;           /* but this, */
+    int64_t down_ms;         /* then, */
+    unsigned failures;       /* and so often one after the other */
+    uint64_t watch;          /* timer of reach.c, 0 = none, */
+    int64_t watch_ms;        /* and when it is due */
+    bool probing, ending;
+    struct action probe;
     int64_t background_ms;         /* last refresh behind a stale answer */
     struct walk *walks;            /* through what is below a directory */
     struct waiter *rename_waiters; /* changes that wait for a directory's rename, or it for them */
@@ -270,7 +295,8 @@ struct sf_tree {
     struct attr_gate *gate;
 };
 
-/* ---- tree.c: lock and actions ------------------------------------------------------------------
+/* ---- tree.c, reach.c: lock and actions
+ * ------------------------------------------------------------------
  */
 
 void tree_lock(struct sf_tree *t);
@@ -281,6 +307,11 @@ void tree_queue_locked(struct sf_tree *t, struct action *a, void (*run)(struct a
 void tree_ask_locked(struct sf_tree *t);
 void tree_answer_locked(struct sf_tree *t, const struct sf_err *err);
 bool tree_offline_locked(const struct sf_tree *t);
+/* What a question would fail with after a long time, if it is known well enough that none would
+ * be answered; else 0. */
+int tree_away_locked(const struct sf_tree *t);
+/* No timer runs afterwards. No lock held. */
+void reach_end(struct sf_tree *t);
 /* Queue all waiters of a list for resumption with @err; the list is empty afterwards. */
 void tree_wake_locked(struct sf_tree *t, struct waiter **list, int err);
 int64_t tree_read_deadline(const struct sf_tree *t);
@@ -310,6 +341,8 @@ struct node *node_find_locked(const struct node *dir, const char *name);
 void node_ref_locked(struct node *n);
 /* Frees what nobody needs any more. */
 void node_unref_locked(struct sf_tree *t, struct node *n);
+/* It was changed here: what was asked before does not know it. */
+void node_changed_locked(struct sf_tree *t, struct node *n);
 /* Take it out of its directory; it lives on for handles and the kernel. */
 void node_detach_locked(struct sf_tree *t, struct node *n);
 /* Put it below another directory and name (texts that are not its own). 0 or -ENOMEM (then it is
@@ -471,6 +504,29 @@ bool dir_attrs_known(const struct sf_tree *t, const struct node *n);
  * not tell; -EINPROGRESS, then @w was attached, and it is to be called again; -ENOMEM. */
 int dir_attrs_locked(struct sf_tree *t, const struct resolve *r, struct node *n, struct waiter *w);
 
+/* Those who wait for attributes of directories in @parent look again at what is known. */
+void dir_attrs_wake_locked(struct sf_tree *t, struct node *parent);
+/* Nothing more is to be known of a directory's attributes than what it has. */
+void dir_attrs_settled_locked(struct sf_tree *t, struct node *dir);
+
+/* ---- saved.c: all of it does nothing in a tree that keeps nothing ------------------------------
+ */
+
+/* What is in @n, or its place in its directory, was or is about to be changed here: what was saved
+ * before is not fresh any more, and it is saved again. */
+void saved_changed_locked(struct sf_tree *t, struct node *n);
+/* The same of all directories. */
+void saved_all_changed_locked(struct sf_tree *t);
+/* More is known of a directory; it is to be saved some time later. */
+void saved_learned_locked(struct sf_tree *t, struct node *dir);
+/* The node goes. */
+void saved_forget_locked(struct sf_tree *t, struct node *dir);
+/* Would what was saved of a directory help? Then true, and @w was attached: it is resumed when it
+ * was loaded. @listing: names are wanted, else only its attributes; @any_age: the service does not
+ * answer. */
+bool saved_want_locked(struct sf_tree *t, struct node *dir, bool listing, bool any_age,
+                       struct waiter *w);
+
 /* ---- ino.c ------------------------------------------------------------------------------------
  */
 
@@ -503,6 +559,10 @@ int listing_append_locked(struct listing *l, struct node *n);
 void listing_added_locked(struct node *dir, struct node *n);
 /* A complete and empty listing: of a directory made here. */
 int listing_empty_locked(struct sf_tree *t, struct node *dir);
+/* One that is put together from what was saved, as of @checked_ns; NULL without memory. At the end
+ * it becomes the directory's if it has all names and none better is there; it is let go of. */
+struct listing *listing_saved_new_locked(struct sf_tree *t, int64_t checked_ns);
+void listing_saved_end_locked(struct sf_tree *t, struct node *dir, struct listing *l, bool whole);
 /* Does it prove the absence of this key component? */
 bool listing_covers_locked(const struct listing *l, const char *comp);
 /* Read the buckets (children of an N_PROJECT). */

@@ -144,6 +144,31 @@ listing_empty_locked(struct sf_tree *t, struct node *dir)
     return 0;
 }
 
+struct listing *
+listing_saved_new_locked(struct sf_tree *t, int64_t checked_ns)
+{
+    struct listing *l = listing_new(t);
+    if (l)
+        l->start_ns = checked_ns;
+    return l;
+}
+
+void
+listing_saved_end_locked(struct sf_tree *t, struct node *dir, struct listing *l, bool whole)
+{
+    const struct dir *d = dir->dir;
+    l->complete = whole;
+    /* What came from elsewhere meanwhile is newer. */
+    for (uint32_t i = 0; l->complete && i < d->slots; i++)
+        for (struct node *c = d->table[i]; c; c = c->hnext)
+            if (c->type != N_ABSENT && listing_append_locked(l, c) < 0)
+                l->complete = false;
+    if (l->complete && !d->run && !(d->listing && d->listing->complete))
+        listing_install(t, dir, l);
+    else
+        listing_unref_locked(t, l);
+}
+
 bool
 listing_covers_locked(const struct listing *l, const char *comp)
 {
@@ -291,6 +316,7 @@ listing_finish_locked(struct sf_tree *t, struct listing *l, int err, bool comple
     if (!l->failed) {
         listing_ref_locked(l);
         listing_install(t, dir, l);
+        saved_learned_locked(t, dir);
     }
     tree_wake_locked(t, &l->waiters, err);
     listing_unref_locked(t, l);
@@ -447,7 +473,7 @@ page_done(void *arg, const struct sf_err *err, const struct sf_list_page *page)
                               l->id);
         if (!page->more ||
             (page->last && strcmp(page->last + strlen(l->prefix), SF_PLACEHOLDER) >= 0))
-            l->dir->dir->attrs_known = true; /* the marker was on it, or there is none */
+            dir_attrs_settled_locked(t, l->dir); /* the marker was on it, or there is none */
         bool wanted = l->want_all && (l->for_name || l->waiters || l->refs > 1);
         if (page->more && l->n / LISTING_MAX >= t->opts.max_nodes) {
             listing_finish_locked(t, l, -ENOMEM, false); /* it may have no end */

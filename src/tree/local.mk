@@ -29,9 +29,14 @@ src_libsupafs_a_SOURCES += \
 	src/tree/op-xattr.c \
 	src/tree/page.c \
 	src/tree/pending.c \
+	src/tree/reach.c \
 	src/tree/resolve.c \
 	src/tree/saved-format.c \
 	src/tree/saved-format.h \
+	src/tree/saved-load.c \
+	src/tree/saved-take.c \
+	src/tree/saved.c \
+	src/tree/saved.h \
 	src/tree/tree.c \
 	src/tree/tree.h \
 	src/tree/walk.c

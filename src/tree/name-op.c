@@ -109,7 +109,14 @@ name_op_try_locked(struct name_op *op)
         count_ops(op, 1);
     }
     int rc = resolve_locked(t, &op->r, op->dir, op->name, &op->w, &found);
-    return rc < 0 ? rc : op->check(op, rc ? found : NULL);
+    if (rc >= 0)
+        rc = op->check(op, rc ? found : NULL);
+    if (rc == 0) { /* from now on the service may have done it */
+        saved_changed_locked(t, op->dir);
+        if (op->from_dir)
+            saved_changed_locked(t, op->from_dir);
+    }
+    return rc;
 }
 
 static void

@@ -218,6 +218,7 @@ node_destroy_locked(struct sf_tree *t, struct node *n)
 {
     if (n->dir) {
         struct dir *d = n->dir;
+        saved_forget_locked(t, n);
         if (d->in_lru) {
             *(d->lru_prev ? &d->lru_prev->dir->lru_next : &t->lru_first) = d->lru_next;
             *(d->lru_next ? &d->lru_next->dir->lru_prev : &t->lru_last) = d->lru_prev;
@@ -400,6 +401,13 @@ node_split_locked(struct sf_tree *t, struct node *n)
 }
 
 void
+node_changed_locked(struct sf_tree *t, struct node *n)
+{
+    n->changed_seq = ++t->seq;
+    saved_changed_locked(t, n);
+}
+
+void
 node_absent_locked(struct sf_tree *t, struct node *dir, const char *name, int64_t checked_ns,
                    bool changed)
 {
@@ -411,7 +419,7 @@ node_absent_locked(struct sf_tree *t, struct node *dir, const char *name, int64_
         return;
     n->checked_ns = checked_ns;
     if (changed)
-        n->changed_seq = ++t->seq;
+        node_changed_locked(t, n);
 }
 
 /* ---- keys ------------------------------------------------------------------------------------ */
@@ -578,6 +586,7 @@ dir_evict(struct sf_tree *t, struct node *dir)
                 dir_unlist_locked(t, dir);
             any = true;
             node_detach_locked(t, c);
+            d->saved = SAVED_NOT; /* it may come back from there */
         }
     node_unref_locked(t, dir);
 }

@@ -92,9 +92,13 @@ bind_locked(struct sf_tree *t, struct sf_dir *d, struct waiter *w)
     if (n != t->root && !n->parent)
         return 0; /* removed: an empty directory */
     node_touch_lru_locked(t, n);
+    bool offline = tree_offline_locked(t);
+    if (!listing_usable(t, n->dir->run ? n->dir->run : n->dir->listing, d->open_ns) &&
+        saved_want_locked(t, n, true, offline, w))
+        return -EINPROGRESS;
     listing_resume_locked(t, n, d->open_ns);
     struct listing *l = n->dir->run ? n->dir->run : n->dir->listing;
-    if (tree_offline_locked(t) && n->dir->listing && n->dir->listing->complete) {
+    if (offline && n->dir->listing && n->dir->listing->complete) {
         l = n->dir->listing; /* what is known serves while the service is away */
     } else if (!listing_usable(t, l, d->open_ns)) {
         /* One that began before may lack what was there when the handle was opened: wait for its

@@ -28,7 +28,7 @@ make_node_locked(struct name_op *op, enum node_type type)
     struct node *n = node_new_locked(t, op->dir, op->name, op->comp, type);
     if (!n)
         return NULL;
-    n->changed_seq = ++t->seq;
+    node_changed_locked(t, n);
     n->checked_ns = sf_clock_ns();
     attr_begin_locked(t, n, &op->mark);
     attr_stamp_locked(op->dir, true);
@@ -244,6 +244,7 @@ mkdir_done(void *arg, const struct sf_err *err)
             n->dir->bucket->seen = true;
         else
             n->dir->placeholder = n->dir->attrs_known = true;
+        n->dir->attrs_ns = sf_clock_ns();
         if (made && !bucket)
             attr_sent_locked(t, n, n->attrs);
         if (made)

@@ -20,6 +20,7 @@ removed_locked(struct name_op *op)
         sf_content_abandon(live(n)->content);
     if (n->parent == op->dir && !strcmp(node_name(n), op->name)) {
         attr_stamp_locked(n, false);
+        saved_changed_locked(t, n); /* of a directory: what was saved of it, too */
         node_detach_locked(t, n);
         if (n->dir)
             dir_clear_locked(t, n);
@@ -111,7 +112,7 @@ unlink_settled(void *arg, const struct sf_err *err)
         h->name->leaving = false;
     if (h->name && h->name->parent == h->dir) {
         if (!err) { /* what was asked before may have seen it still */
-            h->name->changed_seq = ++t->seq;
+            node_changed_locked(t, h->name);
             h->name->checked_ns = sf_clock_ns();
         } else if (err->code != -ECANCELED) { /* it is back */
             apply_refused_locked(t, h->name);

@@ -54,6 +54,7 @@ rename_dir_check(struct name_op *op, struct node *n, struct node *found)
     if (rc < 0)
         return rc;
     op->renames = n->dir->renaming = true;
+    saved_all_changed_locked(op->tree); /* all that is below, under both names */
     return rename_begin_locked(op, n);
 }
 
@@ -67,6 +68,7 @@ retarget_below_locked(struct sf_tree *t, struct node *dir)
             char *bucket, *key;
             if (c->dir) {
                 rc = retarget_below_locked(t, c) < 0 ? -ENOMEM : rc;
+                saved_learned_locked(t, c);
                 continue;
             }
             if (c->type != N_FILE)
@@ -128,6 +130,7 @@ rename_dir_sent(void *arg, const struct sf_err *err, const struct sf_version *no
     int rc = err ? err->code : 0;
     (void)now;
     tree_lock(t);
+    saved_all_changed_locked(t);
     op->renames = op->node->dir->renaming = false; /* it holds back nothing more */
     if (rc == -ENOENT && dir_holds_local(op->node))
         rc = 0; /* all that is below is not sent yet */

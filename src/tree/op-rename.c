@@ -54,7 +54,7 @@ rename_attach_locked(struct name_op *op)
     node_absent_locked(t, op->from_dir, op->from_name, sf_clock_ns(), true);
     if (rc == 0)
         listing_added_locked(op->dir, n);
-    n->changed_seq = ++t->seq;
+    node_changed_locked(t, n);
     n->checked_ns = sf_clock_ns();
     return rc;
 }

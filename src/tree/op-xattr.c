@@ -174,7 +174,7 @@ set_locked(struct xattr_op *op, struct attr_op **ret)
     n->ctime_ns = sf_wall_ns();
     n->set |= SF_SET_CTIME;
     n->attrs++;
-    n->changed_seq = ++t->seq;
+    node_changed_locked(t, n);
     n->xattrs = now != NULL;
     if (write) {
         *ret = attr_op_new_locked(t, n, &before, change, op->cb, op->arg);

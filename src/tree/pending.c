@@ -61,7 +61,7 @@ file_locked(struct sf_tree *t, struct node *dir, const char *comp, const struct 
     node_set_id(n, p->base->id);
     node_set_etag(n, p->base->etag);
     n->etag_open = true;
-    n->changed_seq = ++t->seq;
+    node_changed_locked(t, n);
     n->checked_ns = sf_clock_ns();
     live_rw(n)->content = sf_content_ref(p->content);
     if (p->mark && sf_mark_parse(p->mark, &mark))

@@ -139,7 +139,11 @@ resolve_locked(struct sf_tree *t, struct resolve *r, struct node *dir, const cha
     bool fresh = k != K_UNKNOWN && fresh_locked(t, checked_ns, r->since_ns);
     if (!fresh && k != K_UNKNOWN && (r->err < 0 || r->rounds >= MAX_ROUNDS))
         fresh = true; /* 'unknown' serves what is known */
-    if (!fresh && k != K_UNKNOWN && tree_offline_locked(t)) {
+    bool offline = !fresh && tree_offline_locked(t);
+    if (!fresh && (k == K_UNKNOWN || !offline) &&
+        saved_want_locked(t, dir, true, offline || r->err < 0, w))
+        return -EINPROGRESS;
+    if (!fresh && k != K_UNKNOWN && offline) {
         ask_behind(t, dir, name);
         fresh = true;
     }
@@ -149,6 +153,9 @@ resolve_locked(struct sf_tree *t, struct resolve *r, struct node *dir, const cha
         return r->err;
     if (r->rounds >= MAX_ROUNDS)
         return -EIO;
+    int away = offline ? tree_away_locked(t) : 0;
+    if (away) /* nobody would answer: what is not known fails at once */
+        return away;
     int rc = ask(t, dir, name, r->rounds, r->since_ns, w);
     return rc < 0 ? rc : -EINPROGRESS;
 }

@@ -3,15 +3,12 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "tree/internal.h"
+#include "tree/saved.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* A question without an answer for so long, and the service counts as away. */
-#define QUIET_MS 2000
 
 /* ---- lock and actions ---------------------------------------------------------------------------
  */
@@ -68,43 +65,6 @@ tree_wake_locked(struct sf_tree *t, struct waiter **list, int err)
     }
 }
 
-/* ---- is the service there?
- * ----------------------------------------------------------------------- */
-
-void
-tree_ask_locked(struct sf_tree *t)
-{
-    if (t->inflight++ == 0)
-        t->quiet_since = sf_clock_ms();
-}
-
-void
-tree_answer_locked(struct sf_tree *t, const struct sf_err *err)
-{
-    if (--t->inflight == 0)
-        sf_cond_broadcast(&t->idle);
-    if (err && err->code == -ECANCELED)
-        return;
-    t->down =
-        err && !err->http_status &&
-        (err->code == -ECONNREFUSED || err->code == -ETIMEDOUT || err->code == -EHOSTUNREACH ||
-         err->code == -ENETUNREACH || err->code == -ECONNRESET || err->code == -EIO);
-    if (!t->down)
-        t->quiet_since = sf_clock_ms();
-}
-
-bool
-tree_offline_locked(const struct sf_tree *t)
-{
-    return t->down || (t->inflight && sf_clock_ms() - t->quiet_since > QUIET_MS);
-}
-
-int64_t
-tree_read_deadline(const struct sf_tree *t)
-{
-    return sf_clock_ms() + t->opts.read_timeout_ms;
-}
-
 /* ---- life
  * ----------------------------------------------------------------------------------------- */
 
@@ -158,6 +118,9 @@ sf_tree_new(const struct sf_tree_opts *opts, struct sf_http *http, struct sf_sto
         sf_tree_free(t);
         return sf_err_set(err, -ENOMEM, "out of memory");
     }
+    t->opts.saved_dir = NULL;
+    if (opts->saved_env && saved_new(t, opts, &t->saved) < 0)
+        t->saved = NULL; /* the next mount begins with nothing known */
     *ret = t;
     return 0;
 }
@@ -171,6 +134,8 @@ sf_tree_free(struct sf_tree *t)
         sf_tree_release(t, t->files);
     while (t->open_dir_list)
         sf_tree_releasedir(t, t->open_dir_list);
+    reach_end(t);
+    saved_stop(t->saved);
     attr_gate_close(t);
     sf_writer_give_up(t->writer);
     sf_write_deletes_end(t->writer); /* what is acknowledged is in the journal */
@@ -185,11 +150,18 @@ sf_tree_free(struct sf_tree *t)
     while (atomic_load(&t->acting))
         usleep(1000);
     node_free_all(t);
+    saved_free(t->saved);
     free((char *)t->opts.bucket);
     free((char *)t->opts.prefix);
     sf_cond_fini(&t->idle);
     sf_mutex_fini(&t->lock);
     free(t);
+}
+
+void
+sf_tree_save(struct sf_tree *t, int64_t deadline_ms)
+{
+    saved_flush(t->saved, deadline_ms);
 }
 
 void
@@ -213,61 +185,6 @@ sf_tree_stats(struct sf_tree *t, struct sf_tree_stats *out)
     for (const struct sf_file *f = t->files; f; f = f->next)
         if (live(f->node)->content && sf_content_dirty(live(f->node)->content))
             out->dirty_files++;
-}
-
-/* ---- start
- * ---------------------------------------------------------------------------------------- */
-
-struct start {
-    struct sf_tree *tree;
-    struct sf_mutex lock; /* leaf */
-    struct sf_cond done;
-    int64_t start_ns;
-    bool finished;
-    struct sf_err err;
-};
-
-static void
-start_done(void *arg, const struct sf_err *err, const struct sf_bucket_row *rows, size_t n)
-{
-    struct start *s = arg;
-    struct sf_tree *t = s->tree;
-    if (!err) {
-        tree_lock(t);
-        if (t->root->type == N_BUCKET && n == 1)
-            bucket_set(t->root->dir->bucket, &rows[0]);
-        else if (t->root->type == N_PROJECT)
-            listing_of_buckets_locked(t, rows, n, s->start_ns);
-        tree_unlock(t);
-    }
-    SF_GUARD(&s->lock);
-    if (err)
-        s->err = *err;
-    s->finished = true;
-    sf_cond_signal(&s->done);
-}
-
-int
-sf_tree_start(struct sf_tree *t, int64_t deadline_ms, struct sf_err *err)
-{
-    struct start s = {.tree = t, .start_ns = sf_clock_ns()};
-    sf_mutex_init(&s.lock, 0);
-    sf_cond_init(&s.done);
-    if (t->opts.bucket)
-        sf_storage_bucket_get(t->st, t->opts.bucket, deadline_ms, start_done, &s);
-    else
-        sf_storage_bucket_list(t->st, deadline_ms, start_done, &s);
-    sf_mutex_lock(&s.lock);
-    while (!s.finished)
-        sf_cond_wait(&s.done, &s.lock);
-    sf_mutex_unlock(&s.lock);
-    sf_cond_fini(&s.done);
-    sf_mutex_fini(&s.lock);
-    if (s.err.code && err && !err->code)
-        *err = s.err;
-    if (!s.err.code)
-        pending_show(t);
-    return s.err.code;
 }
 
 #define MARGIN_MS 2000

@@ -25,6 +25,7 @@ struct sf_writer;
  * (SF_TREE_ROOT) needs none.
  */
 struct sf_tree;
+struct sf_env;
 
 #define SF_TREE_ROOT 1
 
@@ -41,6 +42,11 @@ struct sf_tree_opts {
     int64_t write_timeout_ms; /* deadline of changes */
     bool plain;               /* attrs=none: marks are neither read nor written */
     uint64_t max_nodes;       /* remembered names beyond which unused ones are dropped */
+    /* Where listings and attributes are kept between mounts; NULL = nowhere. Borrowed. */
+    struct sf_env *saved_env;
+    unsigned saved_table;  /* its number there */
+    uint64_t saved_bytes;  /* and how much it may be */
+    const char *saved_dir; /* for the file `changes` */
 };
 
 /* Who asks. */
@@ -110,10 +116,12 @@ int sf_tree_new(const struct sf_tree_opts *opts, struct sf_http *http, struct sf
 
 /**
  * sf_tree_start - ask for the root once: the bucket list, or the bucket of the mount. Waits up to
- * @deadline_ms (CLOCK_BOOTTIME); not on the event thread.
+ * @deadline_ms (CLOCK_BOOTTIME), and not so long when the project is known from a mount before;
+ * not on the event thread.
  *
- * Returns 0, or: -ENOENT no such bucket (or not visible: @err says which), -EKEYEXPIRED,
- * -EKEYREJECTED, -EACCES, -ECONNREFUSED, -ETIMEDOUT, ... as mapped.
+ * Returns 0; 1: the service does not answer (@err says why), and what is known serves; or: -ENOENT
+ * no such bucket (or not visible: @err says which), -EKEYEXPIRED, -EKEYREJECTED, -EACCES,
+ * -ECONNREFUSED, -ETIMEDOUT, ... as mapped.
  */
 int sf_tree_start(struct sf_tree *tree, int64_t deadline_ms, struct sf_err *err);
 
@@ -126,6 +134,9 @@ void sf_tree_set_notify(struct sf_tree *tree, const struct sf_tree_notify *notif
  * they were put in quarantine by this call.
  */
 unsigned sf_tree_drain(struct sf_tree *tree, int64_t deadline_ms);
+
+/* Write down for the next mount what is known and was not yet. After sf_tree_drain(). */
+void sf_tree_save(struct sf_tree *tree, int64_t deadline_ms);
 
 /* Open files that were not released are released. The event thread must still run, and end every
  * request that is under way (sf_http_close()). */

@@ -170,7 +170,7 @@ pop_locked(struct walk *w)
         listing_alone_locked(t, l);
     } else if (l) {
         v.dir->dir->large = l->n > LARGE;
-        v.dir->dir->attrs_known = true; /* the marker was among its rows, or there is none */
+        dir_attrs_settled_locked(t, v.dir); /* the marker was among its rows, or there is none */
         listing_finish_locked(t, l, 0, true);
     }
     if (v.dir)

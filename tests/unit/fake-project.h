@@ -57,6 +57,8 @@ struct fake_counts {
 };
 extern struct fake_counts fake_counts;
 
+/* So many changes the journal has, as a mount begins. */
+extern unsigned fake_pending;
 /* With this error a change of attributes cannot be kept; 0 = it can. */
 extern int fake_unkept;
 

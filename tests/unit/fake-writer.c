@@ -319,12 +319,15 @@ sf_writer_limit(struct sf_writer *w, uint64_t bucket_limit)
     return bucket_limit ? bucket_limit : 1000;
 }
 
+unsigned fake_pending;
+
 void
 sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out)
 {
     FAKE_GUARD();
     (void)w;
-    *out = (struct sf_writer_stats){.quarantined = fake_counts.quarantined};
+    *out =
+        (struct sf_writer_stats){.quarantined = fake_counts.quarantined, .pending = fake_pending};
 }
 
 /* ---- what a job does ---------------------------------------------------------------------------
