@@ -627,6 +627,8 @@ void pages_swept_locked(struct node *dir, uint32_t run);
 int64_t pages_asked_ns(const struct node *dir, const char *comp);
 /* Names of it were dropped: their absence proves nothing any more. */
 void pages_forget_locked(struct node *dir);
+/* Those who wait for one look again at what is known. */
+void pages_wake_locked(struct sf_tree *t, struct node *dir);
 /* A name was answered from what is known. */
 void pages_hit_locked(const struct node *dir);
 /* Ask for the page around a key component, or join the question (if its answer is young enough for

@@ -34,6 +34,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/saved-format.c \
 	src/tree/saved-format.h \
 	src/tree/saved-load.c \
+	src/tree/saved-table.c \
 	src/tree/saved-take.c \
 	src/tree/saved.c \
 	src/tree/saved.h \

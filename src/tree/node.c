@@ -574,8 +574,10 @@ dir_evict(struct sf_tree *t, struct node *dir)
     bool any = false;
     if (d->run)
         return;
-    if (d->listing && d->listing->refs == 1)
+    if (d->listing && d->listing->refs == 1) {
         listing_unref_locked(t, sf_steal(d->listing));
+        d->saved = SAVED_NOT; /* it may come back from there */
+    }
     node_ref_locked(dir);
     for (uint32_t i = 0; i < d->slots; i++)
         for (struct node *c = d->table[i], *next; c; c = next) {
@@ -586,7 +588,7 @@ dir_evict(struct sf_tree *t, struct node *dir)
                 dir_unlist_locked(t, dir);
             any = true;
             node_detach_locked(t, c);
-            d->saved = SAVED_NOT; /* it may come back from there */
+            d->saved = SAVED_NOT;
         }
     node_unref_locked(t, dir);
 }

@@ -75,6 +75,13 @@ pages_forget_locked(struct node *dir)
         p->v[i].start_ns = 0;
 }
 
+void
+pages_wake_locked(struct sf_tree *t, struct node *dir)
+{
+    for (struct page_ask *a = dir->dir->pages ? dir->dir->pages->asks : NULL; a; a = a->next)
+        tree_wake_locked(t, &a->waiters, 0);
+}
+
 /* The last page that begins before @key, or at it. */
 static size_t
 page_before(const struct pages *p, const char *key)

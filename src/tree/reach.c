@@ -153,6 +153,7 @@ wake_all_locked(struct sf_tree *t)
             tree_wake_locked(t, &n->dir->run->waiters, 0);
         for (struct lookup *l = n->dir->lookups; l; l = l->next)
             tree_wake_locked(t, &l->waiters, 0);
+        pages_wake_locked(t, n);
         dir_attrs_wake_locked(t, n);
     }
 }

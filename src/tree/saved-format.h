@@ -14,6 +14,7 @@
  * the readers take anything.
  */
 #define SAVED_ROWS       1000  /* rows of one page at most */
+#define SAVED_LARGE      1000  /* more rows than one answer of the service has */
 #define SAVED_PAGE_BYTES 49152 /* a page ends when it has so many */
 #define SAVED_COMP_MAX   1024  /* bytes of a component */
 #define SAVED_ETAG_MAX   135   /* bytes */

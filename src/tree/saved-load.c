@@ -46,7 +46,7 @@ read_head(struct loading *g)
     if (rc == 0)
         rc = saved_head_parse(value.data, value.len, g->bucket, g->prefix, &g->head, &g->sums);
     if (rc == 0)
-        g->current = saved_is_current(g->s, &g->id, &g->head);
+        g->current = saved_is_current(g->s, g->bucket, g->prefix, &g->head);
     return rc;
 }
 
@@ -261,6 +261,8 @@ saved_load(struct saved *s, struct sf_tree *t, struct load *l)
     bool all = rc < 0 || (l->listing && !g.head.listing);
     if (rc == 0)
         apply_attrs_locked(&g, l->any_age);
+    if (rc == 0 && g.head.rows > SAVED_LARGE)
+        d->large = true; /* so that one name is not asked for by all of them */
     bool pages =
         rc == 0 && l->listing && g.head.listing && (l->any_age || is_fresh(&g, g.head.checked_ns));
     tree_unlock(t);

@@ -5,6 +5,8 @@
 #include "tree/internal.h"
 #include "tree/saved-format.h"
 
+#include "store/env.h"
+
 /*
  * Listings and attributes that outlive the mount (docs/formats/listings.md). One thread reads what
  * somebody waits for and writes what has changed, some seconds later and many at once; nobody else
@@ -13,7 +15,27 @@
  * What was saved answers for the service only while it is younger than attr_ttl and nothing was
  * changed here since. Older knowledge is taken only when the service does not answer.
  */
-struct saved;
+struct changes;
+
+struct saved {
+    struct sf_tree *tree;
+    struct sf_env *env;
+    unsigned table;
+    uint64_t max_bytes;
+    char boot[40];
+    struct changes *changes; /* NULL: nothing that was saved is ever fresh */
+    pthread_t thread;
+    bool started;
+
+    struct sf_mutex lock; /* leaf; protects the fields below */
+    struct sf_cond wake, idle;
+    struct load *first, **tail;
+    int64_t due_ms;          /* when something is to be saved; INT64_MAX = nothing */
+    uint64_t under_way;      /* bytes, */
+    unsigned writes;         /* and writes that have them */
+    uint64_t total, to_come; /* in the table, and what these add at most */
+    bool stopping, flushing, failing;
+};
 
 /* How old knowledge is called whose age is not known: never fresh, and older than any other. */
 #define SAVED_AGES_AGO (INT64_MIN / 4)
@@ -44,10 +66,16 @@ void saved_free(struct saved *s);
 /* Write all that has changed, by @deadline_ms. No lock held. */
 void saved_flush(struct saved *s, int64_t deadline_ms);
 
-/* saved.c, for the loader: what is in the table, appended to @out. 0 or -errno. */
+/* saved-table.c. What is in the table, appended to @out. 0 or -errno. */
 int saved_get(struct saved *s, const struct saved_id *id, uint32_t page, struct sf_buf *out);
+/* Put a directory into the table, some time later. @n is counted; the tree is locked, also
+ * afterwards, and not in between. */
+void saved_save_locked(struct saved *s, struct sf_tree *t, struct node *n);
+/* Bytes of all that is in the table. */
+uint64_t saved_total(struct saved *s);
 /* Is a record of this boot and of these defaults, and was nothing changed here since? */
-bool saved_is_current(struct saved *s, const struct saved_id *id, const struct saved_head *h);
+bool saved_is_current(struct saved *s, const char *bucket, const char *prefix,
+                      const struct saved_head *h);
 /* saved-load.c. No lock held. */
 void saved_load(struct saved *s, struct sf_tree *t, struct load *l);
 /* At the start, without service: the project or the bucket as it was known. 0 or -ENOENT. */
