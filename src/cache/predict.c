@@ -35,7 +35,8 @@ enum order { LIST_UP, LIST_DOWN, NUMBER_UP, NUMBER_DOWN, ORDERS };
 struct candidate {
     uint64_t id;
     uint32_t size;     /* UINT32_MAX: or more */
-    uint32_t list;     /* place in the listing */
+    uint32_t list;     /* place among the files, by the listing */
+    uint32_t place;    /* in the listing */
     bool opened, done; /* done: fetched, or need not be */
 };
 
@@ -43,9 +44,10 @@ struct candidate {
  * names. */
 struct plan {
     uint64_t version;
-    size_t n, left;        /* left: small ones that are not done */
-    size_t before, behind; /* entries of the listing that it does not show */
-    uint32_t *listed;      /* by place in the listing: index of the file */
+    size_t n, left; /* left: small ones that are not done */
+    size_t all;     /* entries of the listing, and of these not in it: */
+    size_t before, behind;
+    uint32_t *listed; /* by place in the listing: index of the file */
     struct candidate c[];
 };
 
@@ -270,33 +272,35 @@ patience(const struct dir *d)
 }
 
 /* Was it fetched ahead? Then that was right. */
-static void
+static bool
 settle(struct sf_predict *p, struct dir *d, const struct sf_predict_open *o)
 {
     struct stake *s = stake_find(p, o->dir, o->id);
-    if (s) {
-        if (s->written_off) {
-            p->stats.unused--;
-            p->stats.unused_bytes -= s->bytes;
-            earn(&p->credit, s->bytes);
-        } else {
-            stake_end(p, d, s);
-        }
-        p->stats.used++;
-        p->stats.used_bytes += s->bytes;
-        earn(&p->credit, s->bytes);
-        earn(&d->credit, d->gain * (int64_t)s->bytes);
-        p->used_ms = o->now_ms;
-        d->misses = d->vain = 0;
-        stake_free(p, s);
-    } else if (!o->here) {
-        int64_t share = (int64_t)(o->size >> EARN_SHIFT);
-        earn(&p->credit, share);
-        if (d->walked)
-            earn(&d->credit, share);
-        if (d->stakes && ++d->misses > patience(d))
-            write_off_dir(p, d);
-    }
+    if (!s)
+        return false;
+    if (s->written_off)
+        earn(&p->credit, s->bytes); /* it was only early */
+    else
+        stake_end(p, d, s);
+    p->stats.used++;
+    p->stats.used_bytes += s->bytes;
+    earn(&p->credit, s->bytes);
+    earn(&d->credit, d->gain * (int64_t)s->bytes);
+    p->used_ms = o->now_ms;
+    d->misses = d->vain = 0;
+    stake_free(p, s);
+    return true;
+}
+
+static void
+missed(struct sf_predict *p, struct dir *d, const struct sf_predict_open *o)
+{
+    int64_t share = (int64_t)(o->size >> EARN_SHIFT);
+    earn(&p->credit, share);
+    if (d->walked)
+        earn(&d->credit, share);
+    if (d->stakes && ++d->misses > patience(d))
+        write_off_dir(p, d);
 }
 
 static uint64_t
@@ -322,7 +326,7 @@ fetch(struct sf_predict *p, struct dir *d, struct candidate *c, uint64_t bytes, 
     s->key = (struct stake_key){d->key, c->id};
     s->bytes = (uint32_t)bytes;
     s->at_ms = now_ms;
-    int rc = ops->fetch(arg, c->id, bytes);
+    int rc = ops->fetch(arg, c->id, c->place, bytes);
     if (rc <= 0) {
         free(s);
         return rc;
@@ -382,7 +386,8 @@ plan_make(const struct sf_predict_ops *ops, void *arg)
         struct sf_predict_file f;
         if (ops->at(arg, i, &f)) {
             uint32_t size = f.size < UINT32_MAX ? (uint32_t)f.size : UINT32_MAX;
-            files[n] = (struct named){f.name, {.id = f.id, .size = size, .list = (uint32_t)n}};
+            files[n] = (struct named){
+                f.name, {.id = f.id, .size = size, .list = (uint32_t)n, .place = (uint32_t)i}};
             n++;
         }
     }
@@ -391,6 +396,7 @@ plan_make(const struct sf_predict_ops *ops, void *arg)
     uint32_t *listed = calloc(n + 1, sizeof *listed);
     if (plan && listed) {
         *plan = (struct plan){.version = version, .n = n, .listed = sf_steal(listed)};
+        plan->all = all;
         plan->before = first;
         plan->behind = all - last;
         for (size_t i = 0; i < n; i++) {
@@ -466,11 +472,12 @@ best_order(const struct dir *d)
 /* The plan of a large directory is of a part of it. Is the reader elsewhere by now, or will it soon
  * be? A reader without a pattern always is: less and less is done for it. */
 static bool
-left_behind(struct dir *d)
+left_behind(struct dir *d, size_t all)
 {
     const struct plan *plan = d->plan;
     if (d->outside) {
-        if (!(plan->before || plan->behind) || d->outside < (unsigned)WALK << d->vain)
+        if ((all == plan->all && !plan->before && !plan->behind) || d->outside < (unsigned)WALK
+                                                                                     << d->vain)
             return false;
         d->vain += d->vain < 4;
         d->outside = 0;
@@ -489,7 +496,7 @@ plan_of(struct sf_predict *p, struct dir *d, const struct sf_predict_ops *ops, v
 {
     uint64_t version;
     size_t n = ops->count(arg, &version);
-    if (d->plan && (n == 0 || d->plan->version != version || left_behind(d)))
+    if (d->plan && (n == 0 || d->plan->version != version || left_behind(d, n)))
         plan_drop(p, d);
     if (d->plan || n == 0)
         return d->plan;
@@ -625,6 +632,16 @@ remember(struct dir *d, const struct sf_predict_open *o)
     d->opened += o->size <= SF_PREDICT_SMALL;
 }
 
+static void
+decide(struct sf_predict *p, struct dir *d, const struct sf_predict_open *o,
+       const struct sf_predict_ops *ops, void *arg)
+{
+    follow(p, d, o, ops, arg);
+    bool well = p->credit >= 2 * credit_first && o->now_ms - p->used_ms <= GOING_WELL_MS;
+    if (o->size <= SF_PREDICT_SMALL && d->opened >= (well ? 1 : WALK))
+        walk(p, d, o->now_ms, ops, arg);
+}
+
 void
 sf_predict_opened(struct sf_predict *p, const struct sf_predict_open *o,
                   const struct sf_predict_ops *ops, void *arg)
@@ -633,7 +650,7 @@ sf_predict_opened(struct sf_predict *p, const struct sf_predict_open *o,
     if (!d)
         return;
     expire(p, o->now_ms);
-    settle(p, d, o);
+    bool used = settle(p, d, o);
     learn(d, o);
     if (o->now_ms - d->last_ms > GAP_MS) {
         d->n_recent = d->opened = 0;
@@ -641,11 +658,19 @@ sf_predict_opened(struct sf_predict *p, const struct sf_predict_open *o,
     }
     d->last_ms = o->now_ms;
     remember(d, o);
-    follow(p, d, o, ops, arg);
-    bool well = p->credit >= 2 * credit_first && o->now_ms - p->used_ms <= GOING_WELL_MS;
-    if (o->size > SF_PREDICT_SMALL || d->opened < (well ? 1 : WALK))
+    if (used)
+        decide(p, d, o, ops, arg);
+}
+
+void
+sf_predict_missed(struct sf_predict *p, const struct sf_predict_open *o,
+                  const struct sf_predict_ops *ops, void *arg)
+{
+    struct dir *d = dir_find(p, o->dir);
+    if (!d)
         return;
-    walk(p, d, o->now_ms, ops, arg);
+    missed(p, d, o);
+    decide(p, d, o, ops, arg);
 }
 
 void

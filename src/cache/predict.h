@@ -36,22 +36,21 @@ struct sf_predict_ops {
     size_t (*position)(void *arg);
     /* Entry @i of them; false = no file that could be fetched. */
     bool (*at)(void *arg, size_t i, struct sf_predict_file *ret);
-    /* Fetch the first @bytes of a file. 1; 0 it is here already, or cannot be fetched; -EAGAIN
-     * not now (budget): the rest of the call is given up. */
-    int (*fetch)(void *arg, uint64_t id, uint64_t bytes);
+    /* Fetch the first @bytes of a file, which was entry @i. 1; 0 it is here already, or cannot be
+     * fetched; -EAGAIN not now (budget): the rest of the call is given up. */
+    int (*fetch)(void *arg, uint64_t id, size_t i, uint64_t bytes);
 };
 
 struct sf_predict_open {
     uint64_t dir; /* a number of the directory's */
     uint64_t id, size;
-    bool here; /* its beginning is cached, whoever had it fetched */
     int64_t now_ms;
 };
 
 struct sf_predict_stats {
     uint64_t files, bytes;         /* fetched ahead */
     uint64_t used, used_bytes;     /* of these, opened later */
-    uint64_t unused, unused_bytes; /* of these, not opened in time */
+    uint64_t unused, unused_bytes; /* of these, not opened in time; some still are later */
     uint64_t at_stake;             /* bytes of what is neither yet */
     uint64_t walks;
 };
@@ -70,8 +69,13 @@ struct sf_predict_opts {
 int sf_predict_new(const struct sf_predict_opts *opts, struct sf_predict **ret);
 void sf_predict_free(struct sf_predict *p); /* saves; may be NULL */
 
-/* A file is opened for reading. Memory that runs out costs predictions, nothing else. */
+/* A file is opened for reading. For what is cached, so that sf_predict_missed() does not follow,
+ * nothing is fetched, unless it was fetched ahead itself. Memory that runs out costs predictions,
+ * nothing else. */
 void sf_predict_opened(struct sf_predict *p, const struct sf_predict_open *open,
+                       const struct sf_predict_ops *ops, void *arg);
+/* A file that was opened is read, and its beginning has to be fetched. */
+void sf_predict_missed(struct sf_predict *p, const struct sf_predict_open *open,
                        const struct sf_predict_ops *ops, void *arg);
 /* What was fetched ahead did not come, or was given up by the cache before it was opened. */
 void sf_predict_lost(struct sf_predict *p, uint64_t dir, uint64_t id);
