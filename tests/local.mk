@@ -17,6 +17,7 @@ unit_tests = \
 	tests/unit/test-cache-predict \
 	tests/unit/test-cache-traces \
 	tests/unit/test-cache-reads \
+	tests/unit/test-cache-tiers \
 	tests/unit/test-config-files \
 	tests/unit/test-config-keys \
 	tests/unit/test-config-load \
@@ -236,6 +237,10 @@ tests_unit_test_tree_page_SOURCES = tests/unit/test-tree-page.c $(tree_test_lib)
 # It lets time pass as it likes.
 tests_unit_test_tree_page_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime
 tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree_test_lib)
+
+# The cache over a service whose answers the test gives.
+tests_unit_test_cache_reads_SOURCES = tests/unit/test-cache-reads.c tests/unit/cache-fixture.h
+tests_unit_test_cache_tiers_SOURCES = tests/unit/test-cache-tiers.c tests/unit/cache-fixture.h
 
 # The writer over a Storage service in memory.
 write_test_lib = tests/unit/fake-storage.c tests/unit/fake-storage.h \

@@ -71,8 +71,8 @@ buf_ready_locked(struct buf *b)
     old_append(b->content->cache, b);
 }
 
-static void
-no_longer_ahead_locked(struct buf *b)
+void
+buf_not_ahead_locked(struct buf *b)
 {
     if (b->ahead)
         b->content->cache->ahead -= sf_bufpool_size(b->len);
@@ -88,21 +88,23 @@ buf_free_locked(struct buf *b)
     bufs_remove(&c->bufs, i);
     if (b->state == BUF_READY)
         old_unlink(c->cache, b);
-    no_longer_ahead_locked(b);
+    buf_not_ahead_locked(b);
+    behind_drop_locked(b);
     sf_bufpool_put(&c->cache->pool, b->mem, b->len);
     free(b);
     cached_drop_if_unused_locked(c);
 }
 
 /* Give up one buffer: of the oldest, one that was not read again. What was fetched ahead and not
- * used yet goes only for a read that waits. */
+ * used yet goes only for a read that waits (@force), what is not written yet when nothing else is
+ * left. */
 static bool
-evict_one_locked(struct sf_cache *cache, bool force)
+evict_one_locked(struct sf_cache *cache, bool force, bool unwritten)
 {
     struct buf *last = cache->newest, *next;
     for (struct buf *b = cache->oldest; b; b = next) {
         next = b == last ? NULL : b->next;
-        if (b->pins || (b->ahead && !force))
+        if (b->pins || (b->ahead && !force) || (b->unwritten && !unwritten))
             continue;
         if (!b->again) {
             buf_free_locked(b);
@@ -115,13 +117,20 @@ evict_one_locked(struct sf_cache *cache, bool force)
     return false;
 }
 
-static char *
+/* The second walk meets what the first one has spared. */
+static bool
+make_room_locked(struct sf_cache *cache, bool force)
+{
+    return evict_one_locked(cache, force, false) || evict_one_locked(cache, force, false) ||
+           (behind_slow_locked(cache) && evict_one_locked(cache, force, true));
+}
+
+char *
 memory_locked(struct sf_cache *cache, size_t len, bool force)
 {
     char *mem;
     while (!(mem = sf_bufpool_get(&cache->pool, len)))
-        /* The second walk meets what the first one has spared. */
-        if (!evict_one_locked(cache, force) && !evict_one_locked(cache, force))
+        if (!make_room_locked(cache, force))
             return NULL;
     return mem;
 }
@@ -166,7 +175,7 @@ buf_read_locked(struct sf_stream *s, struct buf *b, uint32_t from, uint32_t len)
     if (!used)
         return;
     b->fresh &= ~used;
-    no_longer_ahead_locked(b);
+    buf_not_ahead_locked(b);
     uint64_t bytes = (uint64_t)__builtin_popcount(used) * SF_UNIT;
     sf_count(SF_C_CACHE_AHEAD_USED_BYTES, bytes);
     if (b->missed)
@@ -176,7 +185,6 @@ buf_read_locked(struct sf_stream *s, struct buf *b, uint32_t from, uint32_t len)
 void
 buf_unpin(struct sf_cache *cache, struct buf *b)
 {
-    if (atomic_fetch_sub_explicit(&b->pins, 1, memory_order_release) == 1 &&
-        atomic_load(&cache->hungry))
+    if (atomic_fetch_sub(&b->pins, 1) == 1 && atomic_load(&cache->hungry))
         read_feed(cache);
 }

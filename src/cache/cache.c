@@ -6,11 +6,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MEMORY_MIN  (4u << 20)
 #define MEMORY_MAX  (32u << 20)
 #define MISS_MAX    (4u << 20)
 #define FETCHES_MAX 16
+#define IO_THREADS  4
+#define IO_QUEUE    256 /* more wait longer than the service takes */
 
 int64_t
 cache_now(struct sf_cache *cache)
@@ -52,6 +55,37 @@ later_run(struct sf_cache *cache, struct later *l)
     }
 }
 
+/* Without its disk tier the cache works all the same. */
+static int
+disk_begin(struct sf_cache *cache)
+{
+    if (!cache->opts.dir)
+        return 0;
+    struct sf_err err = SF_ERR_INIT;
+    struct sf_disk_opts d = {
+        .dir = cache->opts.dir,
+        .max_bytes = cache->opts.max_bytes,
+        .min_free = cache->opts.min_free,
+        .max_age_ms = cache->opts.max_age_ms,
+    };
+    if (sf_disk_open(&d, &cache->disk, &err) < 0) {
+        memcpy(cache->trouble, err.msg, sizeof cache->trouble - 1);
+        return 0;
+    }
+    int rc = sf_pool_new("cache-read", IO_THREADS, IO_QUEUE, &cache->io);
+    return rc < 0 ? rc : sf_pool_new("cache-write", 1, 1, &cache->writer);
+}
+
+static void
+cache_release(struct sf_cache *cache)
+{
+    sf_disk_close(cache->disk);
+    sf_bufpool_fini(&cache->pool);
+    sf_cond_fini(&cache->quiet);
+    sf_mutex_fini(&cache->lock);
+    free(cache);
+}
+
 int
 sf_cache_new(const struct sf_cache_opts *opts, struct sf_cache **ret, struct sf_err *err)
 {
@@ -67,6 +101,11 @@ sf_cache_new(const struct sf_cache_opts *opts, struct sf_cache **ret, struct sf_
     sf_bufpool_init(&cache->pool, memory < MEMORY_MIN ? MEMORY_MIN : memory);
     sf_mutex_init(&cache->lock, 30);
     sf_cond_init(&cache->quiet);
+    int rc = disk_begin(cache);
+    if (rc < 0) {
+        cache_release(cache);
+        return sf_err_set(err, rc, "cache: no memory");
+    }
     *ret = cache;
     return 0;
 }
@@ -99,17 +138,36 @@ sf_cache_free(struct sf_cache *cache)
     if (!cache)
         return;
     sf_cache_stop(cache);
+    sf_pool_free(sf_steal(cache->io));
     sf_mutex_lock(&cache->lock);
     while (cache->fetches || cache->n_streams)
         sf_cond_wait(&cache->quiet, &cache->lock);
+    sf_mutex_unlock(&cache->lock);
+    sf_pool_free(cache->writer);
+    sf_mutex_lock(&cache->lock);
     while (cache->oldest)
         buf_free_locked(cache->oldest);
     assert(!cache->contents); /* all were given back */
     sf_mutex_unlock(&cache->lock);
-    sf_bufpool_fini(&cache->pool);
-    sf_cond_fini(&cache->quiet);
-    sf_mutex_fini(&cache->lock);
-    free(cache);
+    cache_release(cache);
+}
+
+struct sf_disk *
+sf_cache_disk(struct sf_cache *cache)
+{
+    return cache->disk;
+}
+
+struct sf_disk_content *
+sf_cached_disk(struct sf_cached *c)
+{
+    return c->disk;
+}
+
+struct sf_env *
+sf_cache_env(struct sf_cache *cache)
+{
+    return cache->disk ? sf_disk_env(cache->disk) : NULL;
 }
 
 void
@@ -121,6 +179,8 @@ sf_cache_get_stats(struct sf_cache *cache, struct sf_cache_stats *out)
         .memory_max = cache->pool.max,
         .memory_peak = cache->pool.peak,
         .ahead = cache->ahead,
+        .unwritten = cache->unwritten,
+        .writing = cache->writing,
         .contents = cache->n_contents,
         .streams = cache->n_streams,
         .fetches = cache->fetches,
@@ -129,4 +189,5 @@ sf_cache_get_stats(struct sf_cache *cache, struct sf_cache_stats *out)
         .round_trip_ns = sf_link_rtt(&cache->link),
         .bytes_per_s = sf_link_bytes_per_s(&cache->link),
     };
+    memcpy(out->trouble, cache->trouble, sizeof out->trouble);
 }

@@ -21,6 +21,9 @@
 struct sf_cache;
 struct sf_cached;
 struct sf_stream;
+struct sf_disk;
+struct sf_disk_content;
+struct sf_env;
 
 /* One read or prefetch covers at most so much; of a longer read the beginning is given. */
 #define SF_CACHE_READ_MAX (1u << 20)
@@ -55,7 +58,7 @@ struct sf_cache_opts {
 /* What a quarter of the memory that this process may use allows, between 4 and 32 MiB. */
 uint64_t sf_cache_memory_default(void);
 
-/* A disk tier that cannot be opened is an error; one that fails later is bypassed. */
+/* A disk tier that cannot be opened is done without; the stats say why. 0 or -ENOMEM. */
 int sf_cache_new(const struct sf_cache_opts *opts, struct sf_cache **ret, struct sf_err *err);
 
 /* End all waiting reads with -ECANCELED, cancel fetches; fetch() is not called any more. */
@@ -124,20 +127,31 @@ int sf_cached_adopt_wait(struct sf_cached *c, int fd);
 
 /* ---- figures -------------------------------------------------------------------------------- */
 
-/* Bytes of it that are cached; may be a little old. */
+/* Bytes of it that are cached. Reads the index of the disk tier. */
 uint64_t sf_cached_here(struct sf_cached *c);
 
 struct sf_cache_stats {
     uint64_t memory, memory_max, memory_peak; /* bytes of buffers */
     uint64_t ahead;                           /* of these, fetched ahead and not used yet */
     uint64_t unwritten;                       /* of these, to be written to the disk tier */
+    bool writing;                             /* something to the disk tier now */
     unsigned contents, streams;
     unsigned fetches;        /* under way */
     unsigned waiting;        /* reads that wait */
     unsigned waiting_memory; /* of these, for memory */
     int64_t round_trip_ns;   /* measured; 0 = not yet */
     uint64_t bytes_per_s;    /* measured; 0 = not yet */
+    char trouble[160];       /* why there is no disk tier though one was asked for; "" = none */
 };
 void sf_cache_get_stats(struct sf_cache *cache, struct sf_cache_stats *out);
+
+/* ---- the disk tier, for those that look after it (cache/disk.h); NULL = there is none ---------
+ */
+
+struct sf_env *sf_cache_env(struct sf_cache *cache);
+struct sf_disk *sf_cache_disk(struct sf_cache *cache);
+struct sf_disk_content *sf_cached_disk(struct sf_cached *c);
+/* Give up what is in memory of it and nobody uses. */
+void sf_cached_forget(struct sf_cached *c);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/file.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,8 +77,21 @@ sf_cached_name(struct sf_cached *c, const struct sf_cache_key *key)
     struct name *n = key->size == c->size ? name_new(key) : NULL;
     if (!n)
         return;
+    if (c->disk)
+        sf_disk_name(c->disk, key);
     SF_GUARD(&c->cache->lock);
     (void)name_add_locked(c, n);
+}
+
+/* It may be known on the disk only. */
+static void
+alias_on_disk(struct sf_disk *d, const struct sf_cache_key *from, const struct sf_cache_key *to)
+{
+    struct sf_disk_content *c;
+    if (sf_disk_get(d, from, &c) < 0)
+        return;
+    sf_disk_name(c, to);
+    sf_disk_unref(c);
 }
 
 void
@@ -90,6 +104,8 @@ sf_cache_alias(struct sf_cache *cache, const struct sf_cache_key *from,
         free(t);
         return;
     }
+    if (cache->disk)
+        alias_on_disk(cache->disk, from, to);
     SF_GUARD(&cache->lock);
     struct name *n = name_find_locked(cache, f);
     if (n)
@@ -100,12 +116,18 @@ sf_cache_alias(struct sf_cache *cache, const struct sf_cache_key *from,
 
 /* ---- contents -------------------------------------------------------------------------------- */
 
+/* @key: NULL = without a name. */
 static struct sf_cached *
-cached_new_locked(struct sf_cache *cache, uint64_t size)
+cached_new_locked(struct sf_cache *cache, const struct sf_cache_key *key, uint64_t size)
 {
     struct sf_cached *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
+    struct sf_disk *d = cache->disk;
+    if (d && (key ? sf_disk_get(d, key, &c->disk) : sf_disk_get_new(d, size, &c->disk)) < 0) {
+        free(c);
+        return NULL;
+    }
     c->cache = cache;
     c->size = size;
     c->refs = 1;
@@ -127,6 +149,7 @@ cached_free_locked(struct sf_cached *c)
         c->next->prev = c->prev;
     c->cache->n_contents--;
     bufs_fini(&c->bufs);
+    sf_disk_unref(c->disk);
     free(c);
 }
 
@@ -160,7 +183,7 @@ sf_cached_get(struct sf_cache *cache, const struct sf_cache_key *key, struct sf_
         *ret = old->content;
         return 0;
     }
-    struct sf_cached *c = cached_new_locked(cache, key->size);
+    struct sf_cached *c = cached_new_locked(cache, key, key->size);
     if (!c) {
         free(n);
         return -ENOMEM;
@@ -177,7 +200,7 @@ int
 sf_cached_new(struct sf_cache *cache, uint64_t size, struct sf_cached **ret)
 {
     SF_GUARD(&cache->lock);
-    struct sf_cached *c = cached_new_locked(cache, size);
+    struct sf_cached *c = cached_new_locked(cache, NULL, size);
     if (!c)
         return -ENOMEM;
     *ret = c;
@@ -267,9 +290,11 @@ sf_stream_free(struct sf_stream *s)
     struct later l;
     later_init(&l);
     sf_mutex_lock(&cache->lock);
+    s->resting = false;
     SF_VEC_FOREACH (&c->bufs, b) {
         struct fetch *f = (*b)->fetch;
-        if (f && f->stream == s && !f->demand && !f->shared && !(*b)->waits)
+        if (f && f->stream == s && (f->kind == FETCH_SOON || f->kind == FETCH_MAYBE) &&
+            !f->shared && !(*b)->waits)
             fetch_give_up_locked(f, &l);
     }
     sf_mutex_unlock(&cache->lock);
@@ -279,36 +304,35 @@ sf_stream_free(struct sf_stream *s)
 
 /* ---- bytes that were got otherwise ----------------------------------------------------------- */
 
-static int
+/* Bytes that are ready in memory, from the beginning of the range. */
+static size_t
 peek_memory(struct sf_cached *c, uint64_t off, char *buf, size_t len)
 {
-    struct sf_cache *cache = c->cache;
-    SF_GUARD(&cache->lock);
-    bool ready;
-    if (!covered_locked(c, off, off + len, &ready) || !ready)
-        return -ENODATA;
-    for (size_t i = buf_find_locked(c, off); len; i++) {
-        const struct buf *b = c->bufs.data[i];
-        size_t from = (size_t)(off - b->off), n = b->len - from < len ? b->len - from : len;
-        memcpy(buf, b->mem + from, n);
-        buf += n;
-        off += n;
-        len -= n;
-    }
-    return 0;
+    SF_GUARD(&c->cache->lock);
+    size_t i = buf_find_locked(c, off);
+    const struct buf *b = i < c->bufs.len ? c->bufs.data[i] : NULL;
+    if (!b || b->off > off || b->state != BUF_READY)
+        return 0;
+    size_t from = (size_t)(off - b->off), n = b->len - from < len ? b->len - from : len;
+    memcpy(buf, b->mem + from, n);
+    return n;
 }
 
 int
 sf_cached_peek_wait(struct sf_cached *c, uint64_t off, void *buf, size_t len)
 {
+    char *to = buf;
     if (off > c->size || len > c->size - off)
         return -ENODATA;
-    for (size_t done = 0, n; done < len; done += n) {
-        /* Not all of it under the lock. */
-        n = len - done < SF_PIECE ? len - done : SF_PIECE;
-        int rc = peek_memory(c, off + done, (char *)buf + done, n);
-        if (rc < 0)
-            return rc;
+    while (len) {
+        ssize_t n = (ssize_t)peek_memory(c, off, to, len);
+        if (!n && c->disk)
+            n = sf_disk_read(c->disk, off, len, to, false);
+        if (n <= 0)
+            return -ENODATA;
+        to += n;
+        off += (uint64_t)n;
+        len -= (size_t)n;
     }
     return 0;
 }
@@ -345,7 +369,10 @@ sf_cached_put_wait(struct sf_cached *c, uint64_t off, const void *buf, size_t le
         end = end / SF_UNIT * SF_UNIT;
     for (uint64_t stop; from < end; from = stop) {
         stop = piece_end(from, end, NULL);
-        put_memory(c, from, (const char *)buf + (from - off), stop);
+        if (c->disk)
+            sf_disk_write(c->disk, from, stop - from, (const char *)buf + (from - off));
+        else
+            put_memory(c, from, (const char *)buf + (from - off), stop);
     }
 }
 
@@ -365,12 +392,36 @@ sf_cached_adopt_wait(struct sf_cached *c, int fd)
     return 0;
 }
 
-uint64_t
-sf_cached_here(struct sf_cached *c)
+void
+sf_cached_forget(struct sf_cached *c)
+{
+    SF_GUARD(&c->cache->lock);
+    for (size_t i = c->bufs.len; i-- > 0;)
+        if (c->bufs.data[i]->state == BUF_READY && !c->bufs.data[i]->pins)
+            buf_free_locked(c->bufs.data[i]);
+}
+
+static uint64_t
+here_in_memory(struct sf_cached *c)
 {
     SF_GUARD(&c->cache->lock);
     uint64_t here = 0;
     SF_VEC_FOREACH (&c->bufs, b)
         here += (*b)->state == BUF_READY ? (*b)->len : 0;
     return here;
+}
+
+uint64_t
+sf_cached_here(struct sf_cached *c)
+{
+    uint64_t memory = here_in_memory(c);
+    if (memory == c->size || !c->disk)
+        return memory;
+    size_t most = c->size < SSIZE_MAX ? (size_t)c->size : SSIZE_MAX;
+    if (sf_disk_has(c->disk, 0, most, false) == (ssize_t)most)
+        return c->size;
+    struct sf_disk_usage usage;
+    sf_disk_usage(c->disk, &usage);
+    uint64_t here = memory > usage.bytes ? memory : usage.bytes;
+    return here < c->size ? here : c->size - 1;
 }

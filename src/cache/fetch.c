@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/internal.h"
-
-#include "observe/counter.h"
-
 #include <errno.h>
 #include <stdlib.h>
+
+#include "cache/internal.h"
+#include "observe/counter.h"
 
 /* Fetches: each fills one buffer. */
 
 static void fetch_done(void *arg, const struct sf_err *err, size_t len);
+
+static bool
+is_ahead(const struct fetch *f)
+{
+    return f->kind == FETCH_SOON || f->kind == FETCH_MAYBE;
+}
 
 /* What is fetched ahead of need may take three quarters of the memory. */
 uint64_t
@@ -20,37 +25,42 @@ ahead_max(const struct sf_cache *cache)
 bool
 ahead_allowed_locked(const struct sf_cache *cache, size_t len)
 {
-    return !cache->stopped && !cache->short_first &&
+    return !cache->stopped && !cache->short_first && !behind_full_locked(cache) &&
            cache->ahead_fetches < cache->opts.max_fetches &&
            cache->ahead + sf_bufpool_size(len) <= ahead_max(cache);
 }
 
+/* ---- begin ------------------------------------------------------------------------------------
+ */
+
 struct fetch *
-fetch_new_locked(struct sf_stream *s, uint64_t off, uint64_t end, bool demand, int priority)
+fetch_new_locked(struct sf_stream *s, uint64_t off, uint64_t end, enum fetch_kind kind)
 {
     struct sf_cache *cache = s->content->cache;
     struct fetch *f = calloc(1, sizeof *f);
-    struct buf *b = f ? buf_new_locked(s->content, off, end - off, demand) : NULL;
+    bool force = kind == FETCH_DEMAND || kind == FETCH_DISK;
+    struct buf *b = f ? buf_new_locked(s->content, off, end - off, force) : NULL;
     if (!b) {
         free(f);
         return NULL;
     }
     b->fetch = f;
-    b->fresh = UINT32_MAX;
-    if (!demand) {
+    f->cache = cache;
+    f->buf = b;
+    f->stream = s;
+    f->kind = kind;
+    f->refs = 2;
+    if (is_ahead(f)) {
         b->ahead = true;
         cache->ahead += sf_bufpool_size(b->len);
         cache->ahead_fetches++;
     }
-    f->cache = cache;
-    f->buf = b;
-    f->stream = s;
-    f->demand = demand;
-    f->priority = priority;
-    f->refs = 2;
     s->refs++;
     cache->fetches++;
-    sf_link_begin(&cache->link, &f->link, b->len, cache_now(cache));
+    if (kind != FETCH_DISK) {
+        b->fresh = UINT32_MAX;
+        sf_link_begin(&cache->link, &f->link, b->len, cache_now(cache));
+    }
     return f;
 }
 
@@ -58,9 +68,10 @@ static void
 fetch_over_locked(struct fetch *f, size_t got)
 {
     f->ended = true;
-    f->cache->ahead_fetches -= !f->demand;
     f->cache->fetches--;
-    sf_link_end(&f->cache->link, &f->link, got, cache_now(f->cache));
+    f->cache->ahead_fetches -= is_ahead(f);
+    if (f->kind != FETCH_DISK)
+        sf_link_end(&f->cache->link, &f->link, got, cache_now(f->cache));
 }
 
 void
@@ -91,22 +102,47 @@ fetch_unref_locked(struct fetch *f, struct sf_stream **drop)
     free(f);
 }
 
+static void
+from_disk(void *arg)
+{
+    struct fetch *f = arg;
+    struct buf *b = f->buf;
+    struct sf_err err = {.code = -ENODATA};
+    ssize_t n = sf_disk_read(b->content->disk, b->off, b->len, b->mem, false);
+    bool all = n == (ssize_t)b->len;
+    fetch_done(f, all ? NULL : &err, all ? b->len : 0);
+}
+
+static uint64_t
+begin(struct fetch *f)
+{
+    static const int priority[] = {[FETCH_DEMAND] = 1, [FETCH_SOON] = 0, [FETCH_MAYBE] = -1};
+    const struct sf_cache_opts *o = &f->cache->opts;
+    struct buf *b = f->buf;
+    if (f->kind != FETCH_DISK) {
+        sf_count(SF_C_CACHE_FETCHES, 1);
+        return o->fetch(o->arg, f->stream->what, b->off, b->len, b->mem, priority[f->kind],
+                        fetch_done, f);
+    }
+    struct sf_err err = {.code = -ENODATA}; /* so many reads of a slow disk: ask the service */
+    if (sf_pool_submit(f->cache->io, from_disk, f) < 0)
+        fetch_done(f, &err, 0);
+    return 0;
+}
+
 void
 fetch_begin(struct fetch *f)
 {
     struct sf_cache *cache = f->cache;
     struct sf_stream *drop = NULL;
-    struct buf *b = f->buf; /* stays until the completion has run */
+    uint64_t id = 0;
     sf_mutex_lock(&cache->lock);
     bool go = !cache->stopped && !f->cancelled;
     cache->beginning++;
     sf_mutex_unlock(&cache->lock);
 
-    uint64_t id = 0;
     if (go) {
-        sf_count(SF_C_CACHE_FETCHES, 1);
-        id = cache->opts.fetch(cache->opts.arg, f->stream->what, b->off, b->len, b->mem,
-                               f->priority, fetch_done, f);
+        id = begin(f);
     } else {
         struct sf_err err = {.code = -ECANCELED};
         fetch_done(f, &err, 0);
@@ -124,36 +160,59 @@ fetch_begin(struct fetch *f)
         stream_over(drop);
 }
 
+/* ---- end --------------------------------------------------------------------------------------
+ */
+
+static void
+bytes_came_locked(struct fetch *f, struct later *l)
+{
+    struct buf *b = f->buf;
+    struct piece *waits = sf_steal(b->waits);
+    buf_ready_locked(b);
+    if (f->kind != FETCH_DISK) {
+        sf_count(SF_C_CACHE_FETCHED_BYTES, b->len);
+        if (is_ahead(f))
+            sf_count(SF_C_CACHE_AHEAD_BYTES, b->len);
+        if (b->content->disk)
+            behind_add_locked(b);
+    }
+    read_fetched_locked(waits, l);
+}
+
+static void
+nothing_came_locked(struct fetch *f, const struct sf_err *err, struct later *l)
+{
+    struct buf *b = f->buf;
+    struct piece *waits = sf_steal(b->waits);
+    for (struct piece *p = waits; p; p = p->next) {
+        p->buf = NULL;
+        b->pins--;
+    }
+    b->fetch = NULL;
+    buf_free_locked(b);
+    read_failed_locked(waits, f, err, l);
+}
+
 static void
 fetch_done(void *arg, const struct sf_err *err, size_t len)
 {
     struct fetch *f = arg;
     struct sf_cache *cache = f->cache;
-    struct sf_stream *drop = NULL;
+    struct sf_stream *s = f->stream, *drop = NULL;
+    struct sf_err other = {.code = -EIO, .retryable = true, .msg = "another number of bytes came"};
     struct later l;
     later_init(&l);
     sf_mutex_lock(&cache->lock);
-    struct buf *b = f->buf;
-    struct sf_err other = {.code = -EIO, .retryable = true, .msg = "another number of bytes came"};
-    if (!err && len != b->len)
+    if (!err && len != f->buf->len)
         err = &other;
     fetch_over_locked(f, err ? 0 : len);
-    struct piece *waits = sf_steal(b->waits);
-    if (!err) {
-        sf_count(SF_C_CACHE_FETCHED_BYTES, len);
-        sf_count(SF_C_CACHE_AHEAD_BYTES, f->demand ? 0 : len);
-        buf_ready_locked(b);
-        read_fetched_locked(waits, &l);
-    } else {
-        for (struct piece *p = waits; p; p = p->next) {
-            p->buf = NULL;
-            b->pins--;
-        }
-        b->fetch = NULL;
-        buf_free_locked(b);
-        read_failed_locked(waits, f, err, &l);
-    }
+    if (err)
+        nothing_came_locked(f, err, &l);
+    else
+        bytes_came_locked(f, &l);
     read_feed_locked(cache, &l);
+    bool more = !err && s->resting;
+    s->refs += more;
     fetch_unref_locked(f, &drop);
     if (cache->fetches == 0)
         sf_cond_broadcast(&cache->quiet);
@@ -161,6 +220,10 @@ fetch_done(void *arg, const struct sf_err *err, size_t len)
     later_run(cache, &l);
     if (drop)
         stream_over(drop);
+    if (more) {
+        fetch_ahead(s, NULL);
+        stream_unref(s);
+    }
 }
 
 void
@@ -189,12 +252,16 @@ fetch_cancel(struct fetch *f)
         stream_over(drop);
 }
 
-void
-fetch_ahead_locked(struct sf_stream *s, const struct sf_plan *plan, struct later *l)
+/* ---- ahead of need ----------------------------------------------------------------------------
+ */
+
+/* Begin what is in no buffer and not on the disk. Returns up to where that came. */
+static uint64_t
+ahead_locked(struct sf_stream *s, uint64_t pos, uint64_t end, const struct view *v,
+             enum fetch_kind kind, struct later *l)
 {
     struct sf_cached *c = s->content;
-    uint64_t pos = plan->ahead_off;
-    while (pos < plan->ahead_end) {
+    while (pos < end) {
         size_t i = buf_find_locked(c, pos);
         struct buf *b = i < c->bufs.len ? c->bufs.data[i] : NULL;
         if (b && b->off <= pos) {
@@ -203,14 +270,58 @@ fetch_ahead_locked(struct sf_stream *s, const struct sf_plan *plan, struct later
             pos = b->off + b->len;
             continue;
         }
-        uint64_t end = piece_end(pos, plan->ahead_end, b);
-        struct fetch *f = NULL;
-        if (ahead_allowed_locked(c->cache, end - pos))
-            f = fetch_new_locked(s, pos, end, false, 0);
-        if (!f)
-            break;
-        fetch_queue(l, f);
-        pos = end;
+        uint64_t stop = view_run(v, pos, piece_end(pos, end, b));
+        if (!view_has(v, pos)) {
+            struct fetch *f = NULL;
+            if (ahead_allowed_locked(c->cache, stop - pos))
+                f = fetch_new_locked(s, pos, stop, kind);
+            if (!f)
+                break;
+            fetch_queue(l, f);
+        }
+        pos = stop;
     }
-    plan->run->ahead = pos;
+    return pos < end ? pos : end;
+}
+
+/* The range of one view; what the disk has to be waited for is left for the next read. Returns
+ * whether all of it is on the way now. */
+static bool
+ahead(struct sf_stream *s, struct sf_run *run, uint64_t off, uint64_t end)
+{
+    struct sf_cached *c = s->content;
+    struct view v;
+    struct later l;
+    if (view_make(&v, c, off, end, true) < 0)
+        return false;
+    later_init(&l);
+    sf_mutex_lock(&c->cache->lock);
+    uint64_t to = off;
+    if (run) {
+        to = ahead_locked(s, off, v.end, &v, FETCH_SOON, &l);
+        if (run->ahead < to)
+            run->ahead = to;
+    } else if (s->resting && s->rest == off) {
+        s->rest = to = ahead_locked(s, off, v.end, &v, FETCH_MAYBE, &l);
+        s->resting = to < c->size;
+    }
+    sf_mutex_unlock(&c->cache->lock);
+    later_run(c->cache, &l);
+    return to == v.end;
+}
+
+void
+fetch_ahead(struct sf_stream *s, const struct sf_plan *plan)
+{
+    struct sf_cached *c = s->content;
+    if (plan && plan->ahead_off < plan->ahead_end)
+        (void)ahead(s, plan->run, plan->ahead_off, plan->ahead_end);
+    bool on;
+    do {
+        sf_mutex_lock(&c->cache->lock);
+        on = s->resting;
+        uint64_t off = s->rest;
+        sf_mutex_unlock(&c->cache->lock);
+        on = on && ahead(s, NULL, off, c->size);
+    } while (on);
 }

@@ -4,8 +4,10 @@
 
 #include "base/htab.h"
 #include "base/lock.h"
+#include "base/thread.h"
 #include "base/vec.h"
 #include "cache/cache.h"
+#include "cache/disk.h"
 #include "cache/link.h"
 #include "cache/pool.h"
 #include "cache/stream.h"
@@ -43,11 +45,27 @@ struct buf {
     uint32_t high;           /* end of the furthest read in it */
     uint32_t fresh;          /* units that came along and were not read yet, as bits */
     bool ahead;              /* counted in cache->ahead */
-    bool missed;             /* fetched by a miss: what gets used of it is told to the pattern */
-    bool again;              /* read a second time: not given up at the first opportunity */
+    bool unwritten;          /* in the list cache->behind_first */
+    struct buf *behind_prev, *behind_next;
+    bool missed; /* fetched by a miss: what gets used of it is told to the pattern */
+    bool again;  /* read a second time: not given up at the first opportunity */
+};
+
+/* Units of a range that are on the local disk. */
+#define VIEW_UNITS 1024u
+struct view {
+    uint64_t off, end;
+    uint64_t bits[VIEW_UNITS / 64];
 };
 
 SF_VEC_DEFINE(bufs, struct buf *);
+
+enum fetch_kind {
+    FETCH_DEMAND, /* a read waits for it, or did when it began */
+    FETCH_SOON,   /* ahead of a reader */
+    FETCH_MAYBE,
+    FETCH_DISK, /* from the local disk, for a read */
+};
 
 struct fetch {
     struct sf_cache *cache;
@@ -56,8 +74,7 @@ struct fetch {
     struct fetch *next, *next_cancel; /* struct later */
     uint64_t id;                      /* for cancel; 0 = not known yet */
     unsigned refs;                    /* who begins it, and its completion */
-    int priority;
-    bool demand;    /* a read waits for it, or did when it began */
+    enum fetch_kind kind;
     bool shared;    /* another stream counts on it */
     bool cancelled; /* nobody wants it; the buffer goes when it ends */
     bool ended;
@@ -77,7 +94,8 @@ struct sf_cached {
     struct sf_cached *prev, *next;
     unsigned refs; /* of users; what has buffers stays without any */
     uint64_t size;
-    struct bufs bufs; /* by offset */
+    struct bufs bufs;             /* by offset */
+    struct sf_disk_content *disk; /* NULL = memory only */
     struct name *names;
 };
 
@@ -86,9 +104,11 @@ struct sf_stream {
     void *what;
     unsigned refs; /* its user, fetches and reads */
     struct sf_pattern pattern;
+    bool resting;  /* all is being fetched, */
+    uint64_t rest; /* from here on */
 };
 
-enum read_state { READ_WAITS, READ_NO_MEMORY, READ_OVER };
+enum read_state { READ_LOOKS /* on the disk */, READ_WAITS, READ_NO_MEMORY, READ_OVER };
 
 /* A read that could not be answered at once. */
 struct read {
@@ -101,7 +121,9 @@ struct read {
     sf_fetched_fn done;   /* of a prefetch, or NULL */
     void *arg;
     struct sf_plan plan;
+    struct view view; /* of the plan's range */
     enum read_state state;
+    unsigned refs; /* until it is answered, and a look at the disk */
     bool prefetch;
     bool own;                 /* it has begun a fetch itself */
     bool failed;              /* a fetch that it had joined failed */
@@ -128,14 +150,23 @@ struct sf_cache {
     uint64_t ahead; /* bytes of buffers fetched ahead and not used */
     unsigned ahead_fetches;
     unsigned fetches;
+    unsigned lent; /* memory that is in no buffer */
     struct sf_link link;
     struct read *reads; /* htab: those that wait */
     struct read *short_first, *short_last;
     unsigned n_short;
     uint64_t last_id;
     bool stopped;
-    unsigned beginning;   /* calls of fetch() */
-    struct sf_cond quiet; /* beginning, fetches or n_streams came to 0 */
+    unsigned beginning;                     /* calls of fetch() */
+    struct sf_disk *disk;                   /* NULL = memory only */
+    struct sf_pool *io;                     /* reads of the disk */
+    struct sf_pool *writer;                 /* one thread */
+    struct buf *behind_first, *behind_last; /* to be written, oldest first */
+    uint64_t unwritten;                     /* bytes of them */
+    bool writing, watching;                 /* jobs of the pools */
+    int64_t write_began_ms;                 /* of the buffer that is written now */
+    char trouble[160];                      /* why there is no disk tier */
+    struct sf_cond quiet;                   /* beginning, fetches or n_streams came to 0 */
 
     _Atomic bool hungry; /* reads wait for memory */
 };
@@ -158,31 +189,56 @@ void cached_drop_if_unused_locked(struct sf_cached *c);
 void stream_unref(struct sf_stream *s);
 void stream_over(struct sf_stream *s); /* its last reference is gone */
 
+/* view.c */
+/* 0, or -EAGAIN: only who waits for the disk learns it. At most VIEW_UNITS are looked at. */
+int view_make(struct view *v, struct sf_cached *c, uint64_t off, uint64_t end, bool nowait);
+bool view_has(const struct view *v, uint64_t pos);
+/* The end of the units from @pos on, before @end, that are like the first one. */
+uint64_t view_run(const struct view *v, uint64_t pos, uint64_t end);
+
 /* buf.c */
 size_t buf_find_locked(const struct sf_cached *c, uint64_t off); /* the first that ends behind */
 bool covered_locked(const struct sf_cached *c, uint64_t off, uint64_t end, bool *ready);
 uint64_t piece_end(uint64_t pos, uint64_t end, const struct buf *next);
 /* Being fetched, with memory of its own; NULL = there is none. @force: somebody waits for it. */
 struct buf *buf_new_locked(struct sf_cached *c, uint64_t off, uint64_t len, bool force);
+char *memory_locked(struct sf_cache *cache, size_t len, bool force);
 void buf_free_locked(struct buf *b);
 void buf_ready_locked(struct buf *b);
+void buf_not_ahead_locked(struct buf *b);
 /* A reader uses bytes of it. */
 void buf_read_locked(struct sf_stream *s, struct buf *b, uint32_t from, uint32_t len);
 void buf_unpin(struct sf_cache *cache, struct buf *b);
 
+/* behind.c */
+void behind_add_locked(struct buf *b);
+void behind_drop_locked(struct buf *b);
+/* So much waits to be written that what is ahead of need has to wait. */
+bool behind_full_locked(const struct sf_cache *cache);
+bool behind_slow_locked(const struct sf_cache *cache);
+void behind_watch_locked(struct sf_cache *cache); /* a read waits for memory */
+
 /* fetch.c */
 uint64_t ahead_max(const struct sf_cache *cache);
 bool ahead_allowed_locked(const struct sf_cache *cache, size_t len);
-struct fetch *fetch_new_locked(struct sf_stream *s, uint64_t off, uint64_t end, bool demand,
-                               int priority);
+struct fetch *fetch_new_locked(struct sf_stream *s, uint64_t off, uint64_t end,
+                               enum fetch_kind kind);
 void fetch_undo_locked(struct fetch *f); /* it was not queued */
 void fetch_queue(struct later *l, struct fetch *f);
 void fetch_begin(struct fetch *f);
 void fetch_give_up_locked(struct fetch *f, struct later *l);
 void fetch_cancel(struct fetch *f);
-void fetch_ahead_locked(struct sf_stream *s, const struct sf_plan *plan, struct later *l);
+/* What the plan of a read wants ahead of it, and what else the stream wants. No lock is held. */
+void fetch_ahead(struct sf_stream *s, const struct sf_plan *plan);
 
 /* read.c */
+unsigned pieces_pin_locked(struct sf_stream *s, uint64_t off, size_t len, struct piece *p,
+                           struct read *r);
+void pieces_give(const struct piece *p, unsigned n, size_t len, sf_stream_read_fn cb, void *arg);
+void pieces_unpin(struct sf_cache *cache, const struct piece *p, unsigned n);
+struct read *read_new_locked(struct sf_stream *s, uint64_t off, size_t len);
+void read_unref(struct sf_cache *cache, struct read *r);
+void read_try_locked(struct read *r, struct later *l);
 void read_answer(struct sf_cache *cache, struct read *r);
 void read_cancel_locked(struct read *r, struct later *l);
 void read_fetched_locked(struct piece *waits, struct later *l);

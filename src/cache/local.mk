@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/cache/behind.c \
 	src/cache/buf.c \
 	src/cache/cache.c \
 	src/cache/cache.h \
@@ -29,8 +30,10 @@ src_libsupafs_a_SOURCES += \
 	src/cache/predict.c \
 	src/cache/predict.h \
 	src/cache/read.c \
+	src/cache/reader.c \
 	src/cache/row.c \
 	src/cache/row.h \
 	src/cache/stream.c \
 	src/cache/stream.h \
-	src/cache/tables.h
+	src/cache/tables.h \
+	src/cache/view.c

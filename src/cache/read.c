@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "cache/internal.h"
-
-#include "observe/counter.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "cache/internal.h"
 
 /*
  * Reads. One that finds all in memory is answered at once. Others become a struct read: it has
@@ -14,14 +12,19 @@
 
 /* ---- pieces ---------------------------------------------------------------------------------- */
 
-static unsigned
+unsigned
 pieces_pin_locked(struct sf_stream *s, uint64_t off, size_t len, struct piece *p, struct read *r)
 {
     struct sf_cached *c = s->content;
     uint64_t pos = off, end = off + len;
+    bool prefetch = r && r->prefetch; /* what it finds on the disk stays there: no buffer */
     unsigned n = 0;
-    for (size_t i = buf_find_locked(c, pos); pos < end; i++, n++) {
+    for (size_t i = buf_find_locked(c, pos); pos < end && i < c->bufs.len; i++, n++) {
         struct buf *b = c->bufs.data[i];
+        if (b->off >= end)
+            break;
+        if (b->off > pos)
+            pos = b->off;
         uint64_t stop = b->off + b->len < end ? b->off + b->len : end;
         p[n] = (struct piece){
             .buf = b,
@@ -30,14 +33,14 @@ pieces_pin_locked(struct sf_stream *s, uint64_t off, size_t len, struct piece *p
             .len = (uint32_t)(stop - pos),
         };
         b->pins++;
-        if (!r || !r->prefetch)
+        if (!prefetch)
             buf_read_locked(s, b, p[n].from, p[n].len);
         pos = stop;
     }
     return n;
 }
 
-static void
+void
 pieces_give(const struct piece *p, unsigned n, size_t len, sf_stream_read_fn cb, void *arg)
 {
     struct iovec iov[PIECES_MAX];
@@ -48,7 +51,7 @@ pieces_give(const struct piece *p, unsigned n, size_t len, sf_stream_read_fn cb,
     cb(arg, 0, NULL, iov, (int)n, len);
 }
 
-static void
+void
 pieces_unpin(struct sf_cache *cache, const struct piece *p, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
@@ -57,6 +60,44 @@ pieces_unpin(struct sf_cache *cache, const struct piece *p, unsigned n)
 
 /* ---- reads that wait --------------------------------------------------------------------------
  */
+
+struct read *
+read_new_locked(struct sf_stream *s, uint64_t off, size_t len)
+{
+    struct sf_cache *cache = s->content->cache;
+    struct read *r = calloc(1, sizeof *r);
+    unsigned n = (unsigned)(len / SF_UNIT + 2);
+    if (!r || !(r->pieces = calloc(n, sizeof *r->pieces))) {
+        free(r);
+        return NULL;
+    }
+    r->stream = s;
+    r->refs = 1;
+    r->off = off;
+    r->len = len;
+    r->id = ++cache->last_id;
+    HASH_ADD(hh, cache->reads, id, sizeof r->id, r);
+    if (!SF_HTAB_ADDED(r)) {
+        free(r->pieces);
+        free(r);
+        return NULL;
+    }
+    s->refs++;
+    return r;
+}
+
+void
+read_unref(struct sf_cache *cache, struct read *r)
+{
+    sf_mutex_lock(&cache->lock);
+    bool last = --r->refs == 0;
+    sf_mutex_unlock(&cache->lock);
+    if (!last)
+        return;
+    stream_unref(r->stream);
+    free(r->pieces);
+    free(r);
+}
 
 static void
 short_unlink_locked(struct read *r)
@@ -82,6 +123,21 @@ short_append_locked(struct read *r)
     atomic_store(&cache->hungry, true);
 }
 
+/* When misses have cost more than all that is missing would, the rest is fetched: if it fits what
+ * they may fetch, and there is a place for it. */
+static void
+miss_over_locked(struct read *r)
+{
+    struct sf_stream *s = r->stream;
+    struct sf_cache *cache = s->content->cache;
+    uint64_t size = s->content->size, miss_max = cache->opts.miss_max;
+    sf_pattern_waited(&s->pattern, cache_now(cache) - r->began_ns);
+    if (s->pattern.all || (!cache->disk && size > cache->pool.max / 2))
+        return;
+    s->pattern.all = sf_pattern_all(&s->pattern, miss_max, size, sf_link_time(&cache->link, size));
+    s->resting = s->pattern.all;
+}
+
 static void
 read_over_locked(struct read *r, const struct sf_err *err, struct later *l)
 {
@@ -93,8 +149,8 @@ read_over_locked(struct read *r, const struct sf_err *err, struct later *l)
     r->state = READ_OVER;
     if (err)
         r->err = *err;
-    else if (r->began_ns && r->plan.miss)
-        sf_pattern_waited(&r->stream->pattern, cache_now(cache) - r->began_ns);
+    else if (r->plan.miss)
+        miss_over_locked(r);
     r->later = NULL;
     *l->over_end = r;
     l->over_end = &r->later;
@@ -116,7 +172,7 @@ read_detach_locked(struct read *r, struct later *l)
         if (!*p)
             continue;
         *p = r->pieces[i].next;
-        if (!b->waits && b->fetch->demand && !b->fetch->shared)
+        if (!b->waits && b->fetch->kind == FETCH_DEMAND && !b->fetch->shared)
             fetch_give_up_locked(b->fetch, l);
     }
     r->n = 0;
@@ -140,27 +196,48 @@ read_attach_locked(struct read *r, struct later *l)
         read_over_locked(r, NULL, l);
 }
 
-/* A fetch of [pos, end), or of as much of it as the read needs when there is no memory for more. */
+/* A fetch of [pos, end), or of as much of it as the read needs when there is no memory for more.
+ * From the disk only that: the rest is as near as this. */
 static struct fetch *
-fetch_for_locked(struct read *r, uint64_t pos, uint64_t end)
+fetch_for_locked(struct read *r, uint64_t pos, uint64_t end, bool disk)
 {
     uint64_t need = r->off / SF_UNIT * SF_UNIT;
     uint64_t need_end = (r->off + r->len + SF_UNIT - 1) / SF_UNIT * SF_UNIT;
+    uint64_t from = pos > need ? pos : need, to = end < need_end ? end : need_end;
     struct sf_cache *cache = r->stream->content->cache;
-    if (end <= need || pos >= need_end || r->prefetch) {
+    bool needed = from < to && !r->prefetch;
+    if (disk)
+        return needed ? fetch_new_locked(r->stream, from, to, FETCH_DISK) : NULL;
+    if (!needed) {
         if (!ahead_allowed_locked(cache, end - pos))
             return NULL;
-        return fetch_new_locked(r->stream, pos, end, false, r->prefetch ? -1 : 0);
+        return fetch_new_locked(r->stream, pos, end, r->prefetch ? FETCH_MAYBE : FETCH_SOON);
     }
-    struct fetch *f = fetch_new_locked(r->stream, pos, end, true, 1);
-    uint64_t from = pos > need ? pos : need, to = end < need_end ? end : need_end;
+    struct fetch *f = fetch_new_locked(r->stream, pos, end, FETCH_DEMAND);
     if (!f && (from > pos || to < end))
-        f = fetch_new_locked(r->stream, from, to, true, 1);
+        f = fetch_new_locked(r->stream, from, to, FETCH_DEMAND);
     return f;
 }
 
-/* Begin what is missing of [off, end). All of what the read itself needs, or nothing: reads that
- * have some of their memory and wait for the rest could wait for each other. */
+static bool
+here_locked(const struct read *r)
+{
+    const struct sf_cached *c = r->stream->content;
+    uint64_t pos = r->off, end = r->off + r->len;
+    bool ready;
+    if (!r->prefetch)
+        return covered_locked(c, pos, end, &ready);
+    while (pos < end) {
+        uint64_t stop = (pos / SF_UNIT + 1) * SF_UNIT;
+        if (!view_has(&r->view, pos) && !covered_locked(c, pos, stop < end ? stop : end, &ready))
+            return false;
+        pos = stop;
+    }
+    return true;
+}
+
+/* Begin what is missing of the plan's range: all of what the read itself needs, or nothing. Reads
+ * that have some of their memory and wait for the rest could wait for each other. */
 static int
 fill_locked(struct read *r, struct later *l)
 {
@@ -175,30 +252,29 @@ fill_locked(struct read *r, struct later *l)
             pos = b->off + b->len;
             continue;
         }
-        uint64_t end = piece_end(pos, r->plan.end, b);
-        struct fetch *f = fetch_for_locked(r, pos, end);
+        uint64_t end = view_run(&r->view, pos, piece_end(pos, r->plan.end, b));
+        bool disk = view_has(&r->view, pos);
+        struct fetch *f = fetch_for_locked(r, pos, end, disk);
         if (f) {
             f->buf->missed = r->plan.miss;
-            got += f->buf->len;
+            got += disk ? 0 : f->buf->len;
             fetch_queue(&made, f);
         }
         pos = end;
     }
-    bool ready;
-    if (!covered_locked(c, r->off, r->off + r->len, &ready)) {
-        for (struct fetch *f = made.begin, *next; f; f = next) {
-            next = f->next;
-            fetch_undo_locked(f);
-        }
-        return -ENOMEM;
-    }
-    if (r->plan.miss && got)
-        sf_pattern_missed(&r->stream->pattern, r->len, got > r->len ? got - r->len : 0);
+    bool all = here_locked(r);
     for (struct fetch *f = made.begin, *next; f; f = next) {
         next = f->next;
-        r->own = true;
-        fetch_queue(l, f);
+        if (all)
+            fetch_queue(l, f);
+        else
+            fetch_undo_locked(f);
     }
+    if (!all)
+        return -ENOMEM;
+    if (got && r->plan.miss)
+        sf_pattern_missed(&r->stream->pattern, r->len, got > r->len ? got - r->len : 0);
+    r->own = r->own || got;
     return 0;
 }
 
@@ -206,7 +282,7 @@ fill_locked(struct read *r, struct later *l)
 static bool
 memory_comes_locked(const struct sf_cache *cache)
 {
-    if (cache->fetches)
+    if (cache->fetches || cache->lent || cache->writing)
         return true;
     for (const struct buf *b = cache->oldest; b; b = b->next)
         if (b->pins)
@@ -214,34 +290,54 @@ memory_comes_locked(const struct sf_cache *cache)
     return false;
 }
 
-static void
+/* 0; -EAGAIN there is no memory now; -ENOMEM or ever. Those that unpin buffers look at hungry after
+ * that, without the lock, so a second attempt is made when it is set. */
+static int
+make_locked(struct read *r, struct later *l)
+{
+    struct sf_cache *cache = r->stream->content->cache;
+    if (cache->short_first && cache->short_first != r)
+        return -EAGAIN;
+    int rc = fill_locked(r, l);
+    if (rc == 0 || r->prefetch)
+        return rc ? -EAGAIN : 0;
+    atomic_store(&cache->hungry, true);
+    rc = fill_locked(r, l);
+    bool comes = rc == 0 || memory_comes_locked(cache);
+    if (!comes)
+        rc = fill_locked(r, l); /* nothing is in the way any more */
+    if (rc == 0 || !comes)
+        atomic_store(&cache->hungry, cache->short_first != NULL);
+    return rc < 0 && comes ? -EAGAIN : rc;
+}
+
+void
 read_try_locked(struct read *r, struct later *l)
 {
-    struct sf_cached *c = r->stream->content;
-    struct sf_cache *cache = c->cache;
+    struct sf_cache *cache = r->stream->content->cache;
     struct sf_err err = SF_ERR_INIT;
-    bool ready;
     if (cache->stopped) {
         err.code = -ECANCELED;
         read_over_locked(r, &err, l);
         return;
     }
-    if (!covered_locked(c, r->off, r->off + r->len, &ready)) {
-        bool others = cache->short_first && cache->short_first != r;
-        int rc = others ? -ENOMEM : fill_locked(r, l);
-        if (rc < 0 && (r->prefetch || (!others && !memory_comes_locked(cache)))) {
-            err.code = r->prefetch ? -EAGAIN : rc;
-            read_over_locked(r, &err, l);
+    if (!here_locked(r)) {
+        int rc = make_locked(r, l);
+        if (rc == -EAGAIN && !r->prefetch) {
+            if (r->state != READ_NO_MEMORY)
+                short_append_locked(r);
+            behind_watch_locked(cache);
             return;
         }
         if (rc < 0) {
-            if (r->state != READ_NO_MEMORY)
-                short_append_locked(r);
+            err.code = rc;
+            read_over_locked(r, &err, l);
             return;
         }
     }
     if (r->state == READ_NO_MEMORY)
         short_unlink_locked(r);
+    r->state = READ_WAITS;
     read_attach_locked(r, l);
 }
 
@@ -288,7 +384,13 @@ read_failed_locked(struct piece *waits, const struct fetch *f, const struct sf_e
         next = p->next;
         struct read *r = p->read;
         read_detach_locked(r, l);
-        bool own = f->stream == r->stream && f->demand && r->own;
+        if (f->kind == FETCH_DISK) {
+            /* It was given up there meanwhile, or is damaged, or the disk fails. */
+            memset(&r->view, 0, sizeof r->view);
+            read_try_locked(r, l);
+            continue;
+        }
+        bool own = f->stream == r->stream && f->kind == FETCH_DEMAND && r->own;
         if (r->prefetch || (!f->cancelled && (own || (r->failed && err->retryable)))) {
             read_over_locked(r, err, l);
             continue;
@@ -312,166 +414,7 @@ read_answer(struct sf_cache *cache, struct read *r)
         r->done(r->arg, NULL, r->len);
     }
     pieces_unpin(cache, r->pieces, r->n);
-    stream_unref(r->stream);
-    free(r->pieces);
-    free(r);
-}
-
-/* ---- calls ------------------------------------------------------------------------------------
- */
-
-static struct read *
-read_new_locked(struct sf_stream *s, uint64_t off, size_t len)
-{
-    struct sf_cache *cache = s->content->cache;
-    struct read *r = calloc(1, sizeof *r);
-    unsigned n = (unsigned)(len / SF_UNIT + 2);
-    if (!r || !(r->pieces = calloc(n, sizeof *r->pieces))) {
-        free(r);
-        return NULL;
-    }
-    r->stream = s;
-    r->off = off;
-    r->len = len;
-    r->id = ++cache->last_id;
-    HASH_ADD(hh, cache->reads, id, sizeof r->id, r);
-    if (!SF_HTAB_ADDED(r)) {
-        free(r->pieces);
-        free(r);
-        return NULL;
-    }
-    s->refs++;
-    return r;
-}
-
-static size_t
-clip(const struct sf_cached *c, uint64_t off, size_t len)
-{
-    if (off >= c->size)
-        return 0;
-    if (len > SF_CACHE_READ_MAX)
-        len = SF_CACHE_READ_MAX;
-    return len < c->size - off ? len : (size_t)(c->size - off);
-}
-
-static void
-plan_locked(struct sf_stream *s, uint64_t off, size_t len, struct sf_plan *plan)
-{
-    struct sf_cache *cache = s->content->cache;
-    struct sf_pattern_env env = {
-        .size = s->content->size,
-        .carries = sf_link_carries(&cache->link),
-        .miss_max = cache->opts.miss_max,
-        .window = ahead_max(cache),
-    };
-    sf_pattern_read(&s->pattern, &env, off, len, plan);
-}
-
-/* Not all of it is ready. Returns the id of the read; 0 = there was no memory even for that. */
-static uint64_t
-read_wait_locked(struct sf_stream *s, uint64_t off, size_t len, sf_stream_read_fn cb, void *arg,
-                 const struct sf_plan *plan, struct later *l)
-{
-    struct read *r = read_new_locked(s, off, len);
-    if (!r)
-        return 0;
-    uint64_t id = r->id;
-    r->cb = cb;
-    r->arg = arg;
-    r->plan = *plan;
-    r->began_ns = cache_now(s->content->cache);
-    sf_count(SF_C_CACHE_MISSES, 1);
-    read_try_locked(r, l);
-    return id;
-}
-
-uint64_t
-sf_stream_read(struct sf_stream *s, uint64_t off, size_t len, sf_stream_read_fn cb, void *arg)
-{
-    struct sf_cached *c = s->content;
-    struct sf_cache *cache = c->cache;
-    struct piece hits[PIECES_MAX];
-    struct sf_plan plan;
-    struct later l;
-    uint64_t id = 0;
-    unsigned n = 0;
-    bool ready;
-    len = clip(c, off, len);
-    if (!len) {
-        cb(arg, 0, NULL, NULL, 0, 0);
-        return 0;
-    }
-    later_init(&l);
-    sf_mutex_lock(&cache->lock);
-    plan_locked(s, off, len, &plan);
-    if (covered_locked(c, off, off + len, &ready) && ready)
-        n = pieces_pin_locked(s, off, len, hits, NULL);
-    else
-        id = read_wait_locked(s, off, len, cb, arg, &plan, &l);
-    fetch_ahead_locked(s, &plan, &l);
-    sf_mutex_unlock(&cache->lock);
-    if (n) {
-        sf_count(SF_C_CACHE_HITS_MEMORY, 1);
-        later_run(cache, &l); /* first: the link is idle meanwhile, the reader is not */
-        pieces_give(hits, n, len, cb, arg);
-        pieces_unpin(cache, hits, n);
-        return 0;
-    }
-    later_run(cache, &l);
-    if (!id)
-        cb(arg, -ENOMEM, NULL, NULL, 0, 0);
-    return id;
-}
-
-int
-sf_stream_prefetch(struct sf_stream *s, uint64_t off, size_t len, sf_fetched_fn done, void *arg)
-{
-    struct sf_cached *c = s->content;
-    struct sf_cache *cache = c->cache;
-    struct later l;
-    int rc = 0;
-    len = clip(c, off, len);
-    if (!len) {
-        if (done)
-            done(arg, NULL, 0);
-        return 0;
-    }
-    later_init(&l);
-    sf_mutex_lock(&cache->lock);
-    struct read *r = read_new_locked(s, off, len);
-    if (r) {
-        r->prefetch = true;
-        r->done = done;
-        r->arg = arg;
-        r->plan.off = off / SF_UNIT * SF_UNIT;
-        r->plan.end = (off + len + SF_UNIT - 1) / SF_UNIT * SF_UNIT;
-        if (r->plan.end > c->size)
-            r->plan.end = c->size;
-        read_try_locked(r, &l);
-        if (r->state == READ_OVER && r->err.code == -EAGAIN) {
-            rc = -EAGAIN;
-            r->done = NULL;
-        }
-    }
-    sf_mutex_unlock(&cache->lock);
-    later_run(cache, &l);
-    return r ? rc : -EAGAIN;
-}
-
-void
-sf_cache_cancel(struct sf_cache *cache, uint64_t id)
-{
-    struct later l;
-    later_init(&l);
-    sf_mutex_lock(&cache->lock);
-    struct read *r;
-    HASH_FIND(hh, cache->reads, &id, sizeof id, r);
-    if (r) {
-        read_cancel_locked(r, &l);
-        read_feed_locked(cache, &l);
-    }
-    sf_mutex_unlock(&cache->lock);
-    later_run(cache, &l);
+    read_unref(cache, r);
 }
 
 void

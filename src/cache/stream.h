@@ -35,8 +35,8 @@ struct sf_pattern {
     uint64_t extra, extra_used; /* recent bytes that came along with misses, and of them used */
     uint64_t spent;             /* fetched by misses and not used */
     unsigned misses;
-    bool probed;
-    int64_t miss_ns; /* time that misses took */
+    bool probed, all; /* a larger miss was tried; all the rest is fetched */
+    int64_t miss_ns;  /* time that misses took */
 };
 
 struct sf_pattern_env {
