@@ -241,6 +241,10 @@ xml_is_written(void **state)
     ds_xml_add_time(&out, "T", 1500);
     assert_string_equal(out.data, "<K>a&lt;b&gt;&amp;\"'&#xD;</K><E/><N>-1</N>"
                                   "<T>1970-01-01T00:00:01.500Z</T>");
+    out.len = 0;
+    ds_xml_add_time(&out, "T", -1);
+    ds_xml_add_time(&out, "T", 1709251199999);
+    assert_string_equal(out.data, "<T>1969-12-31T23:59:59.999Z</T><T>2024-02-29T23:59:59.999Z</T>");
 }
 
 /* ---- chunks ---- */
