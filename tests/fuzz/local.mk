@@ -3,6 +3,7 @@
 fuzz_tests = \
 	tests/fuzz/fuzz-cache-follow \
 	tests/fuzz/fuzz-config \
+	tests/fuzz/fuzz-devserver-s3 \
 	tests/fuzz/fuzz-journal \
 	tests/fuzz/fuzz-supabase \
 	tests/fuzz/fuzz-tree-names \
@@ -15,6 +16,12 @@ EXTRA_DIST += tests/fuzz/corpus
 tests_fuzz_fuzz_tree_names_SOURCES = \
 	tests/fuzz/fuzz-tree-names.c \
 	tests/fuzz/names-properties.h \
+	tests/fuzz/replay.c
+
+tests_fuzz_fuzz_devserver_s3_SOURCES = \
+	tests/fuzz/fuzz-devserver-s3.c \
+	contrib/devserver/s3-chunk.c contrib/devserver/s3-sign.c contrib/devserver/s3-xml.c \
+	contrib/devserver/buf.c contrib/devserver/text.c \
 	tests/fuzz/replay.c
 
 tests_fuzz_fuzz_config_SOURCES = \
