@@ -82,4 +82,10 @@ rclone_flushed() {
     wait_for "${2:-30}" sf_rclone_is_clean "$SF_TMP/rclone-cache-$own/vfsMeta"
 }
 
-sf_rclone_is_clean() { [ -d "$1" ] && ! grep -rqsE '"Dirty": *true' "$1"; }
+# Its notes are written in place: one that is half there counts as dirty.
+sf_rclone_is_clean() {
+    local dirty
+    [ -d "$1" ] || return 1
+    dirty=$(grep -rLE '"Dirty": *false' "$1")
+    [ -z "$dirty" ]
+}
