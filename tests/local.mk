@@ -124,6 +124,7 @@ integ_tests = \
 	tests/integ/two-clients.sh \
 	tests/integ/upload-trouble.sh \
 	tests/integ/walks.sh \
+	tests/integ/warmup.sh \
 	tests/integ/write-live.sh \
 	tests/integ/wrong-starts.sh \
 	tests/integ/xattrs.sh

@@ -76,19 +76,37 @@ struct find {
     int found;
 };
 
-static int
-find_one(void *arg, const struct sf_mount *m)
+/* A later one lies over it. */
+static void
+found(struct find *f, const struct sf_mount *m)
 {
-    struct find *f = arg;
-    if (strcmp(m->point, f->point))
-        return 0;
     f->found = 1;
     f->out->major = m->major;
     f->out->minor = m->minor;
     snprintf(f->out->point, sizeof f->out->point, "%s", m->point);
     snprintf(f->out->fstype, sizeof f->out->fstype, "%s", m->fstype);
     snprintf(f->out->source, sizeof f->out->source, "%s", m->source);
-    return 0; /* a later one lies over it */
+}
+
+static int
+find_one(void *arg, const struct sf_mount *m)
+{
+    struct find *f = arg;
+    if (strcmp(m->point, f->point) == 0)
+        found(f, m);
+    return 0;
+}
+
+/* The longest mount point on the way. */
+static int
+find_nearest(void *arg, const struct sf_mount *m)
+{
+    struct find *f = arg;
+    size_t n = strcmp(m->point, "/") == 0 ? 0 : strlen(m->point);
+    bool below = strncmp(f->point, m->point, n) == 0 && (f->point[n] == '/' || !f->point[n]);
+    if (below && (!f->found || strlen(m->point) >= strlen(f->out->point)))
+        found(f, m);
+    return 0;
 }
 
 int
@@ -96,6 +114,14 @@ sf_mount_find(const char *point, struct sf_mount_copy *out)
 {
     struct find f = {point, out, 0};
     int rc = sf_mounts_each(find_one, &f);
+    return rc < 0 ? rc : f.found;
+}
+
+int
+sf_mount_of(const char *path, struct sf_mount_copy *out)
+{
+    struct find f = {path, out, 0};
+    int rc = sf_mounts_each(find_nearest, &f);
     return rc < 0 ? rc : f.found;
 }
 

@@ -26,6 +26,8 @@ int sf_mounts_each(int (*fn)(void *arg, const struct sf_mount *m), void *arg);
 
 /* The topmost mount exactly at @point (an absolute path without links): 1 and *out, 0, -errno. */
 int sf_mount_find(const char *point, struct sf_mount_copy *out);
+/* The same for the mount that an absolute path without links lies in. */
+int sf_mount_of(const char *path, struct sf_mount_copy *out);
 
 /**
  * sf_mount_path - the path of a mount point without links, also when the mount on it is dead.

@@ -22,26 +22,15 @@
 
 extern char **environ;
 
-/* The longest mount point that the directory lies below; the last one mounted there. */
-static int
-nearer(void *arg, const struct sf_mount *m)
-{
-    struct bench *b = arg;
-    size_t n = strlen(m->point), have = strlen(b->mount.point);
-    bool below = !strncmp(b->dir, m->point, n) &&
-                 (b->dir[n] == '/' || b->dir[n] == '\0' || (n && m->point[n - 1] == '/'));
-    if (!below || n < have)
-        return 0;
-    snprintf(b->mount.point, sizeof b->mount.point, "%s", m->point);
-    snprintf(b->mount.type, sizeof b->mount.type, "%s", m->fstype);
-    b->mount.ours = sf_place_is_ours(m->fstype);
-    return 0;
-}
-
 void
 bench_mount_find(struct bench *b)
 {
-    (void)sf_mounts_each(nearer, b);
+    struct sf_mount_copy m;
+    if (sf_mount_of(b->dir, &m) != 1)
+        return;
+    snprintf(b->mount.point, sizeof b->mount.point, "%s", m.point);
+    snprintf(b->mount.type, sizeof b->mount.type, "%s", m.fstype);
+    b->mount.ours = sf_place_is_ours(m.fstype);
 }
 
 /* .supafs/stats; NULL where there is none. */

@@ -3,6 +3,7 @@
 #define SF_CMD_CMD_H
 
 #include "base/buf.h"
+#include "base/mounts.h"
 
 /* The verbs. @argv[0] is what --help shows as the program's name ("supafs mount"). Each returns the
  * code to exit with. */
@@ -10,6 +11,7 @@ int cmd_mount(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_warmup(int argc, char **argv);
 
 /* "supafs: TEXT" on the standard error output. */
 __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
@@ -21,6 +23,14 @@ __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
  * Returns 0; -ENOTCONN the mount's process is gone; -ETIMEDOUT it does not answer; -errno.
  */
 int control_read(const char *point, const char *name, struct sf_buf *out);
+
+/* Where a file or directory is. */
+struct control_place {
+    char point[4096]; /* the mount point */
+    char path[4096];  /* below it; "." = itself */
+};
+/* @path: of something in a mount of supafs. 0; -1: it is not, which was said. */
+int control_find(const char *path, struct control_place *ret);
 
 /**
  * control_ask - make a request of a mount and pass its answer on, line by line, as it comes.

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "control/words.h"
+#include "daemon/place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -103,6 +105,25 @@ control_read(const char *point, const char *name, struct sf_buf *out)
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
+
+int
+control_find(const char *path, struct control_place *ret)
+{
+    struct sf_mount_copy m;
+    char real[PATH_MAX];
+    if (!realpath(path, real)) {
+        complain("%s: %s", path, strerror(errno));
+        return -1;
+    }
+    if (sf_mount_of(real, &m) != 1 || !sf_place_is_ours(m.fstype)) {
+        complain("%s is not in a mount of supafs", path);
+        return -1;
+    }
+    size_t n = strlen(m.point);
+    snprintf(ret->point, sizeof ret->point, "%s", m.point);
+    snprintf(ret->path, sizeof ret->path, "%s", real[n] == '/' ? real + n + 1 : ".");
+    return 0;
+}
 
 static int
 open_control(const char *point)

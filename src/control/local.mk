@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/control/cache.c \
+	src/control/cache.h \
 	src/control/control.c \
 	src/control/control.h \
+	src/control/files.c \
+	src/control/files.h \
+	src/control/warm.c \
+	src/control/warm.h \
 	src/control/words.c \
 	src/control/words.h

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "control/files.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/lock.h"
+#include "base/vec.h"
+
+SF_VEC_DEFINE(name_vec, char *);
+
+/* ---- calls of the tree that wait ------------------------------------------------------------- */
+
+struct wait {
+    struct sf_mutex lock; /* leaf */
+    struct sf_cond cond;
+    bool done;
+    int err;
+    struct sf_tree_result res;
+};
+
+static void
+wait_done(void *arg, int err, const struct sf_tree_result *res)
+{
+    struct wait *w = arg;
+    SF_GUARD(&w->lock);
+    w->err = err;
+    if (res)
+        w->res = *res;
+    w->done = true;
+    sf_cond_signal(&w->cond);
+}
+
+static void
+wait_init(struct wait *w)
+{
+    *w = (struct wait){0};
+    sf_mutex_init(&w->lock, 0);
+    sf_cond_init(&w->cond);
+}
+
+static int
+wait_end(struct wait *w)
+{
+    sf_mutex_lock(&w->lock);
+    while (!w->done)
+        sf_cond_wait(&w->cond, &w->lock);
+    sf_mutex_unlock(&w->lock);
+    sf_cond_fini(&w->cond);
+    sf_mutex_fini(&w->lock);
+    return w->err;
+}
+
+static int
+lookup_wait(struct sf_tree *t, uint64_t parent, const char *name, struct sf_tree_entry *ret)
+{
+    struct wait w;
+    wait_init(&w);
+    sf_tree_lookup(t, parent, name, wait_done, &w);
+    int rc = wait_end(&w);
+    if (!rc && !w.res.entry.node)
+        rc = -ENOENT;
+    if (!rc)
+        *ret = w.res.entry;
+    return rc;
+}
+
+static int
+root_wait(struct sf_tree *t, struct sf_tree_entry *ret)
+{
+    struct wait w;
+    wait_init(&w);
+    sf_tree_getattr(t, SF_TREE_ROOT, NULL, wait_done, &w);
+    int rc = wait_end(&w);
+    if (!rc)
+        *ret = (struct sf_tree_entry){.node = SF_TREE_ROOT, .attr = w.res.attr};
+    return rc;
+}
+
+static void
+forget(struct sf_tree *t, uint64_t node)
+{
+    if (node != SF_TREE_ROOT)
+        sf_tree_forget(t, node, 1);
+}
+
+static int
+names_of(struct sf_tree *t, struct sf_dir *d, struct name_vec *names)
+{
+    struct sf_dirent e;
+    uint64_t off = 2; /* behind "." and ".." */
+    for (bool more = true; more;) {
+        struct wait w;
+        wait_init(&w);
+        sf_tree_readdir(t, d, off, wait_done, &w);
+        int rc = wait_end(&w);
+        if (rc)
+            return rc;
+        for (more = false; sf_tree_dirent(t, d, off, false, &e) == 1; more = true) {
+            char *copy = S_ISREG(e.type) || S_ISDIR(e.type) ? strdup(e.name) : NULL;
+            off = e.next;
+            if (copy && name_vec_push(names, copy) < 0) {
+                free(copy);
+                return -ENOMEM;
+            }
+        }
+    }
+    return 0;
+}
+
+static int
+list_wait(struct sf_tree *t, uint64_t node, struct name_vec *names)
+{
+    struct wait w;
+    wait_init(&w);
+    sf_tree_opendir(t, node, wait_done, &w);
+    int rc = wait_end(&w);
+    if (rc)
+        return rc;
+    rc = names_of(t, w.res.dir, names);
+    sf_tree_releasedir(t, w.res.dir);
+    return rc;
+}
+
+/* ---- the walk -------------------------------------------------------------------------------- */
+
+struct walk {
+    struct sf_tree *tree;
+    bool deep;
+    sf_control_file_fn fn;
+    void *arg;
+    struct sf_err *err;
+    char path[PATH_MAX];
+};
+
+static int
+trouble(struct walk *w, int rc)
+{
+    return sf_err_set(w->err, rc, "%s: %s", *w->path ? w->path : ".", strerror(-rc));
+}
+
+static int visit(struct walk *w, const struct sf_tree_entry *e, bool first);
+
+static int
+visit_dir(struct walk *w, uint64_t node)
+{
+    struct name_vec names = {0};
+    size_t len = strlen(w->path);
+    int rc = list_wait(w->tree, node, &names);
+    if (rc)
+        rc = trouble(w, rc);
+    for (size_t i = 0; i < names.len; i++) {
+        struct sf_tree_entry e;
+        size_t room = sizeof w->path - len;
+        int n = snprintf(w->path + len, room, "%s%s", len ? "/" : "", names.data[i]);
+        if (!rc && n > 0 && (size_t)n < room) {
+            int found = lookup_wait(w->tree, node, names.data[i], &e);
+            if (!found) {
+                rc = visit(w, &e, false);
+                forget(w->tree, e.node);
+            } else if (found != -ENOENT) { /* gone meanwhile */
+                rc = trouble(w, found);
+            }
+        }
+        w->path[len] = '\0';
+        free(names.data[i]);
+    }
+    name_vec_fini(&names);
+    return rc;
+}
+
+static int
+visit(struct walk *w, const struct sf_tree_entry *e, bool first)
+{
+    const struct sf_control_file f = {e->node, w->path, e->attr};
+    if (S_ISREG(e->attr.mode))
+        return w->fn(w->arg, &f);
+    return S_ISDIR(e->attr.mode) && (first || w->deep) ? visit_dir(w, e->node) : 0;
+}
+
+/* The node at w->path, looked up. */
+static int
+find(struct walk *w, struct sf_tree_entry *e)
+{
+    sf_autofree char *copy = strdup(w->path);
+    char *save = NULL;
+    int rc = copy ? root_wait(w->tree, e) : -ENOMEM;
+    for (char *comp = copy ? strtok_r(copy, "/", &save) : NULL; !rc && comp;
+         comp = strtok_r(NULL, "/", &save)) {
+        struct sf_tree_entry below;
+        if (!S_ISDIR(e->attr.mode))
+            rc = -ENOTDIR;
+        else
+            rc = lookup_wait(w->tree, e->node, comp, &below);
+        forget(w->tree, e->node);
+        if (!rc)
+            *e = below;
+    }
+    return rc;
+}
+
+int
+sf_control_files(struct sf_tree *t, const char *path, bool deep, sf_control_file_fn fn, void *arg,
+                 struct sf_err *err)
+{
+    struct walk w = {.tree = t, .deep = deep, .fn = fn, .arg = arg, .err = err};
+    struct sf_tree_entry e;
+    if (strcmp(path, ".") == 0)
+        path = "";
+    if (strlen(path) >= sizeof w.path)
+        return sf_err_set(err, -ENAMETOOLONG, "%.60s...: %s", path, strerror(ENAMETOOLONG));
+    memcpy(w.path, path, strlen(path) + 1);
+    int rc = find(&w, &e);
+    if (rc)
+        return trouble(&w, rc);
+    rc = visit(&w, &e, true);
+    forget(t, e.node);
+    return rc;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_CONTROL_FILES_H
+#define SF_CONTROL_FILES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "tree/tree.h"
+
+/* Internal to src/control: the files that a request names. */
+
+struct sf_control_file {
+    uint64_t node;    /* looked up for the call */
+    const char *path; /* below the mount; valid for the call */
+    struct sf_attr attr;
+};
+
+/* Another result than 0 ends the walk. */
+typedef int (*sf_control_file_fn)(void *arg, const struct sf_control_file *f);
+
+/**
+ * sf_control_files - call @fn for the regular file at @path, or for those in the directory there.
+ * @path: below the root of the mount; "" or "." = the root.
+ * @deep: those of directories below it, too. Else a directory's own files only.
+ *
+ * Waits; on a control thread. Returns 0, the result of @fn, or -errno with a sentence.
+ */
+int sf_control_files(struct sf_tree *t, const char *path, bool deep, sf_control_file_fn fn,
+                     void *arg, struct sf_err *err);
+
+#endif
