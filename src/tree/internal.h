@@ -192,11 +192,12 @@ struct listing {
     struct node **entries;
     size_t n, cap;
     bool running, complete, failed;
-    bool want_all; /* a reader wants the pages after the first */
-    bool for_name; /* somebody looks for a name that only a whole listing tells */
-    bool rows_seen;
-    bool doubt; /* keys move meanwhile: a page proves no absence */
-    bool both;  /* the other name of a directory that is being renamed is listed, too */
+    bool want_all;           /* a reader wants the pages after the first */
+    bool for_name;           /* somebody looks for a name that only a whole listing tells */
+    bool rows_seen, folders; /* rows, and some of these of directories, have come */
+    bool flat;               /* all keys are asked for, also those further below */
+    bool doubt;              /* keys move meanwhile: a page proves no absence */
+    bool both; /* the other name of a directory that is being renamed is listed, too */
     int err;
     uint64_t start_seq;
     int64_t start_ns, page_ns; /* when the run and its last page were asked for */

@@ -203,9 +203,17 @@ listing_run_locked(struct sf_tree *t, struct node *dir, struct listing **ret)
     return 0;
 }
 
+/*
+ * Without a delimiter the service tells for certain whether more follows; with one it may lose rows
+ * behind a page of 1,000 objects, so another question is needed there (supabase/list.c). So where
+ * no directory has been seen so far, or when it was last listed, all keys are asked for.
+ */
 static void
 listing_ask_locked(struct sf_tree *t, struct listing *l)
 {
+    const struct dir *d = l->dir->dir;
+    bool leaf = d->listing && d->listing->complete && !d->subdirs;
+    l->flat = l->last ? !l->folders : leaf;
     tree_ask_locked(t);
     tree_queue_locked(t, &l->act, listing_ask);
 }
@@ -339,7 +347,8 @@ apply_page_locked(struct sf_tree *t, struct listing *l, const struct sf_list_pag
         const char *comp = sf_key_child(row->key, np, &len, &folder);
         struct node *c;
         l->rows_seen = true;
-        if (row->folder)
+        l->folders |= folder || row->folder;
+        if (folder || row->folder)
             c = apply_folder_locked(t, l->dir, comp, len, l->start_seq, l->page_ns, l->id);
         else
             c = apply_object_locked(t, l->dir, comp, len, row, l->start_seq, l->page_ns, l->id);
@@ -504,7 +513,7 @@ listing_ask(struct action *a)
     }
     l->page_ns = sf_clock_ns();
     const struct sf_list_args args = {
-        .bucket = l->bucket, .prefix = l->prefix, .after = l->last, .delimiter = true};
+        .bucket = l->bucket, .prefix = l->prefix, .after = l->last, .delimiter = !l->flat};
     sf_storage_list(t->st, &args, tree_read_deadline(t), page_done, l);
 }
 

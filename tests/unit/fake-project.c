@@ -520,6 +520,7 @@ sf_storage_list(struct sf_storage *st, const struct sf_list_args *a, int64_t dea
     q->delimiter = a->delimiter;
     q->list_fn = cb;
     fake_counts.pages += q->limit == 1000;
+    fake_counts.flat += !q->delimiter;
     fake_counts.lists++;
     return 1;
 }

@@ -200,6 +200,37 @@ test_found_while_a_listing_runs(void **state)
     sf_tree_releasedir(tree, o.res.dir);
 }
 
+/* Where no directory was, all keys are asked for; those that have come meanwhile are shown. */
+static void
+test_directories_come_into_a_flat_one(void **state)
+{
+    (void)state;
+    start_now();
+    put_many("many-", 2500);
+    list(1);
+    assert_int_equal(fake_counts.lists, 3);
+    assert_int_equal(fake_counts.flat, 2);
+    list(1);
+    assert_int_equal(fake_counts.lists, 6);
+    assert_int_equal(fake_counts.flat, 5);
+    fake_put("b", "many-00700/x", "x");
+    fake_put("b", "many-00700/y/z", "x");
+    put_many("many-01300/deep/", 1200);
+    fake_put("b", "many-02499/x", "x");
+    fake_remove("b", "many-02499");
+    list(1);
+    assert_non_null(strstr(names, "many-00699,%obj=many-00700,many-00700,many-00701,"));
+    assert_non_null(strstr(names, "%obj=many-01300,"));
+    assert_non_null(strstr(names, "many-01300,many-01301,many-01302,"));
+    assert_null(strstr(names, "deep"));
+    assert_true(S_ISDIR(lookup(1, "many-02499").res.entry.attr.mode));
+    assert_int_equal(strlen(names), 2500 * 11 + 2 * 16);
+    fake_counts.flat = 0;
+    list(1);
+    assert_int_equal(strlen(names), 2500 * 11 + 2 * 16);
+    assert_int_equal(fake_counts.flat, 0);
+}
+
 /* A directory opened now is not shown from a listing that began before. */
 static void
 test_opened_after_a_listing_began(void **state)
@@ -343,6 +374,7 @@ main(void)
         TREE_TEST(strange_keys),
         TREE_TEST(renamed_while_a_listing_runs),
         TREE_TEST(found_while_a_listing_runs),
+        TREE_TEST(directories_come_into_a_flat_one),
         TREE_TEST(opened_after_a_listing_began),
         TREE_TEST(more_names_than_fit),
         TREE_TEST(names_in_use_stay),
