@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -44,6 +45,14 @@ load_le(const unsigned char *p, size_t n)
     return v;
 }
 
+static inline uint64_t
+load8_le(const unsigned char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return le64toh(v);
+}
+
 static inline void
 sip_word(uint64_t v[4], uint64_t m)
 {
@@ -62,7 +71,7 @@ sf_siphash(uint64_t k0, uint64_t k1, const void *data, size_t n)
     uint64_t last = (uint64_t)n << 56;
 
     for (; n >= 8; p += 8, n -= 8)
-        sip_word(v, load_le(p, 8));
+        sip_word(v, load8_le(p));
     if (n)
         last |= load_le(p, n);
     sip_word(v, last);

@@ -174,8 +174,8 @@ on_metadata(struct sf_scan *s, const char *name, void *arg)
 static int
 on_row_member(struct sf_scan *s, const char *name, void *arg)
 {
-    enum { NAME, ID, UPDATED, CREATED, METADATA };
-    static const char *const names[] = {"name", "id", "updated_at", "created_at", "metadata", NULL};
+    enum { NAME, ID, UPDATED, METADATA };
+    static const char *const names[] = {"name", "id", "updated_at", "metadata", NULL};
     struct parser *p = arg;
     struct sf_list_row *row = p->row;
     int m = member_of(name, names), rc = m < 0 ? 0 : note_member(p, &p->seen, m);
@@ -188,8 +188,6 @@ on_row_member(struct sf_scan *s, const char *name, void *arg)
         return take_text(s, &row->id);
     case UPDATED:
         return take_time(p, s, &row->updated_ns);
-    case CREATED:
-        return take_time(p, s, &row->created_ns);
     case METADATA:
         /* Rows written by SQL may have none. */
         return sf_scan_null(s) ? 0 : sf_scan_object(s, on_metadata, p);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "supabase/scan.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -45,6 +46,20 @@ sf_scan_finish(struct sf_scan *s)
 /* Bytes that end a run of plain text: quote, backslash, controls, and all that is not ASCII. */
 static const bool special[256] = {
     [0 ... 0x1f] = true, ['"'] = true, ['\\'] = true, [0x80 ... 0xff] = true};
+
+/* How many of eight bytes are plain before the first special one. */
+static size_t
+plain_of8(const char *p)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    w = le64toh(w);
+    uint64_t quotes = w ^ ones * '"', backslashes = w ^ ones * '\\';
+    /* A borrow can only mark what is behind a special byte. */
+    uint64_t marks = (w | (w - ones * 0x20) | (quotes - ones) | (backslashes - ones)) & ones * 0x80;
+    return marks ? (size_t)__builtin_ctzll(marks) / 8 : 8;
+}
 
 static int
 hex4(const char *p)
@@ -128,6 +143,8 @@ sf_scan_text(struct sf_scan *s, const char **ret, size_t *len)
     char *start = ++s->p, *out = start;
     for (;;) {
         char *run = s->p;
+        for (size_t k = 8; k == 8 && s->end - s->p >= 8; s->p += k)
+            k = plain_of8(s->p);
         while (!special[(unsigned char)*s->p])
             s->p++;
         size_t n = (size_t)(s->p - run);

@@ -82,7 +82,7 @@ struct sf_list_row {
     const char *cache_control; /* "" when none */
     uint64_t size;             /* bytes */
     int64_t mtime_ns;          /* metadata.lastModified, else updated */
-    int64_t updated_ns, created_ns;
+    int64_t updated_ns;
 };
 
 struct sf_list_page {

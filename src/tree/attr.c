@@ -138,6 +138,15 @@ id_of(uint32_t id, uint32_t usual)
     return id == usual ? ATTR_ID_NONE : id;
 }
 
+static void
+row_version(const struct sf_list_row *row, struct sf_version *out)
+{
+    size_t ni = strlen(row->id) + 1, ne = strlen(row->etag) + 1;
+    out->size = row->size;
+    memcpy(out->id, row->id, ni < sizeof out->id ? ni : 0);
+    memcpy(out->etag, row->etag, ne <= sizeof out->etag ? ne : 0);
+}
+
 void
 attr_row_locked(const struct sf_tree *t, struct node *n, const struct sf_list_row *row,
                 int64_t mtime_ns, int64_t updated_ns)
@@ -147,10 +156,7 @@ attr_row_locked(const struct sf_tree *t, struct node *n, const struct sf_list_ro
     struct sf_version is = {.size = 0};
     if (b && !t->opts.plain) {
         (void)sf_mark_parse(row->cache_control, &m);
-        is.size = row->size;
-        snprintf(is.id, sizeof is.id, "%s", row->id);
-        if (strlen(row->etag) < sizeof is.etag)
-            snprintf(is.etag, sizeof is.etag, "%s", row->etag);
+        row_version(row, &is);
         sf_write_attrs_pending(t->writer, b->id, row->key, &is, &m);
     }
     if (m.valid & SF_MARK_MTIME)

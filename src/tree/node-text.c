@@ -75,21 +75,20 @@ node_set_name(struct node *n, const char *name, const char *comp)
 
 static const char hex[] = "0123456789abcdef";
 
-static int
-nibble(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* Values of lower-case hexadecimal digits, with 16 added; 0 = no such digit. */
+static const uint8_t nibbles[256] = {['0'] = 16, 17, 18,         19, 20, 21, 22, 23,
+                                     24,         25, ['a'] = 26, 27, 28, 29, 30, 31};
 
 /* @n bytes of lower-case hexadecimal digits. */
 static bool
 from_hex(const char *s, uint8_t *out, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        int hi = nibble(s[2 * i]), lo = hi < 0 ? -1 : nibble(s[2 * i + 1]);
-        if (lo < 0)
+        uint8_t hi = nibbles[(unsigned char)s[2 * i]];
+        uint8_t lo = hi ? nibbles[(unsigned char)s[2 * i + 1]] : 0; /* it may end before */
+        if (!lo)
             return false;
-        out[i] = (uint8_t)(hi << 4 | lo);
+        out[i] = (uint8_t)(hi << 4 | (lo & 15));
     }
     return true;
 }
@@ -184,11 +183,14 @@ from_md5(const char *s, uint8_t out[16], uint16_t *parts)
     char *end = NULL, again[NODE_ETAG_SIZE];
     if (strlen(s) < 34 || s[0] != '"' || !from_hex(s + 1, out, 16))
         return false;
+    *parts = 0;
+    if (!strcmp(s + 33, "\""))
+        return true;
     unsigned long count = s[33] == '-' ? strtoul(s + 34, &end, 10) : 0;
-    if (count > UINT16_MAX)
+    if (!count || count > UINT16_MAX)
         return false;
     *parts = (uint16_t)count;
-    snprintf(again, sizeof again, count ? "-%u\"" : "\"", *parts);
+    snprintf(again, sizeof again, "-%u\"", *parts);
     return !strcmp(s + 33, again);
 }
 

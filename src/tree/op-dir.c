@@ -224,7 +224,9 @@ sf_tree_dirent(struct sf_tree *t, struct sf_dir *d, uint64_t off, bool plus, str
         struct node *n = l->entries[i];
         if (n->parent != d->node || n->type == N_ABSENT)
             continue;
-        snprintf(d->name, sizeof d->name, "%s", node_name(n));
+        const char *name = node_name(n);
+        memcpy(d->name, name, strnlen(name, sizeof d->name - 1) + 1);
+        d->name[sizeof d->name - 1] = '\0';
         out->name = d->name;
         out->ino = n->ino;
         out->next = i + 3;

@@ -126,7 +126,6 @@ test_recorded_page(void **state)
     assert_int_equal(row->size, 4096);
     assert_int_equal(row->mtime_ns, base + 151000000);
     assert_int_equal(row->updated_ns, base + 155000000);
-    assert_int_equal(row->created_ns, base + 150000000);
     assert_true(row[1].folder);
     sf_list_reply_free(r);
 }
