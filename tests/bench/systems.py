@@ -96,9 +96,11 @@ class RcloneDefault(Mount):
 class RcloneTuned(RcloneDefault):
     """What its manual and users advise for many small files and random reads."""
     name = "rclone tuned"
-    options = ("--use-server-modtime", "--no-checksum", "--vfs-write-back", "0s", "--transfers",
-               "16", "--checkers", "16", "--buffer-size", "0", "--vfs-read-chunk-size", "1M",
-               "--s3-upload-concurrency", "8", "--s3-no-head")
+    options = tuple(os.environ.get(
+        "SUPAFS_BENCH_RCLONE",
+        "--use-server-modtime --no-checksum --s3-no-head --vfs-write-back 0s --transfers 16"
+        " --checkers 16 --s3-upload-concurrency 8 --buffer-size 0 --vfs-read-chunk-size 1M"
+    ).split())
 
 
 class Passthrough(Mount):
