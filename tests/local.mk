@@ -55,6 +55,7 @@ unit_tests = \
 	tests/unit/test-tree-listing \
 	tests/unit/test-tree-memory \
 	tests/unit/test-tree-names \
+	tests/unit/test-tree-notify \
 	tests/unit/test-tree-page \
 	tests/unit/test-tree-rename-dir \
 	tests/unit/test-tree-saved \
@@ -235,7 +236,9 @@ tests_unit_test_tree_walk_SOURCES = tests/unit/test-tree-walk.c $(tree_test_lib)
 tests_unit_test_tree_listing_SOURCES = tests/unit/test-tree-listing.c $(tree_test_lib)
 tests_unit_test_tree_memory_SOURCES = tests/unit/test-tree-memory.c $(tree_test_lib)
 tests_unit_test_tree_page_SOURCES = tests/unit/test-tree-page.c $(tree_test_lib)
-# It lets time pass as it likes.
+tests_unit_test_tree_notify_SOURCES = tests/unit/test-tree-notify.c $(tree_test_lib)
+# These let time pass as they like.
+tests_unit_test_tree_notify_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime
 tests_unit_test_tree_page_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime
 tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree_test_lib)
 

@@ -150,6 +150,34 @@ new_object(struct sf_tree *t, struct node *dir, const char *name, const char *co
     return n;
 }
 
+static bool
+same_attrs(const struct sf_attr *a, const struct sf_attr *b)
+{
+    return a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
+           a->atime_ns == b->atime_ns && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
+}
+
+/* The version that is known, perhaps with other attributes. */
+static void
+confirm_object(struct sf_tree *t, struct node *n, const struct sf_list_row *row, int64_t start_ns)
+{
+    struct sf_attr before, after;
+    attr_fill_locked(t, n, &before);
+    if (n->etag_open) { /* times of our own write do not change afterwards */
+        attr_row_locked(t, n, row, 0, 0);
+        /* Without MD5 it may be another's of the same size: the kernel's pages are not used. */
+        n->keep_pages = n->keep_pages && md5_like(row->etag);
+    } else {
+        set_attrs(t, n, row);
+    }
+    set_version(n, row);
+    if (start_ns > n->checked_ns)
+        n->checked_ns = start_ns;
+    attr_fill_locked(t, n, &after);
+    if (!same_attrs(&before, &after))
+        inval_node(t, n, false);
+}
+
 /* A known file and a row of its name. */
 static struct node *
 update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct sf_list_row *row,
@@ -158,16 +186,7 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
     if (node_is_local(n))
         return n; /* being written here: what others did meanwhile is seen at the upload */
     if (same_version(n, row)) {
-        if (n->etag_open) { /* times of our own write do not change afterwards */
-            attr_row_locked(t, n, row, 0, 0);
-            /* Without MD5 it may be another's of the same size: the kernel's pages are not used. */
-            n->keep_pages = n->keep_pages && md5_like(row->etag);
-        } else {
-            set_attrs(t, n, row);
-        }
-        set_version(n, row);
-        if (start_ns > n->checked_ns)
-            n->checked_ns = start_ns;
+        confirm_object(t, n, row, start_ns);
         return n;
     }
     sf_count(SF_C_REMOTE_CHANGES, 1);
