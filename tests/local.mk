@@ -4,6 +4,7 @@
 # A unit test is one file tests/unit/test-NAME.c and one line here.
 unit_tests = \
 	tests/unit/test-base-buf \
+	tests/unit/test-base-cgroup \
 	tests/unit/test-base-clock \
 	tests/unit/test-base-crc32c \
 	tests/unit/test-base-file \

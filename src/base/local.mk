@@ -2,6 +2,8 @@
 src_libsupafs_a_SOURCES += \
 	src/base/buf.c \
 	src/base/buf.h \
+	src/base/cgroup.c \
+	src/base/cgroup.h \
 	src/base/cleanup.h \
 	src/base/clock.c \
 	src/base/clock.h \

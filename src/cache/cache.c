@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/cache.h"
 
+#include "base/cgroup.h"
 #include "base/clock.h"
 #include "cache/internal.h"
 
@@ -24,7 +25,10 @@ cache_now(struct sf_cache *cache)
 uint64_t
 sf_cache_memory_default(void)
 {
-    return MEMORY_MAX;
+    uint64_t quarter = sf_cgroup_memory_limit() / 4;
+    if (quarter > MEMORY_MAX)
+        return MEMORY_MAX;
+    return quarter > MEMORY_MIN ? quarter : MEMORY_MIN;
 }
 
 void
