@@ -14,6 +14,7 @@ unit_tests = \
 	tests/unit/test-base-thread \
 	tests/unit/test-devserver-s3 \
 	tests/unit/test-cache-disk \
+	tests/unit/test-cache-figures \
 	tests/unit/test-cache-policy \
 	tests/unit/test-cache-predict \
 	tests/unit/test-cache-traces \

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#define AHEAD_NS INT64_C(2000000000) /* who has not come for it by then may not come at all */
+
 /* Buffers of contents: found by offset, given up when others need the memory. */
 
 size_t
@@ -67,6 +69,9 @@ void
 buf_ready_locked(struct buf *b)
 {
     b->state = BUF_READY;
+    if (b->missed)
+        buf_not_ahead_locked(b);
+    b->came_ns = cache_now(b->content->cache);
     b->fetch = NULL;
     old_append(b->content->cache, b);
 }
@@ -95,16 +100,14 @@ buf_free_locked(struct buf *b)
     cached_drop_if_unused_locked(c);
 }
 
-/* Give up one buffer: of the oldest, one that was not read again. What was fetched ahead and not
- * used yet goes only for a read that waits (@force), what is not written yet when nothing else is
- * left. */
+/* Give up one buffer: of the oldest, one that was not read again. */
 static bool
-evict_one_locked(struct sf_cache *cache, bool force, bool unwritten)
+evict_one_locked(struct sf_cache *cache, bool ahead, bool unwritten)
 {
     struct buf *last = cache->newest, *next;
     for (struct buf *b = cache->oldest; b; b = next) {
         next = b == last ? NULL : b->next;
-        if (b->pins || (b->ahead && !force) || (b->unwritten && !unwritten))
+        if (b->pins || (b->ahead && !ahead) || (b->unwritten && !unwritten))
             continue;
         if (!b->again) {
             buf_free_locked(b);
@@ -121,8 +124,10 @@ evict_one_locked(struct sf_cache *cache, bool force, bool unwritten)
 static bool
 make_room_locked(struct sf_cache *cache, bool force)
 {
-    return evict_one_locked(cache, force, false) || evict_one_locked(cache, force, false) ||
-           (behind_slow_locked(cache) && evict_one_locked(cache, force, true));
+    return evict_one_locked(cache, false, false) || evict_one_locked(cache, false, false) ||
+           (behind_slow_locked(cache) && evict_one_locked(cache, false, true)) ||
+           (force && evict_one_locked(cache, true, false)) ||
+           (force && behind_slow_locked(cache) && evict_one_locked(cache, true, true));
 }
 
 char *
@@ -157,11 +162,20 @@ buf_new_locked(struct sf_cached *c, uint64_t off, uint64_t len, bool force)
 }
 
 /* The units that [from, from+len) touches, as bits. */
-static uint32_t
+uint32_t
 units_of(uint32_t from, uint32_t len)
 {
     uint32_t first = from / SF_UNIT, last = (from + len - 1) / SF_UNIT;
     return (uint32_t)((UINT64_C(2) << last) - (UINT64_C(1) << first));
+}
+
+void
+buf_asked_locked(struct buf *b, uint64_t off, uint64_t end)
+{
+    uint64_t from = off > b->off ? off : b->off;
+    uint64_t to = end < b->off + b->len ? end : b->off + b->len;
+    if (from < to)
+        b->fresh &= ~units_of((uint32_t)(from - b->off), (uint32_t)(to - from));
 }
 
 void
@@ -175,7 +189,8 @@ buf_read_locked(struct sf_stream *s, struct buf *b, uint32_t from, uint32_t len)
     if (!used)
         return;
     b->fresh &= ~used;
-    buf_not_ahead_locked(b);
+    if (!b->fresh || b->high == b->len)
+        buf_not_ahead_locked(b);
     uint64_t bytes = (uint64_t)__builtin_popcount(used) * SF_UNIT;
     sf_count(SF_C_CACHE_AHEAD_USED_BYTES, bytes);
     if (b->missed)
@@ -187,4 +202,12 @@ buf_unpin(struct sf_cache *cache, struct buf *b)
 {
     if (atomic_fetch_sub(&b->pins, 1) == 1 && atomic_load(&cache->hungry))
         read_feed(cache);
+}
+
+void
+buf_age_locked(struct sf_cache *cache)
+{
+    int64_t now = cache_now(cache);
+    for (struct buf *b = cache->oldest; b && now - b->came_ns > AHEAD_NS; b = b->next)
+        buf_not_ahead_locked(b);
 }

@@ -23,11 +23,15 @@ ahead_max(const struct sf_cache *cache)
 }
 
 bool
-ahead_allowed_locked(const struct sf_cache *cache, size_t len)
+ahead_allowed_locked(struct sf_cache *cache, size_t len)
 {
-    return !cache->stopped && !cache->short_first && !behind_full_locked(cache) &&
-           cache->ahead_fetches < cache->opts.max_fetches &&
-           cache->ahead + sf_bufpool_size(len) <= ahead_max(cache);
+    if (cache->stopped || cache->short_first || behind_full_locked(cache) ||
+        cache->ahead_fetches >= cache->opts.max_fetches)
+        return false;
+    size_t size = sf_bufpool_size(len);
+    if (cache->ahead + size > ahead_max(cache))
+        buf_age_locked(cache);
+    return cache->ahead + size <= ahead_max(cache);
 }
 
 /* ---- begin ------------------------------------------------------------------------------------
@@ -58,7 +62,7 @@ fetch_new_locked(struct sf_stream *s, uint64_t off, uint64_t end, enum fetch_kin
     s->refs++;
     cache->fetches++;
     if (kind != FETCH_DISK) {
-        b->fresh = UINT32_MAX;
+        b->fresh = units_of(0, b->len);
         sf_link_begin(&cache->link, &f->link, b->len, cache_now(cache));
     }
     return f;

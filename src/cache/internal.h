@@ -47,6 +47,7 @@ struct buf {
     bool ahead;              /* counted in cache->ahead */
     bool unwritten;          /* in the list cache->behind_first */
     struct buf *behind_prev, *behind_next;
+    int64_t came_ns;
     bool missed; /* fetched by a miss: what gets used of it is told to the pattern */
     bool again;  /* read a second time: not given up at the first opportunity */
 };
@@ -103,6 +104,7 @@ struct sf_stream {
     struct sf_cached *content; /* counted */
     void *what;
     unsigned refs; /* its user, fetches and reads */
+    int64_t turn;  /* in which it was seen to read on, the last time */
     struct sf_pattern pattern;
     bool resting;  /* all is being fetched, */
     uint64_t rest; /* from here on */
@@ -149,6 +151,8 @@ struct sf_cache {
     struct buf *oldest, *newest;
     uint64_t ahead; /* bytes of buffers fetched ahead and not used */
     unsigned ahead_fetches;
+    int64_t turn;        /* time, in steps of TURN_NS */
+    unsigned runners[2]; /* streams that read on in this turn, in the one before */
     unsigned fetches;
     unsigned lent; /* memory that is in no buffer */
     struct sf_link link;
@@ -206,9 +210,14 @@ char *memory_locked(struct sf_cache *cache, size_t len, bool force);
 void buf_free_locked(struct buf *b);
 void buf_ready_locked(struct buf *b);
 void buf_not_ahead_locked(struct buf *b);
+uint32_t units_of(uint32_t from, uint32_t len);
+/* It is fetched for [off, end): what else is in it comes along. */
+void buf_asked_locked(struct buf *b, uint64_t off, uint64_t end);
 /* A reader uses bytes of it. */
 void buf_read_locked(struct sf_stream *s, struct buf *b, uint32_t from, uint32_t len);
 void buf_unpin(struct sf_cache *cache, struct buf *b);
+/* What was fetched ahead long ago no longer counts as that. */
+void buf_age_locked(struct sf_cache *cache);
 
 /* behind.c */
 void behind_add_locked(struct buf *b);
@@ -220,7 +229,7 @@ void behind_watch_locked(struct sf_cache *cache); /* a read waits for memory */
 
 /* fetch.c */
 uint64_t ahead_max(const struct sf_cache *cache);
-bool ahead_allowed_locked(const struct sf_cache *cache, size_t len);
+bool ahead_allowed_locked(struct sf_cache *cache, size_t len);
 struct fetch *fetch_new_locked(struct sf_stream *s, uint64_t off, uint64_t end,
                                enum fetch_kind kind);
 void fetch_undo_locked(struct fetch *f); /* it was not queued */

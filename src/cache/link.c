@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/link.h"
 
-#define RTT_WINDOW_NS (10 * INT64_C(1000000000))
-#define SAMPLE_NS     (50 * INT64_C(1000000)) /* a busy link gives one this often, at least */
-#define MEMORY_BYTES  (8u << 20)              /* older samples than the last so many fade */
-#define SMALL         (128u << 10)
+#define QUICK_NS     (10 * INT64_C(1000000000)) /* a round trip may have changed after that */
+#define SAMPLE_NS    (50 * INT64_C(1000000))    /* a busy link is measured over so long, at least */
+#define MEMORY_BYTES (8u << 20)                 /* samples before the last so many fade */
+#define SMALL        (128u << 10)
 
-int64_t
-sf_link_rtt(const struct sf_link *l)
-{
-    if (!l->rtt_ns[0] || (l->rtt_ns[1] && l->rtt_ns[1] < l->rtt_ns[0]))
-        return l->rtt_ns[1];
-    return l->rtt_ns[0];
-}
+/* ---- what is known ---------------------------------------------------------------------------
+ */
 
 uint64_t
 sf_link_bytes_per_s(const struct sf_link *l)
@@ -20,6 +15,25 @@ sf_link_bytes_per_s(const struct sf_link *l)
     if (l->sum_ns <= 0)
         return 0;
     return (uint64_t)((double)l->sum_bytes * 1e9 / (double)l->sum_ns);
+}
+
+static int64_t
+time_of(const struct sf_link *l, uint64_t bytes)
+{
+    return (int64_t)((double)bytes * (double)l->sum_ns / (double)l->sum_bytes);
+}
+
+/* The shortest fetch, without the time that its bytes took. */
+int64_t
+sf_link_rtt(const struct sf_link *l)
+{
+    const struct sf_link_time *t = &l->quick[0];
+    if (!t->ns || (l->quick[1].ns && l->quick[1].ns < t->ns))
+        t = &l->quick[1];
+    int64_t ns = t->ns;
+    if (l->limited)
+        ns -= time_of(l, t->len);
+    return ns > t->ns / 8 ? ns : t->ns / 8;
 }
 
 uint64_t
@@ -31,27 +45,36 @@ sf_link_carries(const struct sf_link *l)
 int64_t
 sf_link_time(const struct sf_link *l, uint64_t bytes)
 {
-    uint64_t rate = sf_link_bytes_per_s(l);
-    if (!rate)
+    if (l->sum_ns <= 0)
         return INT64_MAX;
-    return sf_link_rtt(l) + (int64_t)((double)bytes * 1e9 / (double)rate);
+    return sf_link_rtt(l) + time_of(l, bytes);
 }
 
-/* Bytes came in @ns. When they came about as fast as one byte would have, the link was not what
- * limited them: they say only what it carries at least. */
+/* ---- samples ---------------------------------------------------------------------------------
+ */
+
+/* So many bytes need no more than @ns. */
 static void
-sample(struct sf_link *l, uint64_t bytes, int64_t ns, int opening)
+at_least(struct sf_link *l, uint64_t bytes, int64_t ns)
 {
-    int64_t net = opening ? ns - sf_link_rtt(l) : ns;
-    int floor = net < ns / 8;
-    if (floor)
-        net = ns / 8;
-    if (bytes == 0 || net <= 0)
+    if ((double)bytes * 1e9 / (double)ns <= (double)sf_link_bytes_per_s(l))
         return;
-    if (floor && (double)bytes * 1e9 / (double)net < (double)sf_link_bytes_per_s(l))
-        return;
+    l->sum_bytes = bytes;
+    l->sum_ns = ns;
+    l->limited = false;
+}
+
+/* So many bytes took @ns, and the link had enough to do. */
+static void
+exactly(struct sf_link *l, uint64_t bytes, int64_t ns)
+{
+    if (!l->limited) { /* what was known may have been far too much */
+        l->sum_bytes = 0;
+        l->sum_ns = 0;
+    }
+    l->limited = true;
     l->sum_bytes += bytes;
-    l->sum_ns += net;
+    l->sum_ns += ns;
     while (l->sum_bytes > MEMORY_BYTES) {
         l->sum_bytes /= 2;
         l->sum_ns /= 2;
@@ -59,19 +82,59 @@ sample(struct sf_link *l, uint64_t bytes, int64_t ns, int opening)
 }
 
 static void
-round_trip(struct sf_link *l, const struct sf_link_fetch *f, int64_t now_ns)
+quick(struct sf_link *l, const struct sf_link_fetch *f, int64_t now_ns)
 {
     int64_t ns = now_ns - f->began_ns;
     if (ns <= 0)
         return;
-    if (now_ns - l->rtt_since_ns > RTT_WINDOW_NS && f->alone && f->len <= SMALL) {
-        /* What was found long ago may not be true any more; what a busy link shows is no answer. */
-        l->rtt_ns[1] = l->rtt_ns[0];
-        l->rtt_ns[0] = 0;
-        l->rtt_since_ns = now_ns;
+    if (now_ns - l->quick_since_ns > QUICK_NS && f->alone && f->len <= SMALL) {
+        /* What a busy link shows would be no answer. */
+        l->quick[1] = l->quick[0];
+        l->quick[0].ns = 0;
+        l->quick_since_ns = now_ns;
     }
-    if (l->rtt_ns[0] == 0 || ns < l->rtt_ns[0])
-        l->rtt_ns[0] = ns;
+    if (l->quick[0].ns == 0 || ns < l->quick[0].ns)
+        l->quick[0] = (struct sf_link_time){ns, f->len};
+}
+
+/* What began with this fetch or later came in the time behind its round trip. If that is too short
+ * to be measured, it is taken for a sixteenth of the whole. */
+static void
+sample(struct sf_link *l, const struct sf_link_fetch *f, int64_t now_ns)
+{
+    int64_t ns = now_ns - f->began_ns, net = ns - sf_link_rtt(l);
+    uint64_t came = l->total - f->total;
+    came = came > f->active_bytes ? came - f->active_bytes : 0;
+    if (came < f->len)
+        came = f->len;
+    if (ns / 16 <= 0)
+        return;
+    if (f->alone && came == f->len && net >= ns / 16)
+        exactly(l, came, net);
+    else
+        at_least(l, came, net > ns / 16 ? net : ns / 16);
+}
+
+static void
+mark(struct sf_link *l, int64_t now_ns)
+{
+    l->mark_ns = now_ns;
+    l->marked = l->total;
+    l->least = UINT64_MAX;
+}
+
+/* Was there always more under way than what came in a round trip? Then more would not have helped.
+ */
+static void
+watch(struct sf_link *l, int64_t now_ns)
+{
+    int64_t rtt = sf_link_rtt(l), ns = now_ns - l->mark_ns;
+    if (ns < SAMPLE_NS || ns < 2 * rtt)
+        return;
+    uint64_t came = l->total - l->marked;
+    if (came && (double)came * (double)rtt / (double)ns <= (double)l->least)
+        exactly(l, came, ns);
+    mark(l, now_ns);
 }
 
 void
@@ -79,29 +142,27 @@ sf_link_begin(struct sf_link *l, struct sf_link_fetch *f, size_t len, int64_t no
 {
     f->began_ns = now_ns;
     f->len = len;
+    f->total = l->total;
+    f->active_bytes = l->active_bytes;
     f->alone = l->active == 0;
-    if (l->active++ == 0) {
-        l->mark_ns = now_ns;
-        l->bytes = 0;
-        l->opening = 1;
-    }
+    l->active++;
+    l->active_bytes += len;
 }
 
 void
 sf_link_end(struct sf_link *l, const struct sf_link_fetch *f, size_t got, int64_t now_ns)
 {
     l->active--;
+    l->active_bytes -= f->len;
+    if (l->active_bytes < l->least)
+        l->least = l->active_bytes;
+    l->total += got;
     if (got) {
-        round_trip(l, f, now_ns);
-        l->bytes += got;
+        quick(l, f, now_ns);
+        sample(l, f, now_ns);
     }
-    int64_t busy = now_ns - l->mark_ns;
-    if (l->active == 0) {
-        sample(l, l->bytes, busy, l->opening);
-    } else if (busy >= SAMPLE_NS && busy >= 2 * sf_link_rtt(l)) {
-        sample(l, l->bytes, busy, l->opening);
-        l->mark_ns = now_ns;
-        l->bytes = 0;
-        l->opening = 0;
-    }
+    if (l->active == 0)
+        mark(l, now_ns);
+    else
+        watch(l, now_ns);
 }

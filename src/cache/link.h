@@ -2,6 +2,7 @@
 #ifndef SF_CACHE_LINK_H
 #define SF_CACHE_LINK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,24 +10,34 @@
  * What the way to the service carries, from when fetches begin and end. Valid when zeroed. Not
  * thread-safe.
  */
+struct sf_link_time {
+    int64_t ns; /* 0 = none */
+    size_t len;
+};
+
 struct sf_link {
-    unsigned active; /* fetches under way */
-    int64_t mark_ns; /* since when bytes are counted */
-    uint64_t bytes;  /* that came since then */
-    int opening;     /* nothing was under way before the mark: the first round trip is idle */
+    unsigned active;       /* fetches under way */
+    uint64_t active_bytes; /* asked for by them */
+    uint64_t total;        /* bytes that came */
 
-    int64_t rtt_ns[2]; /* shortest fetch of now and of the time before; 0 = none */
-    int64_t rtt_since_ns;
+    int64_t mark_ns; /* since when the busy link is watched */
+    uint64_t marked; /* total at that time */
+    uint64_t least;  /* of active_bytes since then */
 
-    uint64_t sum_bytes; /* of recent samples, older ones count less */
+    struct sf_link_time quick[2]; /* the shortest fetch of now and of the time before */
+    int64_t quick_since_ns;
+
+    uint64_t sum_bytes; /* of recent samples, older ones count less; in sum_ns */
     int64_t sum_ns;
+    bool limited; /* they say what the link carries, not only what it carries at least */
 };
 
 /* One fetch, as it was when it began. */
 struct sf_link_fetch {
     int64_t began_ns;
     size_t len;
-    int alone; /* nothing else was under way: its time is the round trip's and its own */
+    uint64_t total, active_bytes; /* of the link, before it */
+    bool alone;                   /* nothing was under way */
 };
 
 void sf_link_begin(struct sf_link *l, struct sf_link_fetch *f, size_t len, int64_t now_ns);

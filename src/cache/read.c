@@ -257,6 +257,8 @@ fill_locked(struct read *r, struct later *l)
         struct fetch *f = fetch_for_locked(r, pos, end, disk);
         if (f) {
             f->buf->missed = r->plan.miss;
+            if (f->kind == FETCH_DEMAND)
+                buf_asked_locked(f->buf, r->off, r->off + r->len);
             got += disk ? 0 : f->buf->len;
             fetch_queue(&made, f);
         }

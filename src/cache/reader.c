@@ -8,6 +8,8 @@
 /* The calls of a reader. In order: memory, the local disk if it answers without waiting, and a
  * struct read for all the rest. */
 
+#define TURN_NS INT64_C(250000000)
+
 static size_t
 clip(const struct sf_cached *c, uint64_t off, size_t len)
 {
@@ -18,17 +20,35 @@ clip(const struct sf_cached *c, uint64_t off, size_t len)
     return len < c->size - off ? len : (size_t)(c->size - off);
 }
 
+/* Those who read on at the same time share what may be fetched ahead. */
+static void
+turn_locked(struct sf_cache *cache)
+{
+    int64_t turn = cache_now(cache) / TURN_NS;
+    if (turn == cache->turn)
+        return;
+    cache->runners[1] = turn == cache->turn + 1 ? cache->runners[0] : 0;
+    cache->runners[0] = 0;
+    cache->turn = turn;
+}
+
 static void
 plan_locked(struct sf_stream *s, uint64_t off, size_t len, struct sf_plan *plan)
 {
     struct sf_cache *cache = s->content->cache;
+    turn_locked(cache);
+    unsigned runners = cache->runners[cache->runners[1] > cache->runners[0]];
     struct sf_pattern_env env = {
         .size = s->content->size,
         .carries = sf_link_carries(&cache->link),
         .miss_max = cache->opts.miss_max,
-        .window = ahead_max(cache),
+        .window = ahead_max(cache) / (runners ? runners : 1),
     };
     sf_pattern_read(&s->pattern, &env, off, len, plan);
+    if (plan->ahead_off < plan->ahead_end && s->turn != cache->turn) {
+        s->turn = cache->turn;
+        cache->runners[0]++;
+    }
 }
 
 /* ---- from the local disk, at once -------------------------------------------------------------

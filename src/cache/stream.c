@@ -105,7 +105,7 @@ sf_pattern_allowance(const struct sf_pattern *p, uint64_t miss_max)
     return p->spent < all ? all - p->spent : 0;
 }
 
-/* What a miss fetches: more as long as a quarter of what came along is used, less when hardly
+/* What a miss fetches: more as long as an eighth of what came along is used, less when hardly
  * anything is; and no more than the link carries while it waits for the answer anyway. */
 static uint64_t
 miss_size(struct sf_pattern *p, const struct sf_pattern_env *env)
@@ -117,7 +117,7 @@ miss_size(struct sf_pattern *p, const struct sf_pattern_env *env)
         p->miss = env->carries ? max(min(down(env->carries / 4, SF_UNIT), MISS_START), SF_UNIT)
                                : MISS_START;
     if (p->extra >= 8 * p->miss) {
-        if (p->extra_used >= p->extra / 4)
+        if (p->extra_used >= p->extra / 8)
             p->miss = 2 * p->miss;
         else if (p->extra_used < p->extra / 16)
             p->miss = max(p->miss / 2, SF_UNIT);
@@ -196,11 +196,11 @@ plan_run(const struct sf_pattern_env *env, struct sf_run *r, bool found, struct 
     uint64_t most = min(max(2 * env->carries, SF_PIECE), env->window);
     uint64_t window = min(max(GROWTH * r->bytes, START), most);
     plan->end = min(max(plan->end, plan->off + START), env->size);
-    if (!found)
-        return;
+    if (!found && plan->end - plan->off > r->bytes)
+        return; /* one small read */
     uint64_t from = max(plan->end, r->ahead), to = r->next + window;
     /* Requests of a size that is worth the trouble. */
-    uint64_t grain = window >= 2 * SF_PIECE ? SF_PIECE : START;
+    uint64_t grain = max(min(down(window / 2, START), SF_PIECE), START);
     to = to >= env->size ? env->size : down(to, grain);
     if (r->ahead > r->next + 2 * most) /* of a reader that has gone back */
         from = plan->end;
