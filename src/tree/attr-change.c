@@ -81,13 +81,13 @@ gate_leave(struct sf_tree *t)
 struct attr_op {
     struct attr_gate *gate; /* counted */
     uint64_t nid;
-    uint32_t attrs;     /* n->attrs of what is written */
-    struct node before; /* its attributes alone */
+    uint32_t attrs; /* n->attrs of what is written */
     char *bucket, *key, *xattrs;
     struct sf_version seen;
     struct sf_mark mark;
     sf_tree_fn cb; /* NULL = nobody waits */
     void *arg;
+    struct node before; /* its attributes alone; last, because its text has no fixed size */
 };
 
 static void
