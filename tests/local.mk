@@ -105,6 +105,7 @@ integ_tests = \
 	tests/integ/locks.sh \
 	tests/integ/lost-replies.sh \
 	tests/integ/lazy-write.sh \
+	tests/integ/offline.sh \
 	tests/integ/open-versions.sh \
 	tests/integ/quickstart.sh \
 	tests/integ/metadata-kept.sh \
@@ -125,6 +126,7 @@ integ_tests = \
 	tests/integ/tus-js.sh \
 	tests/integ/trouble-table.sh \
 	tests/integ/two-clients.sh \
+	tests/integ/warm-start.sh \
 	tests/integ/upload-trouble.sh \
 	tests/integ/walks.sh \
 	tests/integ/warmup.sh \

@@ -21,6 +21,7 @@ struct daemon {
     struct sf_http *http;
     struct sf_storage *storage;
     struct sf_writer *writer;
+    struct sf_env *listings; /* of the tree, between mounts; NULL = it cannot be opened */
     struct sf_tree *tree;
     struct sf_virtual *virt;
     struct sf_fuse *fuse;

@@ -9,6 +9,7 @@
 #include "fuse/session.h"
 #include "http/http.h"
 #include "observe/log.h"
+#include "store/env.h"
 #include "supabase/storage.h"
 #include "tree/tree.h"
 #include "virtual/virtual.h"
@@ -21,6 +22,8 @@
 
 /* A start waits no longer than this for what it can do without. */
 #define LIMIT_MS 3000
+/* Bytes of listings that are kept between mounts: of some three million objects. */
+#define LISTINGS_MAX (UINT64_C(256) << 20)
 
 static int
 failed(struct sf_outcome *o, enum sf_exit exit, const struct sf_err *err)
@@ -82,11 +85,31 @@ start_service(struct daemon *d, struct sf_outcome *o)
     return 0;
 }
 
+/* What is known of the project is kept for the next mount, beside the bytes of objects. Without it
+ * that mount begins with nothing. */
+static void
+open_listings(struct daemon *d)
+{
+    static const char *const tables[] = {"listings"};
+    char dir[PATH_MAX + 16];
+    struct sf_err err = SF_ERR_INIT;
+    snprintf(dir, sizeof dir, "%s/listings", d->dirs.cache);
+    const struct sf_env_opts opts = {.dir = dir,
+                                     .name = "listings",
+                                     .tables = tables,
+                                     .n_tables = 1,
+                                     .max_bytes = 2 * LISTINGS_MAX,
+                                     .throw_away = true};
+    if (sf_env_open(&opts, &d->listings, &err) < 0)
+        sf_warn("daemon", "event=listings-not-kept err=%s", err.msg);
+}
+
 static int
 start_tree(struct daemon *d, struct sf_outcome *o)
 {
     const struct sf_config *c = d->cfg;
     struct sf_err err = SF_ERR_INIT;
+    open_listings(d);
     const struct sf_tree_opts tree = {.bucket = sf_config_str(c, SF_OPT_BUCKET),
                                       .prefix = sf_config_str(c, SF_OPT_PREFIX),
                                       .read_only = sf_config_bool(c, SF_OPT_RO),
@@ -99,12 +122,16 @@ start_tree(struct daemon *d, struct sf_outcome *o)
                                       .read_timeout_ms = sf_config_ms(c, SF_OPT_READ_TIMEOUT),
                                       .write_timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT),
                                       .plain = !strcmp(sf_config_str(c, SF_OPT_ATTRS), "none"),
-                                      .max_nodes = sf_config_u64(c, SF_OPT_MAX_NODES)};
+                                      .max_nodes = sf_config_u64(c, SF_OPT_MAX_NODES),
+                                      .saved_env = d->listings,
+                                      .saved_bytes = LISTINGS_MAX,
+                                      .saved_dir = d->dirs.cache};
     int rc = sf_tree_new(&tree, d->http, d->storage, d->writer, &d->tree, &err);
     return rc < 0 ? failed(o, SF_EXIT_FAILED, &err) : 0;
 }
 
-/* The first question to the project, and what its answer means for a start. */
+/* The first question to the project, and what its answer means for a start: 0, 1 it does not answer
+ * but is known, -1 with @o. */
 static int
 probe(struct daemon *d, struct sf_outcome *o)
 {
@@ -117,6 +144,14 @@ probe(struct daemon *d, struct sf_outcome *o)
     int rc = sf_tree_start(d->tree, deadline, &err);
     if (rc == 0)
         return 0;
+    if (rc == 1) {
+        sf_warn("daemon", "event=offline-start err=%s", err.msg);
+        sf_outcome_say(o,
+                       "warning: cannot reach the project %s (%s); mounted with what is known of "
+                       "it from before, until it answers",
+                       url, err.msg);
+        return 1;
+    }
     sf_warn("daemon", "event=first-request-failed err=%s", err.msg);
     if (rc == -EKEYEXPIRED)
         return sf_outcome_fail(o, SF_EXIT_KEY_EXPIRED,
@@ -202,9 +237,13 @@ start_all(struct daemon *d, struct sf_key_choice *key, struct sf_outcome *o)
     sf_key_choice_fini(key);
     if (sf_dirs_hold(&d->dirs, d->cfg, sf_auth_role(d->auth), subject, d->point, o) < 0)
         return -1;
-    if (start_service(d, o) < 0 || start_tree(d, o) < 0 || probe(d, o) < 0)
+    if (start_service(d, o) < 0 || start_tree(d, o) < 0)
         return -1;
-    ask_limit(d);
+    int there = probe(d, o);
+    if (there < 0)
+        return -1;
+    if (there == 0)
+        ask_limit(d);
     if (start_fuse(d, o) < 0)
         return -1;
     sf_info("daemon", "event=mounted mountpoint=%s project=%s role=%s pid=%ld", d->point,

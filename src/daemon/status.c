@@ -94,7 +94,8 @@ static void
 print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
 {
     bool offline = f->tree.offline || (!f->http.reachable && f->http.last_error[0]);
-    sf_buf_printf(out, "service: %s\n", offline ? "does not answer" : "reachable");
+    sf_buf_printf(out, "service: %s\noffline: %s\n", offline ? "does not answer" : "reachable",
+                  offline ? "yes" : "no");
     if (f->http.last_reply_ms)
         sf_buf_printf(out, "last_reply: %.1f s ago\n",
                       (double)(sf_clock_ms() - f->http.last_reply_ms) / 1000);

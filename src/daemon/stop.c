@@ -10,6 +10,7 @@
 #include "fuse/session.h"
 #include "http/http.h"
 #include "observe/log.h"
+#include "store/env.h"
 #include "supabase/storage.h"
 #include "tree/tree.h"
 #include "virtual/virtual.h"
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #define FREE_S 15
+#define SAVE_S 2 /* for listings, at least */
 
 /* For `supafs umount`, which can ask the daemon no more: how the last stop went. */
 static void
@@ -47,6 +49,8 @@ stop_all(struct daemon *d)
     unsigned failed = sf_tree_drain(d->tree, deadline);
     unsigned left = sf_writer_drain(d->writer, deadline);
     sf_writer_stats(d->writer, &after);
+    int64_t least = sf_clock_ms() + SAVE_S * 1000;
+    sf_tree_save(d->tree, deadline > least ? deadline : least);
     unsigned aside = (unsigned)(after.quarantined - before.quarantined);
     unsigned pending = failed > aside ? failed - aside : 0;
     sf_info("daemon", "event=unmounted mountpoint=%s not_uploaded=%u changes_given_up=%u", d->point,
@@ -91,6 +95,7 @@ stop_free(struct daemon *d)
     sf_virtual_free(d->virt);
     atomic_store(&stage, "tree");
     sf_tree_free(d->tree);
+    sf_env_close(d->listings);
     atomic_store(&stage, "writer");
     sf_writer_free(d->writer);
     atomic_store(&stage, "http-thread");

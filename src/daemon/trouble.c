@@ -18,17 +18,19 @@ sf_trouble_init(struct sf_trouble_log *t)
     sf_mutex_init(&t->lock, 0);
 }
 
-/* May a line be written? Takes what was left out before it. */
+/* May a line be written? Takes what was left out before it. While the service is away one question
+ * after the other fails in the same way: that is said once a minute. */
 static bool
-may_say_locked(struct sf_trouble_log *t, uint64_t *left_out)
+may_say_locked(struct sf_trouble_log *t, const char *text, uint64_t *left_out)
 {
     int64_t now = sf_clock_ms();
     SF_ASSERT_HELD(&t->lock);
+    bool same = !strncmp(t->last, text, sizeof t->last - 1);
     if (!t->minute_ms || now - t->minute_ms >= MINUTE_MS) {
         t->minute_ms = now;
         t->lines = 0;
     }
-    if (t->lines == SF_TROUBLE_LINES) {
+    if (t->lines == SF_TROUBLE_LINES || (same && t->lines)) {
         t->left_out++;
         return false;
     }
@@ -44,7 +46,7 @@ sf_trouble_add(void *arg, const struct sf_err *err)
     struct sf_trouble_log *t = arg;
     uint64_t left_out = 0;
     sf_mutex_lock(&t->lock);
-    bool say = may_say_locked(t, &left_out);
+    bool say = may_say_locked(t, err->msg, &left_out);
     t->count++;
     t->last_ns = sf_wall_ns();
     snprintf(t->last, sizeof t->last, "%s", err->msg);

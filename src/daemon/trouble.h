@@ -9,8 +9,8 @@
 
 /*
  * Failed requests in the log: what was asked and what came back, one line each, but not more than
- * SF_TROUBLE_LINES a minute; what is left out is counted in the next line. The last one stays for
- * the status.
+ * SF_TROUBLE_LINES a minute, and no line twice in a row in one; what is left out is counted in the
+ * next line. The last one stays for the status.
  */
 #define SF_TROUBLE_LINES 20
 
