@@ -276,6 +276,7 @@ struct sf_tree {
     unsigned failures;       /* and so often one after the other */
     uint64_t watch;          /* timer of reach.c, 0 = none, */
     int64_t watch_ms;        /* and when it is due */
+    int64_t probed_ms;       /* when its own question was last answered */
     bool probing, ending;
     struct action probe;
     int64_t background_ms;         /* last refresh behind a stale answer */

@@ -275,7 +275,8 @@ static bool
 seen_since(const struct node *dir, const struct node *c, const struct listing *l)
 {
     int64_t page_ns = pages_asked_ns(dir, node_comp(c));
-    return c->type != N_ABSENT && c->checked_ns >= (page_ns ? page_ns : l->start_ns);
+    /* A page that is remembered may be of an earlier run. */
+    return c->type != N_ABSENT && c->checked_ns >= (page_ns > l->start_ns ? page_ns : l->start_ns);
 }
 
 /* A complete run did not show these names: they are gone, unless changed here since it began. What

@@ -75,10 +75,18 @@ tree_answer_locked(struct sf_tree *t, const struct sf_err *err)
     t->quiet_since = sf_clock_ms();
 }
 
+/* For how long nothing was heard although something was asked. */
+static int64_t
+silence_locked(const struct sf_tree *t, int64_t now)
+{
+    int64_t heard = t->quiet_since > t->probed_ms ? t->quiet_since : t->probed_ms;
+    return t->inflight ? now - heard : 0;
+}
+
 bool
 tree_offline_locked(const struct sf_tree *t)
 {
-    return t->down || (t->inflight && sf_clock_ms() - t->quiet_since > QUIET_MS);
+    return t->down || silence_locked(t, sf_clock_ms()) > QUIET_MS;
 }
 
 int
@@ -90,7 +98,7 @@ tree_away_locked(const struct sf_tree *t)
     /* One failure may be an accident; the first probe tells. */
     if (t->down && t->failures > 1 && sf_clock_ms() - t->down_ms < FAILED_MS)
         return t->down_code;
-    if (!t->inflight || sf_clock_ms() - t->quiet_since <= QUIET_MS)
+    if (silence_locked(t, sf_clock_ms()) <= QUIET_MS)
         return 0;
     sf_http_stats(t->http, &http);
     return http.reachable || !http.last_error[0] ? 0 : t->down ? t->down_code : -ETIMEDOUT;
@@ -125,8 +133,13 @@ probe_done(void *arg, const struct sf_err *err, const struct sf_bucket_row *rows
     (void)rows;
     (void)n;
     tree_lock(t);
+    int64_t before = t->quiet_since;
     t->probing = false;
     tree_answer_locked(t, err);
+    if (t->quiet_since > before) { /* that says nothing of questions of another kind */
+        t->probed_ms = t->quiet_since;
+        t->quiet_since = before;
+    }
     tree_unlock(t);
 }
 
@@ -164,7 +177,8 @@ look(void *arg)
     struct sf_tree *t = arg;
     tree_lock(t);
     int64_t now = sf_clock_ms();
-    bool quiet = t->inflight && now - t->quiet_since >= WAIT_MS;
+    int64_t silence = silence_locked(t, now);
+    bool quiet = silence >= WAIT_MS;
     t->watch = 0;
     if (t->down || quiet) {
         if (t->inflight)
@@ -176,7 +190,7 @@ look(void *arg)
         }
         watch_locked(t, now + PROBE_MS);
     } else if (t->inflight) {
-        watch_locked(t, t->quiet_since + WAIT_MS);
+        watch_locked(t, now - silence + WAIT_MS);
     }
     tree_unlock(t);
 }
