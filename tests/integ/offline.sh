@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A mount whose server is away at its start serves what was known, says so, and recovers by itself; one that was never
 # told anything fails as ever, and so does one whose key the service refuses. A server that goes away while mounted.
-# shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154
+# shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154,SC2016,SC2011,SC2012
 set -u
 . "$(dirname "$0")/../lib/common.sh"
 . "$(dirname "$0")/../lib/server.sh"
