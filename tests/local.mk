@@ -15,10 +15,13 @@ unit_tests = \
 	tests/unit/test-devserver-s3 \
 	tests/unit/test-cache-disk \
 	tests/unit/test-cache-figures \
+	tests/unit/test-cache-link \
 	tests/unit/test-cache-policy \
+	tests/unit/test-cache-pool \
 	tests/unit/test-cache-predict \
 	tests/unit/test-cache-traces \
 	tests/unit/test-cache-reads \
+	tests/unit/test-cache-stream \
 	tests/unit/test-cache-tiers \
 	tests/unit/test-config-files \
 	tests/unit/test-config-keys \

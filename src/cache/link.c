@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/link.h"
 
-#define QUICK_NS     (10 * INT64_C(1000000000)) /* a round trip may have changed after that */
-#define SAMPLE_NS    (50 * INT64_C(1000000))    /* a busy link is measured over so long, at least */
-#define MEMORY_BYTES (8u << 20)                 /* samples before the last so many fade */
-#define SMALL        (128u << 10)
+#define QUICK_NS  (10 * INT64_C(1000000000)) /* a round trip may have changed after that */
+#define SAMPLE_NS (50 * INT64_C(1000000))    /* a busy link is measured over so long, at least */
+#define FADE      (8u << 20)                 /* bytes after which all before is forgotten */
+#define SMALL     (128u << 10)
 
 /* ---- what is known ---------------------------------------------------------------------------
  */
@@ -12,15 +12,7 @@
 uint64_t
 sf_link_bytes_per_s(const struct sf_link *l)
 {
-    if (l->sum_ns <= 0)
-        return 0;
-    return (uint64_t)((double)l->sum_bytes * 1e9 / (double)l->sum_ns);
-}
-
-static int64_t
-time_of(const struct sf_link *l, uint64_t bytes)
-{
-    return (int64_t)((double)bytes * (double)l->sum_ns / (double)l->sum_bytes);
+    return (uint64_t)(l->rate * 1e9);
 }
 
 /* The shortest fetch, without the time that its bytes took. */
@@ -32,22 +24,22 @@ sf_link_rtt(const struct sf_link *l)
         t = &l->quick[1];
     int64_t ns = t->ns;
     if (l->limited)
-        ns -= time_of(l, t->len);
+        ns -= (int64_t)((double)t->len / l->rate);
     return ns > t->ns / 8 ? ns : t->ns / 8;
 }
 
 uint64_t
 sf_link_carries(const struct sf_link *l)
 {
-    return (uint64_t)((double)sf_link_bytes_per_s(l) * (double)sf_link_rtt(l) / 1e9);
+    return (uint64_t)(l->rate * (double)sf_link_rtt(l));
 }
 
 int64_t
 sf_link_time(const struct sf_link *l, uint64_t bytes)
 {
-    if (l->sum_ns <= 0)
+    if (l->rate <= 0)
         return INT64_MAX;
-    return sf_link_rtt(l) + time_of(l, bytes);
+    return sf_link_rtt(l) + (int64_t)((double)bytes / l->rate);
 }
 
 /* ---- samples ---------------------------------------------------------------------------------
@@ -57,28 +49,24 @@ sf_link_time(const struct sf_link *l, uint64_t bytes)
 static void
 at_least(struct sf_link *l, uint64_t bytes, int64_t ns)
 {
-    if ((double)bytes * 1e9 / (double)ns <= (double)sf_link_bytes_per_s(l))
+    double rate = (double)bytes / (double)ns;
+    if (rate <= l->rate)
         return;
-    l->sum_bytes = bytes;
-    l->sum_ns = ns;
+    l->rate = rate;
     l->limited = false;
 }
 
-/* So many bytes took @ns, and the link had enough to do. */
+/* So many bytes took @ns, and the link had enough to do. One slow answer says little, and so do few
+ * bytes. */
 static void
 exactly(struct sf_link *l, uint64_t bytes, int64_t ns)
 {
-    if (!l->limited) { /* what was known may have been far too much */
-        l->sum_bytes = 0;
-        l->sum_ns = 0;
-    }
+    double rate = (double)bytes / (double)ns;
+    double share = bytes < FADE ? (double)bytes / FADE : 1;
+    if (!l->limited) /* what was known may have been far too much */
+        share = rate > l->rate ? 1 : 0.5;
+    l->rate += (rate - l->rate) * share;
     l->limited = true;
-    l->sum_bytes += bytes;
-    l->sum_ns += ns;
-    while (l->sum_bytes > MEMORY_BYTES) {
-        l->sum_bytes /= 2;
-        l->sum_ns /= 2;
-    }
 }
 
 static void
@@ -109,7 +97,7 @@ sample(struct sf_link *l, const struct sf_link_fetch *f, int64_t now_ns)
         came = f->len;
     if (ns / 16 <= 0)
         return;
-    if (f->alone && came == f->len && net >= ns / 16)
+    if (f->alone && came == f->len && came >= SMALL && net >= ns / 16)
         exactly(l, came, net);
     else
         at_least(l, came, net > ns / 16 ? net : ns / 16);

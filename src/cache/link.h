@@ -27,9 +27,8 @@ struct sf_link {
     struct sf_link_time quick[2]; /* the shortest fetch of now and of the time before */
     int64_t quick_since_ns;
 
-    uint64_t sum_bytes; /* of recent samples, older ones count less; in sum_ns */
-    int64_t sum_ns;
-    bool limited; /* they say what the link carries, not only what it carries at least */
+    double rate;  /* bytes a nanosecond; 0 = not known */
+    bool limited; /* that is what the link carries, not only what it carries at least */
 };
 
 /* One fetch, as it was when it began. */

@@ -157,8 +157,7 @@ sf_pattern_all(const struct sf_pattern *p, uint64_t miss_max, uint64_t rest, int
 }
 
 static void
-plan_miss(struct sf_pattern *p, const struct sf_pattern_env *env, const struct sf_run *r,
-          struct sf_plan *plan)
+plan_miss(struct sf_pattern *p, const struct sf_pattern_env *env, bool back, struct sf_plan *plan)
 {
     uint64_t len = plan->end - plan->off, want = miss_size(p, env);
     uint64_t allowed = sf_pattern_allowance(p, env->miss_max);
@@ -171,7 +170,7 @@ plan_miss(struct sf_pattern *p, const struct sf_pattern_env *env, const struct s
     plan->miss = true;
     if (want <= len)
         return;
-    if (r->back > len)
+    if (back)
         plan->off = plan->end > want ? up(plan->end - want, SF_UNIT) : 0;
     else
         plan->end = min(plan->off + want, env->size);
@@ -225,5 +224,5 @@ sf_pattern_read(struct sf_pattern *p, const struct sf_pattern_env *env, uint64_t
     if (sequential(r, found, off))
         plan_run(env, r, found, plan);
     else
-        plan_miss(p, env, r, plan);
+        plan_miss(p, env, r->back > len, plan); /* at least the second one */
 }
