@@ -264,6 +264,7 @@ check_get(struct get_call *c, const struct sf_http_reply *r, struct sf_get_resul
     res->len = want;
     res->etag = etag ? etag : "";
     res->total = total;
+    res->cache_control = sf_http_reply_header(r, "cache-control");
     return 0;
 }
 

@@ -148,6 +148,7 @@ struct sf_get_result {
     size_t len; /* bytes in buf: args.len, or less at the object's end */
     const char *etag;
     uint64_t total;
+    const char *cache_control; /* NULL = none */
 };
 
 typedef void (*sf_get_fn)(void *arg, const struct sf_err *err, const struct sf_get_result *res);
@@ -186,6 +187,8 @@ void sf_version_of_object(const struct sf_object *o, struct sf_version *out);
 void sf_version_of_info(const struct sf_object_info *info, struct sf_version *out);
 /* Whether two ETags are of one text, weak or not. */
 bool sf_etag_same(const char *a, const char *b);
+/* Whether an ETag has the form of an MD5: 32 hex digits in quotes. Others are opaque. */
+bool sf_etag_is_md5(const char *etag);
 /* Whether anything is known but the size: the version, the id or the ETag. */
 bool sf_version_known(const struct sf_version *v);
 /**

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <ctype.h>
 #include <string.h>
 
 #include "supabase/storage.h"
@@ -55,6 +56,17 @@ bool
 sf_etag_same(const char *a, const char *b)
 {
     return strcmp(strong(a), strong(b)) == 0;
+}
+
+bool
+sf_etag_is_md5(const char *etag)
+{
+    if (!etag || etag[0] != '"')
+        return false;
+    for (int i = 1; i <= 32; i++)
+        if (!isxdigit((unsigned char)etag[i]))
+            return false;
+    return etag[33] == '"' && etag[34] == '\0';
 }
 
 /* Counts in *known what both know; false when they differ in it. */

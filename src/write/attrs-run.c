@@ -12,6 +12,7 @@
 #include "observe/counter.h"
 #include "observe/log.h"
 #include "write/attrs-internal.h"
+#include "write/bytes.h"
 #include "write/failure.h"
 #include "write/meta.h"
 #include "write/rpc.h"
@@ -240,8 +241,10 @@ look(struct work *k, struct sf_err *err)
     if (rc && !is_marker(e->key))
         return rc;
     sf_version_of_object(&k->old, &k->is);
-    return sf_meta_parse(k->old.metadata, &k->meta) < 0 ? sf_err_set(err, -ENOMEM, "out of memory")
-                                                        : 0;
+    if (sf_meta_parse(k->old.metadata, &k->meta) < 0)
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    sf_bytes_seen(k->w, e->bucket, e->key, k->meta.op, &k->old);
+    return 0;
 }
 
 /* One turn: 0 done, LOCAL, AGAIN or the error. */

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "write/bytes.h"
 #include "write/fetch.h"
 
 static void upload_run(struct sf_job *job, const struct sf_err *refused);
@@ -333,6 +334,7 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
     sf_mutex_unlock(&c->w->lock);
     sf_kept_end(c, &snap, rc ? err : NULL);
     if (!rc) {
+        sf_bytes_sent(c, &snap, put);
         sf_mutex_lock(&c->lock);
         upload_stored_locked(up, put);
         sf_mutex_unlock(&c->lock);

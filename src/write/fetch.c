@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/thread.h"
+#include "write/bytes.h"
 #include "write/content.h"
 
 #define PIECE      (1024 * 1024)
@@ -124,6 +125,28 @@ fetch_end(struct sf_fetch *f)
     sf_queue_release(w->queue);
 }
 
+/* From the cache as far as it has them, else from the service. */
+static void
+fetch_bytes(struct sf_fetch *f, char *buf, int64_t deadline_ms)
+{
+    struct sf_base *b = f->c->base;
+    int rc = 0;
+    for (uint64_t at = f->off, end; !rc && at < f->end; at = end) {
+        unsigned gen = 0;
+        bool here = sf_bytes_peek(b, buf, at, f->end, &end, &gen);
+        size_t len = (size_t)(end - at);
+        rc = here ? 0 : sf_base_fetch(b, buf, at, len, deadline_ms, &gen, &f->err);
+        if (!rc && !here)
+            sf_bytes_put(b, gen, buf, at, len);
+        if (rc)
+            break;
+        f->err = SF_ERR_INIT;
+        rc = sf_content_store(f->c, buf, at, len, gen);
+        if (rc)
+            (void)!sf_err_set(&f->err, rc, "cannot keep what was read: %s", strerror(-rc));
+    }
+}
+
 /* On a fetching thread. */
 static void
 fetch_run(void *arg)
@@ -131,19 +154,14 @@ fetch_run(void *arg)
     struct sf_fetch *f = arg;
     struct sf_writer *w = f->c->w;
     size_t len = (size_t)(f->end - f->off);
-    unsigned gen = 0;
     sf_autofree char *buf = malloc(len);
     int64_t deadline = sf_writer_deadline(w, len);
     if (deadline > f->deadline_ms)
         deadline = f->deadline_ms;
-    int rc = buf ? sf_base_fetch(f->c->base, buf, f->off, len, deadline, &gen, &f->err)
-                 : sf_err_set(&f->err, -ENOMEM, "out of memory");
-    if (!rc) {
-        f->err = SF_ERR_INIT;
-        rc = sf_content_store(f->c, buf, f->off, len, gen);
-        if (rc)
-            (void)!sf_err_set(&f->err, rc, "cannot keep what was read: %s", strerror(-rc));
-    }
+    if (buf)
+        fetch_bytes(f, buf, deadline);
+    else
+        (void)!sf_err_set(&f->err, -ENOMEM, "out of memory");
     fetch_end(f);
 }
 

@@ -20,7 +20,8 @@ struct sf_known_object {
     char id[40];     /* "" = not known, as are the next two */
     char version[40];
     char etag[136];
-    uint64_t size; /* bytes */
+    char md5_etag[36]; /* what its ETag would be if it were an MD5; "" = not known */
+    uint64_t size;     /* bytes */
 };
 
 #define SF_KNOWN_MAX 4096

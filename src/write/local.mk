@@ -8,6 +8,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/attrs-internal.h \
 	src/write/attrs-job.c \
 	src/write/attrs-run.c \
+	src/write/bytes.c \
+	src/write/bytes.h \
 	src/write/change.c \
 	src/write/change.h \
 	src/write/commit.c \

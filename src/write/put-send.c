@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "write/bytes.h"
 #include "write/put-run.h"
 #include "write/rpc.h"
 #include "write/step.h"
@@ -77,6 +78,11 @@ send_copy(struct sf_put_run *r, struct sf_err *err)
         return 1;
     }
     take_object(p, &copy);
+    struct sf_version was = r->copy_of, now;
+    sf_version_of_object(&copy, &now);
+    if (from.id) /* its ETag may not have been known before */
+        sf_version_of_object(&from, &was);
+    sf_bytes_same(r->w, r->copy_bucket, &was, p->bucket, &now);
     sf_count(SF_C_UPLOADS_COPIED, 1);
     atomic_fetch_add(&r->w->uploads, 1);
     return 0;

@@ -301,6 +301,7 @@ remember(struct sf_put_run *r)
     snprintf(o.id, sizeof o.id, "%s", p->id);
     snprintf(o.version, sizeof o.version, "%s", p->version);
     snprintf(o.etag, sizeof o.etag, "%s", p->etag);
+    snprintf(o.md5_etag, sizeof o.md5_etag, "%s", p->md5_etag);
     sf_known_put(r->w->known, &o);
 }
 

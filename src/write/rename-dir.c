@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "observe/log.h"
 #include "write/below.h"
+#include "write/bytes.h"
 #include "write/change.h"
 #include "write/conflict.h"
 #include "write/rename.h"
@@ -98,6 +99,19 @@ move_beside(struct sf_move *m, struct sf_err *err)
     return rc;
 }
 
+/* The service gives a moved object another ETag: what is in the cache is found by it. */
+static void
+look_moved(const struct sf_move *m, struct sf_version *now)
+{
+    sf_autoobject struct sf_object target = {0};
+    struct sf_version is;
+    if (sf_storage_info_wait(m->w->st, m->to_bucket, m->to_key, m->deadline_ms, &target, NULL))
+        return;
+    sf_version_of_object(&target, &is);
+    if (is.size == m->source.size && !strcmp(is.id, m->source.id))
+        *now = is;
+}
+
 static int
 move_row(struct batch *b, const struct sf_below_row *row, struct sf_err *err)
 {
@@ -127,6 +141,8 @@ move_row(struct batch *b, const struct sf_below_row *row, struct sf_err *err)
     }
     if (!rc)
         sf_move_keep_row(&m, row->cache_control, row->mime);
+    if (!rc && !now.etag[0] && sf_bytes_known(m.w, m.bucket, &row->version))
+        look_moved(&m, &now);
     sf_move_told(&m, rc, &now);
     if (rc == -ENOENT) { /* somebody else removed it */
         *err = SF_ERR_INIT;

@@ -11,6 +11,7 @@
 #include "observe/counter.h"
 #include "observe/log.h"
 #include "write/attrs.h"
+#include "write/bytes.h"
 #include "write/change.h"
 #include "write/failure.h"
 #include "write/journal.h"
@@ -395,6 +396,16 @@ move_run(struct sf_rename *rn, struct sf_move *m, const struct sf_object *source
     return 0;
 }
 
+/* It may be what was sent from here, of which the cache does not know the ETag yet. */
+static void
+seen(const struct sf_move *m, const struct sf_object *source)
+{
+    struct sf_meta meta = {0};
+    if (sf_meta_parse(source->metadata, &meta) > 0)
+        sf_bytes_seen(m->w, m->bucket, m->key, meta.op, source);
+    sf_meta_fini(&meta);
+}
+
 static int
 rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
 {
@@ -406,6 +417,7 @@ rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
     if (rc)
         return rc;
     sf_version_of_object(&source, &m.source);
+    seen(&m, &source);
     if (strcmp(a->bucket, a->to_bucket) == 0 && strcmp(a->key, a->to_key) == 0) {
         *now = m.source;
         return 0;

@@ -226,7 +226,7 @@ sf_content_thaw(struct sf_content *c, struct sf_snapshot *snap, bool stored)
     if (stored && snap->gen > atomic_load(&c->clean_gen))
         atomic_store(&c->clean_gen, snap->gen);
     if (c->stage == snap->stage && !c->stage->moved) {
-        c->frozen = c->stage->kept || c->stage->held;
+        c->frozen = c->stage->kept || c->stage->held || c->stage->lent;
         if (stored && !sf_content_dirty(c))
             sf_stage_mark_clean(c->stage);
     }

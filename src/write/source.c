@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "observe/log.h"
+#include "write/bytes.h"
 #include "write/content.h"
 #include "write/fetch.h"
 
@@ -398,6 +399,7 @@ sf_sources_renewed(struct sf_writer *w, const char *bucket, const char *key,
                    const struct sf_version *before, const struct sf_version *now)
 {
     struct sf_base *b;
+    sf_bytes_same(w, bucket, before, bucket, now);
     sf_mutex_lock(&w->lock);
     struct sf_hold *h = held_locked(w, bucket, key);
     if (h)
@@ -416,6 +418,7 @@ sf_sources_moved(struct sf_writer *w, const char *bucket, const char *key, const
 {
     bool same = strcmp(bucket, to_bucket) == 0 && strcmp(key, to_key) == 0;
     struct sf_base *b;
+    sf_bytes_same(w, bucket, was, to_bucket, now);
     sf_mutex_lock(&w->lock);
     struct sf_hold *h = held_locked(w, bucket, key);
     if (h)

@@ -25,11 +25,12 @@ struct sf_stage {
     int fd; /* O_RDWR */
     struct sf_writer *w;
     char *path;
-    bool sidecar; /* NAME.target exists */
-    bool clean;   /* marked so */
-    bool kept;    /* the file stays when this goes */
-    bool held;    /* so it does: the journal names it */
-    bool moved;   /* to quarantine/; path is there */
+    bool sidecar;  /* NAME.target exists */
+    bool clean;    /* marked so */
+    bool kept;     /* the file stays when this goes */
+    bool held;     /* so it does: the journal names it */
+    bool moved;    /* to quarantine/; path is there */
+    unsigned lent; /* to who reads it for the cache: it is not changed meanwhile */
     /* Which bytes are there; the content's lock protects them, changes are made under its io lock,
      * too. */
     bool whole; /* all */

@@ -28,6 +28,7 @@ struct sf_mark;
  * with a JSON note beside it: key, time, reason, size). What a killed daemon left in staging/ is
  * moved to quarantine/ at the next start.
  */
+struct sf_cache;
 struct sf_writer;
 
 struct sf_writer_opts {
@@ -40,8 +41,10 @@ struct sf_writer_opts {
                                 unknown */
     uint64_t attr_copy_max;  /* bytes of an object that is copied onto itself for new attributes */
     bool plain;              /* attrs=none: objects carry nothing of ours */
-    uint64_t keep_open_max;  /* bytes fetched of one version for clean contents before a change here
-                                destroys it; 0 = none */
+    struct sf_cache
+        *cache; /* of the project's bytes, borrowed until sf_writer_free(); NULL = none */
+    uint64_t keep_open_max; /* bytes fetched of one version for clean contents before a change here
+                               destroys it; 0 = none */
 };
 
 /**

@@ -92,6 +92,7 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     sf_moving_init(&w->moving);
     sf_cond_init(&w->bases_changed);
     w->st = st;
+    w->cache = opts->cache;
     w->plain = opts->plain;
     w->timeout_ms = opts->timeout_ms > 0 ? opts->timeout_ms : TIMEOUT_DEFAULT;
     w->attr_copy_max = opts->attr_copy_max;
@@ -298,17 +299,6 @@ sf_writer_learn(struct sf_writer *w, const char *bucket, const char *key, uint64
             break;
         }
     return true;
-}
-
-bool
-sf_etag_is_md5(const char *etag)
-{
-    if (!etag || etag[0] != '"')
-        return false;
-    for (int i = 1; i <= 32; i++)
-        if (!isxdigit((unsigned char)etag[i]))
-            return false;
-    return etag[33] == '"' && etag[34] == '\0';
 }
 
 /* ---- figures -------------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 /* Internal to src/write: what all its files share. */
 
 struct sf_attrs;
+struct sf_cache;
 struct sf_deletes;
 struct sf_journal;
 struct sf_base;
@@ -28,7 +29,8 @@ struct sf_upload;
 #define SF_PLACEHOLDER ".emptyFolderPlaceholder"
 
 struct sf_writer {
-    struct sf_storage *st; /* borrowed */
+    struct sf_storage *st;  /* borrowed, as is the next */
+    struct sf_cache *cache; /* NULL = none */
     struct sf_queue *queue;
     struct sf_timers *timers;
     struct sf_known *known;
@@ -93,8 +95,5 @@ bool sf_writer_learn(struct sf_writer *w, const char *bucket, const char *key, u
                      bool resumable, int64_t deadline_ms);
 
 #define sf_autoobject sf_defer(sf_object_fini)
-
-/* Whether an ETag has the form of an MD5: 32 hex digits in quotes. Others are opaque. */
-bool sf_etag_is_md5(const char *etag);
 
 #endif

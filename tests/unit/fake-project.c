@@ -212,7 +212,7 @@ struct question {
     unsigned limit;
     bool delimiter;
     struct sf_get_args get;
-    char etag[64], asked[64];
+    char etag[64], asked[64], cache[300];
     struct sf_list_row *rows;
     struct sf_list_page page;
     struct sf_bucket_row bucket_rows[8];
@@ -345,7 +345,9 @@ answer_get(struct question *q)
         return;
     }
     size_t n = q->get.off < o->size ? o->size - q->get.off : 0;
-    q->got = (struct sf_get_result){n < q->get.len ? n : q->get.len, q->etag, o->size};
+    snprintf(q->cache, sizeof q->cache, "%s", o->cache);
+    q->got =
+        (struct sf_get_result){n < q->get.len ? n : q->get.len, q->etag, o->size, q->cache};
     memcpy(q->get.buf, o->text + q->get.off, q->got.len);
 }
 

@@ -803,7 +803,7 @@ get_answer(const struct get *g)
         snprintf(etag, sizeof etag, "%s", o->etag);
     }
     (void)leave(FAKE_GET, rc, -1, 0, &err);
-    const struct sf_get_result res = {n, etag, total};
+    const struct sf_get_result res = {n, etag, total, NULL};
     g->cb(g->arg, rc ? &err : NULL, rc ? NULL : &res);
 }
 
