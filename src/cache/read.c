@@ -156,10 +156,10 @@ read_over_locked(struct read *r, const struct sf_err *err, struct later *l)
     l->over_end = &r->later;
 }
 
-/* Take a read off its buffers. What nobody else waits for, and was not fetched ahead, is cancelled.
- */
+/* Take a read off its buffers. With @give_up, what nobody else waits for, and was not fetched
+ * ahead, is cancelled; not for a read that is tried again and wants the same. */
 static void
-read_detach_locked(struct read *r, struct later *l)
+read_detach_locked(struct read *r, bool give_up, struct later *l)
 {
     for (unsigned i = 0; i < r->n; i++) {
         struct buf *b = r->pieces[i].buf;
@@ -172,7 +172,7 @@ read_detach_locked(struct read *r, struct later *l)
         if (!*p)
             continue;
         *p = r->pieces[i].next;
-        if (!b->waits && b->fetch->kind == FETCH_DEMAND && !b->fetch->shared)
+        if (give_up && !b->waits && b->fetch->kind == FETCH_DEMAND && !b->fetch->shared)
             fetch_give_up_locked(b->fetch, l);
     }
     r->n = 0;
@@ -385,15 +385,18 @@ read_failed_locked(struct piece *waits, const struct fetch *f, const struct sf_e
     for (struct piece *p = waits, *next; p; p = next) {
         next = p->next;
         struct read *r = p->read;
-        read_detach_locked(r, l);
-        if (f->kind == FETCH_DISK) {
+        bool disk = f->kind == FETCH_DISK;
+        bool own = f->stream == r->stream && f->kind == FETCH_DEMAND && r->own;
+        bool over =
+            !disk && (r->prefetch || (!f->cancelled && (own || (r->failed && err->retryable))));
+        read_detach_locked(r, over, l);
+        if (disk) {
             /* It was given up there meanwhile, or is damaged, or the disk fails. */
             memset(&r->view, 0, sizeof r->view);
             read_try_locked(r, l);
             continue;
         }
-        bool own = f->stream == r->stream && f->kind == FETCH_DEMAND && r->own;
-        if (r->prefetch || (!f->cancelled && (own || (r->failed && err->retryable)))) {
+        if (over) {
             read_over_locked(r, err, l);
             continue;
         }
@@ -423,6 +426,6 @@ void
 read_cancel_locked(struct read *r, struct later *l)
 {
     struct sf_err err = {.code = -ECANCELED};
-    read_detach_locked(r, l);
+    read_detach_locked(r, true, l);
     read_over_locked(r, &err, l);
 }
