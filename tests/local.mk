@@ -95,6 +95,7 @@ integ_tests = \
 	tests/integ/bench.sh \
 	tests/integ/control.sh \
 	tests/integ/both-ways-js.sh \
+	tests/integ/cached-reads.sh \
 	tests/integ/dead-server.sh \
 	tests/integ/deletes.sh \
 	tests/integ/devserver-faults.sh \

@@ -20,6 +20,7 @@ struct daemon {
     struct sf_auth *auth;
     struct sf_http *http;
     struct sf_storage *storage;
+    struct sf_cache *cache;
     struct sf_writer *writer;
     struct sf_env *listings; /* of the tree, between mounts; NULL = it cannot be opened */
     struct sf_tree *tree;

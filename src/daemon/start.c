@@ -2,6 +2,7 @@
 #include "daemon/internal.h"
 
 #include "base/clock.h"
+#include "cache/cache.h"
 #include "config/config.h"
 #include "config/keys.h"
 #include "control/cache.h"
@@ -52,6 +53,29 @@ start_auth(struct daemon *d, struct sf_key_choice *key, struct sf_outcome *o)
 }
 
 static int
+start_cache(struct daemon *d, struct sf_outcome *o)
+{
+    const struct sf_config *c = d->cfg;
+    struct sf_err err = SF_ERR_INIT;
+    uint64_t disk = sf_config_u64(c, SF_OPT_CACHE_SIZE);
+    const struct sf_cache_opts opts = {
+        .dir = disk ? d->dirs.cache : NULL,
+        .max_bytes = disk,
+        .min_free = sf_config_u64(c, SF_OPT_CACHE_MIN_FREE),
+        .max_age_ms = sf_config_ms(c, SF_OPT_CACHE_AGE),
+        .memory =
+            sf_config_is_set(c, SF_OPT_CACHE_MEMORY) ? sf_config_u64(c, SF_OPT_CACHE_MEMORY) : 0,
+        .miss_max = sf_config_u64(c, SF_OPT_MISS_MAX),
+        .max_fetches = (unsigned)sf_config_u64(c, SF_OPT_CONNECTIONS),
+        .fetch = sf_tree_fetch,
+        .cancel = sf_tree_fetch_cancel,
+        .drop = sf_tree_drop,
+        .arg = d->storage};
+    int rc = sf_cache_new(&opts, &d->cache, &err);
+    return rc < 0 ? failed(o, SF_EXIT_FAILED, &err) : 0;
+}
+
+static int
 start_service(struct daemon *d, struct sf_outcome *o)
 {
     const struct sf_config *c = d->cfg;
@@ -70,11 +94,14 @@ start_service(struct daemon *d, struct sf_outcome *o)
         return failed(o, rc == -ENOMEM ? SF_EXIT_FAILED : SF_EXIT_USAGE, &err);
 
     sf_storage_on_trouble(d->storage, sf_trouble_add, &d->trouble);
+    if (start_cache(d, o) < 0)
+        return -1;
 
     const struct sf_writer_opts writer = {.state_dir = d->dirs.state,
                                           .workers =
                                               (unsigned)sf_config_u64(c, SF_OPT_UPLOAD_WORKERS),
                                           .timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT),
+                                          .cache = d->cache,
                                           .keep_open_max = sf_config_u64(c, SF_OPT_KEEP_OPEN_MAX),
                                           .standard_limit = sf_config_u64(c, SF_OPT_STANDARD_LIMIT),
                                           .attr_copy_max = sf_config_u64(c, SF_OPT_ATTR_COPY_MAX),
@@ -123,6 +150,7 @@ start_tree(struct daemon *d, struct sf_outcome *o)
                                       .write_timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT),
                                       .plain = !strcmp(sf_config_str(c, SF_OPT_ATTRS), "none"),
                                       .max_nodes = sf_config_u64(c, SF_OPT_MAX_NODES),
+                                      .cache = d->cache,
                                       .saved_env = d->listings,
                                       .saved_bytes = LISTINGS_MAX,
                                       .saved_dir = d->dirs.cache};

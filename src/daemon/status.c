@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "cache/cache.h"
 #include "config/config.h"
 #include "fuse/session.h"
 #include "http/http.h"
@@ -24,6 +25,7 @@ struct figures {
     struct sf_http_stats http;
     struct sf_tree_stats tree;
     struct sf_writer_stats writer;
+    struct sf_cache_stats cache;
     struct sf_fuse_stats fuse;
     unsigned quarantined; /* files there, of this mount and of former ones */
 };
@@ -47,6 +49,7 @@ figures_take(struct daemon *d, struct figures *f)
     sf_http_stats(d->http, &f->http);
     sf_tree_stats(d->tree, &f->tree);
     sf_writer_stats(d->writer, &f->writer);
+    sf_cache_get_stats(d->cache, &f->cache);
     if (d->fuse)
         sf_fuse_stats(d->fuse, &f->fuse);
     f->quarantined = count_notes(d->dirs.state);
@@ -91,6 +94,16 @@ print_rename(void *arg, const struct sf_rename_progress *p)
 }
 
 static void
+print_cache(const struct sf_cache_stats *c, struct sf_buf *out)
+{
+    sf_buf_printf(out, "cache_memory: %" PRIu64 " of %" PRIu64 "\n", c->memory, c->memory_max);
+    sf_buf_printf(out, "reading: %u requests, %u reads wait\n", c->fetches, c->waiting);
+    if (c->bytes_per_s)
+        sf_buf_printf(out, "link: %.1f MB/s, round trip %.1f ms\n", (double)c->bytes_per_s / 1e6,
+                      (double)c->round_trip_ns / 1e6);
+}
+
+static void
 print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
 {
     bool offline = f->tree.offline || (!f->http.reachable && f->http.last_error[0]);
@@ -118,6 +131,7 @@ print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
     sf_buf_printf(out, "quarantine: %u\nquarantine_dir: %s/quarantine\n", f->quarantined,
                   d->dirs.state);
     sf_buf_printf(out, "state_dir: %s\ncache_dir: %s\n", d->dirs.state, d->dirs.cache);
+    print_cache(&f->cache, out);
     sf_buf_printf(out, "known_names: %" PRIu64 "\n", f->tree.nodes);
     sf_buf_printf(out, "kernel_readahead: %" PRIu64 " KiB%s\n", f->fuse.readahead / 1024,
                   f->fuse.readahead_denied ? " (only root may raise it)" : "");
@@ -201,6 +215,17 @@ add_figures(struct daemon *d, json_t *root)
     set(root, "pending_changes", f.writer.pending);
     set(root, "journal_damaged_records", f.writer.journal_damaged);
     set(root, "quarantine_files", f.quarantined);
+    set(root, "cache_memory_bytes", f.cache.memory);
+    set(root, "cache_memory_max_bytes", f.cache.memory_max);
+    set(root, "cache_memory_peak_bytes", f.cache.memory_peak);
+    set(root, "cache_ahead_now_bytes", f.cache.ahead);
+    set(root, "cache_unwritten_bytes", f.cache.unwritten);
+    set(root, "cache_contents", f.cache.contents);
+    set(root, "cache_fetches_now", f.cache.fetches);
+    set(root, "cache_reads_waiting", f.cache.waiting);
+    set(root, "cache_reads_waiting_memory", f.cache.waiting_memory);
+    set(root, "link_round_trip_us", (uint64_t)f.cache.round_trip_ns / 1000);
+    set(root, "link_bytes_per_s", f.cache.bytes_per_s);
     set(root, "http_active_now", f.http.active);
     set(root, "http_queued_now", f.http.queued);
     set(root, "http_waiting_retry", f.http.waiting_retry);

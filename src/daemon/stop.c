@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/thread.h"
+#include "cache/cache.h"
 #include "config/config.h"
 #include "control/control.h"
 #include "daemon/systemd.h"
@@ -89,6 +90,8 @@ stop_free(struct daemon *d)
     /* Requests end first, so that nothing below is waiting when it goes. */
     if (d->http)
         sf_http_close(d->http);
+    if (d->cache)
+        sf_cache_stop(d->cache);
     atomic_store(&stage, "fuse");
     sf_fuse_free(d->fuse);
     sf_control_free(d->control);
@@ -98,6 +101,8 @@ stop_free(struct daemon *d)
     sf_env_close(d->listings);
     atomic_store(&stage, "writer");
     sf_writer_free(d->writer);
+    atomic_store(&stage, "cache");
+    sf_cache_free(d->cache);
     atomic_store(&stage, "http-thread");
     sf_http_free(d->http);
     if (d->storage)

@@ -63,12 +63,6 @@ apply_refused_locked(struct sf_tree *t, struct node *absent)
 /* ---- versions
  * ------------------------------------------------------------------------------------ */
 
-static bool
-md5_like(const char *etag)
-{
-    return strlen(etag) == 34 && etag[0] == '"' && strspn(etag + 1, "0123456789abcdef") == 32;
-}
-
 /* Is the row the version that the node stands for? */
 static bool
 same_version(const struct node *n, const struct sf_list_row *row)
@@ -79,7 +73,7 @@ same_version(const struct node *n, const struct sf_list_row *row)
     if (node_has_id(n) && strcmp(node_id(n, id), row->id))
         return false;
     if (n->etag_open) /* ours; what a service with MD5 ETags would say */
-        return !node_has_etag(n) || !md5_like(row->etag) || node_etag_is(n, row->etag);
+        return !node_has_etag(n) || !sf_etag_is_md5(row->etag) || node_etag_is(n, row->etag);
     return node_etag_is(n, row->etag);
 }
 
@@ -121,7 +115,7 @@ apply_moved_locked(struct sf_tree *t, struct node *n, const struct sf_version *n
         return;
     }
     char was[NODE_ETAG_SIZE];
-    bool md5 = md5_like(node_etag(n, was)) && md5_like(now->etag);
+    bool md5 = sf_etag_is_md5(node_etag(n, was)) && sf_etag_is_md5(now->etag);
     bool other = now->size != n->size || (md5 && !node_etag_is(n, now->etag));
     node_set_id(n, now->id);
     node_set_etag(n, now->etag);
@@ -164,9 +158,12 @@ confirm_object(struct sf_tree *t, struct node *n, const struct sf_list_row *row,
     struct sf_attr before, after;
     attr_fill_locked(t, n, &before);
     if (n->etag_open) { /* times of our own write do not change afterwards */
+        bool sure = sf_etag_is_md5(row->etag) || attr_mark_fits_locked(t, n, row->cache_control);
         attr_row_locked(t, n, row, 0, 0);
-        /* Without MD5 it may be another's of the same size: the kernel's pages are not used. */
-        n->keep_pages = n->keep_pages && md5_like(row->etag);
+        if (sure)
+            origin_same_locked(t, n, row->id, row->etag);
+        /* Else it may be another's of the same size: the kernel's pages are not used. */
+        n->keep_pages = n->keep_pages && sure;
     } else {
         set_attrs(t, n, row);
     }
@@ -190,7 +187,9 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
         return n;
     }
     sf_count(SF_C_REMOTE_CHANGES, 1);
-    if ((live(n)->open && (n->delivered || live(n)->content)) ||
+    /* A handle that got nothing yet may have the new bytes, but only of the old size: the kernel
+     * cuts and fills what is read to the size that it knows. */
+    if ((live(n)->open && (n->delivered || live(n)->content || n->size != row->size)) ||
         n->symlink != !strcmp(row->mime, MIME_SYMLINK)) {
         /* Old handles keep their version: the new one is another node. */
         inval_entry(t, dir, node_name(n));

@@ -162,10 +162,15 @@ settle_locked(struct sf_tree *t, struct node *n, const struct attr_op *op,
 {
     attr_sent_locked(t, n, op->attrs);
     node_changed_locked(t, n); /* listings that were asked for before do not know it */
-    char id[NODE_ID_SIZE];
+    char id[NODE_ID_SIZE], etag[NODE_ETAG_SIZE];
     if (n->type != N_FILE || node_is_local(n) || now->size != n->size ||
         strcmp(now->id, node_id(n, id)) || !now->etag[0])
         return;
+    if (sf_etag_is_md5(now->etag) && sf_etag_is_md5(node_etag(n, etag)) &&
+        !node_etag_is(n, now->etag)) {
+        n->checked_ns = 0; /* another's bytes were there by then */
+        return;
+    }
     if (!node_etag_is(n, now->etag)) /* some services name a copy anew */
         n->keep_pages = false;
     else

@@ -248,6 +248,18 @@ attr_mark_text_locked(const struct sf_tree *t, const struct node *n, char mark[S
         mark[0] = '\0';
 }
 
+bool
+attr_mark_fits_locked(const struct sf_tree *t, const struct node *n, const char *cache_control)
+{
+    struct sf_mark m;
+    struct sf_attr a;
+    if (t->opts.plain || !cache_control || !sf_mark_parse(cache_control, &m) ||
+        !(m.valid & SF_MARK_INO) || !(m.valid & SF_MARK_MTIME) || m.ino != n->ino)
+        return false;
+    attr_fill_locked(t, n, &a);
+    return n->set & SF_SET_MTIME || m.mtime_ns == a.mtime_ns;
+}
+
 void
 attr_sent_locked(const struct sf_tree *t, struct node *n, uint32_t attrs)
 {

@@ -3,6 +3,7 @@
 #define SF_TREE_INTERNAL_H
 
 #include "base/lock.h"
+#include "cache/cache.h"
 #include "supabase/storage.h"
 #include "tree/names.h"
 #include "tree/tree.h"
@@ -227,8 +228,9 @@ struct lookup {
 
 struct sf_file {
     struct sf_file *prev, *next;
-    struct node *node; /* counted */
-    uint32_t refs;     /* the caller, until it releases, and operations that wait */
+    struct node *node;     /* counted */
+    struct origin *origin; /* what it reads from, as long as no bytes are staged; NULL = not yet */
+    uint32_t refs;         /* the caller, until it releases, and operations that wait */
     int flags;
     bool released;
     bool got;     /* counts as one of the node's readers */
@@ -252,6 +254,7 @@ struct sf_tree {
     uint32_t nslots, slots_room; /* places that were ever used, and those there are */
     uint32_t free_slot;          /* first free one + 1; 0 = none */
     uint64_t nodes, looked_up, dirs, open_files, open_dirs;
+    unsigned origins; /* that the cache has not dropped */
     uint32_t next_listing;
     uint64_t seq;
     struct node *root;
@@ -266,7 +269,7 @@ struct sf_tree {
     struct sf_dir *open_dir_list;
     unsigned background;     /* commits that nobody waits for */
     unsigned patient;        /* and those that go on until they are stored or refused */
-    struct sf_cond idle;     /* one of these became 0 */
+    struct sf_cond idle;     /* one of these became 0, or `inflight`, or `origins` */
     _Atomic unsigned acting; /* threads that run actions */
     unsigned inflight;       /* questions to the service under way */
     int64_t quiet_since;     /* of the last answer, or when inflight left 0 */
@@ -455,6 +458,10 @@ void attr_give_locked(struct sf_tree *t, struct node *from, struct node *to);
 void attr_mark_locked(const struct sf_tree *t, const struct node *n, struct sf_mark *out);
 /* The same as text; "" with attrs=none. */
 void attr_mark_text_locked(const struct sf_tree *t, const struct node *n, char mark[SF_MARK_SIZE]);
+/* Does an object of this Cache-Control say of itself what this node says? Another's has no such
+ * mark, or another time. */
+bool attr_mark_fits_locked(const struct sf_tree *t, const struct node *n,
+                           const char *cache_control);
 /* The object has what the node had when n->attrs was @attrs. Unless that has changed since,
  * listings are believed again. */
 void attr_sent_locked(const struct sf_tree *t, struct node *n, uint32_t attrs);
@@ -692,6 +699,23 @@ int content_put_locked(struct node *n, struct sf_content **c);
 void content_failure_clear_locked(struct node *n);
 /* Take the content out of a node; the caller unrefs it. */
 struct sf_content *content_take_locked(struct node *n);
+
+/* ---- fetch.c -------------------------------------------------------------------------------- */
+
+/* What a node's bytes come from, and the cache's stream of one handle. Counted. No lock held; 0 or
+ * -ENOMEM. */
+int origin_new(struct sf_tree *t, struct node *n, struct origin **ret);
+void origin_ref_locked(struct origin *o);
+void origin_unref_locked(struct sf_tree *t, struct origin *o); /* NULL is allowed */
+/* Is it of a version that others have not replaced? */
+bool origin_of_locked(const struct origin *o, const struct node *n);
+/* And not been changed here, either? */
+bool origin_fits_locked(const struct origin *o, const struct node *n);
+struct sf_stream *origin_stream(const struct origin *o);
+/* The bytes of the version that a node stands for have this id and ETag, too, for certain. */
+void origin_same_locked(struct sf_tree *t, const struct node *n, const char *id, const char *etag);
+/* A file's bytes in the cache, counted; NULL = they have no name there. No lock held. */
+struct sf_cached *cached_of_node(struct sf_tree *t, struct node *n);
 
 /* ---- op-file.c, content.c
  * ------------------------------------------------------------------------ */

@@ -7,6 +7,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/content.c \
 	src/tree/dir-attrs.c \
 	src/tree/internal.h \
+	src/tree/fetch.c \
 	src/tree/ino.c \
 	src/tree/listing.c \
 	src/tree/lookup.c \

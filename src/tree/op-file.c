@@ -57,6 +57,7 @@ file_unref_locked(struct sf_tree *t, struct sf_file *f)
 {
     if (--f->refs)
         return;
+    origin_unref_locked(t, f->origin);
     node_unref_locked(t, f->node);
     free(f);
 }
@@ -94,6 +95,7 @@ sf_tree_release(struct sf_tree *t, struct sf_file *f)
         f->next->prev = f->prev;
     t->open_files--;
     f->released = true;
+    origin_unref_locked(t, sf_steal(f->origin)); /* what is fetched ahead for it ends */
     live_rw(n)->open--;
     if (for_writing(f->flags))
         live_rw(n)->writers--;

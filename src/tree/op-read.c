@@ -8,125 +8,82 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Reads: of staged bytes, or of the version that the handle has. */
+/* Reads: of staged bytes, or of the version that the handle has, through the cache. */
 
 struct read_op {
     struct sf_tree *tree;
-    struct node *node; /* counted */
-    struct waiter w;   /* of the look at a changed version */
+    struct sf_file *file;  /* counted */
+    struct origin *origin; /* of the attempt under way; NULL = none. Counted */
+    struct waiter w;       /* of the look at a changed version */
     struct resolve r;
     uint64_t off;
-    size_t want, len; /* asked for; of which the object has */
+    size_t len;
+    char *buf; /* of staged bytes; NULL = none yet */
     bool retried;
-    uint8_t turns; /* how often it was looked for under another name */
-    char *bucket, *key, *etag;
-    uint64_t total;
-    bool etag_open;
-    uint32_t version;
     sf_tree_fn cb;
     void *arg;
-    char buf[];
 };
 
-static uint64_t read_send(struct read_op *op);
-
-/* The kernel asks again at once for the page that its read-ahead did not get: for a moment after a
- * deadline the file's readers are not made to wait as long again, unless the service answers. */
-#define GIVE_UP_MS 1000
-
-static bool
-given_up_locked(const struct sf_tree *t, const struct node *n)
-{
-    return live(n)->gave_up_ms && t->quiet_since < live(n)->gave_up_ms &&
-           sf_clock_ms() - live(n)->gave_up_ms < GIVE_UP_MS;
-}
+static uint64_t read_go(struct read_op *op);
 
 static void
-read_finish(struct read_op *op, int rc, size_t len)
+read_finish(struct read_op *op, int rc, const struct iovec *iov, int n, size_t len)
 {
     struct sf_tree *t = op->tree;
-    const struct iovec iov = {op->buf, len};
-    struct sf_tree_result res = {.iov = &iov, .n_iov = 1, .len = len};
+    struct sf_tree_result res = {.iov = iov, .n_iov = n, .len = len};
     tree_lock(t);
-    node_unref_locked(t, op->node);
+    origin_unref_locked(t, op->origin);
+    file_unref_locked(t, op->file);
     tree_unlock(t);
     op->cb(op->arg, rc, rc < 0 ? NULL : &res);
-    free(op->bucket);
-    free(op->key);
-    free(op->etag);
+    free(op->buf);
     free(op);
 }
 
-/* What to ask for: 1 ask, 0 nothing there, or -errno. Copies what the request needs. */
-static int
-read_prepare_locked(struct read_op *op)
-{
-    struct node *n = op->node;
-    if (op->off >= n->size)
-        return 0;
-    op->len = op->want < n->size - op->off ? op->want : n->size - op->off;
-    free(sf_steal(op->bucket));
-    free(sf_steal(op->key));
-    free(sf_steal(op->etag));
-    if (!n->parent && n->etag_open)
-        return -ESTALE; /* under its old key may be anything by now */
-    int rc = node_key_locked(n, &op->bucket, &op->key);
-    if (rc < 0)
-        return rc;
-    char buf[NODE_ETAG_SIZE];
-    if (node_has_etag(n) && !n->etag_open && !(op->etag = strdup(node_etag(n, buf))))
-        return -ENOMEM;
-    op->total = n->size;
-    op->etag_open = n->etag_open;
-    op->version = n->version;
-    return 1;
-}
+/* ---- staged bytes ---------------------------------------------------------------------------- */
 
 static void
 read_content_done(void *arg, ssize_t len)
 {
     struct read_op *op = arg;
     struct sf_tree *t = op->tree;
+    const struct iovec iov = {op->buf, len < 0 ? 0 : (size_t)len};
     tree_lock(t);
     if (len > 0)
-        op->node->delivered = true;
+        op->file->node->delivered = true;
     tree_unlock(t);
     if (len == -ESTALE)
         sf_count(SF_C_STALE_ERRORS, 1);
-    read_finish(op, len < 0 ? (int)len : 0, len < 0 ? 0 : (size_t)len);
+    read_finish(op, len < 0 ? (int)len : 0, &iov, len > 0, iov.iov_len);
 }
 
 /* Read what is staged, or begins with an object's bytes. */
 static void
 read_content(struct read_op *op, struct sf_content *c)
 {
-    ssize_t n = sf_content_read(c, op->buf, op->want, op->off, read_content_done, op);
+    if (!op->buf)
+        op->buf = malloc(op->len ? op->len : 1);
+    ssize_t n =
+        op->buf ? sf_content_read(c, op->buf, op->len, op->off, read_content_done, op) : -ENOMEM;
     sf_content_unref(c);
     if (n != -EINPROGRESS)
         read_content_done(op, n);
 }
+
+/* ---- what is in the bucket ------------------------------------------------------------------- */
 
 /* The version is another one now. A reader that got nothing of the old one may have the new. */
 static void
 read_again(struct read_op *op)
 {
     struct sf_tree *t = op->tree;
-    struct sf_content *c = NULL;
     tree_lock(t);
-    int rc = revalidate_locked(t, &op->r, op->node, &op->w);
-    if (rc == 0 && live(op->node)->content)
-        c = sf_content_ref(live(op->node)->content);
-    else if (rc == 0 && (rc = read_prepare_locked(op)) == 1)
-        tree_ask_locked(t);
+    int rc = revalidate_locked(t, &op->r, op->file->node, &op->w);
     tree_unlock(t);
-    if (rc == -EINPROGRESS)
-        return;
-    if (c)
-        read_content(op, c);
-    else if (rc == 1)
-        read_send(op);
-    else
-        read_finish(op, rc, 0);
+    if (rc == 0)
+        read_go(op);
+    else if (rc != -EINPROGRESS)
+        read_finish(op, rc, NULL, 0, 0);
 }
 
 static void
@@ -138,139 +95,124 @@ read_resume(struct waiter *w, int err)
     read_again(op);
 }
 
-static bool
+enum next { FAIL, LOOK, STAGED };
+
+/* No such version, or not this one any more: is there another attempt? */
+static enum next
 read_retry_locked(struct read_op *op)
 {
-    struct node *n = op->node;
-    if (op->version == n->version)
+    struct sf_tree *t = op->tree;
+    struct sf_file *f = op->file;
+    struct node *n = f->node;
+    bool same = origin_of_locked(op->origin, n), staged = live(n)->content != NULL;
+    if (!staged)
+        sf_count(SF_C_STALE_ERRORS, 1);
+    if (!staged && same)
         n->checked_ns = 0;
-    if (op->retried || n->delivered || !n->parent)
-        return false;
+    if (op->retried || (!staged && (n->delivered || !n->parent)))
+        return FAIL;
     op->retried = true;
-    op->r = (struct resolve){.since_ns = op->version == n->version ? sf_clock_ns() : 0};
-    return true;
-}
-
-/* The object is not under this key. Where a directory above is being renamed, or has been
- * meanwhile, it is under another; twice, because it goes from the old name to the new. */
-static bool
-read_elsewhere_locked(struct read_op *op)
-{
-    char *bucket = NULL, *key = NULL;
-    if (op->turns >= 2)
-        return false;
-    if (sf_write_other_name(op->tree->writer, op->bucket, op->key, &bucket, &key) ==
-        SF_NAME_STAYS) {
-        if (node_key_locked(op->node, &bucket, &key) < 0)
-            return false;
-        if (strcmp(key, op->key) == 0 && strcmp(bucket, op->bucket) == 0) {
-            free(bucket);
-            free(key);
-            return false;
-        }
-    }
-    free(op->bucket);
-    free(op->key);
-    op->bucket = bucket;
-    op->key = key;
-    op->turns++;
-    return true;
+    op->r = (struct resolve){.since_ns = same ? sf_clock_ns() : 0};
+    if (f->origin == op->origin)
+        origin_unref_locked(t, sf_steal(f->origin));
+    origin_unref_locked(t, sf_steal(op->origin));
+    return staged ? STAGED : LOOK;
 }
 
 static void
-read_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
+read_done(void *arg, int err, const struct sf_err *why, const struct iovec *iov, int n, size_t len)
 {
     struct read_op *op = arg;
     struct sf_tree *t = op->tree;
-    struct node *n = op->node;
-    int rc = err ? err->code : 0;
-    bool retry = false;
-    char buf[NODE_ETAG_SIZE];
+    struct node *node = op->file->node;
+    enum next next = FAIL;
+    (void)why; /* whoever failed has told the log */
     tree_lock(t);
-    tree_answer_locked(t, err);
-    if (rc == -ENOENT && read_elsewhere_locked(op)) {
-        tree_ask_locked(t);
-        tree_unlock(t);
-        read_send(op);
-        return;
-    }
-    if (rc == -ETIMEDOUT && live_of(n))
-        live_rw(n)->gave_up_ms = sf_clock_ms();
-    if (!rc && op->etag_open && n->etag_open && !node_etag_is(n, got->etag)) {
-        /* Our own upload's ETag, learned now; unless it shows that somebody else wrote since. */
-        size_t len = strlen(node_etag(n, buf));
-        if (len && strlen(got->etag) == len && !strchr(got->etag, '-'))
-            rc = -ESTALE;
-        else if (node_set_etag(n, got->etag) == 0)
-            n->etag_open = n->keep_pages = false;
-    }
-    if (!rc && op->version != n->version)
-        rc = -ESTALE; /* bytes of the version before */
-    if (rc == -ESTALE || rc == -ENOENT) {
-        sf_count(SF_C_STALE_ERRORS, 1);
-        retry = read_retry_locked(op);
-        rc = -ESTALE;
-    } else if (!rc) {
-        n->delivered = true;
-    }
+    if (!err && !origin_of_locked(op->origin, node))
+        err = -ESTALE; /* bytes of the version before */
+    if (err == -ESTALE)
+        next = read_retry_locked(op);
+    else if (!err && len)
+        node->delivered = true;
     tree_unlock(t);
-    if (retry)
-        read_again(op);
+    if (next == FAIL)
+        read_finish(op, err, iov, n, len);
+    else if (next == STAGED)
+        read_go(op);
     else
-        read_finish(op, rc, rc < 0 ? 0 : got->len);
+        read_again(op);
 }
 
-static uint64_t
-read_send(struct read_op *op)
+/* The handle's origin, made if need be; it is of the present version. */
+static int
+read_origin(struct read_op *op)
 {
     struct sf_tree *t = op->tree;
-    const struct sf_get_args args = {.bucket = op->bucket,
-                                     .key = op->key,
-                                     .off = op->off,
-                                     .len = op->len,
-                                     .buf = op->buf,
-                                     .etag = op->etag,
-                                     .total = op->total,
-                                     .token = op->etag};
-    return sf_storage_get(t->st, &args, tree_read_deadline(t), read_done, op);
+    struct sf_file *f = op->file;
+    struct origin *fresh = NULL;
+    for (;;) {
+        tree_lock(t);
+        if (fresh && (!f->origin || !origin_fits_locked(f->origin, f->node))) {
+            origin_unref_locked(t, f->origin);
+            f->origin = sf_steal(fresh);
+        }
+        origin_unref_locked(t, sf_steal(fresh));
+        bool fits = f->origin && origin_fits_locked(f->origin, f->node);
+        if (fits) {
+            origin_ref_locked(f->origin);
+            op->origin = f->origin;
+        }
+        tree_unlock(t);
+        if (fits)
+            return 0;
+        int rc = origin_new(t, f->node, &fresh);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* An id for sf_tree_cancel(), or 0. */
+static uint64_t
+read_go(struct read_op *op)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = op->file->node;
+    tree_lock(t);
+    struct sf_content *c = live(n)->content ? sf_content_ref(live(n)->content) : NULL;
+    bool end = op->off >= n->size;
+    tree_unlock(t);
+    if (c) {
+        read_content(op, c);
+        return 0;
+    }
+    int rc = end ? 0 : read_origin(op);
+    if (end || rc < 0) {
+        read_finish(op, rc, NULL, 0, 0);
+        return 0;
+    }
+    return sf_stream_read(origin_stream(op->origin), op->off, op->len, read_done, op);
 }
 
 uint64_t
 sf_tree_read(struct sf_tree *t, struct sf_file *f, uint64_t off, size_t len, sf_tree_fn cb,
              void *arg)
 {
-    struct read_op *op = malloc(sizeof *op + len);
+    struct read_op *op = calloc(1, sizeof *op);
     if (!op) {
         cb(arg, -ENOMEM, NULL);
         return 0;
     }
-    memset(op, 0, sizeof *op);
-    op->tree = t;
-    op->node = f->node;
+    *op = (struct read_op){.tree = t, .file = f, .off = off, .len = len, .cb = cb, .arg = arg};
     op->w.resume = read_resume;
-    op->off = off;
-    op->want = len;
-    op->cb = cb;
-    op->arg = arg;
     tree_lock(t);
-    node_ref_locked(f->node);
+    file_ref_locked(f);
     file_got_locked(f);
-    struct sf_content *c = live(f->node)->content ? sf_content_ref(live(f->node)->content) : NULL;
-    int rc = c ? 0 : given_up_locked(t, f->node) ? -ETIMEDOUT : read_prepare_locked(op);
-    if (rc == 1)
-        tree_ask_locked(t);
     tree_unlock(t);
-    if (rc == 1)
-        return read_send(op);
-    if (c)
-        read_content(op, c);
-    else
-        read_finish(op, rc, 0);
-    return 0;
+    return read_go(op);
 }
 
 void
 sf_tree_cancel(struct sf_tree *t, uint64_t id)
 {
-    sf_storage_cancel(t->st, id);
+    sf_cache_cancel(t->opts.cache, id);
 }

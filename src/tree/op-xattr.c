@@ -57,8 +57,8 @@ xattr_finish(struct xattr_op *op, int rc, const struct sf_buf *data)
  */
 
 /* Told, and in answer to a change neither kept nor refused: what copies attributes must go on. */
-static const char *const told[] = {"sync", "error",  "id",     "version",
-                                   "etag", "sha256", "bucket", "key"};
+static const char *const told[] = {"sync", "error",  "id",     "version", "etag",
+                                   "key",  "sha256", "bucket", "cached"};
 
 static bool
 is_told(const char *name)
@@ -87,6 +87,30 @@ get_sync(struct xattr_op *op, struct sf_content *c, struct sf_buf *out)
     return sf_buf_puts(out, text);
 }
 
+/* How much of a file is on this machine, in the cache or staged? */
+static int
+get_cached(struct xattr_op *op, struct sf_buf *out)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    tree_lock(t);
+    bool file = n->type == N_FILE;
+    uint64_t size = n->size;
+    struct sf_content *c = live(n)->content ? sf_content_ref(live(n)->content) : NULL;
+    tree_unlock(t);
+    bool staged = c && !sf_content_lacks(c);
+    if (c)
+        sf_content_unref(c);
+    if (!file)
+        return -ENODATA;
+    struct sf_cached *cached = staged || !size ? NULL : cached_of_node(t, n);
+    uint64_t here = staged || !size ? size : cached ? sf_cached_here(cached) : 0;
+    sf_cached_unref(cached);
+    if (here >= size)
+        return sf_buf_puts(out, "100 %");
+    return sf_buf_printf(out, "%.0f %%", (double)here / (double)size * 100 - 0.5);
+}
+
 static int
 get_ours(struct xattr_op *op, struct sf_buf *out)
 {
@@ -102,6 +126,8 @@ get_ours(struct xattr_op *op, struct sf_buf *out)
             sf_content_unref(c);
         return rc;
     }
+    if (!strcmp(what, "cached"))
+        return get_cached(op, out);
     if (strcmp(what, "error"))
         return -ENODATA;
     char text[sizeof live(n)->failure->msg] = "";

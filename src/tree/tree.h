@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include "base/err.h"
+#include "cache/cache.h"
 
 struct sf_http;
 struct sf_storage;
@@ -42,6 +43,7 @@ struct sf_tree_opts {
     int64_t write_timeout_ms; /* deadline of changes */
     bool plain;               /* attrs=none: marks are neither read nor written */
     uint64_t max_nodes;       /* remembered names beyond which unused ones are dropped */
+    struct sf_cache *cache;   /* made with sf_tree_fetch() and its kin; borrowed */
     /* Where listings and attributes are kept between mounts; NULL = nowhere. Borrowed. */
     struct sf_env *saved_env;
     unsigned saved_table;  /* its number there */
@@ -220,6 +222,15 @@ void sf_tree_copy_range(struct sf_tree *tree, struct sf_file *in, uint64_t off_i
                         void *arg);
 /* End a read that nobody waits for any more; its callback runs with -ECANCELED. */
 void sf_tree_cancel(struct sf_tree *tree, uint64_t id);
+
+/*
+ * What the cache calls for bytes that it lacks, of what the tree gave it: fetch, cancel and drop of
+ * struct sf_cache_opts. @arg: the storage. On any thread, no lock held.
+ */
+uint64_t sf_tree_fetch(void *arg, void *what, uint64_t off, size_t len, char *buf, int priority,
+                       sf_fetched_fn done, void *done_arg);
+void sf_tree_fetch_cancel(void *arg, uint64_t id);
+void sf_tree_drop(void *arg, void *what);
 
 /* ---- directories ------------------------------------------------------------------------------
  */

@@ -110,6 +110,11 @@ class Reading:
         """Whole blocks only; the last of the file may be short."""
         for at in range(0, len(data), BLOCK):
             block = data[at:at + BLOCK]
+            if len(block) < HEAD:  # the last one, which has not all of its head
+                if self.version is not None and block != make_block(
+                        self.version, self.size, (offset + at) // BLOCK):
+                    raise Wrong(f"{self.name} at {offset + at}: not the end: {block!r}")
+                continue
             try:
                 version, size, index, digest = block[:HEAD].split(b" ", 3)
                 version, size, index = int(version), int(size), int(index)

@@ -346,8 +346,7 @@ answer_get(struct question *q)
     }
     size_t n = q->get.off < o->size ? o->size - q->get.off : 0;
     snprintf(q->cache, sizeof q->cache, "%s", o->cache);
-    q->got =
-        (struct sf_get_result){n < q->get.len ? n : q->get.len, q->etag, o->size, q->cache};
+    q->got = (struct sf_get_result){n < q->get.len ? n : q->get.len, q->etag, o->size, q->cache};
     memcpy(q->get.buf, o->text + q->get.off, q->got.len);
 }
 

@@ -256,6 +256,13 @@ sf_writer_end_by(struct sf_writer *w, int64_t deadline_ms)
     (void)w, (void)deadline_ms;
 }
 
+bool
+sf_content_lacks(struct sf_content *c)
+{
+    FAKE_GUARD();
+    return c->mine != NULL;
+}
+
 uint64_t
 sf_content_size(const struct sf_content *c)
 {

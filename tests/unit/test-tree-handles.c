@@ -140,24 +140,38 @@ test_copy_of_a_whole_file(void **state)
 
 /* An answer of the old version that arrives when the node stands for the new one. */
 static void
-test_bytes_of_the_old_version_come_late(void **state)
+bytes_come_late(const char *second, const char *wanted)
 {
-    (void)state;
     struct got r = {0}, l = {0};
     start_now();
     fake_put("b", "f", "first");
     struct sf_file *f = open_file(node(1, "f"), O_RDONLY);
     sf_tree_read(tree, f, 0, 200, keep, &r);
     fake_answer(); /* with "first" */
-    fake_put("b", "f", "second!");
+    fake_put("b", "f", second);
     sf_tree_lookup(tree, 1, "f", keep, &l);
     fake_overtake();
     fake_run();
     assert_true(l.called && r.called);
     assert_int_equal(r.err, 0);
-    assert_string_equal(r.data, "second!");
-    assert_string_equal(read_file(f).data, "second!");
+    assert_string_equal(r.data, wanted);
+    assert_string_equal(read_file(f).data, wanted);
     sf_tree_release(tree, f);
+}
+
+static void
+test_bytes_of_the_old_version_come_late(void **state)
+{
+    (void)state;
+    bytes_come_late("other", "other");
+}
+
+/* Then the handle keeps its version: the kernel has the size of that. */
+static void
+test_bytes_of_a_shorter_version_come_late(void **state)
+{
+    (void)state;
+    bytes_come_late("second!", "first");
 }
 
 static void
@@ -587,6 +601,7 @@ main(void)
         TREE_TEST(copy_inside_one_file),
         TREE_TEST(copy_of_a_whole_file),
         TREE_TEST(bytes_of_the_old_version_come_late),
+        TREE_TEST(bytes_of_a_shorter_version_come_late),
         TREE_TEST(target_of_the_old_link_comes_late),
         TREE_TEST(write_to_a_version_that_is_gone),
         TREE_TEST(attributes_of_an_old_version),

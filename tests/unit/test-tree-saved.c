@@ -35,7 +35,9 @@ open_env(void)
 static void
 mount_as(const char *bucket, const char *prefix, int64_t ttl_ms, bool plain, uid_t uid)
 {
+    blocks_begin();
     const struct sf_tree_opts o = {.bucket = bucket,
+                                   .cache = blocks,
                                    .prefix = prefix,
                                    .plain = plain,
                                    .uid = uid,
@@ -66,6 +68,7 @@ killed(void)
     fake_run();
     sf_tree_free(tree);
     tree = NULL;
+    blocks_end();
 }
 
 static void

@@ -456,8 +456,12 @@ test_stress(void **state)
     print_message("# SF_STRESS_SEED=%u\n", seed);
     struct worker w[WORKERS] = {0}, elsewhere = {.seed = seed + 99};
     pthread_t threads[WORKERS], service[3], others;
-    const struct sf_tree_opts o = {
-        .bucket = "b", .attr_ttl_ms = 3, .read_timeout_ms = 1000, .max_nodes = 1000};
+    blocks_begin();
+    const struct sf_tree_opts o = {.bucket = "b",
+                                   .attr_ttl_ms = 3,
+                                   .read_timeout_ms = 1000,
+                                   .max_nodes = 1000,
+                                   .cache = blocks};
     fake_bucket("b");
     fake_hold(true);
     assert_int_equal(sf_tree_new(&o, NULL, NULL, NULL, &tree, NULL), 0);

@@ -21,6 +21,7 @@
 /* What the tests of tree/ share: a tree over the fake project, and calls that wait. */
 
 static struct sf_tree *tree;
+static struct sf_cache *blocks;
 static const struct sf_cred me = {1000, 1000, 022};
 
 struct got {
@@ -60,10 +61,31 @@ run_until_called(struct got *g)
     assert_true(g->called);
 }
 
+/* In memory alone. */
+__attribute__((unused)) static void
+blocks_begin(void)
+{
+    const struct sf_cache_opts o = {.memory = 8 << 20,
+                                    .fetch = sf_tree_fetch,
+                                    .cancel = sf_tree_fetch_cancel,
+                                    .drop = sf_tree_drop};
+    assert_int_equal(sf_cache_new(&o, &blocks, NULL), 0);
+}
+
+__attribute__((unused)) static void
+blocks_end(void)
+{
+    if (blocks)
+        sf_cache_free(blocks);
+    blocks = NULL;
+}
+
 __attribute__((unused)) static void
 start_with(const char *bucket, int64_t ttl_ms, bool plain)
 {
+    blocks_begin();
     const struct sf_tree_opts o = {.bucket = bucket,
+                                   .cache = blocks,
                                    .plain = plain,
                                    .uid = 1,
                                    .gid = 2,
@@ -89,6 +111,7 @@ end(void **state)
     fake_run();
     sf_tree_free(tree);
     tree = NULL;
+    blocks_end();
     fake_reset();
     return 0;
 }
