@@ -75,7 +75,7 @@ check_directory(struct sf_disk *d, unsigned nth)
 {
     char name[3];
     struct dirent *e;
-    snprintf(name, sizeof name, "%02x", nth);
+    snprintf(name, sizeof name, "%02x", nth & 255);
     int fd = openat(d->blocks_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     sf_autodir DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (!dir) {
