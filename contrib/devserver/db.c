@@ -73,6 +73,7 @@ static const char *const statements[DS_STMT_COUNT] = {
                               "is_public=?5 WHERE id=?1",
     [DS_STMT_BUCKET_DELETE] = "DELETE FROM buckets WHERE id=?1",
     [DS_STMT_BUCKET_USED] = "SELECT 1 FROM objects WHERE bucket=?1 LIMIT 1",
+    [DS_STMT_BUCKET_AWAITED] = "SELECT 1 FROM s3_uploads WHERE bucket=?1 LIMIT 1",
     [DS_STMT_OBJECT_GET] = SELECT_OBJECT "WHERE bucket=?1 AND name=?2",
     [DS_STMT_OBJECT_INSERT] =
         "INSERT INTO objects(" OBJECT_COLUMNS ") "
@@ -360,19 +361,30 @@ ds_db_bucket_update(struct ds_db *db, const struct ds_bucket *bucket)
     return sqlite3_changes(db->sqlite) > 0 ? 0 : -ENOENT;
 }
 
+/* Whether the statement finds a row for the bucket; a negative errno when it cannot be run. */
+static int
+has_row_locked(struct ds_db *db, enum ds_stmt which, const char *id)
+{
+    sqlite3_stmt *stmt = ds_db_stmt_locked(db, which);
+    if (!stmt)
+        return -EIO;
+    ds_db_bind_text(stmt, 1, id);
+    int found = sqlite3_step(stmt) == SQLITE_ROW;
+    sqlite3_reset(stmt);
+    return found;
+}
+
 int
 ds_db_bucket_delete(struct ds_db *db, const char *id)
 {
     DS_DB_GUARD(db);
-    sqlite3_stmt *used = ds_db_stmt_locked(db, DS_STMT_BUCKET_USED);
+    int used = has_row_locked(db, DS_STMT_BUCKET_USED, id);
+    int awaited = has_row_locked(db, DS_STMT_BUCKET_AWAITED, id);
     sqlite3_stmt *stmt = ds_db_stmt_locked(db, DS_STMT_BUCKET_DELETE);
-    if (!used || !stmt)
+    if (used < 0 || awaited < 0 || !stmt)
         return -EIO;
-    ds_db_bind_text(used, 1, id);
-    bool has_objects = sqlite3_step(used) == SQLITE_ROW;
-    sqlite3_reset(used);
-    if (has_objects)
-        return -ENOTEMPTY;
+    if (used || awaited)
+        return used ? -ENOTEMPTY : -EBUSY;
     ds_db_bind_text(stmt, 1, id);
     int rc = ds_db_run_locked(db, stmt);
     if (rc < 0)

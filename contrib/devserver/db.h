@@ -68,7 +68,7 @@ int ds_db_bucket_insert(struct ds_db *db, const struct ds_bucket *bucket);
 /* Writes all changeable columns; -ENOENT. */
 int ds_db_bucket_update(struct ds_db *db, const struct ds_bucket *bucket);
 
-/* -ENOENT, or -ENOTEMPTY while it has objects. */
+/* -ENOENT, -ENOTEMPTY while it has objects, or -EBUSY while it has multipart uploads of S3. */
 int ds_db_bucket_delete(struct ds_db *db, const char *id);
 
 struct ds_bucket_query {

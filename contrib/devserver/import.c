@@ -82,7 +82,7 @@ ds_import(struct ds_server *server, const char *spec, struct sf_err *err)
     if (rc < 0)
         return sf_err_set(err, rc, "--import %s: no bucket \"%s\"", spec, bucket);
     struct ds_incoming in;
-    rc = ds_incoming_init(&in, server->store);
+    rc = ds_incoming_init(&in, server->store, true);
     if (rc < 0)
         return sf_err_set(err, rc, "--import %s: %s", spec, strerror(-rc));
     rc = ds_incoming_import(&in, split + 1, err);

@@ -43,6 +43,10 @@ static const struct {
     [DS_FAIL_BUCKET_NOT_EMPTY] = {400, "409", "ResourceNotEmpty",
                                   "The bucket you tried to delete is not empty",
                                   "ResourceNotEmpty"},
+    /* Status and code are the service's; its words are not known. */
+    [DS_FAIL_BUCKET_AWAITED] = {400, "409", "ResourceReferenced",
+                                "The bucket has an unfinished multipart upload",
+                                "ResourceReferenced"},
     [DS_FAIL_TOO_LARGE] = {400, "413", "Payload too large",
                            "The object exceeded the maximum allowed size", "EntityTooLarge"},
     [DS_FAIL_RANGE] = {416, "416", "invalid_range", "invalid range provided", "InvalidRange"},
@@ -437,10 +441,16 @@ ds_user_metadata(const struct ds_request *req, bool *fine)
 }
 
 bool
+ds_wants_md5(struct ds_server *server)
+{
+    return atomic_load(&server->pace->etag_style) == DS_ETAG_MD5;
+}
+
+bool
 ds_make_etag(struct ds_server *server, const char *md5, uint64_t size, char **ret)
 {
     int n;
-    if (atomic_load(&server->pace->etag_style) == DS_ETAG_MD5) {
+    if (*md5 && ds_wants_md5(server)) {
         n = asprintf(ret, "\"%s\"", md5);
     } else {
         struct timespec ts;

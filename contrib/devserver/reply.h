@@ -18,6 +18,7 @@ enum ds_failure {
     DS_FAIL_BUCKET_EXISTS,
     DS_FAIL_BUCKET_NAME,
     DS_FAIL_BUCKET_NOT_EMPTY,
+    DS_FAIL_BUCKET_AWAITED,
     DS_FAIL_TOO_LARGE,
     DS_FAIL_RANGE,
     DS_FAIL_METADATA,
@@ -102,7 +103,11 @@ char *ds_read_metadata(const char *text, size_t len, bool *fine);
 /* The same of the x-metadata header; NULL also without one. */
 char *ds_user_metadata(const struct ds_request *req, bool *fine);
 
-/* A fresh ETag for new bytes, by the style that is set. False when out of memory. */
+/* Whether ETags are MD5 sums of the content, so that they have to be computed. */
+bool ds_wants_md5(struct ds_server *server);
+
+/* A fresh ETag for new bytes, by the style that is set; one that is no sum when md5 is "", because
+ * the style was another one when the bytes came. False when out of memory. */
 bool ds_make_etag(struct ds_server *server, const char *md5, uint64_t size, char **ret);
 
 #endif

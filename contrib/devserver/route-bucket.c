@@ -421,6 +421,8 @@ delete_bucket(struct ds_request *req)
     int rc = ds_db_bucket_delete(req->server->db, req->bucket);
     if (rc == -ENOTEMPTY)
         ds_fail(req, DS_FAIL_BUCKET_NOT_EMPTY);
+    else if (rc == -EBUSY)
+        ds_fail(req, DS_FAIL_BUCKET_AWAITED);
     else if (rc == -ENOENT)
         ds_fail(req, DS_FAIL_NO_BUCKET);
     else if (rc < 0)

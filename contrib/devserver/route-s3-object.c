@@ -78,7 +78,7 @@ put_begin(struct ds_request *req)
         return;
     }
     if (name_folder(req, length) && ds_s3_check_write(req, ds_s3_mime(req), length))
-        ds_s3_begin_bytes(req);
+        ds_s3_begin_bytes(req, ds_wants_md5(req->server));
 }
 
 static void

@@ -126,7 +126,7 @@ part_begin(struct ds_request *req)
         return;
     }
     if (require_upload(req, &upload) && check_room(req, upload.id, number, length))
-        ds_s3_begin_bytes(req);
+        ds_s3_begin_bytes(req, true);
 }
 
 static void
@@ -253,7 +253,6 @@ static int
 assemble(struct ds_request *req, const struct completion *completion,
          const struct ds_s3_part *parts, size_t count)
 {
-    bool hash = atomic_load(&req->server->pace->etag_style) == DS_ETAG_MD5;
     int before = 0;
     for (size_t i = 0; i < completion->count; i++) {
         int number = completion->parts[i].number;
@@ -266,7 +265,7 @@ assemble(struct ds_request *req, const struct completion *completion,
         const struct ds_s3_part *part = find_part(parts, count, completion->parts[i].number);
         uint64_t size;
         sf_autofd int fd = ds_store_open_version(req->server->store, part->version, &size);
-        int rc = fd < 0 ? fd : ds_incoming_append(&req->incoming, fd, hash);
+        int rc = fd < 0 ? fd : ds_incoming_append(&req->incoming, fd);
         if (rc < 0)
             return rc == -EINVAL ? -EIO : rc;
     }
@@ -294,7 +293,7 @@ complete_with(struct ds_request *req, const struct ds_s3_upload *upload,
     size_t count = 0;
     char md5[33];
     int rc = ds_db_s3_parts(req->server->db, upload->id, &parts, &count);
-    if (rc == 0 && ds_s3_begin_bytes(req))
+    if (rc == 0 && ds_s3_begin_bytes(req, ds_wants_md5(req->server)))
         rc = assemble(req, completion, parts, count);
     if (rc == 0 && req->has_incoming)
         rc = ds_incoming_commit(&req->incoming, md5);

@@ -66,7 +66,7 @@ begin_bytes(struct ds_request *req)
 {
     if (!ds_require_key(req, req->key, req->key_len) || !ds_check_upload(req, is_upsert(req)))
         return false;
-    int rc = ds_incoming_init(&req->incoming, req->server->store);
+    int rc = ds_incoming_init(&req->incoming, req->server->store, ds_wants_md5(req->server));
     if (rc < 0)
         ds_fail_errno(req, rc, "take an upload");
     else

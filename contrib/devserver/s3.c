@@ -212,9 +212,9 @@ ds_s3_length(const struct ds_request *req, uint64_t *ret)
 }
 
 bool
-ds_s3_begin_bytes(struct ds_request *req)
+ds_s3_begin_bytes(struct ds_request *req, bool hash)
 {
-    int rc = ds_incoming_init(&req->incoming, req->server->store);
+    int rc = ds_incoming_init(&req->incoming, req->server->store, hash);
     if (rc < 0)
         ds_fail_errno(req, rc, "take an upload");
     else

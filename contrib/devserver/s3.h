@@ -47,8 +47,9 @@ const char *ds_s3_cache(const struct ds_request *req); /* of its Cache-Control *
 /* The announced length of the object's bytes; false without one. */
 bool ds_s3_length(const struct ds_request *req, uint64_t *ret);
 
-/* The beginning and the middle of a body of bytes, in chunks or as it is. */
-bool ds_s3_begin_bytes(struct ds_request *req);
+/* The beginning and the middle of a body of bytes, in chunks or as it is. @hash: the MD5 is wanted.
+ */
+bool ds_s3_begin_bytes(struct ds_request *req, bool hash);
 int ds_s3_take_bytes(struct ds_request *req, const void *bytes, size_t len);
 
 /* The end of one: false when it is not whole, and a reply is set. */

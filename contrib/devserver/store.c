@@ -154,11 +154,13 @@ ds_store_sweep(struct ds_store *store, struct ds_db *db)
 /* ---- incoming ---- */
 
 int
-ds_incoming_init(struct ds_incoming *in, struct ds_store *store)
+ds_incoming_init(struct ds_incoming *in, struct ds_store *store, bool hash)
 {
     *in = (struct ds_incoming){.store = store, .fd = -1};
     if (ds_uuid_new(in->version) < 0)
         return -EIO;
+    if (!hash)
+        return 0;
     in->md5 = EVP_MD_CTX_new();
     if (!in->md5 || EVP_DigestInit_ex(in->md5, EVP_md5(), NULL) != 1) {
         ds_incoming_fini(in);
@@ -199,7 +201,8 @@ ds_incoming_add(struct ds_incoming *in, const void *bytes, size_t len)
 {
     if (len == 0)
         return 0;
-    EVP_DigestUpdate(in->md5, bytes, len);
+    if (in->md5)
+        EVP_DigestUpdate(in->md5, bytes, len);
     int rc = 0;
     if (in->fd < 0 && in->size + len <= SMALL_MAX) {
         char *grown = realloc(in->small, in->size + len);
@@ -231,14 +234,19 @@ ds_incoming_commit(struct ds_incoming *in, char md5[33])
     close(in->fd);
     in->fd = -1;
     unsigned char digest[EVP_MAX_MD_SIZE];
-    EVP_DigestFinal_ex(in->md5, digest, NULL);
-    ds_hex(digest, 16, md5);
+    md5[0] = '\0';
+    if (in->md5) {
+        EVP_DigestFinal_ex(in->md5, digest, NULL);
+        ds_hex(digest, 16, md5);
+    }
     return 0;
 }
 
 static int
 hash_file(struct ds_incoming *in, int fd)
 {
+    if (!in->md5)
+        return 0;
     sf_autofree char *chunk = malloc(COPY_CHUNK);
     if (!chunk)
         return -ENOMEM;
@@ -273,7 +281,7 @@ clone_or_copy(int from, int to)
 }
 
 int
-ds_incoming_append(struct ds_incoming *in, int fd, bool hash)
+ds_incoming_append(struct ds_incoming *in, int fd)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -281,7 +289,7 @@ ds_incoming_append(struct ds_incoming *in, int fd, bool hash)
     int rc = in->fd < 0 ? spill(in) : 0;
     if (rc == 0)
         rc = copy_all(fd, in->fd);
-    if (rc == 0 && hash)
+    if (rc == 0)
         rc = hash_file(in, fd);
     if (rc == 0)
         in->size += (uint64_t)st.st_size;

@@ -32,17 +32,18 @@ struct ds_incoming {
     char *small;
     int fd; /* -1 while small */
     uint64_t size;
-    EVP_MD_CTX *md5;
+    EVP_MD_CTX *md5; /* NULL = nobody wants it */
 };
 
-int ds_incoming_init(struct ds_incoming *in, struct ds_store *store);
+/* @hash: whether the MD5 is wanted at the end. */
+int ds_incoming_init(struct ds_incoming *in, struct ds_store *store, bool hash);
 int ds_incoming_add(struct ds_incoming *in, const void *bytes, size_t len);
 
-/* Makes the file of in->version appear and gives the MD5 in hex. */
+/* Makes the file of in->version appear and gives the MD5 in hex, "" when it was not wanted. */
 int ds_incoming_commit(struct ds_incoming *in, char md5[33]);
 
-/* Appends all of an open file, by the kernel; with @hash it is read for the MD5, too. */
-int ds_incoming_append(struct ds_incoming *in, int fd, bool hash);
+/* Appends all of an open file, by the kernel; for the MD5 it is read, too. */
+int ds_incoming_append(struct ds_incoming *in, int fd);
 
 /* Takes a local file instead of a body: reflinked or copied in the kernel, hashed in passing. */
 int ds_incoming_import(struct ds_incoming *in, const char *path, struct sf_err *err);

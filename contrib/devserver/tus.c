@@ -329,7 +329,7 @@ open_locked(struct ds_tus *tus, struct ds_tus_file *file)
     EVP_MD_CTX_free(file->md5);
     file->md5 = NULL;
     file->md5_at = 0;
-    if (file->offset == 0) {
+    if (file->offset == 0 && atomic_load(&tus->pace->etag_style) == DS_ETAG_MD5) {
         file->md5 = EVP_MD_CTX_new();
         if (!file->md5 || EVP_DigestInit_ex(file->md5, EVP_md5(), NULL) != 1)
             return -ENOMEM;
@@ -414,7 +414,8 @@ ds_tus_finish(struct ds_tus_hold *hold, const struct ds_upload *upload, char md5
     } else if (rc == 0) {
         rc = ds_store_link_in(tus->store, tus->dir, upload->version);
     }
-    if (rc == 0)
+    md5[0] = '\0';
+    if (rc == 0 && atomic_load(&tus->pace->etag_style) == DS_ETAG_MD5)
         rc = digest_locked(file, md5);
     close_locked(file);
     pthread_mutex_unlock(&file->lock);

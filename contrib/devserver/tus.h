@@ -60,8 +60,9 @@ bool ds_tus_settle(struct ds_tus_hold *hold);
 /* Appends; -ECANCELED when the upload has been taken away. */
 int ds_tus_add(struct ds_tus_hold *hold, const void *bytes, size_t len);
 
-/* Gives the bytes to the store as the version's and tells their MD5 in hex; the upload stays as it
- * is until ds_tus_finished(). Doing it again for a finished one is fine. */
+/* Gives the bytes to the store as the version's and tells their MD5 in hex, "" when ETags are
+ * none; the upload stays as it is until ds_tus_finished(). Doing it again for a finished one is
+ * fine. */
 int ds_tus_finish(struct ds_tus_hold *hold, const struct ds_upload *upload, char md5[33]);
 
 /* The object's row is written, or never will be: only the upload's own row stays. */

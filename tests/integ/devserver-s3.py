@@ -362,6 +362,18 @@ def parts_that_go_wrong(server):
 
 
 @check
+def a_bucket_waits_for_its_uploads(server):
+    fine(s3(server, "PUT", "/waits", b""))
+    reply = s3(server, "POST", "/waits/k?uploads", b"")
+    upload = values(reply, "UploadId")[0]
+    refused(s3(server, "DELETE", "/waits"), 409, "ResourceReferenced")
+    reply = server.call("DELETE", "/bucket/waits")
+    assert reply.status == 400 and json.loads(reply.body)["code"] == "ResourceReferenced", reply.body
+    fine(s3(server, "DELETE", f"/waits/k?uploadId={upload}"))
+    fine(s3(server, "DELETE", "/waits"), 204)
+
+
+@check
 def limits(server):
     server.settings(global_limit=1000)
     refused(s3(server, "PUT", f"/{BUCKET}/large", b"x" * 1001), 413, "EntityTooLarge")
@@ -380,8 +392,11 @@ def etags_that_are_no_sums(server):
     upload = create(server, "mtime")
     etag = part(server, "mtime", upload, 1, b"one")
     fine(complete(server, "mtime", upload, [(1, etag)]))
-    headers = fine(s3(server, "HEAD", f"/{BUCKET}/mtime")).headers
-    assert re.fullmatch(r'"[0-9a-f]+\.[0-9a-f]+-3"', headers["etag"]), headers
+    fine(s3(server, "PUT", f"/{BUCKET}/mtime2", b"two"))
+    server.put("mtime3", b"two")
+    seen = [fine(s3(server, "HEAD", f"/{BUCKET}/mtime{n}")).headers["etag"] for n in ("", 2, 3)]
+    assert all(re.fullmatch(r'"[0-9a-f]+\.[0-9a-f]+-3"', etag) for etag in seen), seen
+    assert len(set(seen)) == 3, seen
 
 
 # --- switches ----------------------------------------------------------------------------------
