@@ -64,7 +64,7 @@ def body(world, size):
 
 def whole(world, link):
     size = world.sizes["large-size"]
-    return curl(world, link, [get(link, "set/large", at, min(MIB, size - at))
+    return curl(world, link, [get(link, "large", at, min(MIB, size - at))
                               for at in range(0, size, MIB)], 16)
 
 
@@ -72,7 +72,7 @@ def random_reads(world, link):
     """One range after another, or all of the file if that is sooner."""
     size = world.sizes["large-size"]
     step = size // world.sizes["random-reads"] // 4096 * 4096
-    single = curl(world, link, [get(link, "set/large", i * step, 4096)
+    single = curl(world, link, [get(link, "large", i * step, 4096)
                                 for i in range(world.sizes["random-reads"])], 1)
     if size / world.thin > 2 * single and link is world.links["thin"]:
         return single, "one by one"
@@ -85,12 +85,12 @@ def through(world, link):
 
 
 def small(world, link, connections=16):
-    return curl(world, link, [get(link, f"set/small/f{i}")
+    return curl(world, link, [get(link, f"small/f{i}")
                               for i in range(world.sizes["small-files"])],
                 connections), f"{connections} connections"
 
 
-def listing(world, link, count=None, prefix="set/list/"):
+def listing(world, link, count=None, prefix="list/"):
     """Pages of 1,000, one after another; their cursors are known here."""
     names = sorted(f"{prefix}f{i}" for i in range(count or world.sizes["list-files"]))
     pages = []

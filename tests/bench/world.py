@@ -77,9 +77,15 @@ class Server(Child):
     def send(self, method, path, body=None, headers=None):
         """Past all links."""
         self.own_requests += 1
-        self.direct.request(method, "/storage/v1" + path, body,
-                            {**self.headers, **(headers or {})})
-        reply = self.direct.getresponse()
+        one = ("/storage/v1" + path, body, {**self.headers, **(headers or {})})
+        try:
+            self.direct.request(method, *one)
+            reply = self.direct.getresponse()
+        except (http.client.HTTPException, ConnectionError):
+            # The server has ended a connection that was idle for long.
+            self.direct.close()
+            self.direct.request(method, *one)
+            reply = self.direct.getresponse()
         data = reply.read()
         if reply.status != 200:
             raise SystemExit(f"{method} {path}: {reply.status} {data[:200]}")
@@ -165,17 +171,15 @@ class World:
     def fill(self):
         """The same files locally, for the limit, and in the bucket."""
         self.files = f"{self.folder}/files"
-        self.set = f"{self.files}/set"
-        os.makedirs(self.set)
-        os.mkdir(f"{self.files}/other")
+        os.makedirs(f"{self.files}/other")
         self.say("making the files")
-        subprocess.run([program("supafs"), "bench", *self.options(), "--prepare", self.set],
+        subprocess.run([program("supafs"), "bench", *self.options(), "--prepare", self.files],
                        check=True, stderr=subprocess.DEVNULL)
-        for where, _, names in os.walk(self.set):
+        for where, _, names in os.walk(self.files):
             for name in names:
                 path = os.path.join(where, name)
                 with open(path, "rb") as data:
-                    self.server.put("set/" + os.path.relpath(path, self.set), data)
+                    self.server.put(os.path.relpath(path, self.files), data)
         for i in range(10):
             self.server.put(f"other/f{i}", b"x")
 

@@ -58,7 +58,7 @@ SUPAFS_BUILDDIR=$SF_BUILD "$SF_SRC/tests/bench/run" --tiny --runs 1 --rtt-us 200
     --rows random@thin,through,list,small-cached,write-over --json "$SF_TMP/run.json" \
     >"$SF_TMP/table" 2>"$SF_TMP/run.log" || fail "tests/bench/run failed"
 expect_eq "lines of the table" 7 "$(wc -l <"$SF_TMP/table")"
-expect_match "a ratio" '\(.list.\) \| [0-9.]+ m?s \|.* [0-9]+\.[0-9]+ \| 1\.33' "$(cat "$SF_TMP/table")"
+expect_match "a ratio" '\(.list.\) \| [0-9.]+ m?s \|.* [0-9]+\.[0-9]+ \| 1\.05' "$(cat "$SF_TMP/table")"
 expect_ge "requests of the row list" 1 \
     "$(json_get 'd["rows"]["list"]["supafs"]["runs"][0]["requests"]' <"$SF_TMP/run.json")"
 expect_ge "bytes of the row through" 4194304 \
