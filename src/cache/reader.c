@@ -54,21 +54,25 @@ plan_locked(struct sf_stream *s, uint64_t off, size_t len, struct sf_plan *plan)
 /* ---- from the local disk, at once -------------------------------------------------------------
  */
 
-/* Small reads, without any memory: most of those that no pattern has announced. */
+/* Small reads, without any memory: most of those that no pattern has announced. The stream may be
+ * gone when its reader has the bytes, so what is wanted ahead comes first here and below. */
 static bool __attribute__((noinline))
-read_small(struct sf_stream *s, uint64_t off, size_t len, sf_stream_read_fn cb, void *arg)
+read_small(struct sf_stream *s, uint64_t off, size_t len, const struct sf_plan *plan,
+           sf_stream_read_fn cb, void *arg)
 {
     char buf[SF_UNIT];
     struct iovec iov = {buf, len};
     if (sf_disk_read(s->content->disk, off, len, buf, true) != (ssize_t)len)
         return false;
     sf_count(SF_C_CACHE_HITS_DISK, 1);
+    fetch_ahead(s, plan);
     cb(arg, 0, NULL, &iov, 1, len);
     return true;
 }
 
 static bool
-read_large(struct sf_stream *s, uint64_t off, size_t len, sf_stream_read_fn cb, void *arg)
+read_large(struct sf_stream *s, uint64_t off, size_t len, const struct sf_plan *plan,
+           sf_stream_read_fn cb, void *arg)
 {
     struct sf_cache *cache = s->content->cache;
     if (sf_disk_has(s->content->disk, off, len, true) != (ssize_t)len)
@@ -83,6 +87,7 @@ read_large(struct sf_stream *s, uint64_t off, size_t len, sf_stream_read_fn cb, 
     bool all = sf_disk_read(s->content->disk, off, len, mem, true) == (ssize_t)len;
     if (all) {
         sf_count(SF_C_CACHE_HITS_DISK, 1);
+        fetch_ahead(s, plan);
         cb(arg, 0, NULL, &iov, 1, len);
     }
     sf_mutex_lock(&cache->lock);
@@ -100,10 +105,8 @@ read_disk(struct sf_stream *s, uint64_t off, size_t len, const struct sf_plan *p
 {
     if (!s->content->disk)
         return false;
-    bool all = len <= SF_UNIT ? read_small(s, off, len, cb, arg) : read_large(s, off, len, cb, arg);
-    if (all)
-        fetch_ahead(s, plan);
-    return all;
+    return len <= SF_UNIT ? read_small(s, off, len, plan, cb, arg)
+                          : read_large(s, off, len, plan, cb, arg);
 }
 
 /* ---- what has to wait --------------------------------------------------------------------------

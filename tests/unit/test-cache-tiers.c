@@ -132,6 +132,54 @@ a_restart_is_warm(void **state)
     finish();
 }
 
+/* Who has its bytes may close the file at once. */
+struct closing {
+    struct sf_stream *s;
+    struct sf_cached *c;
+    _Atomic int calls;
+};
+
+static void
+close_now(void *arg, int err, const struct sf_err *why, const struct iovec *iov, int n, size_t len)
+{
+    struct closing *x = arg;
+    (void)why;
+    (void)iov;
+    assert_int_equal(err, 0);
+    assert_true(n > 0 && len > 0);
+    sf_stream_free(x->s);
+    sf_cached_unref(x->c);
+    atomic_fetch_add(&x->calls, 1);
+}
+
+static void
+a_stream_may_end_in_its_callback(void **state)
+{
+    const size_t lens[] = {4096, 1 << 20};
+    (void)state;
+    begin();
+    struct sf_cached *c = content("e", 4 << 20);
+    read_through(c);
+    written();
+    for (int i = 0; i < 4; i++) { /* from the disk and, the odd ones, from memory */
+        struct closing x = {.s = stream(c, NULL), .c = sf_cached_ref(c)};
+        struct got g;
+        if (i % 2 == 0)
+            sf_cached_forget(c);
+        else
+            ask(x.s, 1 << 20, lens[i / 2], &g);
+        sf_stream_read(x.s, 1 << 20, lens[i / 2], close_now, &x);
+        int64_t end = sf_clock_ms() + 10000;
+        while (!atomic_load(&x.calls)) {
+            assert_true(sf_clock_ms() < end);
+            usleep(200);
+        }
+    }
+    assert_int_equal(net.bytes, 4 << 20);
+    sf_cached_unref(c);
+    finish();
+}
+
 static void
 what_is_on_the_disk_is_not_fetched_with_the_rest(void **state)
 {
@@ -319,6 +367,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_restart_is_warm, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stream_may_end_in_its_callback, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_on_the_disk_is_not_fetched_with_the_rest, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(names_last, setup, teardown),
