@@ -73,7 +73,7 @@ check_file(struct sf_disk *d, int dir, const char *name, uint64_t number, uint32
 static void
 check_directory(struct sf_disk *d, unsigned nth)
 {
-    char name[3];
+    char name[12];
     struct dirent *e;
     snprintf(name, sizeof name, "%02x", nth & 255);
     int fd = openat(d->blocks_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
