@@ -3,7 +3,7 @@
 # What was read or written here is not asked for again: within attr_ttl cached reads, stat, ls and
 # missing names make no request; after a remount, and after chmod, touch, setfattr, mv and a
 # directory's rename, no byte is fetched, with ETags that are MD5s and with others. SF_SOAK=1: the
-# file has 256 MiB instead of 24.
+# file has 256 MiB instead of 10.
 # shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154
 set -u
 . "$(dirname "$0")/../lib/common.sh"
@@ -14,7 +14,7 @@ need_fuse
 need_supafs
 need_devserver "it reads the request log"
 need setfattr
-mib=24
+mib=10
 [ -z "${SF_SOAK:-}" ] || mib=256
 size=$((mib * 1048576))
 start_server --global-limit $((size * 2)) --standard-limit $((size * 2))
@@ -39,7 +39,7 @@ settled() { [ "$(getfattr --only-values -n user.supafs.sync "$1" 2>/dev/null)" =
 
 head -c "$size" /dev/urandom >"$SF_TMP/large"
 head -c 5000 "$SF_TMP/large" >"$SF_TMP/small"
-head -c 3000000 "$SF_TMP/large" >"$SF_TMP/middle"
+head -c 1500000 "$SF_TMP/large" >"$SF_TMP/middle"
 
 step "nothing is asked within attr_ttl"
 new_bucket b
@@ -60,6 +60,10 @@ expect_eq "requests" 0 "$(requests)"
 read_again "without the kernel's pages" "$mnt/d/large" "$SF_TMP/large"
 expect_eq "cached" "100 %" "$(getfattr --only-values -n user.supafs.cached "$mnt/d/large")"
 
+step "after a remount"
+remount_project "$mnt" -o "bucket=$b,attr_ttl=60"
+read_again "the small one" "$mnt/d/small" "$SF_TMP/small"
+read_again "the large one" "$mnt/d/large" "$SF_TMP/large"
 umount_project "$mnt"
 
 kinds=("md5 true" "mtime false")
@@ -97,6 +101,10 @@ for kind in "${kinds[@]}"; do
     read_again "in a renamed directory" "$mnt/e/ours.3" "$SF_TMP/middle"
     expect_ok "copied inside" cp "$mnt/e/theirs" "$mnt/copy"
     read_again "the copy" "$mnt/copy" "$SF_TMP/middle"
+    remount_project "$mnt" -o "bucket=$b,attr_ttl=60"
+    for f in e/theirs e/ours.3 copy; do
+        read_again "$f after a remount" "$mnt/$f" "$SF_TMP/middle"
+    done
     umount_project "$mnt"
 done
 
