@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/mounts.h"
+#include "base/str.h"
 #include "base/thread.h"
 #include "store/guard.h"
 
@@ -26,12 +27,17 @@ struct sf_env {
     MDB_env *mdb; /* NULL = damaged, and a new one could not be made */
     MDB_dbi *tables;
     struct sf_env_opts opts; /* `dir` is owned */
-    char *data;
+    char *data, *lock_file;
     char *boot;   /* throw_away: the file that says which boot wrote it */
     char *marker; /* throw_away: the file that says that its damage ended a process */
     enum sf_env_began began;
+    bool abandoned;      /* the writer was left in the middle; for its thread, and the opening */
+    uint64_t closed_txn; /* throw_away: the last commit, as the end before said */
+    size_t last_txn;     /* throw_away: the last commit; LMDB has two heads, and takes the other one
+                            when it cannot read this; for its thread, and the opening */
     pthread_t thread;
     _Atomic uint64_t writes, commits, resets;
+    _Atomic bool end_unclean;
     _Atomic bool damaged; /* set by anybody, cleared by the environment's thread */
 
     struct sf_mutex readers; /* leaf; protects the fields below */
@@ -127,6 +133,10 @@ step(struct step *s, bool writer)
     if (atomic_load(&env->damaged))
         return -EUCLEAN;
     int rc = sf_guarded(writer ? env->marker : NULL, run_step, s);
+    if (rc == -EFAULT) {
+        env->abandoned |= writer;
+        rc = -EUCLEAN;
+    }
     if (rc == -EUCLEAN)
         damage_found(env);
     return rc;
@@ -278,9 +288,36 @@ sf_txn_get(struct sf_txn *txn, unsigned table, const void *key, size_t len, stru
         (struct step){.table = table, .key = val(key, len), .call.value = append, .arg = out});
 }
 
+/*
+ * A long value lies on pages of its own, whose head says how many these are. LMDB believes that
+ * when it frees them: of a damaged head it would make a list that no memory holds. So that is
+ * looked at first. Head of LMDB 0.9: number u64, pad u16, flags u16, pages u32.
+ */
+static bool
+sound(struct step *s)
+{
+    MDB_val v;
+    MDB_stat st;
+    MDB_envinfo info;
+    uint16_t flags;
+    uint32_t pages;
+    if (!s->env->opts.throw_away || mdb_get(s->txn, s->env->tables[s->table], &s->key, &v) != 0 ||
+        mdb_stat(s->txn, s->env->tables[s->table], &st) != 0 ||
+        8 + s->key.mv_size + v.mv_size <= (((st.ms_psize - 16) / 2) & ~1u) - 2)
+        return true;
+    mdb_env_info(s->env->mdb, &info);
+    memcpy(&flags, (const char *)v.mv_data - 6, sizeof flags);
+    memcpy(&pages, (const char *)v.mv_data - 4, sizeof pages);
+    return (flags & 4) && pages > (v.mv_size + 15) / st.ms_psize &&
+           pages <= info.me_mapsize / st.ms_psize;
+}
+_Static_assert(MDB_VERSION_MAJOR == 0 && MDB_VERSION_MINOR == 9, "see sound()");
+
 static int
 put_step(struct step *s)
 {
+    if (!sound(s))
+        return -EUCLEAN;
     return errno_of(mdb_put(s->txn, s->env->tables[s->table], &s->key, &s->value, 0));
 }
 
@@ -296,6 +333,8 @@ sf_txn_put(struct sf_txn *txn, unsigned table, const void *key, size_t len, cons
 static int
 del_step(struct step *s)
 {
+    if (!sound(s))
+        return -EUCLEAN;
     return errno_of(mdb_del(s->txn, s->env->tables[s->table], &s->key, NULL));
 }
 
@@ -379,14 +418,27 @@ used_bytes(struct sf_env *env)
 static int
 begin_write_step(struct step *s)
 {
-    return errno_of(mdb_txn_begin(s->env->mdb, NULL, 0, &s->txn));
+    int rc = mdb_txn_begin(s->env->mdb, NULL, 0, &s->txn);
+    if (rc || !s->env->opts.throw_away || mdb_txn_id(s->txn) == s->env->last_txn + 1)
+        return errno_of(rc);
+    mdb_txn_abort(s->txn);
+    return -EUCLEAN;
+}
+
+static void
+note_last_txn(struct sf_env *env)
+{
+    MDB_envinfo info;
+    mdb_env_info(env->mdb, &info);
+    env->last_txn = info.me_last_txnid;
 }
 
 static int
 commit_step(struct step *s)
 {
     int rc = mdb_txn_commit(s->txn);
-    s->txn = NULL; /* whatever came of it; still there when this was left in the middle */
+    s->txn = NULL; /* whatever came of it */
+    note_last_txn(s->env);
     return errno_of(rc);
 }
 
@@ -404,13 +456,12 @@ commit(struct sf_env *env, struct sf_env_write *list, const struct sf_env_write 
     if (!rc && env->opts.throw_away && atomic_load(&env->damaged))
         rc = -EUCLEAN;
     if (rc) {
-        mdb_txn_abort(s.txn);
+        if (!env->abandoned)
+            mdb_txn_abort(s.txn);
         return rc;
     }
     s.fn = commit_step;
     rc = step(&s, true);
-    if (s.txn)
-        mdb_txn_abort(s.txn); /* the lock of LMDB's writers, among others */
     if (!rc)
         atomic_fetch_add(&env->commits, 1);
     return rc;
@@ -570,7 +621,8 @@ drop_unsynced(struct sf_env *env, struct sf_err *err)
     (void)sf_read_file("/proc/sys/kernel/random/boot_id", sizeof boot - 1, &now, NULL);
     snprintf(boot, sizeof boot, "%s", sf_buf_str(&now));
     int rc = sf_read_file(env->boot, 64, &then, NULL);
-    bool clean = !rc && strcmp(sf_buf_str(&then), CLEAN) == 0;
+    bool clean = !rc && sf_str_starts(sf_buf_str(&then), CLEAN " ") &&
+                 sf_parse_u64(sf_buf_str(&then) + strlen(CLEAN " "), &env->closed_txn) == 0;
     bool whole = (clean || (!rc && boot[0] && strcmp(sf_buf_str(&then), boot) == 0)) &&
                  access(env->marker, F_OK) < 0;
     if (!whole && unlink(env->data) < 0 && errno != ENOENT)
@@ -620,7 +672,26 @@ open_mdb_step(void *arg)
         rc = mdb_env_open(env->mdb, o->dir, MDB_NOTLS | (o->throw_away ? MDB_NOSYNC : 0), 0600);
     if (!rc)
         rc = mdb_reader_check(env->mdb, &dead);
-    return rc ? rc : open_tables(env);
+    if (rc)
+        return rc;
+    note_last_txn(env);
+    if (env->closed_txn && env->last_txn != env->closed_txn)
+        return MDB_CORRUPTED;
+    rc = open_tables(env);
+    note_last_txn(env);
+    return rc;
+}
+
+/* LMDB was left in the middle of a write. Its transaction may have cursors on a stack that is gone,
+ * so it cannot be ended, nor can what holds its locks be unmapped. It is kept as it is, out of
+ * reach: the next one has files of its own. */
+static void
+abandon(struct sf_env *env)
+{
+    env->mdb = NULL;
+    env->n_idle = 0;
+    env->abandoned = false;
+    (void)unlink(env->lock_file);
 }
 
 static int
@@ -630,18 +701,23 @@ open_mdb(struct sf_env *env)
     if (rc)
         return rc;
     rc = env->opts.throw_away ? sf_guarded(env->marker, open_mdb_step, env) : open_mdb_step(env);
-    if (rc) {
+    if (rc == -EFAULT)
+        abandon(env);
+    else if (rc) {
         mdb_env_close(env->mdb); /* after a failure, too */
         env->mdb = NULL;
     }
-    return rc == -EUCLEAN ? MDB_CORRUPTED : rc;
+    return rc == -EFAULT ? MDB_CORRUPTED : rc;
 }
 
 static int
 open_files(struct sf_env *env, struct sf_err *err)
 {
-    int rc = open_mdb(env);
-    if (errno_of(rc) == -EUCLEAN && env->opts.throw_away && unlink(env->data) == 0) {
+    int rc = open_mdb(env), e = errno_of(rc);
+    env->closed_txn = 0;
+    /* A damaged head may also ask for a map of any size. */
+    bool damaged = e == -EUCLEAN || e == -EINVAL || e == -ENOMEM || e == -EIO;
+    if (damaged && env->opts.throw_away && unlink(env->data) == 0) {
         env->began = SF_ENV_EMPTY;
         rc = open_mdb(env);
     }
@@ -673,7 +749,10 @@ begin_empty(struct sf_env *env)
     while (env->reading)
         sf_cond_wait(&env->no_reader, &env->readers);
     sf_mutex_unlock(&env->readers); /* no other comes while it is damaged */
-    close_mdb(env);
+    if (env->abandoned)
+        abandon(env);
+    else
+        close_mdb(env);
     bool ok = (unlink(env->data) == 0 || errno == ENOENT) && open_mdb(env) == 0;
     if (!ok)
         return; /* the next write tries again */
@@ -690,6 +769,12 @@ sf_env_distrust(struct sf_env *env)
     damage_found(env);
 }
 
+void
+sf_env_end_unclean(struct sf_env *env)
+{
+    atomic_store(&env->end_unclean, true);
+}
+
 enum sf_env_began
 sf_env_began(const struct sf_env *env)
 {
@@ -699,7 +784,8 @@ sf_env_began(const struct sf_env *env)
 static void
 env_free(struct sf_env *env)
 {
-    close_mdb(env);
+    if (!env->abandoned)
+        close_mdb(env);
     sf_cond_fini(&env->no_reader);
     sf_mutex_fini(&env->readers);
     sf_cond_fini(&env->wake);
@@ -707,6 +793,7 @@ env_free(struct sf_env *env)
     free((char *)env->opts.dir);
     free(env->tables);
     free(env->data);
+    free(env->lock_file);
     free(env->boot);
     free(env->marker);
     free(env);
@@ -735,9 +822,10 @@ env_new(const struct sf_env_opts *opts)
     env->opts.dir = strdup(opts->dir);
     env->tables = calloc(opts->n_tables, sizeof *env->tables);
     env->data = path_in(opts->dir, "data.mdb");
+    env->lock_file = path_in(opts->dir, "lock.mdb");
     env->boot = path_in(opts->dir, "boot");
     env->marker = path_in(opts->dir, "damaged");
-    if (env->opts.dir && env->tables && env->data && env->boot && env->marker)
+    if (env->opts.dir && env->tables && env->data && env->lock_file && env->boot && env->marker)
         return env;
     env_free(env);
     return NULL;
@@ -782,7 +870,11 @@ sf_env_close(struct sf_env *env)
     /* Where damage was just found the boot stays in the file, and the data goes. */
     if (atomic_load(&env->damaged))
         (void)unlink(env->data);
-    else if (env->opts.throw_away && mdb_env_sync(env->mdb, 1) == 0)
-        (void)sf_write_file_atomic(env->boot, CLEAN, strlen(CLEAN), 0600, NULL);
+    else if (env->opts.throw_away && !atomic_load(&env->end_unclean) &&
+             mdb_env_sync(env->mdb, 1) == 0) {
+        char text[64];
+        snprintf(text, sizeof text, CLEAN " %zu", env->last_txn);
+        (void)sf_write_file_atomic(env->boot, text, strlen(text), 0600, NULL);
+    }
     env_free(env);
 }

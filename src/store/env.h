@@ -59,6 +59,10 @@ void sf_env_close(struct sf_env *env);
 /* How it was found. For one that is not throw_away never SF_ENV_UNCLEAN. */
 enum sf_env_began sf_env_began(const struct sf_env *env);
 
+/* throw_away: what the caller keeps beside it is not in order, so the next one is to find it
+ * SF_ENV_UNCLEAN, whatever its end is like. */
+void sf_env_end_unclean(struct sf_env *env);
+
 /* throw_away: the caller has found that the content of a row cannot be what was written. It begins
  * empty again, soon. */
 void sf_env_distrust(struct sf_env *env);

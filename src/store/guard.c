@@ -3,12 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/lock.h"
 
 static _Thread_local sigjmp_buf back;
 static _Thread_local const char *marker;
@@ -16,7 +17,7 @@ static _Thread_local volatile sig_atomic_t held;
 
 static const int signals[] = {SIGBUS, SIGSEGV, SIGABRT};
 static struct sigaction before[sizeof signals / sizeof *signals];
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct sf_mutex install_lock = SF_MUTEX_INIT(0);
 
 static void
 on_signal(int sig, siginfo_t *info, void *context)
@@ -38,20 +39,20 @@ on_signal(int sig, siginfo_t *info, void *context)
         raise(sig);
 }
 
-static void
-install(void)
-{
-    struct sigaction sa = {.sa_sigaction = on_signal,
-                           .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
-    sigemptyset(&sa.sa_mask);
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        sigaction(signals[i], &sa, &before[i]);
-}
-
 void
 sf_guard_install(void)
 {
-    pthread_once(&once, install);
+    struct sigaction now,
+        own = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+    sigemptyset(&own.sa_mask);
+    SF_GUARD(&install_lock);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        sigaction(signals[i], NULL, &now);
+        if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_signal)
+            continue;
+        before[i] = now;
+        sigaction(signals[i], &own, NULL);
+    }
 }
 
 int
@@ -60,7 +61,7 @@ sf_guarded(const char *path, int (*fn)(void *arg), void *arg)
     marker = path;
     if (sigsetjmp(back, 0)) {
         held = 0;
-        return -EUCLEAN;
+        return -EFAULT;
     }
     held = 1;
     int rc = fn(arg);

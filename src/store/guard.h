@@ -10,7 +10,7 @@
  */
 
 /* Handle SIGBUS, SIGSEGV and SIGABRT from now on, where a guard is held; elsewhere they go on as
- * before. May be called often. */
+ * before. Called again after somebody else has taken them, it takes them back. */
 void sf_guard_install(void);
 
 /**
@@ -18,8 +18,8 @@ void sf_guard_install(void);
  * @marker: NULL, or the path of a file to be made when the process dies in fn. Then only SIGBUS
  * ends the call: fn writes to the heap, and after a SIGSEGV nobody knows where.
  *
- * Returns what fn does, or -EUCLEAN when it was left in the middle: it holds no lock then, and what
- * it had allocated is lost. Guards do not nest.
+ * Returns what fn does, or -EFAULT when it was left in the middle: what it had allocated is lost,
+ * what it had locked stays so. Guards do not nest.
  */
 int sf_guarded(const char *marker, int (*fn)(void *arg), void *arg);
 

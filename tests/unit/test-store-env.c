@@ -503,6 +503,131 @@ a_throw_away_one_lasts_within_a_boot(void **state)
     assert_null(value_of("k"));
 }
 
+static _Atomic unsigned resets;
+
+static void
+on_reset(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add(&resets, 1);
+}
+
+static void
+open_guarded(void)
+{
+    struct sf_env_opts o = {.dir = dir,
+                            .name = "test-env",
+                            .tables = tables,
+                            .n_tables = 2,
+                            .max_bytes = 4 << 20,
+                            .throw_away = true,
+                            .on_reset = on_reset};
+    atomic_store(&resets, 0);
+    assert_int_equal(sf_env_open(&o, &env, NULL), 0);
+}
+
+static void
+put_many(unsigned n)
+{
+    char key[16];
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(key, sizeof key, "k%05u", i);
+        struct row r = row_of(key, "a value that takes some room in the file, so that it is long");
+        assert_int_equal(sf_env_write_wait(env, &r.w), 0);
+    }
+}
+
+static int
+open_data(void)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/data.mdb", dir);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* The file is cut behind the environment's back: pages of the map are gone. */
+static void
+a_cut_file_ends_the_call_not_the_process(void **state)
+{
+    (void)state;
+    sf_autobuf struct sf_buf b = SF_BUF_INIT;
+    for (int writer = 0; writer < 2; writer++) {
+        open_guarded();
+        put_many(400);
+        sf_autofd int fd = open_data();
+        assert_int_equal(ftruncate(fd, 2 * 4096), 0);
+        struct row r = row_of("k00007", "again");
+        int rc = writer ? sf_env_write_wait(env, &r.w) : sf_env_get(env, 0, "k00007", 6, &b);
+        assert_int_equal(rc, -EUCLEAN);
+        for (int i = 0; i < 1000 && !atomic_load(&resets); i++)
+            usleep(2000);
+        assert_int_equal(atomic_load(&resets), 1);
+        assert_int_equal(sf_env_get(env, 0, "k00007", 6, &b), -ENOENT);
+        put_many(100);
+        assert_int_equal(sf_env_get(env, 0, "k00007", 6, &b), 0);
+        struct sf_env_stats st;
+        sf_env_get_stats(env, &st);
+        assert_int_equal(st.resets, 1);
+        sf_env_close(env);
+        open_guarded();
+        assert_int_equal(sf_env_began(env), SF_ENV_CLEAN);
+        assert_int_equal(sf_env_get(env, 0, "k00099", 6, &b), 0);
+        sf_env_close(env);
+        env = NULL;
+    }
+}
+
+/* One of the two heads of the file is the state before the last transaction. */
+static void
+an_older_state_is_not_taken_for_the_last(void **state)
+{
+    (void)state;
+    char head[2][4096];
+    open_guarded();
+    put_many(3);
+    sf_env_close(env);
+    sf_autofd int fd = open_data();
+    assert_int_equal(pread(fd, head, sizeof head, 0), sizeof head);
+    uint64_t txn[2]; /* the last number in a head */
+    for (int i = 0; i < 2; i++)
+        memcpy(&txn[i], head[i] + 16 + 4 + 4 + 8 + 8 + 2 * 48 + 8, 8);
+    int newer = txn[1] > txn[0];
+    assert_int_equal(txn[newer], txn[!newer] + 1);
+    memset(head[newer] + 16 + 4 + 4 + 8 + 8 + 2 * 48 + 8, 0, 8);
+    assert_int_equal(pwrite(fd, head, sizeof head, 0), sizeof head);
+    open_guarded();
+    assert_int_equal(sf_env_began(env), SF_ENV_EMPTY);
+    assert_null(value_of("k00000"));
+}
+
+static void
+who_died_of_damage_leaves_a_mark(void **state)
+{
+    (void)state;
+    char path[128];
+    open_guarded();
+    put_many(3);
+    sf_env_close(env);
+    snprintf(path, sizeof path, "%s/damaged", dir);
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+    open_guarded();
+    assert_int_equal(sf_env_began(env), SF_ENV_EMPTY);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_null(value_of("k00000"));
+    put_many(1);
+    sf_env_end_unclean(env);
+    sf_env_close(env);
+    open_guarded();
+    assert_int_equal(sf_env_began(env), SF_ENV_UNCLEAN);
+    assert_non_null(value_of("k00000"));
+    sf_env_distrust(env);
+    for (int i = 0; i < 1000 && !atomic_load(&resets); i++)
+        usleep(2000);
+    assert_null(value_of("k00000"));
+}
+
 static void
 a_damaged_file_is_refused_and_kept(void **state)
 {
@@ -553,6 +678,9 @@ main(void)
         T(a_full_file_can_be_emptied_again),
         T(what_was_acknowledged_survives_a_kill),
         T(a_throw_away_one_lasts_within_a_boot),
+        T(a_cut_file_ends_the_call_not_the_process),
+        T(an_older_state_is_not_taken_for_the_last),
+        T(who_died_of_damage_leaves_a_mark),
         T(a_damaged_file_is_refused_and_kept),
         T(a_directory_that_cannot_be_used_says_why),
     };
