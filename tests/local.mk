@@ -16,6 +16,8 @@ unit_tests = \
 	tests/unit/test-cache-disk \
 	tests/unit/test-cache-figures \
 	tests/unit/test-cache-link \
+	tests/unit/test-cache-disk-crash \
+	tests/unit/test-cache-disk-damage \
 	tests/unit/test-cache-policy \
 	tests/unit/test-cache-pool \
 	tests/unit/test-cache-predict \
@@ -269,6 +271,10 @@ tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test
 tests_unit_test_write_quarantine_SOURCES = tests/unit/test-write-quarantine.c $(write_test_lib)
 tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(write_test_lib)
 
+tests_unit_test_cache_disk_crash_SOURCES = tests/unit/test-cache-disk-crash.c \
+	tests/unit/disk-fixture.h
+tests_unit_test_cache_disk_damage_SOURCES = tests/unit/test-cache-disk-damage.c \
+	tests/unit/disk-fixture.h
 tests_unit_test_cache_disk_SOURCES = tests/unit/test-cache-disk.c tests/unit/disk-fixture.h
 tests_unit_test_cache_policy_SOURCES = tests/unit/test-cache-policy.c tests/unit/policy-sim.c \
 	tests/unit/policy-sim.h

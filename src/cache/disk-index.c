@@ -598,7 +598,7 @@ drop_done(struct sf_env_write *w, int rc)
     sf_mutex_lock(&d->lock);
     if (!rc && p->generation == d->generation)
         sf_usage_move_locked(d, &p->was, &p->is);
-    p->ch->writing &= ~p->mask;
+    p->ch->dropping &= ~p->mask;
     sf_chunk_commit_end_locked(d, p->ch);
     bool file = p->all && !sf_disk_small(p->size);
     bool mine = !rc && file && sf_chunk_claim_locked(d, p->number, p->index);
@@ -612,7 +612,7 @@ drop_done(struct sf_env_write *w, int rc)
     free(p);
 }
 
-/* Until the row is changed nobody writes these units. */
+/* Until the row is changed writers of these units wait. */
 void
 sf_index_drop_units(struct sf_disk *d, uint64_t size, struct sf_chunk *ch, uint32_t mask)
 {
@@ -622,7 +622,7 @@ sf_index_drop_units(struct sf_disk *d, uint64_t size, struct sf_chunk *ch, uint3
     ch->here &= ~mask;
     ch->checked &= ~mask;
     if (p && mask) {
-        *p = (struct drop){.w = {.run = drop_run, .done = drop_done, .frees = true, .lazy = true},
+        *p = (struct drop){.w = {.run = drop_run, .done = drop_done, .frees = true},
                            .d = d,
                            .ch = ch,
                            .number = ch->id.number,
@@ -630,7 +630,7 @@ sf_index_drop_units(struct sf_disk *d, uint64_t size, struct sf_chunk *ch, uint3
                            .size = size,
                            .mask = mask,
                            .generation = d->generation};
-        ch->writing |= mask;
+        ch->dropping |= mask;
         sf_chunk_commit_begin_locked(ch);
     }
     int fd = p && mask && ch->writable ? ch->fd : -1;

@@ -39,9 +39,10 @@ enum sf_chunk_state {
 struct sf_chunk {
     struct sf_chunk_id id;
     enum sf_chunk_state state;
-    uint32_t here;    /* units; ahead of the index by what is being committed */
-    uint32_t checked; /* of these, read back by this process and right */
-    uint32_t writing; /* units that somebody writes now */
+    uint32_t here;     /* units; ahead of the index by what is being committed */
+    uint32_t checked;  /* of these, read back by this process and right */
+    uint32_t writing;  /* units that somebody writes now */
+    uint32_t dropping; /* units that were bad, and still are in the row */
     uint32_t sums[SF_UNITS];
     unsigned users;   /* calls that use it outside of the lock; its file stays open */
     unsigned commits; /* of its row under way */

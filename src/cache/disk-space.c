@@ -73,6 +73,8 @@ take(void *arg, enum sf_policy_queue queue, int64_t before_ms, struct sf_policy_
         if (q != queue)
             return -ENOENT;
         rc = sf_row_queue_get(key.data, key.len, value.data, value.len, &row);
+        if (!rc && place < ev->from[queue])
+            rc = -EUCLEAN; /* a damaged tree leads in a circle */
         if (rc || row.queued_ms >= before_ms)
             return rc ? rc : -ENOENT;
         ev->from[queue] = place + 1;
@@ -176,6 +178,8 @@ evict_content(struct eviction *ev)
         sf_row_chunk_parse(key.data, &number, &index);
         if (number != ev->only)
             return 0;
+        if (index < ev->next)
+            return -EUCLEAN;
         rc = sf_row_chunk_get(key.data, key.len, value.data, value.len, &row);
         if (rc || row.queue == SF_QUEUE_PINNED)
             return rc;

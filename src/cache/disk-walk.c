@@ -19,6 +19,7 @@ struct chunk_row {
 struct chunk_rows {
     struct chunk_row rows[STEP];
     unsigned n;
+    unsigned char last[SF_ROW_SHORT_KEY]; /* the key of the last one */
 };
 
 static int
@@ -32,6 +33,10 @@ copy_chunk(void *arg, const void *key, size_t key_len, const void *value, size_t
     sf_row_chunk_parse(key, &r->number, &r->index);
     r->mask = row.mask;
     r->bytes = row.bytes;
+    /* A damaged tree may lead in a circle. */
+    if (out->n && memcmp(out->last, key, key_len) >= 0)
+        return -EUCLEAN;
+    memcpy(out->last, key, key_len);
     return ++out->n == STEP ? 1 : 0;
 }
 
@@ -41,6 +46,8 @@ sf_disk_each_chunk(struct sf_disk *d, uint64_t number, sf_disk_chunk_fn fn, void
     struct chunk_rows rows;
     unsigned char key[SF_ROW_SHORT_KEY];
     size_t len = sf_row_chunk_key(key, number - 1, UINT32_MAX);
+    uint32_t last = 0;
+    bool any = false;
     for (;;) {
         rows.n = 0;
         int rc = sf_env_walk(d->env, SF_TABLE_CHUNKS, key, len, copy_chunk, &rows);
@@ -50,6 +57,12 @@ sf_disk_each_chunk(struct sf_disk *d, uint64_t number, sf_disk_chunk_fn fn, void
             const struct chunk_row *r = &rows.rows[i];
             if (r->number != number)
                 return 0;
+            if (any && r->index <= last) {
+                sf_env_distrust(d->env);
+                return -EUCLEAN;
+            }
+            any = true;
+            last = r->index;
             int stop = fn(arg, r->index, r->mask, r->bytes);
             if (stop)
                 return stop;
@@ -142,7 +155,12 @@ sf_disk_each(struct sf_disk *d, uint64_t after, int (*fn)(void *arg, const struc
         int rc = sf_env_walk(d->env, SF_TABLE_CONTENTS, key, len, copy_content, &v);
         if (rc != 1)
             return rc;
-        after = sf_row_content_parse(v.key);
+        uint64_t number = sf_row_content_parse(v.key);
+        if (number <= after) {
+            sf_env_distrust(d->env);
+            return -EUCLEAN;
+        }
+        after = number;
         rc = sf_row_content_get(v.key, v.len, b.data, b.len, &row);
         struct sf_disk_row r = {.number = after, .size = row.size, .pinned = row.pinned};
         for (unsigned i = 0; i < row.n_names && !rc; i++)
@@ -188,7 +206,9 @@ move_chunks(struct sf_txn *txn, struct pinning *p)
             return rc == -ENOENT ? 0 : rc;
         sf_row_chunk_parse(key.data, &number, &index);
         if (number != p->number)
-            return 0;
+            return number < p->number ? -EUCLEAN : 0;
+        if (index < next)
+            return -EUCLEAN;
         rc = sf_row_chunk_get(key.data, key.len, value.data, value.len, &row);
         if (!rc)
             rc = sf_txn_queue_get(txn, row.queue, row.place, &queue);

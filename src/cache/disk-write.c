@@ -81,6 +81,8 @@ begin(struct job *j, uint32_t index, uint32_t wanted)
     int rc = sf_chunk_hold_locked(d, j->number, index, false, &j->ch);
     if (rc)
         return rc;
+    while (j->ch->dropping & wanted)
+        sf_cond_wait(&d->changed, &d->lock);
     j->mask = wanted & ~j->ch->here & ~j->ch->writing;
     j->ch->writing |= j->mask;
     j->reserved = sf_units_charge(j->c->size, index, j->mask) + (j->ch->here ? 0 : SF_CHUNK_ROWS);

@@ -130,6 +130,7 @@ duty_locked(struct sf_disk *d, int64_t now, int64_t *tick_ms, int64_t *probe_ms)
     sf_mutex_lock(&d->lock);
     if (check)
         d->checking = false;
+    d->check_wanted |= check && d->stopping; /* it was cut short */
     return true;
 }
 
@@ -256,6 +257,12 @@ sf_disk_close(struct sf_disk *d)
     sf_cond_signal(&d->wake);
     sf_mutex_unlock(&d->lock);
     pthread_join(d->thread, NULL);
+    sf_disk_flush(d);
+    sf_mutex_lock(&d->lock);
+    bool unfinished = d->check_wanted;
+    sf_mutex_unlock(&d->lock);
+    if (unfinished)
+        sf_env_end_unclean(d->env);
     disk_free(d);
 }
 
