@@ -186,7 +186,8 @@ static inline void
 assert_in_order(void)
 {
     uint64_t bytes;
-    wait_recovered();
+    sf_disk_flush(disk);
+    wait_recovered(); /* what was committed may ask for it */
     sf_disk_flush(disk);
     struct index_sums s = index_sums();
     unsigned files = block_files(&bytes);
