@@ -252,6 +252,19 @@ stake_find(struct sf_predict *p, uint64_t dir, uint64_t id)
 }
 
 void
+sf_predict_was_here(struct sf_predict *p, uint64_t dir, uint64_t id)
+{
+    struct stake *s = stake_find(p, dir, id);
+    if (!s)
+        return;
+    if (!s->written_off)
+        stake_end(p, dir_find(p, dir), s);
+    p->stats.files--;
+    p->stats.bytes -= s->bytes;
+    stake_free(p, s);
+}
+
+void
 sf_predict_lost(struct sf_predict *p, uint64_t dir, uint64_t id)
 {
     struct stake *s = stake_find(p, dir, id);

@@ -77,6 +77,8 @@ void sf_predict_opened(struct sf_predict *p, const struct sf_predict_open *open,
 /* A file that was opened is read, and its beginning has to be fetched. */
 void sf_predict_missed(struct sf_predict *p, const struct sf_predict_open *open,
                        const struct sf_predict_ops *ops, void *arg);
+/* What fetch() was asked for was here already. */
+void sf_predict_was_here(struct sf_predict *p, uint64_t dir, uint64_t id);
 /* What was fetched ahead did not come, or was given up by the cache before it was opened. */
 void sf_predict_lost(struct sf_predict *p, uint64_t dir, uint64_t id);
 

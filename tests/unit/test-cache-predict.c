@@ -417,6 +417,23 @@ lost_files_cost_credit(void **state)
 }
 
 static void
+what_was_here_costs_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    struct sf_predict_stats stats;
+    world_one_dir(&w, 200, 4 * KIB);
+    for (size_t i = 1; i <= 3; i++)
+        open_file(&w, numbered(&w, i));
+    for (size_t i = 0; i < 200; i++)
+        sf_predict_was_here(w.p, 0, id_of(i));
+    sf_predict_get_stats(w.p, &stats);
+    assert_int_equal(stats.files + stats.bytes + stats.unused + stats.at_stake, 0);
+    sf_predict_was_here(w.p, 0, 1); /* of nothing that was asked for */
+    world_fini(&w);
+}
+
+static void
 a_changed_directory_is_looked_at_again(void **state)
 {
     (void)state;
@@ -579,6 +596,7 @@ main(void)
         cmocka_unit_test(what_cannot_be_fetched_now_comes_later),
         cmocka_unit_test(another_directory_is_trusted_at_once),
         cmocka_unit_test(lost_files_cost_credit),
+        cmocka_unit_test(what_was_here_costs_nothing),
         cmocka_unit_test(a_changed_directory_is_looked_at_again),
         cmocka_unit_test(what_followed_comes_along),
         cmocka_unit_test(of_large_followers_only_the_beginning_comes),
