@@ -120,6 +120,7 @@ integ_tests = \
 	tests/integ/mount-limits.sh \
 	tests/integ/mount-signals.sh \
 	tests/integ/mount-stop.sh \
+	tests/integ/read-ahead-files.sh \
 	tests/integ/real-input.sh \
 	tests/integ/rclone.sh \
 	tests/integ/read-versions.sh \

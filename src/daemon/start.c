@@ -140,6 +140,7 @@ start_tree(struct daemon *d, struct sf_outcome *o)
     const struct sf_tree_opts tree = {.bucket = sf_config_str(c, SF_OPT_BUCKET),
                                       .prefix = sf_config_str(c, SF_OPT_PREFIX),
                                       .read_only = sf_config_bool(c, SF_OPT_RO),
+                                      .predict = sf_config_bool(c, SF_OPT_PREDICT),
                                       .exclusive_open =
                                           !strcmp(sf_config_str(c, SF_OPT_EXCLUSIVE), "open"),
                                       .uid = (uid_t)sf_config_u64(c, SF_OPT_UID),

@@ -119,6 +119,7 @@ struct origin {
     uint64_t size;
     unsigned version; /* of the node */
     uint32_t users;   /* the tree's lock protects this, and the next */
+    bool fetched;     /* something of it was asked for */
     char *etag;       /* what the bytes had last; NULL = not known */
 };
 
@@ -174,6 +175,12 @@ bool
 origin_fits_locked(const struct origin *o, const struct node *n)
 {
     return o->version == n->version && o->size == n->size;
+}
+
+bool
+origin_fetched_locked(const struct origin *o)
+{
+    return o->fetched;
 }
 
 struct sf_stream *
@@ -421,6 +428,26 @@ fetch_send(struct fetch *f)
     return sf_storage_get(t->st, &args, tree_read_deadline(t), fetch_done, f);
 }
 
+/* A reader waits for the beginning of a file: others may be opened soon. Its own request goes
+ * first. */
+static uint64_t
+fetch_send_missed(struct fetch *f)
+{
+    struct sf_tree *t = f->origin->tree;
+    struct node *n = f->origin->node;
+    tree_lock(t);
+    atomic_fetch_add(&t->acting, 1); /* the origin may go with the request */
+    node_ref_locked(n);
+    tree_unlock(t);
+    uint64_t id = fetch_send(f);
+    tree_lock(t);
+    ahead_missed_locked(t, n);
+    node_unref_locked(t, n);
+    tree_unlock(t);
+    atomic_fetch_sub(&t->acting, 1);
+    return id;
+}
+
 uint64_t
 sf_tree_fetch(void *arg, void *what, uint64_t off, size_t len, char *buf, int priority,
               sf_fetched_fn done, void *done_arg)
@@ -443,6 +470,7 @@ sf_tree_fetch(void *arg, void *what, uint64_t off, size_t len, char *buf, int pr
                         .done = done,
                         .arg = done_arg};
     tree_lock(t);
+    o->fetched = true;
     int rc = fetch_prepare_locked(f);
     tree_unlock(t);
     if (rc == 0)
@@ -454,7 +482,7 @@ sf_tree_fetch(void *arg, void *what, uint64_t off, size_t len, char *buf, int pr
     tree_lock(t);
     tree_ask_locked(t);
     tree_unlock(t);
-    return fetch_send(f);
+    return off == 0 && priority > 0 ? fetch_send_missed(f) : fetch_send(f);
 }
 
 void

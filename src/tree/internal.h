@@ -264,6 +264,7 @@ struct sf_tree {
     uint64_t evict_at;                 /* not again before there are so many nodes */
     uint64_t forgotten;                /* by the kernel since then */
     struct saved *saved;               /* NULL = nothing is kept between mounts */
+    struct ahead *ahead;               /* NULL = nothing is predicted */
     struct node *unsaved_first, *unsaved_last;
     struct sf_file *files; /* open handles */
     struct sf_dir *open_dir_list;
@@ -712,10 +713,22 @@ bool origin_of_locked(const struct origin *o, const struct node *n);
 /* And not been changed here, either? */
 bool origin_fits_locked(const struct origin *o, const struct node *n);
 struct sf_stream *origin_stream(const struct origin *o);
+/* Was a request made for it, or begun? */
+bool origin_fetched_locked(const struct origin *o);
 /* The bytes of the version that a node stands for have this id and ETag, too, for certain. */
 void origin_same_locked(struct sf_tree *t, const struct node *n, const char *id, const char *etag);
 /* A file's bytes in the cache, counted; NULL = they have no name there. No lock held. */
 struct sf_cached *cached_of_node(struct sf_tree *t, struct node *n);
+
+/* ---- ahead.c -------------------------------------------------------------------------------- */
+
+int ahead_new(struct sf_tree *t);
+/* Nothing more is begun. */
+void ahead_stop_locked(struct sf_tree *t);
+void ahead_free(struct sf_tree *t);
+/* A file is opened for reading; what was opened has to be fetched, from its beginning. */
+void ahead_opened_locked(struct sf_tree *t, struct node *n);
+void ahead_missed_locked(struct sf_tree *t, struct node *n);
 
 /* ---- op-file.c, content.c
  * ------------------------------------------------------------------------ */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/tree/ahead.c \
 	src/tree/apply.c \
 	src/tree/attr-change.c \
 	src/tree/attr.c \

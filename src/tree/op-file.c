@@ -219,6 +219,8 @@ open_try_locked(struct open_op *op, struct sf_tree_result *res)
     if (n->keep_pages && (op->flags & O_ACCMODE) != O_WRONLY)
         file_got_locked(res->open.file);
     n->keep_pages = true;
+    if ((op->flags & O_ACCMODE) == O_RDONLY)
+        ahead_opened_locked(t, n);
     return 0;
 }
 

@@ -114,7 +114,7 @@ sf_tree_new(const struct sf_tree_opts *opts, struct sf_http *http, struct sf_sto
         t->opts.max_nodes = 1000;
     if ((opts->bucket && !(t->opts.bucket = strdup(opts->bucket))) ||
         (opts->prefix && *opts->prefix && !(t->opts.prefix = strdup(opts->prefix))) ||
-        attr_gate_new(t) < 0 || root_new(t) < 0) {
+        attr_gate_new(t) < 0 || root_new(t) < 0 || (opts->predict && ahead_new(t) < 0)) {
         sf_tree_free(t);
         return sf_err_set(err, -ENOMEM, "out of memory");
     }
@@ -141,6 +141,7 @@ sf_tree_free(struct sf_tree *t)
     sf_write_deletes_end(t->writer); /* what is acknowledged is in the journal */
     tree_lock(t);
     walk_end_all_locked(t);
+    ahead_stop_locked(t);
     tree_unlock(t);
     /* Commits and questions under way hold the nodes; what was asked ends with the http. */
     sf_mutex_lock(&t->lock);
@@ -149,6 +150,7 @@ sf_tree_free(struct sf_tree *t)
     sf_mutex_unlock(&t->lock);
     while (atomic_load(&t->acting))
         usleep(1000);
+    ahead_free(t);
     node_free_all(t);
     saved_free(t->saved);
     free((char *)t->opts.bucket);

@@ -42,6 +42,7 @@ struct sf_tree_opts {
     int64_t read_timeout_ms;  /* deadline of look-ups, listings and reads */
     int64_t write_timeout_ms; /* deadline of changes */
     bool plain;               /* attrs=none: marks are neither read nor written */
+    bool predict;             /* fetch files ahead that will probably be opened */
     uint64_t max_nodes;       /* remembered names beyond which unused ones are dropped */
     struct sf_cache *cache;   /* made with sf_tree_fetch() and its kin; borrowed */
     /* Where listings and attributes are kept between mounts; NULL = nowhere. Borrowed. */
