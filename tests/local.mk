@@ -55,6 +55,7 @@ unit_tests = \
 	tests/unit/test-supabase-storage \
 	tests/unit/test-supabase-tus \
 	tests/unit/test-supabase-version \
+	tests/unit/test-tree-ahead \
 	tests/unit/test-tree-attrs \
 	tests/unit/test-tree-change \
 	tests/unit/test-tree-handles \
@@ -237,6 +238,7 @@ tests_unit_test_devserver_s3_CFLAGS = $(unit_cflags)
 # The tree over a project in memory.
 tree_test_lib = tests/unit/fake-project.c tests/unit/fake-writer.c tests/unit/fake-internal.h \
 	tests/unit/fake-project.h tests/unit/tree-fixture.h
+tests_unit_test_tree_ahead_SOURCES = tests/unit/test-tree-ahead.c $(tree_test_lib)
 tests_unit_test_tree_attrs_SOURCES = tests/unit/test-tree-attrs.c $(tree_test_lib)
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)
