@@ -2,6 +2,7 @@
 #include "policy-sim.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -146,6 +147,34 @@ age_takes_what_was_not_read_since(void **state)
     sim_fini(&s);
 }
 
+static void *
+hit_all(void *arg)
+{
+    struct sim *s = arg;
+    for (int64_t ms = 0; ms < 200000; ms += 1000)
+        for (unsigned i = 0; i < 60; i++)
+            sf_policy_hit(s->policy, i, 0, MIB, ms);
+    return NULL;
+}
+
+static void
+hits_come_from_any_thread(void **state)
+{
+    (void)state;
+    struct sim s;
+    pthread_t threads[3];
+    sim_init(&s, 100 * MIB, 2000);
+    for (int round = 0; round < 3; round++)
+        read_range(&s, 0, 60, MIB);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, hit_all, &s), 0);
+    read_range(&s, 100, 1500, MIB);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(cached(&s, 0, 60), 60);
+    sim_fini(&s);
+}
+
 int
 main(void)
 {
@@ -156,6 +185,7 @@ main(void)
         cmocka_unit_test(pinned_entries_stay_and_nothing_hangs),
         cmocka_unit_test(a_call_is_short),
         cmocka_unit_test(an_error_of_the_owner_ends_the_call),
+        cmocka_unit_test(hits_come_from_any_thread),
         cmocka_unit_test(age_takes_what_was_not_read_since),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
