@@ -47,6 +47,14 @@ sf_follow_next(const struct sf_follow *f, uint32_t first, uint8_t seen_min, uint
     return 0;
 }
 
+void
+sf_follow_merge(struct sf_follow *f, const struct sf_follow *later)
+{
+    for (const struct sf_follow_pair *p = later->slots; p < later->slots + SF_FOLLOW_SLOTS; p++)
+        for (uint8_t n = 0; n < p->seen; n++)
+            sf_follow_learn(f, p->first, p->next);
+}
+
 static void
 put32(uint8_t *out, uint32_t v)
 {

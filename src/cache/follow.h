@@ -29,6 +29,9 @@ void sf_follow_learn(struct sf_follow *f, uint32_t first, uint32_t next);
 int sf_follow_next(const struct sf_follow *f, uint32_t first, uint8_t seen_min, uint32_t not,
                    uint32_t *next);
 
+/* Add what was learned later. */
+void sf_follow_merge(struct sf_follow *f, const struct sf_follow *later);
+
 /* Form for storing: bytes 1 and 0, number of pairs (2 bytes), then for each pair first (4), next
  * (4) and seen (1); lowest byte first. Returns the length, at most SF_FOLLOW_BYTES_MAX; 0 = nothing
  * was learned. */

@@ -20,9 +20,10 @@ enum {
     STAKE_MS = 60000,  /* what is not opened in this time was fetched for nothing */
     WALK = 3,          /* files opened: a walk; one is enough while others go well */
     GOING_WELL_MS = 5000,
-    CHAIN = 4,      /* followers of followers */
-    EARN_SHIFT = 5, /* a 32nd of what is opened */
-    PATIENCE = 8,   /* misses before what is at stake is written off */
+    CHAIN = 4,       /* followers of followers */
+    EARN_SHIFT = 5,  /* a 32nd of what is opened */
+    SAVE_AFTER = 32, /* pairs */
+    PATIENCE = 8,    /* misses before what is at stake is written off */
 };
 
 static const int64_t credit_first = 1024 * KIB, credit_max = 8192 * KIB, credit_retry = 64 * KIB;
@@ -79,7 +80,9 @@ struct dir {
     unsigned vain;    /* plans made for that with nothing used since */
     struct plan *plan;
     struct sf_follow follow;
-    bool learned; /* since it was loaded or saved */
+    unsigned learned;   /* pairs, since it was saved */
+    bool missed, asked; /* for what was saved of it */
+    bool whole;         /* that is in it */
     UT_hash_handle hh;
 };
 
@@ -118,10 +121,17 @@ plan_drop(struct sf_predict *p, struct dir *d)
 }
 
 static void
-dir_drop(struct sf_predict *p, struct dir *d)
+save(struct sf_predict *p, struct dir *d)
 {
     if (d->learned && p->opts.save)
-        p->opts.save(p->opts.arg, d->key, &d->follow);
+        p->opts.save(p->opts.arg, d->key, &d->follow, d->whole);
+    d->learned = 0;
+}
+
+static void
+dir_drop(struct sf_predict *p, struct dir *d)
+{
+    save(p, d);
     plan_drop(p, d);
     HASH_DEL(p->dirs, d);
     free(d);
@@ -163,17 +173,27 @@ dir_use(struct sf_predict *p, uint64_t key)
 }
 
 bool
-sf_predict_is_new(const struct sf_predict *p, uint64_t dir)
+sf_predict_wants_learned(struct sf_predict *p, uint64_t dir)
 {
-    return !dir_find(p, dir);
+    struct dir *d = dir_find(p, dir);
+    bool wants = d && d->missed && !d->asked;
+    if (wants)
+        d->asked = true;
+    return wants;
 }
 
 void
 sf_predict_restore(struct sf_predict *p, uint64_t dir, const struct sf_follow *learned)
 {
     struct dir *d = dir_find(p, dir);
-    if (d && !d->learned)
-        d->follow = *learned;
+    if (!d || d->whole)
+        return;
+    d->whole = true;
+    if (!learned)
+        return;
+    struct sf_follow all = *learned;
+    sf_follow_merge(&all, &d->follow);
+    d->follow = all;
 }
 
 /* ---- what is at stake ----------------------------------------------------------------------- */
@@ -618,7 +638,7 @@ follow(struct sf_predict *p, struct dir *d, const struct sf_predict_open *o,
 
 /* What orders tell needs no learning. */
 static void
-learn(struct dir *d, const struct sf_predict_open *o)
+learn(struct sf_predict *p, struct dir *d, const struct sf_predict_open *o)
 {
     uint64_t before = d->n_recent ? d->recent[0] : o->id;
     if (before == o->id || o->now_ms - d->last_ms > GAP_MS)
@@ -626,7 +646,8 @@ learn(struct dir *d, const struct sf_predict_open *o)
     if (d->plan && o->size <= SF_PREDICT_SMALL && d->score[best_order(d)] >= IN_ORDER)
         return;
     sf_follow_learn(&d->follow, (uint32_t)before, (uint32_t)o->id);
-    d->learned = true;
+    if (++d->learned == SAVE_AFTER)
+        save(p, d);
 }
 
 static void
@@ -664,7 +685,7 @@ sf_predict_opened(struct sf_predict *p, const struct sf_predict_open *o,
         return;
     expire(p, o->now_ms);
     bool used = settle(p, d, o);
-    learn(d, o);
+    learn(p, d, o);
     if (o->now_ms - d->last_ms > GAP_MS) {
         d->n_recent = d->opened = 0;
         memset(d->score, 0, sizeof d->score);
@@ -682,6 +703,7 @@ sf_predict_missed(struct sf_predict *p, const struct sf_predict_open *o,
     struct dir *d = dir_find(p, o->dir);
     if (!d)
         return;
+    d->missed = true;
     missed(p, d, o);
     decide(p, d, o, ops, arg);
 }

@@ -59,9 +59,10 @@ struct sf_predict;
 
 struct sf_predict_opts {
     uint64_t max_ahead; /* bytes at stake at most */
-    /* What was learned of a directory has changed and leaves memory; NULL = then it is forgotten.
-     */
-    void (*save)(void *arg, uint64_t dir, const struct sf_follow *learned);
+    /* What was learned of a directory has changed, now and then and before it leaves memory.
+     * @whole: what was saved before is part of it; else it is to be merged into that. NULL = it is
+     * forgotten. */
+    void (*save)(void *arg, uint64_t dir, const struct sf_follow *learned, bool whole);
     void *arg;
 };
 
@@ -82,8 +83,9 @@ void sf_predict_was_here(struct sf_predict *p, uint64_t dir, uint64_t id);
 /* What was fetched ahead did not come, or was given up by the cache before it was opened. */
 void sf_predict_lost(struct sf_predict *p, uint64_t dir, uint64_t id);
 
-/* Whether a directory is new here, so that what was saved of it should be given back. */
-bool sf_predict_is_new(const struct sf_predict *p, uint64_t dir);
+/* True once for each directory, after its first miss: what was saved of it is wanted. Then
+ * sf_predict_restore(), soon or late; NULL: nothing was. */
+bool sf_predict_wants_learned(struct sf_predict *p, uint64_t dir);
 void sf_predict_restore(struct sf_predict *p, uint64_t dir, const struct sf_follow *learned);
 
 void sf_predict_get_stats(const struct sf_predict *p, struct sf_predict_stats *ret);

@@ -12,7 +12,8 @@
     T(CONTENTS, "contents")                                                                        \
     T(CHUNKS, "chunks")                                                                            \
     T(UNITS, "units")                                                                              \
-    T(QUEUE, "queue")
+    T(QUEUE, "queue")                                                                              \
+    T(FOLLOWED, "followed")
 
 enum sf_table {
 #define SF_TABLE_ID(id, name) SF_TABLE_##id,

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "cache/cache.h"
+#include "cache/tables.h"
 #include "config/config.h"
 #include "config/keys.h"
 #include "control/cache.h"
@@ -141,6 +142,8 @@ start_tree(struct daemon *d, struct sf_outcome *o)
                                       .prefix = sf_config_str(c, SF_OPT_PREFIX),
                                       .read_only = sf_config_bool(c, SF_OPT_RO),
                                       .predict = sf_config_bool(c, SF_OPT_PREDICT),
+                                      .followed_env = sf_cache_env(d->cache),
+                                      .followed_table = SF_TABLE_FOLLOWED,
                                       .exclusive_open =
                                           !strcmp(sf_config_str(c, SF_OPT_EXCLUSIVE), "open"),
                                       .uid = (uid_t)sf_config_u64(c, SF_OPT_UID),

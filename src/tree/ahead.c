@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tree/internal.h"
+#include "tree/ahead.h"
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "cache/predict.h"
 #include "observe/counter.h"
 
 #include <errno.h>
@@ -14,28 +13,7 @@
  * Files that will probably be opened soon: tells cache/predict.h what is opened and what was not
  * cached, and has fetched what that decides on, as far as the cache's budget for it allows.
  */
-enum { MAX_JOBS = 256, AHEAD_BYTES_MAX = 8 << 20 };
-
-/* A file to be fetched. */
-struct job {
-    struct node *node; /* counted */
-    uint64_t dir, id;
-    uint64_t bytes;
-};
-
-/* The tree's lock protects it. */
-struct ahead {
-    struct action act;
-    struct sf_tree *tree;
-    struct sf_predict *predict;
-    struct job jobs[MAX_JOBS]; /* a ring */
-    unsigned first, n;
-    unsigned under_way;
-    bool running;                 /* somebody begins jobs, or is about to; */
-    bool again;                   /* and shall look once more */
-    bool stopped;                 /* nothing more is begun */
-    struct sf_predict_stats told; /* what the counters have */
-};
+enum { AHEAD_BYTES_MAX = 8 << 20 };
 
 /* ---- the directory, as the prediction sees it ------------------------------------------------ */
 
@@ -100,11 +78,11 @@ view_fetch(void *arg, uint64_t id, size_t i, uint64_t bytes)
     struct node *n = i < l->n ? l->entries[i] : NULL;
     if (!n || n == v->node || !can_be_fetched(n, v->dir) || id_of(n) != id)
         return 0;
-    if (a->n == MAX_JOBS)
+    if (a->n == AHEAD_JOBS)
         return -EAGAIN;
     node_ref_locked(n);
-    a->jobs[(a->first + a->n++) % MAX_JOBS] =
-        (struct job){n, v->dir->nid, id, bytes < n->size ? bytes : n->size};
+    a->jobs[(a->first + a->n++) % AHEAD_JOBS] =
+        (struct ahead_job){n, v->dir->nid, id, bytes < n->size ? bytes : n->size};
     return 1;
 }
 
@@ -155,7 +133,7 @@ errand_done(void *arg, const struct sf_err *err, size_t len)
 
 /* 0, or -EAGAIN: the cache takes no more now. */
 static int
-begin(struct ahead *a, const struct job *j)
+begin(struct ahead *a, const struct ahead_job *j)
 {
     struct sf_tree *t = a->tree;
     struct errand *e = malloc(sizeof *e);
@@ -178,18 +156,18 @@ begin(struct ahead *a, const struct job *j)
     return rc == -EAGAIN ? rc : 0;
 }
 
-static struct job
+static struct ahead_job
 job_pop_locked(struct ahead *a)
 {
-    struct job j = a->jobs[a->first];
-    a->first = (a->first + 1) % MAX_JOBS;
+    struct ahead_job j = a->jobs[a->first];
+    a->first = (a->first + 1) % AHEAD_JOBS;
     a->n--;
     return j;
 }
 
 /* Nobody fetches it. */
 static void
-job_drop_locked(struct ahead *a, const struct job *j)
+job_drop_locked(struct ahead *a, const struct ahead_job *j)
 {
     sf_predict_was_here(a->predict, j->dir, j->id);
     node_unref_locked(a->tree, j->node);
@@ -197,13 +175,13 @@ job_drop_locked(struct ahead *a, const struct job *j)
 
 /* The cache took no more: it is the next one again, if there is still room. */
 static void
-job_return_locked(struct ahead *a, const struct job *j)
+job_return_locked(struct ahead *a, const struct ahead_job *j)
 {
-    if (a->n == MAX_JOBS) {
+    if (a->n == AHEAD_JOBS) {
         job_drop_locked(a, j);
         return;
     }
-    a->first = (a->first + MAX_JOBS - 1) % MAX_JOBS;
+    a->first = (a->first + AHEAD_JOBS - 1) % AHEAD_JOBS;
     a->jobs[a->first] = *j;
     a->n++;
 }
@@ -218,7 +196,7 @@ ahead_run(struct action *act)
     int rc = 0;
     tree_lock(t);
     while (a->n && (rc == 0 || a->again)) {
-        struct job j = job_pop_locked(a);
+        struct ahead_job j = job_pop_locked(a);
         a->again = false;
         if (!j.node->parent || !can_be_fetched(j.node, j.node->parent)) {
             job_drop_locked(a, &j);
@@ -252,6 +230,8 @@ event_locked(struct sf_tree *t, struct node *n,
         .dir = n->parent->nid, .id = id_of(n), .size = n->size, .now_ms = sf_clock_ms()};
     struct sf_predict_stats stats;
     event(a->predict, &o, &view_ops, &view);
+    if (sf_predict_wants_learned(a->predict, o.dir))
+        ahead_load_locked(t, o.dir);
     sf_predict_get_stats(a->predict, &stats);
     sf_count(SF_C_PREDICTED_USED_FILES, stats.used - a->told.used);
     sf_count(SF_C_PREDICTED_USED_BYTES, stats.used_bytes - a->told.used_bytes);
@@ -277,7 +257,8 @@ ahead_new(struct sf_tree *t)
     struct ahead *a = calloc(1, sizeof *a);
     if (!a)
         return -ENOMEM;
-    const struct sf_predict_opts opts = {.max_ahead = AHEAD_BYTES_MAX};
+    const struct sf_predict_opts opts = {
+        .max_ahead = AHEAD_BYTES_MAX, .save = ahead_save, .arg = t};
     int rc = sf_predict_new(&opts, &a->predict);
     if (rc < 0) {
         free(a);
@@ -295,7 +276,7 @@ ahead_stop_locked(struct sf_tree *t)
     if (a)
         a->stopped = true;
     while (a && a->n) {
-        struct job j = job_pop_locked(a);
+        struct ahead_job j = job_pop_locked(a);
         job_drop_locked(a, &j);
     }
 }
@@ -305,6 +286,8 @@ ahead_free(struct sf_tree *t)
 {
     if (!t->ahead)
         return;
+    tree_lock(t);
     sf_predict_free(t->ahead->predict);
     free(sf_steal(t->ahead));
+    tree_unlock(t);
 }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/tree/ahead-saved.c \
 	src/tree/ahead.c \
+	src/tree/ahead.h \
 	src/tree/apply.c \
 	src/tree/attr-change.c \
 	src/tree/attr.c \

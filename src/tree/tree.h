@@ -50,6 +50,10 @@ struct sf_tree_opts {
     unsigned saved_table;  /* its number there */
     uint64_t saved_bytes;  /* and how much it may be */
     const char *saved_dir; /* for the file `changes` */
+    /* Where what is learned of directories' orders is kept; NULL = nowhere. Borrowed; ends after
+     * the tree. */
+    struct sf_env *followed_env;
+    unsigned followed_table;
 };
 
 /* Who asks. */

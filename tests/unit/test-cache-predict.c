@@ -36,6 +36,7 @@ struct world {
     unsigned asked;  /* calls of fetch() */
     int64_t now_ms;
     struct sf_follow saved;
+    bool saved_whole;
     unsigned saves;
 };
 
@@ -98,10 +99,11 @@ op_fetch(void *arg, uint64_t id, size_t i, uint64_t bytes)
 static const struct sf_predict_ops ops = {op_count, op_position, op_at, op_fetch};
 
 static void
-op_save(void *arg, uint64_t dir, const struct sf_follow *learned)
+op_save(void *arg, uint64_t dir, const struct sf_follow *learned, bool whole)
 {
     struct world *w = arg;
     (void)dir;
+    w->saved_whole = whole;
     w->saved = *learned;
     w->saves++;
 }
@@ -488,14 +490,16 @@ what_followed_comes_along(void **state)
     struct sf_follow learned;
     sf_predict_free(w.p);
     assert_int_equal(w.saves, 1);
+    assert_false(w.saved_whole);
     size_t n = sf_follow_pack(&w.saved, bytes);
     assert_int_equal(sf_follow_unpack(&learned, bytes, n), 0);
     const struct sf_predict_opts opts = {.max_ahead = 8 * MIB};
     assert_int_equal(sf_predict_new(&opts, &w.p), 0);
     forget_bytes(&w);
-    assert_true(sf_predict_is_new(w.p, 0));
+    assert_false(sf_predict_wants_learned(w.p, 0)); /* nothing was opened yet */
     open_file(&w, 99);
-    assert_false(sf_predict_is_new(w.p, 0));
+    assert_true(sf_predict_wants_learned(w.p, 0));
+    assert_false(sf_predict_wants_learned(w.p, 0));
     sf_predict_restore(w.p, 0, &learned);
     open_habit(&w);
     assert_int_equal(w.hits, HABIT - 1);
@@ -529,6 +533,17 @@ tables_are_bounded(void **state)
     assert_int_equal(n, SF_FOLLOW_BYTES_MAX);
     struct sf_follow g;
     assert_int_equal(sf_follow_unpack(&g, bytes, n), 0);
+    /* what was learned later is added */
+    memset(&f, 0, sizeof f);
+    memset(&g, 0, sizeof g);
+    uint32_t after;
+    sf_follow_learn(&f, 1, 2);
+    sf_follow_learn(&g, 1, 3);
+    sf_follow_learn(&g, 1, 3);
+    sf_follow_merge(&f, &g);
+    assert_true(sf_follow_next(&f, 1, 2, 0, &after) == 0 && after == 3);
+    assert_true(sf_follow_next(&f, 1, 1, 3, &after) == 0 && after == 2);
+
     /* what was seen twice outlives a newcomer */
     memset(&f, 0, sizeof f);
     uint32_t next;

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tree-fixture.h"
 
+#include <ftw.h>
+#include <time.h>
+
+#include "store/env.h"
+
 /* What tree/ahead.c has fetched before it is opened: once, behind the reader, and of the version
  * that is there. */
 
 static uint64_t dir;
+static struct sf_env *env; /* of what was learned; NULL = that is not kept */
 
 static void
 start_ttl_predicting(unsigned files, int64_t ttl_ms)
@@ -21,6 +27,7 @@ start_ttl_predicting(unsigned files, int64_t ttl_ms)
                                    .cache = blocks,
                                    .plain = true,
                                    .predict = true,
+                                   .followed_env = env,
                                    .attr_ttl_ms = ttl_ms,
                                    .read_timeout_ms = 1000,
                                    .write_timeout_ms = 1000,
@@ -182,6 +189,63 @@ test_written_files_are_left_alone(void **state)
     sf_tree_release(tree, w);
 }
 
+/* ---- what was learned ------------------------------------------------------------------------ */
+
+static int
+remove_one(const char *path, const struct stat *st, int flag, struct FTW *f)
+{
+    (void)st, (void)flag, (void)f;
+    return remove(path);
+}
+
+static void
+test_what_followed_is_kept(void **state)
+{
+    (void)state;
+    static const char *const tables[] = {"followed"};
+    char path[] = "/tmp/supafs-ahead-XXXXXX";
+    assert_non_null(mkdtemp(path));
+    const struct sf_env_opts o = {.dir = path,
+                                  .name = "test-ahead",
+                                  .tables = tables,
+                                  .n_tables = 1,
+                                  .max_bytes = 64 << 20,
+                                  .throw_away = true};
+    assert_int_equal(sf_env_open(&o, &env, NULL), 0);
+    start_predicting(100);
+    read_one(70, NULL);
+    read_one(30, NULL);
+    sf_tree_free(tree);
+    blocks_end();
+    sf_env_close(env); /* writes what waits */
+
+    assert_int_equal(sf_env_open(&o, &env, NULL), 0);
+    fake_counts.gets = 0;
+    start_predicting(0);
+    read_one(10, NULL); /* the first miss: what was learned is wanted */
+    for (unsigned i = 0; fake_counts.gets < 3 && i < 1000; i++) {
+        sf_tree_free(tree);
+        blocks_end();
+        fake_counts.gets = 0;
+        start_predicting(0);
+        read_one(10, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000 * (long)(i + 1)}, NULL);
+        read_one(70, NULL);
+    }
+    assert_int_equal(fake_counts.gets, 3);
+    struct got g;
+    struct sf_file *f = begin_read(30, &g);
+    assert_true(g.called && g.err == 0); /* it was here */
+    sf_tree_release(tree, f);
+    fake_run();
+    sf_tree_free(tree);
+    tree = NULL;
+    blocks_end();
+    sf_env_close(env);
+    env = NULL;
+    (void)nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 int
 main(void)
 {
@@ -193,6 +257,7 @@ main(void)
         TREE_TEST(failure_is_the_readers_only_if_it_asks),
         TREE_TEST(end_with_fetches_to_come),
         TREE_TEST(written_files_are_left_alone),
+        TREE_TEST(what_followed_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
