@@ -445,13 +445,19 @@ plan_make(const struct sf_predict_ops *ops, void *arg)
     return plan;
 }
 
+/* Often it is the next one of the listing, or near @from; n = it has none of this id. */
 static size_t
-plan_find(const struct plan *plan, uint64_t id)
+plan_find(const struct plan *plan, size_t from, uint64_t id)
 {
-    size_t i = 0;
-    while (i < plan->n && plan->c[i].id != id)
-        i++;
-    return i;
+    if (from >= plan->n)
+        return plan->n;
+    size_t next = plan->c[from].list + 1;
+    if (next < plan->n && plan->c[plan->listed[next]].id == id)
+        return plan->listed[next];
+    for (size_t i = 0, at = from; i < plan->n; i++, at = at + 1 < plan->n ? at + 1 : 0)
+        if (plan->c[at].id == id)
+            return at;
+    return plan->n;
 }
 
 static void
@@ -477,7 +483,7 @@ score(struct dir *d, size_t at)
 static void
 moved_to(struct dir *d, uint64_t id, bool first)
 {
-    size_t at = plan_find(d->plan, id);
+    size_t at = plan_find(d->plan, d->at, id);
     if (at == d->plan->n) {
         d->outside++;
         memset(d->score, 0, sizeof d->score);
