@@ -131,9 +131,8 @@ struct node {
     struct dir *dir;     /* directories only */
     struct extra *extra; /* NULL = none */
     uint64_t nid;
-    uint64_t nlookup : 43; /* look-ups that the kernel holds */
+    uint64_t nlookup : 46; /* look-ups that the kernel holds */
 
-    uint64_t type : 3; /* enum node_type */
     bool symlink : 1;
     bool own_ino : 1;    /* its ino was chosen by a mount, and is in the table */
     bool marked : 1;     /* the object tells its times itself: those of the service do not count */
@@ -171,7 +170,8 @@ struct node {
                          object does not have them, or not for certain */
     uint16_t version; /* counts the versions that others made */
     uint16_t etag_parts;
-    uint16_t room; /* bytes of: */
+    uint16_t room; /* bytes of text */
+    uint8_t type;  /* enum node_type; never changes, and is read without the lock, too */
     char text[];
 };
 

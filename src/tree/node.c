@@ -321,7 +321,7 @@ node_new_locked(struct sf_tree *t, struct node *parent, const char *name, const 
     struct node *n = calloc(1, offsetof(struct node, text) + room);
     if (!n)
         return NULL;
-    n->type = type & 7;
+    n->type = (uint8_t)type;
     n->room = (uint16_t)room;
     n->mode = ATTR_MODE_NONE;
     n->uid = n->gid = ATTR_ID_NONE;
