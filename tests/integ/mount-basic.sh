@@ -190,7 +190,7 @@ PY
 
 step "the control tree"
 expect_eq "not listed" '' "$(find "$mnt" -maxdepth 1 -name .supafs)"
-expect_eq "its files" "stats status" "$(find "$mnt/.supafs/" -type f -printf '%f\n' | sort | xargs)"
+expect_eq "its files" "control stats status" "$(find "$mnt/.supafs/" -type f -printf '%f\n' | sort | xargs)"
 expect_eq "mode" 500 "$(stat -c %a "$mnt/.supafs")"
 expect_eq "project" "$SUPABASE_URL" "$(mount_status "$mnt" project)"
 expect_eq "stats are JSON" "$(daemon_pid "$mnt")" "$(mount_counter "$mnt" 'd["pid"]')"
