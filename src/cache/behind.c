@@ -9,7 +9,8 @@
  * memory: they will be at the disk's pace anyway when they come again. When it does not, their
  * memory is taken from what waits to be written, which is not kept then.
  */
-#define SLOW_MS 50 /* for one buffer */
+#define SLOW_MS 50   /* for one buffer */
+#define STOP_MS 2000 /* for what is left at the end */
 
 static void
 unlink_locked(struct sf_cache *cache, struct buf *b)
@@ -37,6 +38,10 @@ write_all(void *arg)
     struct buf *b;
     sf_mutex_lock(&cache->lock);
     while ((b = cache->behind_first)) {
+        if (cache->stopped && sf_clock_ms() - cache->stopped_ms > STOP_MS) {
+            behind_drop_locked(b);
+            continue;
+        }
         unlink_locked(cache, b);
         b->pins++;
         cache->write_began_ms = sf_clock_ms();

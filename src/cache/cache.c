@@ -120,6 +120,8 @@ sf_cache_stop(struct sf_cache *cache)
     struct later l;
     later_init(&l);
     sf_mutex_lock(&cache->lock);
+    if (!cache->stopped)
+        cache->stopped_ms = sf_clock_ms();
     cache->stopped = true;
     struct read *r, *next;
     HASH_ITER (hh, cache->reads, r, next)

@@ -65,7 +65,8 @@ int sf_cache_new(const struct sf_cache_opts *opts, struct sf_cache **ret, struct
 void sf_cache_stop(struct sf_cache *cache);
 
 /* Stops, waits for the completions of fetches (so whoever runs them is still there, or has run
- * them), writes what is to be kept, frees. All streams and contents have been given back. */
+ * them), writes what is to be kept (for two seconds at most), frees. All streams and contents have
+ * been given back. */
 void sf_cache_free(struct sf_cache *cache);
 
 /* ---- contents ------------------------------------------------------------------------------- */

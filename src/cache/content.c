@@ -160,8 +160,9 @@ cached_drop_if_unused_locked(struct sf_cached *c)
     if (c->refs)
         return;
     c->refs++; /* the last buffer would take it along */
-    while (!c->names && c->bufs.len)
-        buf_free_locked(c->bufs.data[c->bufs.len - 1]);
+    for (size_t i = c->names ? 0 : c->bufs.len; i-- > 0;)
+        if (!c->bufs.data[i]->pins) /* else it goes when its turn comes */
+            buf_free_locked(c->bufs.data[i]);
     c->refs--;
     if (!c->bufs.len)
         cached_free_locked(c);

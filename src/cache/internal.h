@@ -161,6 +161,7 @@ struct sf_cache {
     unsigned n_short;
     uint64_t last_id;
     bool stopped;
+    int64_t stopped_ms;
     unsigned beginning;                     /* calls of fetch() */
     struct sf_disk *disk;                   /* NULL = memory only */
     struct sf_pool *io;                     /* reads of the disk */

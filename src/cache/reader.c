@@ -55,7 +55,8 @@ plan_locked(struct sf_stream *s, uint64_t off, size_t len, struct sf_plan *plan)
  */
 
 /* Small reads, without any memory: most of those that no pattern has announced. The stream may be
- * gone when its reader has the bytes, so what is wanted ahead comes first here and below. */
+ * gone when its reader has the bytes, so what is wanted ahead (NULL = nothing) comes first here and
+ * below. */
 static bool __attribute__((noinline))
 read_small(struct sf_stream *s, uint64_t off, size_t len, const struct sf_plan *plan,
            sf_stream_read_fn cb, void *arg)
@@ -65,7 +66,8 @@ read_small(struct sf_stream *s, uint64_t off, size_t len, const struct sf_plan *
     if (sf_disk_read(s->content->disk, off, len, buf, true) != (ssize_t)len)
         return false;
     sf_count(SF_C_CACHE_HITS_DISK, 1);
-    fetch_ahead(s, plan);
+    if (plan)
+        fetch_ahead(s, plan);
     cb(arg, 0, NULL, &iov, 1, len);
     return true;
 }
@@ -87,7 +89,8 @@ read_large(struct sf_stream *s, uint64_t off, size_t len, const struct sf_plan *
     bool all = sf_disk_read(s->content->disk, off, len, mem, true) == (ssize_t)len;
     if (all) {
         sf_count(SF_C_CACHE_HITS_DISK, 1);
-        fetch_ahead(s, plan);
+        if (plan)
+            fetch_ahead(s, plan);
         cb(arg, 0, NULL, &iov, 1, len);
     }
     sf_mutex_lock(&cache->lock);
@@ -170,15 +173,17 @@ sf_stream_read(struct sf_stream *s, uint64_t off, size_t len, sf_stream_read_fn 
     bool covered = covered_locked(c, off, off + len, &ready);
     if (covered && ready)
         n = pieces_pin_locked(s, off, len, hits, NULL);
+    bool ahead = s->resting || plan.ahead_off < plan.ahead_end;
     sf_mutex_unlock(&cache->lock);
     if (n) {
         sf_count(SF_C_CACHE_HITS_MEMORY, 1);
-        fetch_ahead(s, &plan); /* first: the link is idle meanwhile, the reader is not */
+        if (ahead)
+            fetch_ahead(s, &plan); /* first: the link is idle meanwhile, the reader is not */
         pieces_give(hits, n, len, cb, arg);
         pieces_unpin(cache, hits, n);
         return 0;
     }
-    if (!covered && read_disk(s, off, len, &plan, cb, arg))
+    if (!covered && read_disk(s, off, len, ahead ? &plan : NULL, cb, arg))
         return 0;
 
     sf_mutex_lock(&cache->lock);

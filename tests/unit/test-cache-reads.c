@@ -135,6 +135,35 @@ a_dead_service_is_not_asked_by_each_reader_in_turn(void **state)
 }
 
 static void
+a_read_that_is_tried_again_keeps_what_it_waits_for(void **state)
+{
+    (void)state;
+    begin_with(8 << 20);
+    struct sf_cached *c = content("e", 10 << 20);
+    struct sf_stream *a = stream(c, NULL), *b = stream(c, NULL), *both = stream(c, NULL);
+    struct got ga, gb, gboth;
+    const uint64_t at = 5 << 20, half = 64 << 10;
+    ask(a, at, 4096, &ga);
+    ask(b, at + half, 4096, &gb);
+    ask(both, at + half - 4096, 8192, &gboth);
+    assert_int_equal(net.n, 2);
+    answer(0, -ESTALE);
+    answer(1, -ESTALE);
+    FAILED(ga, -ESTALE);
+    FAILED(gb, -ESTALE);
+    assert_int_equal(net.n, 4);
+    for (unsigned i = 0; i < net.n; i++)
+        assert_false(net.calls[i].cancelled);
+    answer_all(0);
+    OK(gboth, 8192);
+    sf_stream_free(a);
+    sf_stream_free(b);
+    sf_stream_free(both);
+    sf_cached_unref(c);
+    finish();
+}
+
+static void
 a_cancelled_read_ends_what_only_it_wanted(void **state)
 {
     (void)state;
@@ -436,6 +465,7 @@ main(void)
         cmocka_unit_test(a_hundred_readers_make_one_fetch),
         cmocka_unit_test(a_joined_fetch_that_fails_is_tried_by_each_stream),
         cmocka_unit_test(a_dead_service_is_not_asked_by_each_reader_in_turn),
+        cmocka_unit_test(a_read_that_is_tried_again_keeps_what_it_waits_for),
         cmocka_unit_test(a_cancelled_read_ends_what_only_it_wanted),
         cmocka_unit_test(a_dead_service_takes_no_more_than_the_budget),
         cmocka_unit_test(stop_ends_reads_and_fetches),
