@@ -144,18 +144,22 @@ new_object(struct sf_tree *t, struct node *dir, const char *name, const char *co
     return n;
 }
 
-static bool
-same_attrs(const struct sf_attr *a, const struct sf_attr *b)
+void
+apply_attrs_told_locked(struct sf_tree *t, const struct node *n, const struct sf_attr *before)
 {
-    return a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
-           a->atime_ns == b->atime_ns && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
+    struct sf_attr a;
+    attr_fill_locked(t, n, &a);
+    if (a.mode != before->mode || a.uid != before->uid || a.gid != before->gid ||
+        a.atime_ns != before->atime_ns || a.mtime_ns != before->mtime_ns ||
+        a.ctime_ns != before->ctime_ns)
+        inval_node(t, n, false);
 }
 
 /* The version that is known, perhaps with other attributes. */
 static void
 confirm_object(struct sf_tree *t, struct node *n, const struct sf_list_row *row, int64_t start_ns)
 {
-    struct sf_attr before, after;
+    struct sf_attr before;
     attr_fill_locked(t, n, &before);
     if (n->etag_open) { /* times of our own write do not change afterwards */
         bool sure = sf_etag_is_md5(row->etag) || attr_mark_fits_locked(t, n, row->cache_control);
@@ -170,9 +174,7 @@ confirm_object(struct sf_tree *t, struct node *n, const struct sf_list_row *row,
     set_version(n, row);
     if (start_ns > n->checked_ns)
         n->checked_ns = start_ns;
-    attr_fill_locked(t, n, &after);
-    if (!same_attrs(&before, &after))
-        inval_node(t, n, false);
+    apply_attrs_told_locked(t, n, &before);
 }
 
 /* A known file and a row of its name. */

@@ -46,9 +46,13 @@ void
 dir_marker_locked(struct sf_tree *t, struct node *dir, const struct sf_list_row *row,
                   uint64_t start_seq)
 {
+    struct sf_attr before;
+    attr_fill_locked(t, dir, &before);
     dir->dir->placeholder = true;
     if (dir->type == N_DIR && dir->changed_seq <= start_seq)
         attr_row_locked(t, dir, row, 0, 0);
+    if (dir->dir->attrs_known)
+        apply_attrs_told_locked(t, dir, &before);
     dir->dir->attrs_old = false;
     dir_attrs_settled_locked(t, dir);
 }

@@ -616,6 +616,8 @@ bool bucket_verified(const struct bucket *b);
 int bucket_verdict_locked(struct bucket *b, const struct sf_err *err);
 /* Give an N_BUCKET node its bucket. */
 int bucket_ensure(struct node *n, const char *id);
+/* Tell the kernel if stat(2) shows something else of @n than @before. */
+void apply_attrs_told_locked(struct sf_tree *t, const struct node *n, const struct sf_attr *before);
 /* A name turned out to be gone at the service. */
 void apply_gone_locked(struct sf_tree *t, struct node *n, int64_t checked_ns);
 /* A name that was said to be gone is not: it is asked for again. */

@@ -251,6 +251,26 @@ test_directory_found_empty(void **state)
     end(NULL);
 }
 
+/* Attributes of a directory lie on its marker, which its own listing shows. */
+static void
+test_attributes_of_a_directory(void **state)
+{
+    (void)state;
+    char wanted[100];
+    uint64_t d = set_up(false);
+    expire(3600);
+    told[0] = '\0';
+    fake_set_cache("b", "d/.emptyFolderPlaceholder", "no-cache, supafs=\"1;m=40700\"");
+    list(d);
+    snprintf(wanted, sizeof wanted, "attributes of %d,", (int)d);
+    assert_string_equal(told, wanted);
+    assert_int_equal(lookup(1, "d").res.entry.attr.mode, S_IFDIR | 0700);
+    expire(0);
+    list(d);
+    assert_string_equal(told, wanted);
+    end(NULL);
+}
+
 /* Nothing is told of what the kernel does not know. */
 static void
 test_unknown_is_not_told(void **state)
@@ -274,6 +294,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_change_in_every_way),
         cmocka_unit_test(test_directory_found_empty),
+        cmocka_unit_test(test_attributes_of_a_directory),
         cmocka_unit_test(test_unknown_is_not_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
