@@ -114,6 +114,8 @@ evict_one_locked(struct sf_cache *cache, bool ahead, bool unwritten)
             return true;
         }
         b->again = false;
+        if (b->content->disk) /* which has seen nothing of that */
+            sf_disk_touch(b->content->disk, b->off, b->len);
         old_unlink(cache, b);
         old_append(cache, b);
     }

@@ -132,6 +132,42 @@ a_restart_is_warm(void **state)
     finish();
 }
 
+/* What is read from memory alone is in use for the disk, too: a scan does not wash it out there. */
+static void
+use_in_memory_counts_on_the_disk(void **state)
+{
+    (void)state;
+    memset(&net, 0, sizeof net);
+    const struct sf_cache_opts opts = {.memory = 4 << 20,
+                                       .dir = dir,
+                                       .max_bytes = 16 << 20,
+                                       .fetch = fake_fetch,
+                                       .cancel = fake_cancel,
+                                       .drop = fake_drop};
+    assert_int_equal(sf_cache_new(&opts, &net.cache, NULL), 0);
+    net.at_once = true;
+    struct sf_cached *hot = content("hot", 1 << 20);
+    read_through(hot);
+    written();
+    usleep(3200000); /* reads that follow sooner are the same use */
+    read_through(hot);
+    for (unsigned i = 0; i < 10; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "scan %u", i);
+        struct sf_cached *scan = content(name, 4 << 20);
+        read_through(scan);
+        sf_cached_unref(scan);
+        written();
+        sf_disk_flush(sf_cache_disk(net.cache)); /* else there is little that could go */
+    }
+    uint64_t before = net.bytes;
+    sf_cached_forget(hot);
+    read_through(hot);
+    assert_int_equal(net.bytes, before);
+    sf_cached_unref(hot);
+    finish();
+}
+
 /* Who has its bytes may close the file at once. */
 struct closing {
     struct sf_stream *s;
@@ -367,6 +403,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_restart_is_warm, setup, teardown),
+        cmocka_unit_test_setup_teardown(use_in_memory_counts_on_the_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stream_may_end_in_its_callback, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_on_the_disk_is_not_fetched_with_the_rest, setup,
                                         teardown),
