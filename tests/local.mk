@@ -18,6 +18,7 @@ unit_tests = \
 	tests/unit/test-cache-link \
 	tests/unit/test-cache-disk-crash \
 	tests/unit/test-cache-disk-damage \
+	tests/unit/test-cache-disk-trouble \
 	tests/unit/test-cache-policy \
 	tests/unit/test-cache-pool \
 	tests/unit/test-cache-predict \
@@ -278,6 +279,9 @@ tests_unit_test_cache_disk_crash_SOURCES = tests/unit/test-cache-disk-crash.c \
 	tests/unit/disk-fixture.h
 tests_unit_test_cache_disk_damage_SOURCES = tests/unit/test-cache-disk-damage.c \
 	tests/unit/disk-fixture.h
+tests_unit_test_cache_disk_trouble_SOURCES = tests/unit/test-cache-disk-trouble.c \
+	tests/unit/disk-fixture.h
+tests_unit_test_cache_disk_trouble_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pread,--wrap=preadv2,--wrap=pwrite
 tests_unit_test_cache_disk_SOURCES = tests/unit/test-cache-disk.c tests/unit/disk-fixture.h
 tests_unit_test_cache_policy_SOURCES = tests/unit/test-cache-policy.c tests/unit/policy-sim.c \
 	tests/unit/policy-sim.h

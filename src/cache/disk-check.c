@@ -54,7 +54,8 @@ give_back_holes(int dir, const char *name, const struct sf_row_chunk *row)
     return true;
 }
 
-static void
+/* False = somebody uses it. */
+static bool
 check_file(struct sf_disk *d, int dir, const char *name, uint64_t number, uint32_t index)
 {
     struct sf_row_chunk row;
@@ -62,18 +63,21 @@ check_file(struct sf_disk *d, int dir, const char *name, uint64_t number, uint32
     bool mine = sf_chunk_claim_locked(d, number, index);
     sf_mutex_unlock(&d->lock);
     if (!mine)
-        return;
+        return false;
     int rc = sf_index_load_chunk(d, number, index, &row);
     bool gone = rc == -ENOENT && sf_chunk_unlink(d, number, index) == 0;
     if (!rc)
         (void)give_back_holes(dir, name, &row);
     sf_chunk_unclaim(d, number, index, gone);
+    return true;
 }
 
-static void
+/* Returns how many files could not be looked at. */
+static unsigned
 check_directory(struct sf_disk *d, unsigned nth)
 {
     char name[12];
+    unsigned skipped = 0;
     struct dirent *e;
     snprintf(name, sizeof name, "%02x", nth & 255);
     int fd = openat(d->blocks_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -81,7 +85,7 @@ check_directory(struct sf_disk *d, unsigned nth)
     if (!dir) {
         if (fd >= 0)
             close(fd);
-        return;
+        return 0;
     }
     while ((e = readdir(dir)) && !stopping(d)) {
         uint64_t number;
@@ -89,10 +93,11 @@ check_directory(struct sf_disk *d, unsigned nth)
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         if (parse_name(e->d_name, nth, &number, &index))
-            check_file(d, fd, e->d_name, number, index);
+            skipped += !check_file(d, fd, e->d_name, number, index);
         else
             (void)unlinkat(fd, e->d_name, 0);
     }
+    return skipped;
 }
 
 struct rows {
@@ -128,10 +133,11 @@ check_row(void *arg, const struct sf_disk_row *row)
     return sf_disk_small(row->size) ? 0 : sf_disk_each_chunk(r.d, row->number, check_chunk, &r);
 }
 
-void
+bool
 sf_disk_check(struct sf_disk *d)
 {
+    unsigned skipped = 0;
     for (unsigned i = 0; i < 256 && !stopping(d); i++)
-        check_directory(d, i);
-    (void)sf_disk_each(d, 0, check_row, d);
+        skipped += check_directory(d, i);
+    return sf_disk_each(d, 0, check_row, d) == 0 && !skipped;
 }

@@ -108,6 +108,7 @@ struct sf_disk {
     unsigned failed[2]; /* errors in a row: reads, writes */
     char trouble[160];
     bool stopping, check_wanted, checking, trash;
+    int64_t check_ms;    /* not before */
     struct sf_cond wake; /* of the thread */
 };
 
@@ -217,7 +218,8 @@ void sf_space_tick(struct sf_disk *d); /* floor and age */
 
 /* ---- disk-check.c ---------------------------------------------------------------------------- */
 
-void sf_disk_check(struct sf_disk *d);
+/* False = not everything could be looked at. */
+bool sf_disk_check(struct sf_disk *d);
 
 /* ---- disk.c ---------------------------------------------------------------------------------- */
 

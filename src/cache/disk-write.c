@@ -19,6 +19,7 @@ struct job {
     uint32_t first;   /* unit of the first byte */
     const char *data; /* from there on */
     uint64_t reserved;
+    bool failed;
 };
 
 /* Units that the range covers wholly. */
@@ -155,7 +156,7 @@ write_units(struct job *j)
     if (rc != -ENOSPC && rc != -EDQUOT && rc != -EMFILE && rc != -ENFILE)
         sf_disk_failed(d, SF_DISK_WRITE, rc, "a block cannot be written");
     give_up(j, true);
-    sf_disk_want_check(d); /* what was written before the failure */
+    j->failed = true;
 }
 
 /* Small contents wait in memory until they are rows: not many of them. */
@@ -188,6 +189,8 @@ sf_disk_write(struct sf_disk_content *c, uint64_t off, size_t len, const void *b
             if (j.mask)
                 write_units(&j);
             sf_chunk_release(d, j.ch);
+            if (j.failed)
+                sf_disk_want_check(d); /* the file, or what was written before the failure */
         }
         at = next;
     }

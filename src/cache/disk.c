@@ -19,6 +19,7 @@
 #define FAILURES    3            /* in a row: the disk is left alone */
 #define PROBE_MS    30000
 #define TICK_MS     10000 /* floor and age */
+#define CHECK_MS    1000  /* between two looks at blocks and index */
 #define OPEN_MIN    16
 #define OPEN_MAX    1024
 #define PROBE_BYTES 4096
@@ -101,11 +102,19 @@ sf_disk_want_check(struct sf_disk *d)
     sf_cond_signal(&d->wake);
 }
 
+static int64_t
+tick_of(const struct sf_disk *d)
+{
+    int64_t age = d->opts.max_age_ms;
+    return age && age / 4 < TICK_MS ? age / 4 + 1 : TICK_MS;
+}
+
 /* One duty, without the lock. False = none is due. */
 static bool
 duty_locked(struct sf_disk *d, int64_t now, int64_t *tick_ms, int64_t *probe_ms)
 {
-    bool trash = d->trash, check = d->check_wanted && !atomic_load(&d->bypass);
+    bool trash = d->trash, all = true;
+    bool check = d->check_wanted && !atomic_load(&d->bypass) && now >= d->check_ms;
     bool probing = atomic_load(&d->bypass) && now >= *probe_ms, ticking = now >= *tick_ms;
     if (!trash && !check && !probing && !ticking)
         return false;
@@ -118,19 +127,22 @@ duty_locked(struct sf_disk *d, int64_t now, int64_t *tick_ms, int64_t *probe_ms)
     if (trash)
         sf_trash_remove(d);
     if (check)
-        sf_disk_check(d);
+        all = sf_disk_check(d);
     if (probing) {
         try_disk(d);
         *probe_ms = now + d->opts.probe_ms;
     }
     if (ticking) {
         sf_space_tick(d);
-        *tick_ms = now + TICK_MS;
+        *tick_ms = now + tick_of(d);
     }
     sf_mutex_lock(&d->lock);
     if (check)
         d->checking = false;
-    d->check_wanted |= check && d->stopping; /* it was cut short */
+    if (check && (!all || d->stopping)) {
+        d->check_wanted = true; /* what was in use may have been left over by who used it */
+        d->check_ms = now + CHECK_MS;
+    }
     return true;
 }
 
@@ -138,7 +150,7 @@ static void *
 disk_thread(void *arg)
 {
     struct sf_disk *d = arg;
-    int64_t tick_ms = sf_clock_ms() + TICK_MS, probe_ms = 0;
+    int64_t tick_ms = sf_clock_ms() + tick_of(d), probe_ms = 0;
     sf_mutex_lock(&d->lock);
     while (!d->stopping) {
         int64_t now = sf_clock_ms();
@@ -147,6 +159,8 @@ disk_thread(void *arg)
         if (duty_locked(d, now, &tick_ms, &probe_ms))
             continue;
         int64_t due = atomic_load(&d->bypass) && probe_ms < tick_ms ? probe_ms : tick_ms;
+        if (d->check_wanted && !atomic_load(&d->bypass) && d->check_ms < due)
+            due = d->check_ms;
         (void)sf_cond_timedwait_ms(&d->wake, &d->lock, due);
     }
     sf_mutex_unlock(&d->lock);

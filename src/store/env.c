@@ -77,6 +77,10 @@ errno_of(int rc)
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
     case MDB_VERSION_MISMATCH:
+    case MDB_INCOMPATIBLE: /* what only a damaged page can lead to */
+    case MDB_CURSOR_FULL:
+    case MDB_PAGE_FULL:
+    case MDB_BAD_DBI:
         return -EUCLEAN;
     default:
         return -EIO;
@@ -419,6 +423,8 @@ static int
 begin_write_step(struct step *s)
 {
     int rc = mdb_txn_begin(s->env->mdb, NULL, 0, &s->txn);
+    if (rc == MDB_PANIC && s->env->opts.throw_away)
+        return -EUCLEAN; /* its head could not be written: good for nothing until begun again */
     if (rc || !s->env->opts.throw_away || mdb_txn_id(s->txn) == s->env->last_txn + 1)
         return errno_of(rc);
     mdb_txn_abort(s->txn);
