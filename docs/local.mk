@@ -11,6 +11,7 @@ EXTRA_DIST += \
 	docs/decisions/0004-listings-are-read-in-place.md \
 	docs/decisions/0007-attributes.md \
 	docs/decisions/0008-lmdb.md \
+	docs/decisions/0009-cached-bytes-on-disk.md \
 	docs/decisions/0010-eviction-policy.md \
 	docs/decisions/0011-control-file.md \
 	docs/decisions/0013-prediction.md \

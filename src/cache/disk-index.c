@@ -77,6 +77,10 @@ sf_txn_usage_put(struct sf_txn *txn, const struct sf_row_usage *u)
 {
     unsigned char v[SF_ROW_USAGE_LEN];
     const char *key = SF_META_USAGE;
+    /* Less than nothing: a damaged tree has led to a page of the past, whose rows look well. */
+    for (int q = 0; q < SF_ROW_QUEUES; q++)
+        if (u->bytes[q] >> 62 || u->entries[q] >> 62)
+            return -EUCLEAN;
     return sf_txn_put(txn, SF_TABLE_META, key, strlen(key), v,
                       sf_row_usage_put(v, key, strlen(key), u));
 }
