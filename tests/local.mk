@@ -24,6 +24,7 @@ unit_tests = \
 	tests/unit/test-cache-predict \
 	tests/unit/test-cache-traces \
 	tests/unit/test-cache-reads \
+	tests/unit/test-cache-row \
 	tests/unit/test-cache-stream \
 	tests/unit/test-cache-tiers \
 	tests/unit/test-config-files \
