@@ -98,6 +98,7 @@ unit_tests = \
 integ_tests = \
 	tests/integ/attributes.sh \
 	tests/integ/bench.sh \
+	tests/integ/cache-commands.sh \
 	tests/integ/control.sh \
 	tests/integ/both-ways-js.sh \
 	tests/integ/cached-reads.sh \

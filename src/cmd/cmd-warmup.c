@@ -70,6 +70,25 @@ take_line(void *arg, const char *text)
     }
 }
 
+static int
+ask(struct warmup_line *l, const struct control_place *place)
+{
+    const char *words[] = {"warmup", l->deep ? "-r" : place->path, l->deep ? place->path : NULL,
+                           NULL};
+    sf_autobuf struct sf_buf said = SF_BUF_INIT;
+    int rc = control_ask(place->point, words, take_line, l, &said);
+    if (rc < 0)
+        complain("%s", said.len ? said.data : strerror(-rc));
+    return rc;
+}
+
+int
+warmup_run(const struct control_place *place, bool deep, bool tty)
+{
+    struct warmup_line l = {.deep = deep, .tty = tty};
+    return ask(&l, place);
+}
+
 int
 cmd_warmup(int argc, char **argv)
 {
@@ -83,11 +102,7 @@ cmd_warmup(int argc, char **argv)
     if (control_find(l.path, &place) < 0)
         return SF_EXIT_USAGE;
     l.tty = !l.quiet && isatty(STDERR_FILENO);
-    const char *words[] = {"warmup", l.deep ? "-r" : place.path, l.deep ? place.path : NULL, NULL};
-    sf_autobuf struct sf_buf said = SF_BUF_INIT;
-    int rc = control_ask(place.point, words, take_line, &l, &said);
-    if (rc < 0)
-        complain("%s", said.len ? said.data : strerror(-rc));
+    int rc = ask(&l, &place);
     if (!l.quiet)
         print_totals(stdout, &l, "\n");
     return rc < 0 ? SF_EXIT_FAILED : SF_EXIT_OK;

@@ -2,6 +2,8 @@
 #ifndef SF_CMD_CMD_H
 #define SF_CMD_CMD_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/mounts.h"
 
@@ -11,6 +13,7 @@ int cmd_mount(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_cache(int argc, char **argv);
 int cmd_warmup(int argc, char **argv);
 
 /* "supafs: TEXT" on the standard error output. */
@@ -42,6 +45,10 @@ int control_find(const char *path, struct control_place *ret);
  */
 int control_ask(const char *point, const char *const *words,
                 void (*line)(void *arg, const char *text), void *arg, struct sf_buf *said);
+
+/* Let a mount read what is at a place into its cache; @tty: show how far it is. 0 or -errno, which
+ * was said. */
+int warmup_run(const struct control_place *place, bool deep, bool tty);
 
 /* The value of a "name: value" line in @text; 0, or -ENOENT. Cut to @size. */
 int control_value(const char *text, const char *name, char *out, size_t size);

@@ -27,6 +27,7 @@ struct daemon {
     struct sf_virtual *virt;
     struct sf_fuse *fuse;
     struct sf_control *control;
+    struct sf_control_cache *control_cache;
 };
 
 /* start.c: 0, or -1 with @o; then stop_free() what is there. */

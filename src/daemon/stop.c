@@ -6,7 +6,7 @@
 #include "base/thread.h"
 #include "cache/cache.h"
 #include "config/config.h"
-#include "control/control.h"
+#include "control/cache.h"
 #include "daemon/systemd.h"
 #include "fuse/session.h"
 #include "http/http.h"
@@ -95,6 +95,7 @@ stop_free(struct daemon *d)
     atomic_store(&stage, "fuse");
     sf_fuse_free(d->fuse);
     sf_control_free(d->control);
+    sf_control_cache_free(d->control_cache);
     sf_virtual_free(d->virt);
     atomic_store(&stage, "tree");
     sf_tree_free(d->tree);

@@ -70,6 +70,36 @@ cached_of_node(struct sf_tree *t, struct node *n)
     return c;
 }
 
+int
+sf_tree_cached(struct sf_tree *t, uint64_t nid, struct sf_cached **ret)
+{
+    struct sf_cached *c = NULL;
+    tree_lock(t);
+    struct node *n = node_get_locked(t, nid);
+    int rc = !n ? -ESTALE : n->type != N_FILE || !n->size || live(n)->content ? -ENODATA : 0;
+    if (n)
+        node_ref_locked(n);
+    tree_unlock(t);
+    if (!n)
+        return rc;
+    if (!rc && !(c = cached_of_node(t, n)))
+        rc = -ENODATA;
+    tree_lock(t);
+    node_unref_locked(t, n);
+    tree_unlock(t);
+    if (!rc)
+        *ret = c;
+    return rc;
+}
+
+void
+sf_tree_drop_pages(struct sf_tree *t, uint64_t nid)
+{
+    SF_GUARD(&t->lock);
+    if (t->notify.inval_node)
+        t->notify.inval_node(t->notify.arg, nid, true);
+}
+
 struct same {
     struct action act;
     struct sf_cache *cache;

@@ -12,6 +12,7 @@
 #include "cache/cache.h"
 
 struct sf_http;
+struct sf_cached;
 struct sf_storage;
 struct sf_writer;
 
@@ -225,6 +226,14 @@ void sf_tree_fallocate(struct sf_tree *tree, struct sf_file *file, int mode, uin
 void sf_tree_copy_range(struct sf_tree *tree, struct sf_file *in, uint64_t off_in,
                         struct sf_file *out, uint64_t off_out, size_t len, sf_tree_fn cb,
                         void *arg);
+/**
+ * sf_tree_cached - what is cached of a file's present bytes. Waits for nothing.
+ * Returns 0 and a counted content; -ENODATA nothing can be: no file, an empty one, one that is
+ * written here; -ESTALE, -ENOMEM.
+ */
+int sf_tree_cached(struct sf_tree *tree, uint64_t node, struct sf_cached **ret);
+/* Let the kernel forget the bytes that it keeps of a file. */
+void sf_tree_drop_pages(struct sf_tree *tree, uint64_t node);
 /* End a read that nobody waits for any more; its callback runs with -ECANCELED. */
 void sf_tree_cancel(struct sf_tree *tree, uint64_t id);
 
