@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "cache/cache.h"
+#include "cache/disk.h"
 #include "config/config.h"
 #include "fuse/session.h"
 #include "http/http.h"
@@ -26,6 +27,7 @@ struct figures {
     struct sf_tree_stats tree;
     struct sf_writer_stats writer;
     struct sf_cache_stats cache;
+    struct sf_disk_stats disk;
     struct sf_fuse_stats fuse;
     unsigned quarantined; /* files there, of this mount and of former ones */
 };
@@ -50,6 +52,8 @@ figures_take(struct daemon *d, struct figures *f)
     sf_tree_stats(d->tree, &f->tree);
     sf_writer_stats(d->writer, &f->writer);
     sf_cache_get_stats(d->cache, &f->cache);
+    if (sf_cache_disk(d->cache))
+        sf_disk_get_stats(sf_cache_disk(d->cache), &f->disk);
     if (d->fuse)
         sf_fuse_stats(d->fuse, &f->fuse);
     f->quarantined = count_notes(d->dirs.state);
@@ -94,6 +98,23 @@ print_rename(void *arg, const struct sf_rename_progress *p)
 }
 
 static void
+print_disk(const struct sf_cache_stats *c, const struct sf_disk_stats *d, struct sf_buf *out)
+{
+    static const char *const bypass[] = {"in use", "full or failing: nothing is kept",
+                                         "failing: not read", "failing: not used"};
+    if (c->trouble[0]) {
+        sf_buf_printf(out, "cache_disk: none: %s\n", c->trouble);
+        return;
+    }
+    sf_buf_printf(out, "cache_disk: %" PRIu64 " of %" PRIu64 ", pinned %" PRIu64 "\n", d->bytes,
+                  d->max_bytes, d->pinned);
+    sf_buf_printf(out, "cache_disk_state: %s%s\n", bypass[d->bypass & 3],
+                  d->recovering ? ", being put in order after an unclean end" : "");
+    if (d->trouble[0])
+        sf_buf_printf(out, "cache_disk_trouble: %s\n", d->trouble);
+}
+
+static void
 print_cache(const struct sf_cache_stats *c, struct sf_buf *out)
 {
     sf_buf_printf(out, "cache_memory: %" PRIu64 " of %" PRIu64 "\n", c->memory, c->memory_max);
@@ -132,6 +153,7 @@ print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
                   d->dirs.state);
     sf_buf_printf(out, "state_dir: %s\ncache_dir: %s\n", d->dirs.state, d->dirs.cache);
     print_cache(&f->cache, out);
+    print_disk(&f->cache, &f->disk, out);
     sf_buf_printf(out, "known_names: %" PRIu64 "\n", f->tree.nodes);
     sf_buf_printf(out, "kernel_readahead: %" PRIu64 " KiB%s\n", f->fuse.readahead / 1024,
                   f->fuse.readahead_denied ? " (only root may raise it)" : "");
@@ -221,6 +243,14 @@ add_figures(struct daemon *d, json_t *root)
     set(root, "cache_ahead_now_bytes", f.cache.ahead);
     set(root, "cache_unwritten_bytes", f.cache.unwritten);
     set(root, "cache_contents", f.cache.contents);
+    set(root, "cache_disk_bytes", f.disk.bytes);
+    set(root, "cache_disk_max_bytes", f.disk.max_bytes);
+    set(root, "cache_disk_pinned_bytes", f.disk.pinned);
+    set(root, "cache_disk_chunks", f.disk.chunks);
+    set(root, "cache_disk_dropped_bytes", f.disk.dropped);
+    set(root, "cache_disk_errors", f.disk.errors);
+    set(root, "cache_disk_bypass", f.disk.bypass);
+    set(root, "cache_disk_recovering", f.disk.recovering);
     set(root, "cache_fetches_now", f.cache.fetches);
     set(root, "cache_reads_waiting", f.cache.waiting);
     set(root, "cache_reads_waiting_memory", f.cache.waiting_memory);
