@@ -99,6 +99,7 @@ integ_tests = \
 	tests/integ/attributes.sh \
 	tests/integ/bench.sh \
 	tests/integ/cache-commands.sh \
+	tests/integ/cache-crash.sh \
 	tests/integ/control.sh \
 	tests/integ/both-ways-js.sh \
 	tests/integ/cached-reads.sh \
@@ -180,6 +181,7 @@ test_data = \
 	tests/integ/set-attrs-sql.py \
 	tests/integ/foreign-writer.py \
 	tests/integ/read-versions.py \
+	tests/integ/cache-crash.py \
 	tests/integ/two-clients.py \
 	tests/lint/lib.sh \
 	tests/traces/README.md \

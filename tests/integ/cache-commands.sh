@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # `supafs cache`: what is cached of which file, pins that outlive pressure and a remount, eviction
 # that reaches the kernel's pages, and a check of all that is on disk.
-# shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154
+# shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154,SC2317
 set -u
 . "$(dirname "$0")/../lib/common.sh"
 . "$(dirname "$0")/../lib/server.sh"
