@@ -120,6 +120,7 @@ integ_tests = \
 	tests/integ/open-versions.sh \
 	tests/integ/quickstart.sh \
 	tests/integ/metadata-kept.sh \
+	tests/integ/mixed-load.sh \
 	tests/integ/mount-basic.sh \
 	tests/integ/mount-keys.sh \
 	tests/integ/mount-limits.sh \
@@ -182,6 +183,7 @@ test_data = \
 	tests/integ/foreign-writer.py \
 	tests/integ/read-versions.py \
 	tests/integ/cache-crash.py \
+	tests/integ/mixed-load.py \
 	tests/integ/two-clients.py \
 	tests/lint/lib.sh \
 	tests/traces/README.md \

@@ -4,6 +4,7 @@ EXTRA_DIST += \
 	tests/lib/devserver.py \
 	tests/lib/js.sh \
 	tests/lib/listing.py \
+	tests/lib/cgroup.sh \
 	tests/lib/mount.sh \
 	tests/lib/objects.py tests/lib/sigv4.py \
 	tests/lib/postgres.sh \

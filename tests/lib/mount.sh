@@ -3,12 +3,22 @@
 # Mounting with supafs in tests. Source common.sh and server.sh first. Every mount has directories
 # of its own below SF_TMP, is unmounted at the end, and its daemon must end by itself.
 
+# With SF_MEMORY_LIMIT (bytes) each daemon and all that it starts has a memory control group.
+
 SUPAFS=''
 sf_mounts=0
+# shellcheck source=cgroup.sh
+. "$(dirname "${BASH_SOURCE[0]}")/cgroup.sh"
 
 need_supafs() {
     [ -n "$SUPAFS" ] || SUPAFS=$(sf_binary supafs) || skip "requires supafs (build it first)"
     export SUPAFS
+}
+
+sf_limit_memory() {
+    [ -n "${SF_MEMORY_LIMIT:-}" ] && [ -z "$SF_CGROUP" ] || return 0
+    make_cgroup "$SF_MEMORY_LIMIT"
+    [ -n "$SF_CGROUP" ] || skip "requires memory control groups, as SF_MEMORY_LIMIT is set"
 }
 
 is_mounted() { # PATH
@@ -24,6 +34,7 @@ mount_project() {
     shift
     need_fuse
     need_supafs
+    sf_limit_memory # before the umount is noted, so that it goes after that
     sf_mounts=$((sf_mounts + 1))
     sf_dir=$SF_TMP/mnt-$sf_mounts
     mkdir "$sf_dir"
@@ -45,7 +56,8 @@ mount_at() {
     name=$(basename "$dir")
     own=$SF_TMP/own-$name
     mkdir -p "$own/cache" "$own/state"
-    timeout 60 "$SUPAFS" mount ${SF_MOUNT_URL:+"$SF_MOUNT_URL"} "$dir" \
+    sf_limit_memory
+    in_cgroup timeout 60 "$SUPAFS" mount ${SF_MOUNT_URL:+"$SF_MOUNT_URL"} "$dir" \
         -o "cache_dir=$own/cache,state_dir=$own/state,log_file=$SF_TMP/daemon-$name.log" \
         "$@" >>"$SF_TMP/mount-$sf_mounts.log" 2>&1 </dev/null
 }
