@@ -59,6 +59,7 @@ unit_tests = \
 	tests/unit/test-supabase-version \
 	tests/unit/test-tree-ahead \
 	tests/unit/test-tree-attrs \
+	tests/unit/test-tree-cached \
 	tests/unit/test-tree-change \
 	tests/unit/test-tree-handles \
 	tests/unit/test-tree-knowledge \
@@ -248,6 +249,7 @@ tree_test_lib = tests/unit/fake-project.c tests/unit/fake-writer.c tests/unit/fa
 	tests/unit/fake-project.h tests/unit/tree-fixture.h
 tests_unit_test_tree_ahead_SOURCES = tests/unit/test-tree-ahead.c $(tree_test_lib)
 tests_unit_test_tree_attrs_SOURCES = tests/unit/test-tree-attrs.c $(tree_test_lib)
+tests_unit_test_tree_cached_SOURCES = tests/unit/test-tree-cached.c $(tree_test_lib)
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)
 tests_unit_test_tree_rename_dir_SOURCES = tests/unit/test-tree-rename-dir.c $(tree_test_lib)
