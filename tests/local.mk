@@ -114,6 +114,7 @@ integ_tests = \
 	tests/integ/foreign-writer.sh \
 	tests/integ/exclusive.sh \
 	tests/integ/hostile-server.sh \
+	tests/integ/known-objects.sh \
 	tests/integ/large-dir.sh \
 	tests/integ/locks.sh \
 	tests/integ/lost-replies.sh \

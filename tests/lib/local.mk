@@ -18,3 +18,7 @@ EXTRA_DIST += \
 noinst_PROGRAMS += tests/lib/write-probe
 tests_lib_write_probe_CFLAGS = $(AM_CFLAGS)
 tests_lib_write_probe_LDADD = $(supafs_libs)
+
+noinst_PROGRAMS += tests/lib/saved-fill
+tests_lib_saved_fill_CFLAGS = $(AM_CFLAGS)
+tests_lib_saved_fill_LDADD = $(supafs_libs)
