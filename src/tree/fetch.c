@@ -265,6 +265,9 @@ struct fetch {
     int priority;
     sf_fetched_fn done;
     void *arg;
+    struct fetch *prev, *next; /* those that wait for an answer */
+    uint64_t serial, call;     /* call: for sf_storage_cancel(); 0 = not yet known */
+    int away;                  /* it was given up for this */
 };
 
 /* The kernel asks again at once for the page that its read-ahead did not get: for a moment after a
@@ -291,6 +294,9 @@ fetch_prepare_locked(struct fetch *f)
         return -ESTALE;
     if (!n->parent && n->etag_open)
         return -ESTALE; /* under its old key may be anything by now */
+    int away = tree_away_locked(o->tree);
+    if (away)
+        return away;
     int rc = node_key_locked(n, &f->bucket, &f->key);
     if (rc < 0)
         return rc;
@@ -305,8 +311,9 @@ fetch_finish(struct fetch *f, int rc, const struct sf_err *why, size_t len)
 {
     struct sf_err err = why && why->code == rc ? *why : SF_ERR_INIT;
     if (rc < 0 && !err.code)
-        (void)!sf_err_set(&err, rc, "%s/%s: this version is not there any more",
-                          f->bucket ? f->bucket : "", f->key ? f->key : "");
+        (void)!sf_err_set(&err, rc, "%s/%s: %s", f->bucket ? f->bucket : "", f->key ? f->key : "",
+                          rc == -ESTALE ? "this version is not there any more"
+                                        : "the service does not answer");
     f->done(f->arg, rc < 0 ? &err : NULL, len);
     free(f->bucket);
     free(f->key);
@@ -424,7 +431,12 @@ fetch_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
     struct live *l;
     int rc = err ? err->code : 0;
     tree_lock(t);
+    *(f->prev ? &f->prev->next : &t->fetches) = f->next;
+    if (f->next)
+        f->next->prev = f->prev;
     tree_answer_locked(t, err);
+    if (rc == -ECANCELED && f->away)
+        rc = f->away;
     bool again = rc == -ENOENT && elsewhere_locked(f);
     if (again)
         tree_ask_locked(t);
@@ -442,10 +454,44 @@ fetch_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
     fetch_finish(f, rc, err, rc < 0 ? 0 : got->len);
 }
 
+/* Nobody would answer: those who wait are told now. */
+void
+fetches_give_up_locked(struct sf_tree *t, int away)
+{
+    uint64_t calls[64];
+    size_t n = 0;
+    for (struct fetch *f = t->fetches; f && n < sizeof calls / sizeof *calls; f = f->next)
+        if (f->call && !f->away) {
+            f->away = away;
+            calls[n++] = f->call;
+        }
+    for (size_t i = 0; i < n; i++)
+        sf_storage_cancel(t->st, calls[i]);
+}
+
+/* The call of a fetch, unless that has ended meanwhile. */
+static void
+note_call(struct sf_tree *t, uint64_t serial, uint64_t call)
+{
+    SF_GUARD(&t->lock);
+    for (struct fetch *f = t->fetches; f; f = f->next)
+        if (f->serial == serial)
+            f->call = call;
+}
+
 static uint64_t
 fetch_send(struct fetch *f)
 {
     struct sf_tree *t = f->origin->tree;
+    tree_lock(t);
+    uint64_t serial = f->serial = ++t->fetch_serial;
+    f->call = 0;
+    f->prev = NULL;
+    f->next = t->fetches;
+    if (f->next)
+        f->next->prev = f;
+    t->fetches = f;
+    tree_unlock(t);
     const struct sf_get_args args = {.bucket = f->bucket,
                                      .key = f->key,
                                      .off = f->off,
@@ -455,7 +501,9 @@ fetch_send(struct fetch *f)
                                      .total = f->origin->size,
                                      .token = f->etag,
                                      .priority = f->priority};
-    return sf_storage_get(t->st, &args, tree_read_deadline(t), fetch_done, f);
+    uint64_t call = sf_storage_get(t->st, &args, tree_read_deadline(t), fetch_done, f);
+    note_call(t, serial, call);
+    return call;
 }
 
 /* A reader waits for the beginning of a file: others may be opened soon. Its own request goes

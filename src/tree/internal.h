@@ -74,6 +74,7 @@ struct bucket {
     int64_t verified_ms; /* token and bucket were good then */
 };
 
+struct fetch;
 struct listing;
 struct load;
 struct walk;
@@ -281,6 +282,8 @@ struct sf_tree {
     uint64_t watch;          /* timer of reach.c, 0 = none, */
     int64_t watch_ms;        /* and when it is due */
     int64_t probed_ms;       /* when its own question was last answered */
+    struct fetch *fetches;   /* waiting for the service */
+    uint64_t fetch_serial;
     bool probing, ending;
     struct action probe;
     int64_t background_ms;         /* last refresh behind a stale answer */
@@ -717,6 +720,8 @@ bool origin_fits_locked(const struct origin *o, const struct node *n);
 struct sf_stream *origin_stream(const struct origin *o);
 /* Was a request made for it, or begun? */
 bool origin_fetched_locked(const struct origin *o);
+/* Nobody would answer those that wait: they fail with @away. */
+void fetches_give_up_locked(struct sf_tree *t, int away);
 /* The bytes of the version that a node stands for have this id and ETag, too, for certain. */
 void origin_same_locked(struct sf_tree *t, const struct node *n, const char *id, const char *etag);
 /* A file's bytes in the cache, counted; NULL = they have no name there. No lock held. */

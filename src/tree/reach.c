@@ -42,7 +42,7 @@ tree_ask_locked(struct sf_tree *t)
     if (t->inflight++)
         return;
     t->quiet_since = sf_clock_ms();
-    watch_locked(t, t->quiet_since + WAIT_MS);
+    watch_locked(t, t->quiet_since + QUIET_MS + 50);
 }
 
 static void
@@ -178,11 +178,14 @@ look(void *arg)
     tree_lock(t);
     int64_t now = sf_clock_ms();
     int64_t silence = silence_locked(t, now);
-    bool quiet = silence >= WAIT_MS;
+    int away = tree_away_locked(t);
+    bool quiet = silence >= WAIT_MS || away;
     t->watch = 0;
     if (t->down || quiet) {
         if (t->inflight)
             wake_all_locked(t);
+        if (away)
+            fetches_give_up_locked(t, away);
         if (!t->probing && !t->ending) {
             t->probing = true;
             tree_ask_locked(t);
@@ -190,7 +193,7 @@ look(void *arg)
         }
         watch_locked(t, now + PROBE_MS);
     } else if (t->inflight) {
-        watch_locked(t, now - silence + WAIT_MS);
+        watch_locked(t, now - silence + (silence < QUIET_MS ? QUIET_MS + 50 : WAIT_MS));
     }
     tree_unlock(t);
 }

@@ -41,6 +41,7 @@ step "a mount without its server"
 mount_at "$mnt" || fail "mount"
 top=$mnt/$bucket
 stat "$top"/dir/* >/dev/null
+cat "$top/dir/f1" >/dev/null
 umount_project "$mnt"
 kill_server
 : >"$SF_TMP/mount-$sf_mounts.log"
@@ -52,6 +53,11 @@ expect_match "buckets" "$bucket" "$(within 1000 ls "$mnt")"
 expect_eq "names" "f1 f2 f3" "$(within 1000 ls "$top/dir" | xargs)"
 expect_eq "size" 10 "$(within 1000 stat -c %s "$top/dir/f2")"
 expect_ok "a name that is not there" test ! -e "$top/dir/f4"
+expect_eq "bytes that are cached" "content 1" "$(within 1000 cat "$top/dir/f1")"
+t0=$(now_ms)
+expect_eq "bytes that are not" 1 "$(cat "$top/dir/f3" >/dev/null 2>&1 && echo 0 || echo 1)"
+expect_le "milliseconds until that is said" 4000 "$(($(now_ms) - t0))"
+
 step "it comes back"
 restart_server
 wait_for 10 sh -c '[ "$(sed -n "s/^offline: *//p" "$1/.supafs/status")" = no ]' sh "$mnt" || fail "still offline"
@@ -69,6 +75,10 @@ sleep 1.1
 expect_eq "names" "f2 f3 new" "$(ls "$top/dir" | xargs)"
 wait_for 10 sh -c '[ "$(sed -n "s/^offline: *//p" "$1/.supafs/status")" = yes ]' sh "$mnt" || fail "not offline"
 expect_eq "names at once" "f2 f3 new" "$(within 1000 ls "$top/dir" | xargs)"
+expect_eq "bytes that are cached" "content 2" "$(within 1000 cat "$top/dir/f2")"
+t0=$(now_ms)
+expect_eq "bytes that are not" 1 "$(cat "$top/dir/f3" >/dev/null 2>&1 && echo 0 || echo 1)"
+expect_le "milliseconds until that is said" 4000 "$(($(now_ms) - t0))"
 restart_server
 wait_for 10 sh -c 'cat "$1" >/dev/null' sh "$top/dir/f3" || fail "no recovery"
 
