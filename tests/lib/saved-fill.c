@@ -193,17 +193,23 @@ fill_blocks(const char *cache, const char *bucket, unsigned files, unsigned bloc
     sf_disk_close(d);
 }
 
+static unsigned
+number(const char *s)
+{
+    return (unsigned)strtoul(s, NULL, 10);
+}
+
 int
 main(int argc, char **argv)
 {
     must(argc == 6, "reading the arguments");
-    unsigned dirs = (unsigned)atoi(argv[3]), files = (unsigned)atoi(argv[4]);
+    unsigned dirs = number(argv[3]), files = number(argv[4]);
     sf_autobuf struct sf_buf b = SF_BUF_INIT;
     must(files && sf_read_file("/proc/sys/kernel/random/boot_id", 64, &b, NULL) == 0 && b.len >= 36,
          "reading the boot's id");
     memcpy(boot, b.data, 36);
-    if (atoi(argv[5]) > 0)
-        fill_blocks(argv[1], argv[2], files, (unsigned)atoi(argv[5]));
+    if (number(argv[5]) > 0)
+        fill_blocks(argv[1], argv[2], files, number(argv[5]));
     fill_listings(argv[1], argv[2], dirs, files);
     printf("listings: %u objects, %" PRIu64 " bytes\n", dirs * files, total);
     return 0;
