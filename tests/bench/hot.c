@@ -5,25 +5,30 @@
  * Does what answers from memory so many times, from the handlers of fuse/ down, over a project in
  * memory and with libfuse's replies taken by nobody; for tests/bench/callgrind, which counts the
  * instructions inside measured(). Prints how many operations these were: COUNT, or for "entry" the
- * entries of listings.
+ * entries of listings. "read" is from memory, "read-small" a small file's from the index of the
+ * local disk, "read-disk" from a block file there.
  */
 #include "fuse/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <linux/fuse.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "http/http.h"
 #include "unit/fake-project.h"
 
-#define FILES 1000
-#define SIZE  4096
+#define FILES  1000
+#define SIZE   4096
+#define LARGE  (32u << 20)
+#define MEMORY (4u << 20)
 
 /* ---- in place of libfuse ----------------------------------------------------------------------
  */
@@ -147,10 +152,12 @@ sf_http_timer_cancel(struct sf_http *http, uint64_t id)
  */
 
 static struct sf_fuse fuse;
+static struct sf_cache *blocks;
 static struct fuse_req request = {.f = &fuse, .ctx = {.uid = 1, .gid = 1, .pid = 1}};
 static fuse_ino_t dir, nodes[FILES];
 static char names[FILES][16];
-static struct fuse_file_info file, listing;
+static struct fuse_file_info file, large, listing;
+static char cache_dir[] = "/tmp/supafs-hot.XXXXXX";
 
 /* The answer of what may have to ask the project first. */
 static void
@@ -200,6 +207,14 @@ read_block(uint64_t i)
     return 1;
 }
 
+/* Here and there in what is many times as large as the memory: from the local disk. */
+static uint64_t
+read_disk(uint64_t i)
+{
+    do_read(&request, nodes[0], SIZE, (off_t)(i * 2654435761u % (LARGE / SIZE) * SIZE), &large);
+    return 1;
+}
+
 static uint64_t
 open_close(uint64_t i)
 {
@@ -223,19 +238,85 @@ list(uint64_t i)
 static const struct operation {
     const char *name;
     uint64_t (*run)(uint64_t i); /* returns how many it did */
-    bool reads;
+    bool reads, disk;
 } operations[] = {
-    {"nothing", do_nothing, false}, {"getattr", get_attributes, false},
-    {"lookup", look_up, false},     {"missing", look_up_missing, false},
-    {"entry", list, false},         {"open", open_close, false},
-    {"read", read_block, true},
+    {"nothing", do_nothing, false, false},      {"read", read_block, true, false},
+    {"read-small", read_block, true, true},     {"read-disk", read_disk, true, true},
+    {"getattr", get_attributes, false, false},  {"lookup", look_up, false, false},
+    {"missing", look_up_missing, false, false}, {"entry", list, false, false},
+    {"open", open_close, false, false},
 };
 
-static void
-prepare(void)
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-    static char text[SIZE + 1];
-    const struct sf_tree_opts o = {.uid = 1,
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static void
+remove_dir(void)
+{
+    nftw(cache_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Until its answer has come, from whatever thread. */
+static void
+wait_read(uint64_t off, struct fuse_file_info *fi)
+{
+    said.len = 0;
+    do_read(&request, nodes[0], 131072, (off_t)off, fi);
+    for (int i = 0; i < 10000 && !said.len && !said.err; i++) {
+        fake_run();
+        usleep(200);
+    }
+    settled("read");
+}
+
+static void
+open_files(bool disk)
+{
+    struct sf_cache_stats st;
+    file.flags = large.flags = O_RDONLY;
+    do_open(&request, nodes[0], &file);
+    settled("open");
+    file.fh = said.fh;
+    wait_read(0, &file);
+    if (!disk)
+        return;
+    do_lookup(&request, dir, "large");
+    settled("lookup of the large file");
+    do_open(&request, said.ino, &large);
+    settled("open of the large file");
+    large.fh = said.fh;
+    for (unsigned off = 0; off < LARGE; off += 131072)
+        wait_read(off, &large);
+    do
+        sf_cache_get_stats(blocks, &st);
+    while ((st.unwritten || st.writing) && usleep(1000) == 0);
+    for (unsigned off = 0; off < LARGE; off += 131072)
+        wait_read(off, &large); /* checks what has come to the disk */
+    wait_read(0, &file);
+}
+
+static void
+prepare(const struct operation *op)
+{
+    static char text[LARGE + 1];
+    if (!mkdtemp(cache_dir))
+        exit(1);
+    const struct sf_cache_opts c = {.dir = op->disk ? cache_dir : NULL,
+                                    .max_bytes = 1 << 30,
+                                    .memory = MEMORY,
+                                    .fetch = sf_tree_fetch,
+                                    .cancel = sf_tree_fetch_cancel,
+                                    .drop = sf_tree_drop};
+    if (sf_cache_new(&c, &blocks, NULL) < 0)
+        exit(1);
+    const struct sf_tree_opts o = {.cache = blocks,
+                                   .uid = 1,
                                    .gid = 2,
                                    .umask = 022,
                                    .attr_ttl_ms = 3600000,
@@ -244,7 +325,9 @@ prepare(void)
                                    .max_nodes = 100000};
     const struct park_opts p = {.max = 1024, .read_ms = 1000, .change_ms = 1000};
     fake_bucket("b");
-    memset(text, 'x', SIZE);
+    memset(text, 'x', LARGE);
+    fake_put("b", "d/large", text);
+    text[SIZE] = '\0';
     for (int i = 0; i < FILES; i++) {
         char key[32];
         snprintf(names[i], sizeof names[i], "file-%d", i);
@@ -268,12 +351,7 @@ prepare(void)
         settled("lookup of a file");
         nodes[i] = said.ino;
     }
-    file.flags = O_RDONLY;
-    do_open(&request, nodes[0], &file);
-    settled("open");
-    file.fh = said.fh;
-    read_block(0);
-    settled("read");
+    open_files(op->disk);
 }
 
 /* What callgrind counts. */
@@ -296,7 +374,7 @@ main(int argc, char **argv)
         fputs("usage: hot OPERATION COUNT\n", stderr);
         return 2;
     }
-    prepare();
+    prepare(op);
     said.len = 0;
     uint64_t done = measured(op, count);
     settled(op->name);
@@ -307,9 +385,13 @@ main(int argc, char **argv)
     printf("%" PRIu64 "\n", done);
     do_releasedir(&request, dir, &listing);
     do_release(&request, nodes[0], &file);
+    if (op->disk)
+        do_release(&request, nodes[0], &large);
     fake_run();
     park_free(fuse.park);
     sf_tree_free(fuse.tree);
+    sf_cache_free(blocks);
+    remove_dir();
     fake_reset();
     return 0;
 }

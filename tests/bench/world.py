@@ -37,8 +37,9 @@ class Child:
 
     def __init__(self, arguments, log, **more):
         self.log = open(log, "ab")
+        # A session of its own, as a daemon has: the kernel shares the cores between sessions.
         self.process = subprocess.Popen(arguments, stderr=self.log, stdin=subprocess.DEVNULL,
-                                        **more)
+                                        start_new_session=True, **more)
 
     def end(self, patience=20):
         if self.process.poll() is None:
