@@ -21,7 +21,7 @@
 #define TICK_MS     10000 /* floor and age */
 #define CHECK_MS    1000  /* between two looks at blocks and index */
 #define OPEN_MIN    16
-#define OPEN_MAX    1024
+#define OPEN_MAX    4096
 #define PROBE_BYTES 4096
 
 static const char *const tables[] = {
