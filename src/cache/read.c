@@ -134,7 +134,8 @@ miss_over_locked(struct read *r)
     sf_pattern_waited(&s->pattern, cache_now(cache) - r->began_ns);
     if (s->pattern.all || (!cache->disk && size > cache->pool.max / 2))
         return;
-    s->pattern.all = sf_pattern_all(&s->pattern, miss_max, size, sf_link_time(&cache->link, size));
+    uint64_t rest = sf_pattern_rest(&s->pattern, size);
+    s->pattern.all = sf_pattern_all(&s->pattern, miss_max, rest, sf_link_time(&cache->link, rest));
     s->resting = s->pattern.all;
 }
 

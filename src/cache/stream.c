@@ -149,6 +149,12 @@ sf_pattern_used(struct sf_pattern *p, uint64_t bytes)
     p->spent -= min(p->spent, bytes);
 }
 
+uint64_t
+sf_pattern_rest(const struct sf_pattern *p, uint64_t size)
+{
+    return size - min(size, p->spent);
+}
+
 bool
 sf_pattern_all(const struct sf_pattern *p, uint64_t miss_max, uint64_t rest, int64_t rest_ns)
 {
@@ -162,7 +168,7 @@ plan_miss(struct sf_pattern *p, const struct sf_pattern_env *env, bool back, str
     uint64_t len = plan->end - plan->off, want = miss_size(p, env);
     uint64_t allowed = sf_pattern_allowance(p, env->miss_max);
     /* Whether all of it would come quickly is not seen from small fetches. */
-    if (p->misses >= PROBE_AFTER && !p->probed && env->size <= allowed) {
+    if (p->misses >= PROBE_AFTER && !p->probed && sf_pattern_rest(p, env->size) <= allowed) {
         p->probed = true;
         want = max(want, min(SF_PIECE, env->miss_max));
     }

@@ -66,6 +66,8 @@ void sf_pattern_used(struct sf_pattern *p, uint64_t bytes);
 
 /* What misses may still fetch of this content. */
 uint64_t sf_pattern_allowance(const struct sf_pattern *p, uint64_t miss_max);
+/* What misses have not fetched of a content, about. */
+uint64_t sf_pattern_rest(const struct sf_pattern *p, uint64_t size);
 /* Would fetching all the @rest, which takes @rest_ns, cost no more than misses have cost? */
 bool sf_pattern_all(const struct sf_pattern *p, uint64_t miss_max, uint64_t rest, int64_t rest_ns);
 
