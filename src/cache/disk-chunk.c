@@ -151,8 +151,7 @@ sf_chunk_hold_locked(struct sf_disk *d, uint64_t number, uint32_t index, bool no
             *ret = ch;
             return 0;
         }
-        if (ch && ch->state == SF_CHUNK_LEAVING)
-            return -ENOENT;
+        /* One that is leaving may yet stay; soon one or the other is settled. */
         if (nowait && (ch || sf_index_slow(d)))
             return -EAGAIN;
         if (ch) {

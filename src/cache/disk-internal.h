@@ -32,7 +32,7 @@ struct sf_chunk_id {
 enum sf_chunk_state {
     SF_CHUNK_LOADING, /* somebody reads its row */
     SF_CHUNK_READY,
-    SF_CHUNK_LEAVING, /* being evicted, or looked at by the recovery: a miss, and not written */
+    SF_CHUNK_LEAVING, /* being evicted, or looked at by policy or recovery: it is waited for */
 };
 
 /* What this process knows of a chunk. Protected by the disk's lock. */
@@ -125,8 +125,8 @@ uint32_t sf_unit_len(uint64_t size, uint64_t unit);
 /* What units of a chunk are counted with, without its rows. */
 uint32_t sf_units_charge(uint64_t size, uint32_t index, uint32_t mask);
 
-/* Hold a chunk, with its row loaded. The lock is held, and may be let go meanwhile. 0; -ENOENT it
- * is leaving; -EAGAIN; -ENOMEM, -EIO the index cannot be read. */
+/* Hold a chunk, with its row loaded. The lock is held, and may be let go meanwhile. 0; -EAGAIN;
+ * -ENOMEM, -EIO the index cannot be read. */
 int sf_chunk_hold_locked(struct sf_disk *d, uint64_t number, uint32_t index, bool nowait,
                          struct sf_chunk **ret);
 void sf_chunk_release(struct sf_disk *d, struct sf_chunk *ch); /* holding no lock */

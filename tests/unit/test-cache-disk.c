@@ -2,7 +2,10 @@
 #include "disk-fixture.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stddef.h>
+
+#include "cache/disk-internal.h"
 
 /* The disk tier: what was put in comes out, within its limits, also after a restart. */
 
@@ -184,6 +187,44 @@ pinned_contents_stay(void **state)
     assert_in_order();
 }
 
+static void *
+read_in_thread(void *arg)
+{
+    static ssize_t n;
+    n = get_bytes(arg, 1, 100, 5000, false);
+    return &n;
+}
+
+/* The policy looks at more than it evicts: what it puts back was never away. */
+static void
+what_may_leave_is_waited_for(void **state)
+{
+    (void)state;
+    pthread_t t;
+    void *n;
+    disk_open((struct sf_disk_opts){0});
+    struct sf_disk_content *c = content_of(1, MIB);
+    for (int gone = 0; gone < 2; gone++) {
+        put_bytes(c, 1, 0, MIB);
+        sf_disk_flush(disk);
+        assert_int_equal(get_bytes(c, 1, 0, 100, false), 100);
+        sf_mutex_lock(&disk->lock);
+        uint64_t number = c->number;
+        assert_true(sf_chunk_claim_locked(disk, number, 0));
+        sf_mutex_unlock(&disk->lock);
+        assert_int_equal(get_bytes(c, 1, 100, 5000, true), -EAGAIN);
+        assert_int_equal(pthread_create(&t, NULL, read_in_thread, c), 0);
+        usleep(20000);
+        if (gone)
+            assert_int_equal(sf_chunk_unlink(disk, number, 0), 0);
+        sf_chunk_unclaim(disk, number, 0, gone);
+        assert_int_equal(pthread_join(t, &n), 0);
+        assert_int_equal(*(ssize_t *)n, gone ? 0 : 5000);
+    }
+    sf_disk_unref(c);
+    assert_in_order();
+}
+
 int
 main(void)
 {
@@ -196,6 +237,7 @@ main(void)
         TEST(another_name_finds_the_same_bytes),
         TEST(the_limit_holds),
         TEST(pinned_contents_stay),
+        TEST(what_may_leave_is_waited_for),
     };
     return cmocka_run_group_tests_name("cache-disk", tests, NULL, NULL);
 }
