@@ -220,6 +220,35 @@ a_dead_service_takes_no_more_than_the_budget(void **state)
 }
 
 static void
+a_read_that_waits_for_memory_is_cancelled(void **state)
+{
+    (void)state;
+    begin_with(4 << 20);
+    struct sf_cached *c = content("e", UINT64_C(1) << 40);
+    struct sf_stream *s[6];
+    struct got g[6];
+    uint64_t id[6];
+    for (uint64_t i = 0; i < 6; i++) {
+        s[i] = stream(c, NULL);
+        id[i] = ask(s[i], (i + 1) << 30, 1 << 20, &g[i]);
+    }
+    assert_int_equal(net.n, 4);
+    sf_cache_cancel(net.cache, id[4]);
+    FAILED(g[4], -ECANCELED);
+    assert_int_equal(net.n, 4);
+    sf_cache_cancel(net.cache, id[0]); /* its memory is what the last one waits for */
+    FAILED(g[0], -ECANCELED);
+    assert_int_equal(net.n, 5);
+    answer_all(0);
+    OK(g[1], 1 << 20);
+    OK(g[5], 1 << 20);
+    for (int i = 0; i < 6; i++)
+        sf_stream_free(s[i]);
+    sf_cached_unref(c);
+    finish();
+}
+
+static void
 stop_ends_reads_and_fetches(void **state)
 {
     (void)state;
@@ -468,6 +497,7 @@ main(void)
         cmocka_unit_test(a_read_that_is_tried_again_keeps_what_it_waits_for),
         cmocka_unit_test(a_cancelled_read_ends_what_only_it_wanted),
         cmocka_unit_test(a_dead_service_takes_no_more_than_the_budget),
+        cmocka_unit_test(a_read_that_waits_for_memory_is_cancelled),
         cmocka_unit_test(stop_ends_reads_and_fetches),
         cmocka_unit_test(another_name_leads_to_the_same_bytes),
         cmocka_unit_test(a_prefetch_fills_and_refuses),
