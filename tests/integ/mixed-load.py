@@ -184,15 +184,17 @@ def main(directory, seconds, seed, pid):
         thread.start()
     for thread in threads:
         thread.join()
+    for failure in run.failures:
+        print("wrong:", failure)
+    if run.failures:
+        return 1
     half = [s for s in run.samples if s[0] > run.seconds / 2]
     fds = [s[2] for s in run.samples]
     print("slope_kb", round(slope(half)))
     print("peak_kb", max(s[1] for s in run.samples))
     print("fds", fds[len(fds) // 4], fds[-1], max(fds))
     print("work", *(f"{k}={v}" for k, v in sorted(run.done.items())))
-    for failure in run.failures:
-        print("wrong:", failure)
-    return 1 if run.failures else 0
+    return 0
 
 
 if __name__ == "__main__":
