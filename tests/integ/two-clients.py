@@ -13,6 +13,7 @@ import os
 import random
 import stat
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -213,6 +214,11 @@ class Both:
         if self.expect(wanted, os.unlink, os.path.join(self.root, path)):
             parent = os.path.dirname(path)
             after = self.wanted()
+            # From the fifth in a row on removals go within a second, together.
+            end = time.monotonic() + 5
+            while path in after and after[path] is not None and time.monotonic() < end:
+                time.sleep(0.05)
+                after = self.wanted()
             if path in after and after[path] is not None:
                 fail(self.step, f"{self.what}: still there")
             if parent and parent not in after:
