@@ -54,6 +54,7 @@ half_read() {
     head -c $((mib * 524288)) "$SF_TMP/old" | sha256sum | cut -d' ' -f1 >"$SF_TMP/half"
     put_object "$b" "$1" "$SF_TMP/old" >/dev/null
     sleep 1.1 # attr_ttl: the mount sees it
+    rm -f "$SF_TMP/said" # of the last one, who may say "half" before this one begins
     mkfifo "$SF_TMP/go"
     # shellcheck disable=SC2154 # set by mount_project
     python3 "$SF_TMP/reader.py" "$mnt/$1" "$(sha256sum <"$SF_TMP/old" | cut -d' ' -f1)" \
@@ -72,6 +73,8 @@ go_on() {
 }
 
 head -c $((mib * 1048576)) /dev/urandom >"$SF_TMP/new"
+# What was read ahead of a version that is gone is read; what was not is not there any more.
+old_or_stale='^(old|Stale file handle after old)$'
 
 step "rm"
 half_read f
@@ -102,14 +105,14 @@ step "overwritten elsewhere"
 half_read f
 put_object "$b" f "$SF_TMP/new" >/dev/null
 go_on
-expect_eq "no other's bytes" "Stale file handle after old" "$said"
+expect_match "no other's bytes" "$old_or_stale" "$said"
 wait_for 10 cmp -s "$SF_TMP/new" "$mnt/f"
 
 step "removed elsewhere"
 half_read f
 delete_object "$b" f >/dev/null
 go_on
-expect_eq "no other's bytes" "Stale file handle after old" "$said"
+expect_match "no other's bytes" "$old_or_stale" "$said"
 
 step "moved here while it is read"
 half_read f
@@ -124,11 +127,11 @@ mount_at "$mnt" -o "bucket=$b,attr_ttl=0,keep_open_max=4M" || fail "mounting aga
 half_read f
 expect_ok "rm" rm "$mnt/f"
 go_on
-expect_eq "no other's bytes" "Stale file handle after old" "$said"
+expect_match "no other's bytes" "$old_or_stale" "$said"
 half_read f
 expect_ok "other" cp "$SF_TMP/new" "$mnt/other"
 expect_ok "mv" mv "$mnt/other" "$mnt/f"
 go_on
-expect_eq "no other's bytes" "Stale file handle after old" "$said"
+expect_match "no other's bytes" "$old_or_stale" "$said"
 
 passed
