@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define ARENAS 2
 
 /* ---- the process ------------------------------------------------------------------------------
  */
@@ -38,6 +41,8 @@ harden(void)
     prctl(PR_SET_DUMPABLE, 0);
 #endif
     umask(077);
+    /* Some thirty threads would have as many heaps as glibc allows, each with holes of its own. */
+    mallopt(M_ARENA_MAX, ARENAS);
     /* Every file that is written has a local file. */
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
