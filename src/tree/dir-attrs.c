@@ -11,13 +11,14 @@
 
 /*
  * Attributes of directories lie on their markers, which the listing of the parent does not show.
- * They are read once, before they are first given out. The first directory whose attributes are
- * wanted is listed itself: who looks at it goes on into it, as a rule, and the listing has its
- * marker. When a second one beside it is wanted, somebody goes through them: then one listing of
- * all that is below the parent tells of as many as its page reaches, and the rest is asked for one
- * by one, some at a time.
+ * They are read once, before they are first given out. The first two directories whose attributes
+ * are wanted are listed themselves: who looks at one goes on into it, as a rule, and the listing
+ * has its marker. When a third one beside them is wanted, somebody goes through them: then one
+ * listing of all that is below the parent tells of as many as its page reaches, and the rest is
+ * asked for one by one, some at a time.
  */
 #define AT_ONCE 16
+#define FIRST   2 /* directories that are listed themselves */
 /* This only bounds a mistake. */
 #define ROUNDS        900
 #define BACKGROUND_MS 1000
@@ -295,8 +296,8 @@ dir_attrs_locked(struct sf_tree *t, const struct resolve *r, struct node *n, str
         return 0;
     }
     struct dir_ask *a = p->dir->ask;
-    bool first = !p->dir->asked, listed = n->dir->listing && !n->dir->run;
-    p->dir->asked = true;
+    bool first = p->dir->asked < FIRST, listed = n->dir->listing && !n->dir->run;
+    p->dir->asked += first;
     if (!a && !listed && (first || !several(p) || walk_comes_locked(t, n))) {
         int rc = listing_start_locked(t, n, false, w);
         return rc < 0 ? rc : -EINPROGRESS;

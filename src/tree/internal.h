@@ -103,7 +103,7 @@ struct dir {
     struct bucket *bucket;   /* of an N_BUCKET; else NULL */
     struct dir_ask *ask;     /* questions for its directories' attributes, under way */
     bool attrs_known;        /* its own attributes are */
-    bool asked;              /* the attributes of one of its directories were asked for */
+    uint8_t asked;           /* of how many of its directories the attributes were asked for */
     bool deep;               /* one listing does not reach all of them */
     bool placeholder;        /* a marker object keeps it */
     bool large;       /* more than one page when last listed: ask name by name, or by pages */
