@@ -137,7 +137,7 @@ expect_match "a listing" 'event=request-failed err=EPROTO reason="POST list-v2 b
 expect_match "a redirect" 'HTTP 307: a redirect: never followed' "$(cat "$log")"
 expect_match "a content" 'err=EIO reason="GET range b/f1: HTTP 206: no usable Content-Range' "$(cat "$log")"
 expect_le "lines a minute" 41 "$(grep -c 'event=request-failed' "$log")"
-expect_match "the status has the last one" '^20.* GET range b/f5' "$(mount_status "$mnt" last_failed_request)"
+expect_match "the status has the last one" '^20.* GET range b/f[0-9]' "$(mount_status "$mnt" last_failed_request)"
 ! grep -rqF "$SUPABASE_SERVICE_ROLE_KEY" "$log" || fail "the key is in the log"
 
 step "a listing without end"
