@@ -691,9 +691,30 @@ open_mdb_step(void *arg)
 /* LMDB was left in the middle of a write. Its transaction may have cursors on a stack that is gone,
  * so it cannot be ended, nor can what holds its locks be unmapped. It is kept as it is, out of
  * reach: the next one has files of its own. */
+struct lost {
+    struct lost *next;
+    MDB_env *mdb;
+    MDB_txn *idle[IDLE_MAX];
+};
+static struct lost *_Atomic all_lost; /* so that a search for leaks finds an owner */
+
+static void
+lose(const struct sf_env *env)
+{
+    struct lost *l = calloc(1, sizeof *l);
+    if (!l)
+        return;
+    l->mdb = env->mdb;
+    memcpy(l->idle, env->idle, env->n_idle * sizeof *l->idle);
+    l->next = atomic_load(&all_lost);
+    while (!atomic_compare_exchange_weak(&all_lost, &l->next, l))
+        ;
+}
+
 static void
 abandon(struct sf_env *env)
 {
+    lose(env);
     env->mdb = NULL;
     env->n_idle = 0;
     env->abandoned = false;
@@ -790,7 +811,9 @@ sf_env_began(const struct sf_env *env)
 static void
 env_free(struct sf_env *env)
 {
-    if (!env->abandoned)
+    if (env->abandoned)
+        lose(env);
+    else
         close_mdb(env);
     sf_cond_fini(&env->no_reader);
     sf_mutex_fini(&env->readers);
