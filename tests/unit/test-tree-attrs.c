@@ -22,6 +22,7 @@ remount(void)
 {
     fake_run();
     sf_tree_free(tree);
+    blocks_end();
     start_with("b", 60000, false);
 }
 
@@ -728,10 +729,13 @@ test_xattrs_set_elsewhere(void **state)
     assert_int_equal(setx(n, "user.a", "one", 0), 0);
     assert_string_equal(getx(n, "user.a"), "one");
     struct sf_tree *mine = tree;
+    struct sf_cache *my_blocks = blocks;
     start_with("b", 0, false);
     assert_int_equal(setx(node(1, "f"), "user.a", "other", 0), 0);
     sf_tree_free(tree);
+    blocks_end();
     tree = mine;
+    blocks = my_blocks;
     stat_of(1, "f");
     assert_string_equal(getx(n, "user.a"), "other");
 }
