@@ -140,13 +140,11 @@ do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void
 do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-    static _Thread_local char *buf;
+    static _Thread_local char buf[MAX_READ];
     (void)ino;
-    if (!buf)
-        buf = malloc(MAX_READ); /* the thread's, for the life of the process */
-    ssize_t n = buf ? pread((int)fi->fh, buf, size < MAX_READ ? size : MAX_READ, off) : -1;
+    ssize_t n = pread((int)fi->fh, buf, size < MAX_READ ? size : MAX_READ, off);
     if (n < 0)
-        fuse_reply_err(req, buf ? errno : ENOMEM);
+        fuse_reply_err(req, errno);
     else
         fuse_reply_buf(req, buf, (size_t)n);
 }
