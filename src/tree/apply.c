@@ -206,6 +206,9 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
         node_unref_locked(t, n);
         return fresh;
     }
+    struct live *l = n->nlookup && n->size != row->size ? live_of(n) : NULL;
+    if (l)
+        l->resized_ms = sf_clock_ms();
     set_version(n, row);
     other_version(n);
     set_attrs(t, n, row);

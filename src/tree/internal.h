@@ -49,6 +49,7 @@ struct live {
     unsigned busy;    /* changes of bytes under way */
     unsigned commits; /* uploads under way */
     int64_t gave_up_ms;         /* when a read last reached its deadline; 0 = never */
+    int64_t resized_ms;         /* when it was seen to have another size; 0 = never */
     char *link;                 /* symlink target, once known */
     struct sf_content *content; /* bytes staged here; NULL = as in the bucket */
     struct sf_err *failure;     /* of the last commit, until a write or a success */
@@ -233,7 +234,9 @@ struct sf_file {
     struct origin *origin; /* what it reads from, as long as no bytes are staged; NULL = not yet */
     uint32_t refs;         /* the caller, until it releases, and operations that wait */
     int flags;
+    uint32_t version; /* of the node when it was opened */
     bool released;
+    bool pages;   /* it may have the kernel's pages of that version */
     bool got;     /* counts as one of the node's readers */
     bool wrote;   /* FLUSH answers for what it wrote */
     bool created; /* created or truncated by this open: RELEASE uploads even without a write */

@@ -198,6 +198,18 @@ truncate_open(struct sf_tree *t, struct node *n)
     return rc;
 }
 
+/* The kernel cuts what is read to the size that it knows. It hears of another one by a notice, on
+ * whose arrival it drops the answers about attributes that are on their way: for a moment its size
+ * cannot be trusted, and reads go past its pages. */
+#define DOUBT_MS 1000
+
+static bool
+size_in_doubt_locked(const struct node *n)
+{
+    int64_t at = live(n)->resized_ms;
+    return at && sf_clock_ms() - at < DOUBT_MS;
+}
+
 static int
 open_try_locked(struct open_op *op, struct sf_tree_result *res)
 {
@@ -216,6 +228,9 @@ open_try_locked(struct open_op *op, struct sf_tree_result *res)
     if (!res->open.file)
         return -ENOMEM;
     res->open.keep_cache = n->keep_pages;
+    res->open.direct = size_in_doubt_locked(n) && !for_writing(op->flags);
+    res->open.file->version = n->version;
+    res->open.file->pages = n->keep_pages;
     if (n->keep_pages && (op->flags & O_ACCMODE) != O_WRONLY)
         file_got_locked(res->open.file);
     n->keep_pages = true;

@@ -158,13 +158,15 @@ read_origin(struct read_op *op)
         }
         origin_unref_locked(t, sf_steal(fresh));
         bool fits = f->origin && origin_fits_locked(f->origin, f->node);
+        bool mixed = f->pages && f->version != f->node->version; /* with those of the kernel */
+        fits = fits && !mixed;
         if (fits) {
             origin_ref_locked(f->origin);
             op->origin = f->origin;
         }
         tree_unlock(t);
-        if (fits)
-            return 0;
+        if (fits || mixed)
+            return fits ? 0 : -ESTALE;
         int rc = origin_new(t, f->node, &fresh);
         if (rc < 0)
             return rc;

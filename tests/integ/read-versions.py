@@ -127,8 +127,14 @@ class Reading:
             if (version, size) != (self.version, self.size):
                 raise Wrong(f"{self.name} at {offset + at}: version {version} ({size} bytes) "
                             f"in a read of {self.version} ({self.size})")
-            if block != make_block(version, size, index) or index != (offset + at) // BLOCK:
-                raise Wrong(f"{self.name} at {offset + at}: bytes of block {index} are wrong")
+            want = make_block(version, size, (offset + at) // BLOCK)
+            if block != want:
+                first = next((i for i, (a, b) in enumerate(zip(block, want)) if a != b),
+                             min(len(block), len(want)))
+                raise Wrong(f"{self.name} at {offset + at}: block {index} of version {version} "
+                            f"({size} bytes) is wrong from byte {first} on, has {len(block)} of "
+                            f"{len(want)} bytes, {block[first:first + 8]!r}; asked for "
+                            f"{len(data)} at {offset}")
         self.world.count("blocks", (len(data) + BLOCK - 1) // BLOCK)
 
     def check_length(self, length):
