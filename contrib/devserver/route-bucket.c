@@ -412,12 +412,9 @@ require_no_bad_json(struct ds_request *req)
     return req->reply.status == 0;
 }
 
-static void
-delete_bucket(struct ds_request *req)
+bool
+ds_delete_bucket(struct ds_request *req)
 {
-    ds_autobucket bucket = {0};
-    if (!require_no_bad_json(req) || !ds_require_auth(req) || !require_seen_bucket(req, &bucket))
-        return;
     int rc = ds_db_bucket_delete(req->server->db, req->bucket);
     if (rc == -ENOTEMPTY)
         ds_fail(req, DS_FAIL_BUCKET_NOT_EMPTY);
@@ -427,7 +424,16 @@ delete_bucket(struct ds_request *req)
         ds_fail(req, DS_FAIL_NO_BUCKET);
     else if (rc < 0)
         ds_fail_errno(req, rc, "delete the bucket");
-    else
+    return rc >= 0;
+}
+
+static void
+delete_bucket(struct ds_request *req)
+{
+    ds_autobucket bucket = {0};
+    if (!require_no_bad_json(req) || !ds_require_auth(req) || !require_seen_bucket(req, &bucket))
+        return;
+    if (ds_delete_bucket(req))
         reply_message(req, "Successfully deleted");
 }
 

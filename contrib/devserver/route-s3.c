@@ -241,16 +241,7 @@ delete_bucket(struct ds_request *req)
         ds_fail(req, DS_FAIL_DENIED);
         return;
     }
-    int rc = ds_db_bucket_delete(req->server->db, req->bucket);
-    if (rc == -ENOTEMPTY)
-        ds_fail(req, DS_FAIL_BUCKET_NOT_EMPTY);
-    else if (rc == -EBUSY)
-        ds_fail(req, DS_FAIL_BUCKET_AWAITED);
-    else if (rc == -ENOENT)
-        ds_fail(req, DS_FAIL_NO_BUCKET);
-    else if (rc < 0)
-        ds_fail_errno(req, rc, "delete the bucket");
-    else
+    if (ds_delete_bucket(req))
         ds_s3_reply_empty(req, 204);
 }
 

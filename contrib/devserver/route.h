@@ -17,6 +17,10 @@ bool ds_route_match_bucket(struct ds_request *req, const char *rest);
  */
 const char *ds_route_resolve(struct ds_request *req);
 
+/* Remove the request's bucket; whether its caller may has been looked at. False: it could not be
+ * removed, which was answered. */
+bool ds_delete_bucket(struct ds_request *req);
+
 extern const struct ds_route ds_route_bucket_list;
 extern const struct ds_route ds_route_bucket_get;
 extern const struct ds_route ds_route_bucket_create;
