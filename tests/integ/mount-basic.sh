@@ -199,6 +199,11 @@ expect_errno "nor removed" "Operation not permitted" rm -f "$mnt/.supafs/status"
 expect_errno "nor written" "Permission denied" dd if=/dev/zero of="$mnt/.supafs/status" bs=1 count=1 conv=notrunc
 expect_ge "requests are counted" 20 "$(mount_counter "$mnt" 'd["http_requests"]')"
 expect_ge "bytes sent" 6000000 "$(mount_counter "$mnt" 'd["http_out_bytes"]')"
+# A directory that this mount has never seen; the others it may know from before the remount.
+printf x >"$SF_TMP/late"
+put_object "$bucket" late/x "$SF_TMP/late"
+wait_for 10 test -e "$dir/late" || fail "a late directory is not seen"
+expect_eq "what is in it" x "$(ls "$dir/late")"
 expect_ge "listings" 1 "$(mount_counter "$mnt" 'd["listings"]')"
 expect_ge "uploads" 10 "$(mount_counter "$mnt" 'd["uploads"]')"
 expect_eq "nothing waits" 0 "$(mount_status "$mnt" requests_waiting)"
