@@ -155,6 +155,18 @@ if FAULT_POINTS
 integ_tests += tests/integ/crash.sh
 endif
 
+# What measures times or memory, or moves so much that a sanitizer would only make it slow. The check
+# runs these in a plain build and all others under AddressSanitizer; the soak form all in both.
+integ_plain = \
+	tests/integ/real-input.sh \
+	tests/integ/bench.sh \
+	tests/integ/known-objects.sh \
+	tests/integ/large-dir.sh \
+	tests/integ/mixed-load.sh \
+	tests/integ/quickstart.sh \
+	tests/integ/rclone.sh \
+	tests/integ/walks.sh
+
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
 lint_tests = \
 	tests/lint/banned \
@@ -226,10 +238,16 @@ LOG_COMPILER = $(top_srcdir)/tests/lib/run-test
 # Those that need no unit test do not build them.
 check-unit: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(fuzz_tests)'
 check-integ: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tests)' check_PROGRAMS=
+check-integ-plain: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_plain)' check_PROGRAMS=
+check-integ-others: ; $(MAKE) $(AM_MAKEFLAGS) check check_PROGRAMS= \
+	TESTS='$(filter-out $(integ_plain),$(integ_tests))'
 check-lint: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)' check_PROGRAMS=
 check-programs: $(check_PROGRAMS)
-distcheck-quick: ; $(MAKE) $(AM_MAKEFLAGS) distcheck TESTS='$(unit_tests) $(fuzz_tests)'
-.PHONY: check-unit check-integ check-lint check-programs distcheck-quick
+# One test of each kind shows that the archive has what they need; all of them ran elsewhere.
+distcheck-quick: ; $(MAKE) $(AM_MAKEFLAGS) distcheck \
+	TESTS='tests/unit/test-base-str tests/fuzz/fuzz-config tests/integ/control.sh'
+.PHONY: check-unit check-integ check-integ-plain check-integ-others check-lint check-programs \
+	distcheck-quick
 
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)
