@@ -23,6 +23,13 @@ enum kind {
     KIND_EXPIRED,
     KIND_SIZE,
     KIND_ETAG,
+    KIND_HEADERS,
+    KIND_GARBAGE,
+    KIND_CUT,
+    KIND_SLOW,
+    KIND_RANGE,
+    KIND_OMIT,
+    KIND_ANON,
     KIND_COUNT
 };
 
@@ -39,11 +46,18 @@ static const char *const kinds[KIND_COUNT] = {
     [KIND_EXPIRED] = "expired",
     [KIND_SIZE] = "size",
     [KIND_ETAG] = "etag",
+    [KIND_HEADERS] = "headers",
+    [KIND_GARBAGE] = "garbage",
+    [KIND_CUT] = "cut",
+    [KIND_SLOW] = "slow",
+    [KIND_RANGE] = "range",
+    [KIND_OMIT] = "omit",
+    [KIND_ANON] = "anon",
 };
 
 /* Members that every rule may have, and those of its kind. */
-static const char *const common_members[] = {"kind",  "method", "path", "every",
-                                             "times", "skip",   NULL};
+static const char *const common_members[] = {"kind", "method", "path", "every", "times",
+                                             "skip", "chance", "seed", NULL};
 static const char *const kind_members[KIND_COUNT][4] = {
     [KIND_ERROR] = {"status", "body", "headers", NULL},
     [KIND_ERROR_AFTER] = {"status", "body", "headers", NULL},
@@ -54,6 +68,11 @@ static const char *const kind_members[KIND_COUNT][4] = {
     [KIND_HANG] = {"after", NULL},
     [KIND_SIZE] = {"where", "delta", NULL},
     [KIND_ETAG] = {"value", NULL},
+    [KIND_HEADERS] = {"headers", NULL},
+    [KIND_GARBAGE] = {"body", NULL},
+    [KIND_CUT] = {"after", NULL},
+    [KIND_SLOW] = {"bytes", "ms", NULL},
+    [KIND_RANGE] = {"shift", NULL},
 };
 
 struct rule {
@@ -67,9 +86,12 @@ struct rule {
     int64_t every; /* 0 = each */
     int64_t times; /* -1 = without end */
     int64_t skip;
-    int64_t number; /* status, ms, after, delta */
+    int64_t chance; /* in a hundred; 100 = always */
+    int64_t number; /* status, ms, after, delta, shift */
+    int64_t bytes;
     unsigned lies;
 
+    uint64_t dice;
     uint64_t matched, fired;
 };
 
@@ -186,22 +208,38 @@ static int
 read_kind(const json_t *json, struct rule *rule, struct sf_err *err)
 {
     const json_t *value;
+    int rc;
     switch (rule->kind) {
     case KIND_ERROR:
     case KIND_ERROR_AFTER:
         value = json_object_get(json, "headers");
         if (value && !json_is_object(value))
             return sf_err_set(err, -EINVAL, "\"headers\" must be an object");
-        int rc = read_integer(json, "status", 200, 500, &rule->number, err);
+        rc = read_integer(json, "status", 200, 500, &rule->number, err);
         if (rc == 0 && rule->number > 599)
             return sf_err_set(err, -EINVAL, "\"status\" must be from 200 to 599");
         return rc;
+    case KIND_HEADERS:
+        if (!json_is_object(json_object_get(json, "headers")))
+            return sf_err_set(err, -EINVAL, "\"headers\" must be an object");
+        return 0;
+    case KIND_GARBAGE:
+        value = json_object_get(json, "body");
+        if (value && !json_is_string(value))
+            return sf_err_set(err, -EINVAL, "\"body\" must be a string");
+        return 0;
+    case KIND_SLOW:
+        rc = read_integer(json, "bytes", 1, 1000, &rule->bytes, err);
+        return rc < 0 ? rc : read_integer(json, "ms", 0, 100, &rule->number, err);
+    case KIND_RANGE:
+        return read_integer(json, "shift", 0, 0, &rule->number, err);
     case KIND_DELAY:
         return read_integer(json, "ms", 0, 1000, &rule->number, err);
     case KIND_DUPLICATE:
         return read_integer(json, "ms", 0, 0, &rule->number, err);
     case KIND_RESET_BODY:
     case KIND_TRUNCATE:
+    case KIND_CUT:
         return read_integer(json, "after", 0, 0, &rule->number, err);
     case KIND_HANG:
         return read_integer(json, "after", 0, -1, &rule->number, err);
@@ -217,6 +255,21 @@ read_kind(const json_t *json, struct rule *rule, struct sf_err *err)
     }
 }
 
+/* A sequence of its own for each rule, the same for the same seed. */
+static int
+read_chance(const json_t *json, struct rule *rule, struct sf_err *err)
+{
+    int64_t seed;
+    int rc = read_integer(json, "chance", 1, 100, &rule->chance, err);
+    if (rc == 0 && rule->chance > 100)
+        return sf_err_set(err, -EINVAL, "\"chance\" is in a hundred");
+    if (rc == 0)
+        rc = read_integer(json, "seed", 0, 0, &seed, err);
+    if (rc == 0)
+        rule->dice = (uint64_t)seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    return rc;
+}
+
 static int
 read_rule(const json_t *json, struct rule *rule, struct sf_err *err)
 {
@@ -227,7 +280,8 @@ read_rule(const json_t *json, struct rule *rule, struct sf_err *err)
     if (rule->kind == KIND_COUNT)
         return sf_err_set(err, -EINVAL,
                           "\"kind\" must be error, error_after, delay, duplicate, reset_before, "
-                          "reset_body, reset_after, truncate, hang, expired, size or etag");
+                          "reset_body, reset_after, truncate, hang, expired, size, etag, headers, "
+                          "garbage, cut, slow, range, omit or anon");
     int rc = check_members(json, rule->kind, err);
     if (rc == 0)
         rc = read_text(json, "method", &rule->method, err);
@@ -239,6 +293,8 @@ read_rule(const json_t *json, struct rule *rule, struct sf_err *err)
         rc = read_integer(json, "times", 0, -1, &rule->times, err);
     if (rc == 0)
         rc = read_integer(json, "skip", 0, 0, &rule->skip, err);
+    if (rc == 0)
+        rc = read_chance(json, rule, err);
     if (rc == 0)
         rc = read_kind(json, rule, err);
     rule->pattern = rule->path && strpbrk(rule->path, "*?[");
@@ -324,6 +380,16 @@ rule_matches(const struct rule *rule, const char *method, const char *path)
     return strncmp(rule->path, path, strlen(rule->path)) == 0;
 }
 
+/* xorshift64*: never 0, and quick. */
+static bool
+dice_fall(struct rule *rule)
+{
+    rule->dice ^= rule->dice >> 12;
+    rule->dice ^= rule->dice << 25;
+    rule->dice ^= rule->dice >> 27;
+    return (rule->dice * UINT64_C(2685821657736338717) >> 32) % 100 < (uint64_t)rule->chance;
+}
+
 /* Counts one more matching request; tells whether the rule hits it. */
 static bool
 rule_fires(struct rule *rule)
@@ -335,8 +401,56 @@ rule_fires(struct rule *rule)
         return false;
     if (rule->times >= 0 && rule->fired >= (uint64_t)rule->times)
         return false;
+    if (rule->chance < 100 && !dice_fall(rule))
+        return false;
     rule->fired++;
     return true;
+}
+
+static void
+add_headers(const struct rule *rule, struct ds_fault_plan *plan)
+{
+    json_t *headers = json_object_get(rule->json, "headers");
+    if (plan->headers)
+        json_object_update_missing(plan->headers, headers);
+    else
+        plan->headers = json_deep_copy(headers);
+}
+
+/* Kinds that are well-formed, and wrong all the same. */
+static void
+apply_oddity(const struct rule *rule, struct ds_fault_plan *plan)
+{
+    switch (rule->kind) {
+    case KIND_HEADERS:
+        add_headers(rule, plan);
+        break;
+    case KIND_GARBAGE:
+        if (!plan->garbage)
+            plan->garbage = json_string(json_string_value(json_object_get(rule->json, "body")));
+        if (!plan->garbage)
+            plan->garbage = json_string("SSH-2.0-none\r\n");
+        break;
+    case KIND_CUT:
+        plan->cut_at = rule->number;
+        break;
+    case KIND_SLOW:
+        plan->slow_bytes = rule->bytes;
+        plan->slow_ms = rule->number;
+        break;
+    case KIND_RANGE:
+        plan->range_ignored = rule->number == 0;
+        plan->range_shift = rule->number;
+        break;
+    case KIND_OMIT:
+        plan->omit = true;
+        break;
+    case KIND_ANON:
+        plan->anon = true;
+        break;
+    default:
+        break;
+    }
 }
 
 static void
@@ -353,7 +467,7 @@ apply(const struct rule *rule, struct ds_fault_plan *plan)
         else
             plan->status_after = (int)rule->number;
         plan->body = json_deep_copy(json_object_get(rule->json, "body"));
-        plan->headers = json_deep_copy(json_object_get(rule->json, "headers"));
+        add_headers(rule, plan);
         break;
     case KIND_DELAY:
         plan->delay_ms += rule->number;
@@ -392,7 +506,8 @@ apply(const struct rule *rule, struct ds_fault_plan *plan)
         memcpy(plan->etag, value, strlen(value) + 1);
         break;
     }
-    case KIND_COUNT:
+    default:
+        apply_oddity(rule, plan);
         break;
     }
 }
@@ -426,5 +541,6 @@ ds_fault_plan_fini(struct ds_fault_plan *plan)
 {
     json_decref(plan->body);
     json_decref(plan->headers);
+    json_decref(plan->garbage);
     *plan = DS_FAULT_PLAN_NONE;
 }

@@ -32,7 +32,15 @@ struct ds_fault_plan {
     int64_t duplicate_ms;
     int64_t reset_at;    /* -1 = no; bytes of the request's body that are still taken */
     int64_t truncate_at; /* -1 = no */
-    int64_t hang_at;     /* -1 = no; bytes of the body that still go out */
+    int64_t cut_at;      /* -1 = no; the announced length is cut, too */
+    int64_t slow_bytes;  /* 0 = no; so many bytes of the body at a time, */
+    int64_t slow_ms;     /* each after so long */
+    bool range_ignored;
+    int64_t range_shift; /* bytes from so far behind what was asked for */
+    bool omit;
+    bool anon;
+    json_t *garbage; /* text; NULL = no */
+    int64_t hang_at; /* -1 = no; bytes of the body that still go out */
     bool hang_headers;
     uint64_t hang_rule;
     unsigned lies; /* enum ds_lie */
@@ -41,7 +49,7 @@ struct ds_fault_plan {
 };
 
 #define DS_FAULT_PLAN_NONE                                                                         \
-    ((struct ds_fault_plan){.reset_at = -1, .truncate_at = -1, .hang_at = -1})
+    ((struct ds_fault_plan){.reset_at = -1, .truncate_at = -1, .cut_at = -1, .hang_at = -1})
 
 void ds_fault_plan_fini(struct ds_fault_plan *plan);
 

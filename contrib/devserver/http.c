@@ -188,6 +188,17 @@ reset(struct ds_request *req)
     return MHD_NO;
 }
 
+/* Something that is no HTTP, and the end of the connection. */
+static enum MHD_Result
+spill(struct ds_request *req)
+{
+    const char *text = json_string_value(req->plan.garbage);
+    log_outcome(req, 0);
+    (void)!send(req->socket, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(req->socket, SHUT_WR);
+    return MHD_NO;
+}
+
 static void
 add_fault_headers(struct ds_request *req, struct MHD_Response *response)
 {
@@ -276,6 +287,8 @@ queue_reply(struct ds_request *req)
                          req->plan.delay_ms);
     if (req->plan.reset_after)
         return reset(req);
+    if (req->plan.garbage)
+        return spill(req);
     if (req->plan.hang_headers && !ds_stream_hang(req->server, req->socket, req->plan.hang_rule))
         return reset(req);
     if (reply->status == 0)
@@ -294,6 +307,12 @@ queue_reply(struct ds_request *req)
         add_metadata_headers(reply, response);
     if (req->plan.headers)
         add_fault_headers(req, response);
+    if (atomic_load(&req->server->pace->clock_ms) != 0 &&
+        !MHD_get_response_header(response, "Date")) {
+        char date[DS_DATE_SIZE];
+        ds_time_http(ds_now_ms(), date);
+        MHD_add_response_header(response, "Date", date);
+    }
     enum MHD_Result rc = MHD_queue_response(req->conn, (unsigned)reply->status, response);
     MHD_destroy_response(response);
     req->queued = true;

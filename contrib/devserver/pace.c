@@ -153,6 +153,7 @@ static const struct {
     {"standard_limit", offsetof(struct ds_pace, standard_limit), 1},
     {"global_limit", offsetof(struct ds_pace, global_limit), 1},
     {"copy_ms", offsetof(struct ds_pace, copy_ms), 1},
+    {"clock_s", offsetof(struct ds_pace, clock_ms), 1000},
     {"tus_expiry_s", offsetof(struct ds_pace, tus_expiry_ms), 1000},
     {"tus_drain_ms", offsetof(struct ds_pace, tus_drain_ms), 1},
     {"tus_max", offsetof(struct ds_pace, tus_max), 1},
@@ -237,6 +238,7 @@ ds_pace_from_json(struct ds_pace *pace, const json_t *json, struct sf_err *err)
     }
     for (size_t i = 0; i < NUMBERS; i++)
         atomic_store(number_of(pace, i), values[i]);
+    ds_clock_shift(atomic_load(&pace->clock_ms));
     atomic_store(&pace->etag_style, style);
     atomic_store(&pace->rpc, rpc);
     return 0;

@@ -24,6 +24,8 @@ struct ds_pace {
 
     _Atomic int64_t copy_ms; /* that moving or copying the bytes of an object takes */
 
+    _Atomic int64_t clock_ms; /* that the server's clock is ahead */
+
     _Atomic int64_t tus_expiry_ms; /* life of a resumable upload; 0 = no end */
     _Atomic int64_t tus_max;       /* how many of them are kept, the oldest go */
     _Atomic int64_t tus_drain_ms;  /* what the holder of one gets when another wants it */

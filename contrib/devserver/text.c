@@ -18,12 +18,20 @@
 #define COMPONENT_MAX 255
 #define PATH_ROOM     4000
 
+static _Atomic int64_t clock_shift_ms;
+
+void
+ds_clock_shift(int64_t ms)
+{
+    clock_shift_ms = ms;
+}
+
 int64_t
 ds_now_ms(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 + clock_shift_ms;
 }
 
 int64_t

@@ -13,6 +13,8 @@
 #define DS_UUID_SIZE 37
 
 int64_t ds_now_ms(void);
+/* Let that clock be ahead of the machine's. */
+void ds_clock_shift(int64_t ms);
 
 /* Monotonic nanoseconds, for durations. */
 int64_t ds_tick_ns(void);

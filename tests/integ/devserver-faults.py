@@ -285,6 +285,103 @@ def lying_etags(server):
 
 
 @check
+def chances(server):
+    """By dice that fall the same way for the same seed."""
+    def some(seed):
+        server.faults({"kind": "error", "status": 503, "chance": 30, "seed": seed})
+        return statuses(server, 100)
+    first = some(7)
+    assert first == some(7) and first != some(8), first
+    assert 10 < first.count(503) < 50, first.count(503)
+
+
+@check
+def further_headers(server):
+    server.faults({"kind": "headers", "headers": {"X-Odd": "1", "Connection": "close"}})
+    reply = server.get("small")
+    assert (reply.status, reply.body, reply.headers["x-odd"]) == (200, SMALL, "1"), reply.headers
+    assert reply.headers["connection"] == "close", reply.headers
+
+
+@check
+def what_is_no_http(server):
+    server.faults({"kind": "garbage", "body": "220 mail\r\n", "method": "PUT"})
+    broken(server.put, "garbled", b"x")
+    assert server.get("garbled").body == b"x", "the work is not done"
+    server.faults({"kind": "garbage", "body": "220 mail\r\n"})
+    data, closed = raw_get(server, "small", 5)
+    assert (data, closed) == (b"220 mail\r\n", True), (data, closed)
+
+
+@check
+def short_answers(server):
+    """A cut body is a whole answer to HTTP: its length is what comes."""
+    server.faults({"kind": "cut", "after": 1000})
+    reply = server.get("big", [("Range", "bytes=0-4999")])
+    assert (len(reply.body), reply.headers["content-length"]) == (1000, "1000"), reply.headers
+    assert reply.headers["content-range"].startswith("bytes 0-4999/"), reply.headers
+    server.faults({"kind": "cut", "after": 20, "path": "/object/list-v2/"})
+    reply = server.json("POST", f"/object/list-v2/{BUCKET}", {})
+    assert (reply.status, len(reply.body)) == (200, 20), reply.body
+
+
+@check
+def slow_bodies(server):
+    server.faults({"kind": "slow", "bytes": 300000, "ms": 100})
+    assert seconds(server.get, "small") > 0.09
+    began = time.monotonic()
+    assert server.get("big").body == BIG
+    assert 0.35 < time.monotonic() - began < 10
+
+
+@check
+def odd_ranges(server):
+    def ranged(**rule):
+        server.faults({"kind": "range", **rule})
+        reply = server.get("small", [("Range", "bytes=2-4")])
+        return reply.status, reply.body, reply.headers.get("content-range")
+    assert ranged() == (200, SMALL, None)
+    assert ranged(shift=3) == (206, SMALL[5:8], "bytes 5-7/10")
+
+
+@check
+def left_out_of_a_removal(server):
+    for key in "abc":
+        assert server.put("omit/" + key, b"x").status == 200
+    keys = ["omit/a", "omit/b", "omit/c"]
+    server.faults({"kind": "omit"})
+    reply = server.json("DELETE", f"/object/{BUCKET}", {"prefixes": keys})
+    assert [row["name"] for row in json.loads(reply.body)] == ["omit/b"], reply.body
+    assert [server.info(key).status for key in keys] == [200, 400, 200]
+
+
+@check
+def lost_tokens(server):
+    """What row-level security makes of a caller whom it does not know."""
+    server.faults({"kind": "anon"})
+    page = json.loads(server.json("POST", f"/object/list-v2/{BUCKET}", {}).body)
+    assert page["objects"] == [] and not page["hasNext"], page
+    body = json.loads(server.info("small").body)
+    assert body["code"] == "NoSuchBucket", body
+    body = json.loads(server.put("refused", b"x").body)
+    assert body["statusCode"] == "403", body
+
+
+@check
+def another_clock(server):
+    def modified():
+        assert server.put("timed", b"x").status == 200
+        return json.loads(server.info("timed").body)["last_modified"][:4]
+    this = modified()
+    server.settings(clock_s=3 * 365 * 86400)
+    assert int(modified()) in (int(this) + 2, int(this) + 3)
+    assert f" {int(this) + 3} " in server.get("timed").headers["date"].replace(
+        str(int(this) + 2), str(int(this) + 3))
+    server.settings(clock_s=0)
+    assert modified() == this
+
+
+@check
 def both_etag_styles(server):
     """By content, and by time: there the same bytes sent again have another."""
     def sent():
@@ -335,7 +432,9 @@ def bad_rules(server):
     for rule in ({"kind": "eror"}, {"kind": "error", "statsu": 500}, {"kind": "error", "status": 99},
                  {"kind": "delay", "ms": "1"}, {"kind": "delay", "every": 0}, {}, 7, [[]],
                  [{"kind": "delay"}, {"kind": "x"}], {"kind": "size", "where": "here"},
-                 {"kind": "duplicate", "after": 1}, {"kind": "error_after", "status": 600}):
+                 {"kind": "duplicate", "after": 1}, {"kind": "error_after", "status": 600},
+                 {"kind": "delay", "chance": 0}, {"kind": "delay", "chance": 101},
+                 {"kind": "headers"}, {"kind": "garbage", "body": 1}, {"kind": "slow", "bytes": 0}):
         status, answer = server.admin("PUT", "/faults", rule)
         assert status == 400 and answer.get("error"), (rule, status, answer)
     assert statuses(server, 1) == [507]

@@ -74,7 +74,8 @@ class Server:
         self.admin("DELETE", "/faults")
         self.settings(delay_ms=0, mbytes_per_s=0, etag_style="md5",
                       standard_limit=52428800, global_limit=524288000,
-                      copy_ms=0, tus_drain_ms=3000, tus_expiry_s=86400, tus_max=10000)
+                      copy_ms=0, clock_s=0, tus_drain_ms=3000, tus_expiry_s=86400,
+                      tus_max=10000)
         self.admin("DELETE", "/log")
 
 
