@@ -3,4 +3,6 @@ src_libsupafs_a_SOURCES += \
 	src/store/env.c \
 	src/store/env.h \
 	src/store/guard.c \
-	src/store/guard.h
+	src/store/guard.h \
+	src/store/peek.c \
+	src/store/peek.h

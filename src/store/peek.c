@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "store/peek.h"
+
+#include <errno.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "store/guard.h"
+
+static int
+errno_of(int rc)
+{
+    switch (rc) {
+    case MDB_NOTFOUND:
+        return 0;
+    case MDB_INVALID:
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_VERSION_MISMATCH:
+    case MDB_INCOMPATIBLE:
+        return -EUCLEAN;
+    default:
+        return rc > 0 ? -rc : rc < 0 ? -EIO : 0;
+    }
+}
+
+struct walk {
+    const char *dir, *table;
+    sf_env_row_fn fn;
+    void *arg;
+    size_t size; /* of the file */
+};
+
+static int
+walk_table(const struct walk *w, MDB_txn *txn)
+{
+    MDB_cursor *cursor;
+    MDB_dbi dbi;
+    MDB_val key, value;
+    int rc = mdb_dbi_open(txn, w->table, 0, &dbi);
+    if (rc)
+        return errno_of(rc);
+    if ((rc = mdb_cursor_open(txn, dbi, &cursor)))
+        return errno_of(rc);
+    int said = 0;
+    while (!said && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+        said = w->fn(w->arg, key.mv_data, key.mv_size, value.mv_data, value.mv_size);
+    mdb_cursor_close(cursor);
+    return said ? said : errno_of(rc);
+}
+
+/* Under a guard: a file that was cut, or a disk that cannot read it, ends the walk. */
+static int
+walk(void *arg)
+{
+    const struct walk *w = arg;
+    MDB_env *env;
+    MDB_txn *txn;
+    if (mdb_env_create(&env))
+        return -ENOMEM;
+    int rc = mdb_env_set_mapsize(env, w->size);
+    if (!rc)
+        rc = mdb_env_set_maxdbs(env, 8);
+    if (!rc)
+        rc = mdb_env_open(env, w->dir, MDB_RDONLY | MDB_NOLOCK, 0);
+    if (!rc)
+        rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+    int ret = errno_of(rc);
+    if (!rc) {
+        ret = walk_table(w, txn);
+        mdb_txn_abort(txn);
+    }
+    mdb_env_close(env);
+    return ret;
+}
+
+int
+sf_peek_walk(const char *dir, const char *table, sf_env_row_fn fn, void *arg)
+{
+    struct walk w = {.dir = dir, .table = table, .fn = fn, .arg = arg};
+    sf_autofree char *data = NULL;
+    struct stat st;
+    if (asprintf(&data, "%s/data.mdb", dir) < 0) {
+        data = NULL;
+        return -ENOMEM;
+    }
+    if (stat(data, &st) < 0)
+        return -errno;
+    if (st.st_size == 0) /* a kill between its making and its first page */
+        return 0;
+    w.size = (size_t)st.st_size;
+    sf_guard_install();
+    int rc = sf_guarded(NULL, walk, &w);
+    return rc == -EFAULT ? -EUCLEAN : rc;
+}
