@@ -330,6 +330,44 @@ sf_attrs_gone(struct sf_writer *w, const char *bucket, const char *key)
     }
 }
 
+/* ---- for a person who looks ------------------------------------------------------------------ */
+
+unsigned
+sf_attrs_retry(struct sf_writer *w, uint64_t seq)
+{
+    struct sf_attrs *a = w->attrs;
+    struct sf_attrs_entry *one = NULL;
+    struct sf_job *ready = NULL;
+    atomic_store(&w->no_rpc_until_ms, 0); /* somebody may have installed the function since */
+    sf_mutex_lock(&a->lock);
+    for (struct sf_attrs_entry *e = a->local.first, *next; e; e = next) {
+        next = e->next;
+        if (seq && e->seq != seq)
+            continue;
+        e->due_ms = sf_clock_ms();
+        sf_attrs_set_state_locked(a, e, SF_ATTRS_WAITING);
+    }
+    for (struct sf_attrs_entry *e = a->waiting.first; seq && e && !one; e = e->next)
+        one = e->seq == seq ? e : NULL;
+    unsigned n = seq ? one != NULL : a->waiting.n;
+    if (n)
+        sf_attrs_begin_all_locked(a, one ? one->bucket : NULL, one ? one->key : NULL, INT64_MAX,
+                                  &ready);
+    sf_mutex_unlock(&a->lock);
+    sf_attrs_queue_all(ready);
+    return n;
+}
+
+void
+sf_attrs_each(struct sf_attrs *a, void (*fn)(void *arg, const struct sf_attrs_entry *e), void *arg)
+{
+    const struct sf_attrs_list *const lists[] = {&a->waiting, &a->local, &a->busy};
+    SF_GUARD(&a->lock);
+    for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const struct sf_attrs_entry *e = lists[i]->first; e; e = e->next)
+            fn(arg, e);
+}
+
 /* ---- start and end --------------------------------------------------------------------------- */
 
 int

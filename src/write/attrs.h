@@ -104,6 +104,13 @@ void sf_attrs_gone(struct sf_writer *w, const char *bucket, const char *key);
 /* A record of the journal, at the start; @r is taken. 0 or -ENOMEM. */
 int sf_replay_attrs(struct sf_writer *w, struct sf_record *r);
 
+/* Try now what waits after a failure, and what is local: the entry whose record is @seq, or all
+ * (0). Returns how many these are. */
+unsigned sf_attrs_retry(struct sf_writer *w, uint64_t seq);
+/* Call @fn with every entry, the lock held: it only looks. */
+void sf_attrs_each(struct sf_attrs *a, void (*fn)(void *arg, const struct sf_attrs_entry *e),
+                   void *arg);
+
 struct sf_attrs_stats {
     unsigned pending, local;
 };

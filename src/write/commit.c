@@ -347,6 +347,17 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
     return rc;
 }
 
+/* What those hear who waited for an upload that somebody has taken out of the queue. */
+static bool
+was_dropped(struct sf_upload *up, struct sf_err *err)
+{
+    if (!atomic_load(&up->dropped))
+        return false;
+    *err = SF_ERR_INIT;
+    (void)!sf_err_set(err, -EPERM, "taken out of the queue (supafs queue drop)");
+    return true;
+}
+
 static void
 upload_run(struct sf_job *job, const struct sf_err *refused)
 {
@@ -355,7 +366,9 @@ upload_run(struct sf_job *job, const struct sf_err *refused)
     struct sf_commit done = {.size = sf_content_size(c)};
     struct sf_put put;
     struct sf_err err = SF_ERR_INIT;
-    if (!refused && up->cancelled) {
+    if (!refused && was_dropped(up, &err)) {
+        refused = &err;
+    } else if (!refused && up->cancelled) {
         (void)!sf_err_set(&err, -ECANCELED, "the writer is being stopped");
         refused = &err;
     }
@@ -376,6 +389,8 @@ upload_run(struct sf_job *job, const struct sf_err *refused)
             (void)!sf_err_set(&err, rc, "out of memory");
         else
             (void)upload_send(up, &done, &put, &err);
+        if (err.code)
+            (void)was_dropped(up, &err);
     }
     upload_finish(up, err.code ? &err : NULL, &done);
 }

@@ -32,8 +32,9 @@ struct sf_upload {
     uint64_t gen; /* what it sends; from when it runs; content's lock, as what follows */
     struct waiter *waiters;
     struct waiter **tail;
-    bool resting;   /* failed, and waits to be tried again: the timer is set */
-    bool cancelled; /* it is not tried any more */
+    bool resting;         /* failed, and waits to be tried again: the timer is set */
+    bool cancelled;       /* it is not tried any more */
+    _Atomic bool dropped; /* taken out of the queue: if it does not succeed, it was refused */
     unsigned tries;
     struct sf_timer timer;
     struct sf_upload *prev, *next; /* of those that rest, or of those that run; writer's lock */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -36,6 +37,9 @@ sf_content_alloc(struct sf_writer *w, const char *bucket, const char *key, struc
     sf_mutex_init(&c->io, 62);
     sf_mutex_init(&c->lock, 64);
     atomic_fetch_add(&w->contents, 1);
+    sf_mutex_lock(&w->lock);
+    DL_APPEND2(w->alive, c, alive_prev, alive_next);
+    sf_mutex_unlock(&w->lock);
     *ret = sf_steal(c);
     return 0;
 }
@@ -89,6 +93,9 @@ sf_content_unref(struct sf_content *c)
         return;
     if (sf_content_dirty(c) && !sf_content_kept(c))
         keep_forgotten(c);
+    sf_mutex_lock(&c->w->lock);
+    DL_DELETE2(c->w->alive, c, alive_prev, alive_next);
+    sf_mutex_unlock(&c->w->lock);
     sf_kept_fini(c);
     sf_base_free(c->base);
     sf_content_set_size(c, 0);

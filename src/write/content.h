@@ -50,6 +50,8 @@ struct sf_content {
     struct sf_upload *next;   /* what comes after the running one */
 
     struct sf_kept kept; /* see there */
+
+    struct sf_content *alive_prev, *alive_next; /* of the writer's list; its lock */
 };
 
 /* One more reference unless the last one has gone. */

@@ -55,6 +55,7 @@ struct sf_deletes {
     int64_t since_ms;      /* the oldest is collected since then */
     unsigned failures;     /* in a row, of requests that may succeed later */
     int64_t hold_until_ms; /* because of these */
+    struct sf_err why;     /* of the last of them */
     bool stopped;
 };
 
@@ -97,6 +98,7 @@ removal_end(struct removal *r, const struct sf_err *err, bool keep)
         sf_warn("write", "event=removal-refused object=%s/%s err=%s reason=%s", r->bucket, r->key,
                 sf_errno_name(err->code), err->msg);
         sf_count(SF_C_REMOVALS_REFUSED, 1);
+        atomic_fetch_add(&r->w->removals_refused, 1);
     }
     if (!keep) {
         sf_journal_drop(r->w->journal, r->seq);
@@ -158,10 +160,11 @@ removal_settle(struct removal *r, bool answered, int64_t deadline_ms)
 
 /* The service could not do it, or nobody knows: not for a while, longer each time. */
 static void
-hold(struct sf_deletes *d)
+hold(struct sf_deletes *d, const struct sf_err *err)
 {
     int64_t pause = RETRY_MIN;
     SF_GUARD(&d->lock);
+    d->why = *err;
     for (unsigned i = 0; i < d->failures && pause < RETRY_MAX; i++)
         pause *= 2;
     d->failures++;
@@ -173,7 +176,7 @@ static void
 again(struct batch *b, struct removal *r, const struct sf_err *err)
 {
     if (!b->again)
-        hold(b->d);
+        hold(b->d, err);
     b->again = true;
     if (sf_writer_stopping(b->d->w))
         removal_end(r, err, true);
@@ -307,6 +310,26 @@ sf_deletes_hurry(struct sf_deletes *d)
         if (!b)
             return;
         sf_queue_add(d->w->queue, &b->job, NULL, 0);
+    }
+}
+
+void
+sf_deletes_retry(struct sf_deletes *d)
+{
+    sf_mutex_lock(&d->lock);
+    d->hold_until_ms = 0;
+    sf_mutex_unlock(&d->lock);
+    sf_deletes_hurry(d);
+}
+
+void
+sf_deletes_hold(struct sf_deletes *d, struct sf_deletes_hold *out)
+{
+    SF_GUARD(&d->lock);
+    *out = (struct sf_deletes_hold){.failures = d->failures};
+    if (d->failures) {
+        out->until_ms = d->hold_until_ms;
+        out->why = d->why;
     }
 }
 

@@ -90,6 +90,24 @@ sf_journal_stats(struct sf_journal *j, struct sf_journal_stats *out)
             out->oldest_ns = e->made_ns;
 }
 
+void
+sf_journal_numbers(struct sf_journal *j,
+                   void (*fn)(void *arg, uint64_t seq, enum sf_record_kind kind), void *arg)
+{
+    SF_GUARD(&j->lock);
+    for (const struct entry *e = j->entries; e; e = e->hh.next)
+        fn(arg, e->seq, e->kind);
+}
+
+bool
+sf_journal_has(struct sf_journal *j, uint64_t seq)
+{
+    struct entry *e;
+    SF_GUARD(&j->lock);
+    HASH_FIND(hh, j->entries, &seq, sizeof seq, e);
+    return e != NULL;
+}
+
 /* ---- changes -------------------------------------------------------------------------------- */
 
 struct change {
@@ -268,6 +286,12 @@ sf_journal_drop_wait(struct sf_journal *j, uint64_t seq)
 {
     struct change *c = drop_of(j, seq);
     return c ? change_wait(c) : -ENOMEM;
+}
+
+int
+sf_journal_settle(struct sf_journal *j)
+{
+    return sf_journal_drop_wait(j, 0); /* no record has this number; changes keep their order */
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */

@@ -59,6 +59,14 @@ int sf_journal_drop_wait(struct sf_journal *j, uint64_t seq);
  */
 int sf_journal_each(struct sf_journal *j, int (*fn)(void *arg, struct sf_record *r), void *arg);
 
+/* Call @fn with the number and kind of every record that is on disk, in no order; the journal's
+ * lock is held: it only notes. */
+void sf_journal_numbers(struct sf_journal *j,
+                        void (*fn)(void *arg, uint64_t seq, enum sf_record_kind kind), void *arg);
+bool sf_journal_has(struct sf_journal *j, uint64_t seq);
+/* Wait until what was asked for before is on disk, drops too. 0 or as sf_journal_drop_wait(). */
+int sf_journal_settle(struct sf_journal *j);
+
 struct sf_journal_stats {
     unsigned records[SF_RECORD_KINDS];
     int64_t oldest_ns;         /* made_ns of the oldest; 0 = there is none */

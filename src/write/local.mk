@@ -27,6 +27,10 @@ src_libsupafs_a_SOURCES += \
 	src/write/failure.c \
 	src/write/failure.h \
 	src/write/fetch.c \
+	src/write/flush.c \
+	src/write/left.c \
+	src/write/pending.c \
+	src/write/pending.h \
 	src/write/fetch.h \
 	src/write/kept.c \
 	src/write/kept.h \

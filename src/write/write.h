@@ -234,6 +234,84 @@ void sf_writer_give_up(struct sf_writer *w);
  * full) the bytes stay in staging/ for the next start, and @path_out says so. */
 int sf_content_quarantine(struct sf_content *c, const struct sf_err *why, char *path_out);
 
+/* ---- what is pending, for a person who looks --------------------------------------------------
+ */
+
+/* One record of the journal, and what becomes of it just now. Strings are borrowed for the call;
+ * NULL = not told. */
+struct sf_pending_row {
+    uint64_t seq;
+    const char *kind, *state; /* as docs/formats/journal.md names them */
+    const char *bucket, *key, *to_bucket, *to_key;
+    uint64_t size;   /* bytes, of a content */
+    int64_t made_ns; /* wall clock */
+    unsigned attempts;
+    int err; /* -errno of the last failure; 0 = none */
+    const char *reason;
+    const char *file; /* name below staging/ of a content's bytes; NULL = in the journal itself */
+    bool running;     /* a request for it is under way */
+    unsigned percent; /* of it, as far as is known */
+    int64_t next_ms;  /* it rests, and is tried again after so long; -1 = it does not */
+    bool damaged;     /* nobody can read it: `reason` says why; only seq is told */
+};
+/* Another result than 0 ends the walk. */
+typedef int (*sf_pending_row_fn)(void *arg, const struct sf_pending_row *row);
+/**
+ * sf_writer_each_pending - all records, by number, which is the order in which they were made. @fn
+ * is called without a lock and may take its time. Waits for the local disk. Returns 0, the result
+ * of @fn, or -errno.
+ */
+int sf_writer_each_pending(struct sf_writer *w, sf_pending_row_fn fn, void *arg);
+/* The same of a state directory that no daemon holds, which is only read. -EBUSY: one holds it, as
+ * @err says; -ENOENT: there is no journal. */
+int sf_state_each_pending(const char *state_dir, sf_pending_row_fn fn, void *arg,
+                          struct sf_err *err);
+
+/* Try now what rests: one record, or all (0). Returns how many were woken, or with @err -ENOENT:
+ * there is no such record. */
+int sf_writer_pending_retry(struct sf_writer *w, uint64_t seq, struct sf_err *err);
+/**
+ * sf_writer_pending_drop - a content is not to be sent any more: its upload ends with a refusal, so
+ * its bytes go to quarantine, and whoever waits is told. Waits for that, a few seconds.
+ * @path: gets where the bytes are, "" = there were none; PATH_MAX bytes.
+ * Returns 0; -ENOENT no such record; -EINVAL it is no content; -EBUSY a program has it open, or its
+ * request has not ended yet; -EALREADY it was stored meanwhile. @err says what to do.
+ */
+int sf_writer_pending_drop(struct sf_writer *w, uint64_t seq, char *path, struct sf_err *err);
+
+struct sf_flush_now {
+    unsigned left;    /* changes */
+    uint64_t bytes;   /* of them that are still to be sent */
+    unsigned refused; /* contents and removals that ended so */
+    unsigned local;   /* attributes that cannot be written now; nobody waits for them */
+    char reason[240]; /* why the first that rests does so; "" = none rests */
+};
+struct sf_flush_args {
+    const char *bucket, *key; /* this key, or all below this prefix; NULL = everything */
+    int64_t deadline_ms;      /* INT64_MAX = none */
+    int (*progress)(void *arg, const struct sf_flush_now *now); /* some times a second; another
+                                                                   result than 0 ends it */
+    void *arg;
+};
+/**
+ * sf_writer_flush - wait until all that was acknowledged before the call is in the bucket, or
+ * refused. What rests is tried at once, and often.
+ * Returns 0; -ETIMEDOUT; -ECANCELED the writer ends; the result of @progress; -ENOMEM.
+ */
+int sf_writer_flush(struct sf_writer *w, const struct sf_flush_args *args,
+                    struct sf_flush_now *end);
+
+/* What is kept in quarantine/ of a state directory. */
+struct sf_quarantine_row {
+    const char *path;         /* of the bytes */
+    const char *bucket, *key; /* NULL = not known */
+    uint64_t size;
+    const char *time, *err, *reason; /* NULL = there is no note */
+};
+/* Oldest first. 0, the result of @fn, or -errno; 0 also when there is no such directory. */
+int sf_state_each_quarantined(const char *state_dir,
+                              int (*fn)(void *arg, const struct sf_quarantine_row *row), void *arg);
+
 typedef void (*sf_write_fn)(void *arg, const struct sf_err *err);
 /* Fetch all that is missing. */
 void sf_content_fill(struct sf_content *c, sf_write_fn cb, void *arg);

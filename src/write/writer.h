@@ -51,6 +51,7 @@ struct sf_writer {
     _Atomic uint64_t uploads, upload_bytes, failures, quarantined;
     _Atomic uint64_t staged_files, staged_bytes;
     _Atomic unsigned contents; /* alive */
+    _Atomic uint64_t removals_refused;
 
     struct sf_deletes *deletes;
     struct sf_moving_list moving; /* directories that are being renamed */
@@ -69,6 +70,7 @@ struct sf_writer {
     struct sf_upload *running;    /* uploads that do */
     struct sf_timer cut;          /* at drain_ms: what they wait for is cancelled */
     struct sf_upload *resting;    /* those that do, oldest first */
+    struct sf_content *alive;     /* all contents */
 };
 
 /* The deadline of a change of @bytes that begins now: timeout_ms, and time to send the bytes. */
