@@ -82,7 +82,8 @@ static int
 plan_mime(struct sf_put_run *r, const struct sf_mark *old_mark, struct sf_err *err)
 {
     const struct sf_put *p = r->p;
-    bool keep = r->old.mime && r->old.mime[0] && !old_mark->guessed;
+    bool keep = r->old.mime && r->old.mime[0] && !old_mark->guessed &&
+                strncmp(r->old.mime, "inode/", 6); /* that was no file: this is one */
     r->guessed = !p->mime && !keep;
     r->mime = strdup(p->mime ? p->mime : keep ? r->old.mime : guess(p));
     if (!r->mime)

@@ -203,6 +203,22 @@ what_others_stored_is_kept(void **state)
     sf_content_unref(c);
 }
 
+/* Bytes over a symlink or fifo are a file: that type does not stay. */
+static void
+a_file_where_none_was(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"inode/symlink", "inode/fifo"};
+    for (size_t i = 0; i < 2; i++) {
+        fake_describe(fake_set("b", "a.txt", "old"), types[i], "no-cache, supafs=\"1;m=120777\"",
+                      NULL);
+        struct sf_content *c = content("a.txt", "new");
+        assert_int_equal(wait_for(commit(c, true)), 0);
+        assert_string_equal(fake_find("b", "a.txt")->mime, "text/plain");
+        sf_content_unref(c);
+    }
+}
+
 /* JSON of @len bytes. */
 static char *
 large_json(size_t len)
@@ -666,6 +682,7 @@ main(void)
         TEST(what_cannot_be_kept_is_not_replaced),
         TEST(the_type_is_guessed),
         TEST(what_others_stored_is_kept),
+        TEST(a_file_where_none_was),
         TEST(large_metadata_goes_in_a_form),
         TEST(our_mark_gives_way_to_large_metadata),
         TEST(what_no_request_carries),
