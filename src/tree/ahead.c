@@ -33,8 +33,8 @@ id_of(const struct node *n)
 static bool
 can_be_fetched(const struct node *n, const struct node *dir)
 {
-    return n->parent == dir && n->type == N_FILE && !n->symlink && !n->local_only && n->size &&
-           node_has_id(n) && node_has_etag(n) && !n->etag_open && !live(n)->content;
+    return n->parent == dir && node_is_regular(n) && !n->local_only && n->size && node_has_id(n) &&
+           node_has_etag(n) && !n->etag_open && !live(n)->content;
 }
 
 static size_t
@@ -223,7 +223,7 @@ event_locked(struct sf_tree *t, struct node *n,
                            const struct sf_predict_ops *, void *))
 {
     struct ahead *a = t->ahead;
-    if (!a || a->stopped || !n->parent || n->type != N_FILE || n->symlink)
+    if (!a || a->stopped || !n->parent || !node_is_regular(n))
         return;
     struct view view = {a, n->parent, n};
     const struct sf_predict_open o = {

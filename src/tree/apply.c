@@ -10,8 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define MIME_SYMLINK "inode/symlink"
-
 /* An empty list of a bucket is believed for so long after token and bucket were seen to be good. */
 #define VERIFY_MS 10000
 
@@ -84,7 +82,7 @@ set_version(struct node *n, const struct sf_list_row *row)
     node_set_etag(n, row->etag);
     n->etag_open = false;
     n->size = row->size;
-    n->symlink = !strcmp(row->mime, MIME_SYMLINK);
+    node_set_format(n, kind_of_mime(row->mime));
 }
 
 /* Somebody else wrote it: what was set here of its times is no longer so. */
@@ -184,7 +182,8 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
 {
     if (node_is_local(n))
         return n; /* being written here: what others did meanwhile is seen at the upload */
-    if (same_version(n, row)) {
+    bool same_kind = node_format(n) == kind_of_mime(row->mime);
+    if (same_kind && same_version(n, row)) {
         confirm_object(t, n, row, start_ns);
         return n;
     }
@@ -192,7 +191,7 @@ update_object(struct sf_tree *t, struct node *dir, struct node *n, const struct 
     /* A handle that got nothing yet may have the new bytes, but only of the old size: the kernel
      * cuts and fills what is read to the size that it knows. */
     if ((live(n)->open && (n->delivered || live(n)->content || n->size != row->size)) ||
-        n->symlink != !strcmp(row->mime, MIME_SYMLINK)) {
+        !same_kind) {
         /* Old handles keep their version: the new one is another node. */
         inval_entry(t, dir, node_name(n));
         node_ref_locked(n); /* its attributes are still wanted */

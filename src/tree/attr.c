@@ -24,8 +24,7 @@ mode_of(const struct sf_tree *t, const struct node *n)
     mode_t base = node_is_dir(n) ? 0777 : 0666;
     if (n->symlink)
         return S_IFLNK | 0777;
-    return (node_is_dir(n) ? S_IFDIR : S_IFREG) |
-           (n->mode == ATTR_MODE_NONE ? base & ~t->opts.umask : n->mode);
+    return node_format(n) | (n->mode == ATTR_MODE_NONE ? base & ~t->opts.umask : n->mode);
 }
 
 void
@@ -38,6 +37,7 @@ attr_fill_locked(const struct sf_tree *t, const struct node *n, struct sf_attr *
         .gid = n->gid == ATTR_ID_NONE ? t->opts.gid : n->gid,
         .nlink = n == t->root || n->parent ? 1 : 0,
         .size = live(n)->content ? sf_content_size(live(n)->content) : n->size,
+        .rdev = n->special && n->extra ? n->extra->rdev : 0,
         .mtime_ns = known_time(t, n->mtime_ns),
         .ctime_ns = known_time(t, n->ctime_ns),
     };
@@ -83,8 +83,8 @@ live_trim_locked(struct node *n)
         l->failure || l->old_key)
         return;
     live_free(sf_steal(e->live));
-    if (e->atime_ns == ATTR_TIME_NONE && !e->xattrs && !e->changes && !e->xattrs_known &&
-        !e->writing)
+    if (e->atime_ns == ATTR_TIME_NONE && !e->rdev && !e->xattrs && !e->changes &&
+        !e->xattrs_known && !e->writing)
         extra_free(sf_steal(n->extra));
 }
 
@@ -107,6 +107,17 @@ set_atime(struct node *n, int64_t ns)
     if (!extra_of(n))
         return -ENOMEM;
     n->extra->atime_ns = ns;
+    return 0;
+}
+
+static int
+set_rdev(struct node *n, dev_t rdev)
+{
+    if (!rdev && !n->extra)
+        return 0;
+    if (!extra_of(n))
+        return -ENOMEM;
+    n->extra->rdev = rdev;
     return 0;
 }
 
@@ -183,6 +194,7 @@ attr_row_locked(const struct sf_tree *t, struct node *n, const struct sf_list_ro
         n->ctime_ns = updated_ns;
     if (!(n->set & SF_SET_ATIME)) /* without memory it is the mtime that is shown */
         (void)!set_atime(n, m.valid & SF_MARK_ATIME ? m.atime_ns : ATTR_TIME_NONE);
+    (void)!set_rdev(n, n->special && m.valid & SF_MARK_RDEV ? m.rdev : 0);
     if (m.valid & (SF_MARK_MTIME | SF_MARK_CTIME))
         n->marked = true;
 }
@@ -229,6 +241,10 @@ attr_mark_locked(const struct sf_tree *t, const struct node *n, struct sf_mark *
     };
     if (node_is_dir(n)) /* theirs comes from the key */
         out->valid &= ~(unsigned)SF_MARK_INO;
+    if (a.rdev) {
+        out->valid |= SF_MARK_RDEV;
+        out->rdev = a.rdev;
+    }
     if (n->uid != ATTR_ID_NONE)
         out->valid |= SF_MARK_UID;
     if (n->gid != ATTR_ID_NONE)
@@ -282,6 +298,7 @@ attr_begin_locked(struct sf_tree *t, struct node *n, const struct sf_mark *m)
     n->mtime_ns = m->valid & SF_MARK_MTIME ? m->mtime_ns : sf_wall_ns();
     n->ctime_ns = m->valid & SF_MARK_CTIME ? m->ctime_ns : sf_wall_ns();
     n->xattrs = m->xattrs;
+    (void)!set_rdev(n, m->valid & SF_MARK_RDEV ? m->rdev : 0);
     n->set = SF_SET_MODE | SF_SET_UID | SF_SET_GID | SF_SET_MTIME | SF_SET_CTIME;
     if (n->type == N_DIR)
         ino_of_dir_locked(n);

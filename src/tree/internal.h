@@ -32,7 +32,7 @@ enum node_type {
     N_PROJECT, /* the root of a whole-project mount: its children are buckets */
     N_BUCKET,  /* or the root of a mount of one bucket or prefix */
     N_DIR,     /* a key prefix */
-    N_FILE,    /* an object: file or symlink */
+    N_FILE,    /* an object: file, symlink, fifo, socket or device */
     N_ABSENT,  /* a name known not to exist */
 };
 
@@ -59,6 +59,7 @@ struct live {
 /* What few nodes have; extra_of() makes it. */
 struct extra {
     int64_t atime_ns;  /* set outright, or ATTR_TIME_NONE */
+    dev_t rdev;        /* of a device */
     char *xattrs;      /* user.* as JSON (write/meta.h), with what was set here; NULL = none */
     char *changes;     /* of these what the object does not have, or not for certain */
     bool xattrs_known; /* else the object has to be asked for them */
@@ -133,7 +134,8 @@ struct node {
     struct dir *dir;     /* directories only */
     struct extra *extra; /* NULL = none */
     uint64_t nid;
-    uint64_t nlookup : 46; /* look-ups that the kernel holds */
+    uint64_t nlookup : 42; /* look-ups that the kernel holds */
+    uint64_t special : 4;  /* 0, or S_IFMT of a fifo, socket or device, as DT_* of readdir(3) */
 
     bool symlink : 1;
     bool own_ino : 1;    /* its ino was chosen by a mount, and is in the table */
@@ -327,6 +329,19 @@ void reach_end(struct sf_tree *t);
 /* Queue all waiters of a list for resumption with @err; the list is empty afterwards. */
 void tree_wake_locked(struct sf_tree *t, struct waiter **list, int err);
 int64_t tree_read_deadline(const struct sf_tree *t);
+
+/* ---- kind.c: what an object is, by its content type --------------------------------------------
+ */
+
+/* S_IFMT of a node. */
+mode_t node_format(const struct node *n);
+/* The same of an object of this content type, and the other way round (NULL = none of its own). */
+mode_t kind_of_mime(const char *mime);
+const char *kind_mime(mode_t format);
+/* @n: an N_FILE; @format: as kind_of_mime() says. */
+void node_set_format(struct node *n, mode_t format);
+/* A file with bytes: neither directory nor symlink nor special. */
+bool node_is_regular(const struct node *n);
 
 /* ---- node.c --------------------------------------------------------------------------------- */
 

@@ -12,6 +12,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/internal.h \
 	src/tree/fetch.c \
 	src/tree/ino.c \
+	src/tree/kind.c \
 	src/tree/listing.c \
 	src/tree/lookup.c \
 	src/tree/name-op.c \

@@ -26,6 +26,7 @@ struct name_op {
     struct node *from_dir; /* rename: counted, where the node is */
     struct sf_cred cred;
     mode_t mode;
+    dev_t rdev;
     struct sf_mark mark; /* of what is made */
     int flags;
     bool replaces; /* rename: something is there that the service knows */

@@ -392,7 +392,7 @@ node_split_locked(struct sf_tree *t, struct node *n)
         node_copy_version(n, fresh);
         fresh->etag_open = n->etag_open;
         fresh->size = n->size;
-        fresh->symlink = n->symlink;
+        node_set_format(fresh, node_format(n));
         attr_give_locked(t, n, fresh);
         fresh->listing_id = n->listing_id;
         listing_added_locked(dir, fresh);

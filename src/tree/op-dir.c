@@ -230,7 +230,7 @@ sf_tree_dirent(struct sf_tree *t, struct sf_dir *d, uint64_t off, bool plus, str
         out->name = d->name;
         out->ino = n->ino;
         out->next = i + 3;
-        out->type = node_is_dir(n) ? S_IFDIR : n->symlink ? S_IFLNK : S_IFREG;
+        out->type = node_format(n);
         if (plus && dir_attrs_known(t, n)) /* else the kernel looks it up when it wants them */
             entry_fill_locked(t, n, &out->entry);
         return 1;

@@ -219,6 +219,8 @@ open_try_locked(struct open_op *op, struct sf_tree_result *res)
         return -EISDIR;
     if (n->symlink)
         return -ELOOP;
+    if (n->special) /* the kernel opens those itself */
+        return -ENXIO;
     if (t->opts.read_only && (for_writing(op->flags) || op->flags & O_TRUNC))
         return -EROFS;
     int rc = revalidate_locked(t, &op->r, n, &op->w);

@@ -12,8 +12,6 @@
 
 /* New names: create, mknod, mkdir, symlink. */
 
-#define MIME_SYMLINK "inode/symlink"
-
 /* Put a new node with the attributes of op->mark in its directory, in place of what was known to be
  * absent. */
 static struct node *
@@ -28,6 +26,8 @@ make_node_locked(struct name_op *op, enum node_type type)
     struct node *n = node_new_locked(t, op->dir, op->name, op->comp, type);
     if (!n)
         return NULL;
+    if (type == N_FILE)
+        node_set_format(n, op->mark.mode & S_IFMT);
     node_changed_locked(t, n);
     n->checked_ns = sf_clock_ns();
     attr_begin_locked(t, n, &op->mark);
@@ -193,17 +193,6 @@ sf_tree_create(struct sf_tree *t, const struct sf_cred *cred, uint64_t parent, c
     create(t, cred, parent, name, mode, flags, false, cb, arg);
 }
 
-void
-sf_tree_mknod(struct sf_tree *t, const struct sf_cred *cred, uint64_t parent, const char *name,
-              mode_t mode, dev_t rdev, sf_tree_fn cb, void *arg)
-{
-    (void)rdev;
-    if (!S_ISREG(mode) && (mode & S_IFMT))
-        cb(arg, -EPERM, NULL);
-    else
-        create(t, cred, parent, name, mode, O_WRONLY | O_EXCL, true, cb, arg);
-}
-
 /* ---- mkdir ----------------------------------------------------------------------------------- */
 
 static int
@@ -298,10 +287,12 @@ sf_tree_mkdir(struct sf_tree *t, const struct sf_cred *cred, uint64_t parent, co
     name_op_start(op, parent);
 }
 
-/* ---- symlink --------------------------------------------------------------------------------- */
+/* ---- symlink, mknod: objects of a content type of their own, written whole
+ * ----------------------
+ */
 
 static int
-symlink_check(struct name_op *op, struct node *found)
+special_check(struct name_op *op, struct node *found)
 {
     if (found)
         return -EEXIST;
@@ -312,7 +303,7 @@ symlink_check(struct name_op *op, struct node *found)
 }
 
 static void
-symlink_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
+special_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
 {
     struct name_op *op = arg;
     struct sf_tree *t = op->tree;
@@ -322,12 +313,12 @@ symlink_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     if (!rc && !n)
         rc = -EEXIST;
     if (n) {
-        n->symlink = true;
         n->size = done->size;
         n->etag_open = true;
         node_set_id(n, done->id);
         node_set_etag(n, done->md5_etag);
-        node_set_link(n, op->target);
+        if (op->target)
+            node_set_link(n, op->target);
         attr_sent_locked(t, n, n->attrs);
         op->node = n;
         node_ref_locked(n);
@@ -337,14 +328,19 @@ symlink_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
 }
 
 static void
-symlink_go(struct name_op *op)
+special_go(struct name_op *op)
 {
     char mark[SF_MARK_SIZE];
+    const char *body = op->target ? op->target : "";
     tree_lock(op->tree);
-    name_new_attr_locked(op, false, S_IFLNK | 0777);
+    name_new_attr_locked(op, false, op->mode);
     tree_unlock(op->tree);
-    sf_write_put_small(op->tree->writer, op->bucket, op->key, MIME_SYMLINK, op->target,
-                       strlen(op->target), false, name_mark_text(op, mark), symlink_done, op);
+    if (S_ISBLK(op->mode) || S_ISCHR(op->mode)) {
+        op->mark.valid |= SF_MARK_RDEV;
+        op->mark.rdev = op->rdev;
+    }
+    sf_write_put_small(op->tree->writer, op->bucket, op->key, kind_mime(op->mode & S_IFMT), body,
+                       strlen(body), false, name_mark_text(op, mark), special_done, op);
 }
 
 void
@@ -355,11 +351,37 @@ sf_tree_symlink(struct sf_tree *t, const struct sf_cred *cred, const char *targe
     if (!op)
         return;
     op->cred = *cred;
-    op->check = symlink_check;
-    op->go = symlink_go;
+    op->mode = S_IFLNK | 0777;
+    op->check = special_check;
+    op->go = special_go;
     op->target = strdup(target);
     if (!op->target)
         name_op_finish(op, -ENOMEM, NULL);
     else
         name_op_start(op, parent);
+}
+
+void
+sf_tree_mknod(struct sf_tree *t, const struct sf_cred *cred, uint64_t parent, const char *name,
+              mode_t mode, dev_t rdev, sf_tree_fn cb, void *arg)
+{
+    if (S_ISREG(mode) || !(mode & S_IFMT)) {
+        create(t, cred, parent, name, mode, O_WRONLY | O_EXCL, true, cb, arg);
+        return;
+    }
+    bool device = S_ISBLK(mode) || S_ISCHR(mode);
+    /* Its number is in the mark alone. */
+    if (!kind_mime(mode & S_IFMT) || S_ISLNK(mode) || (device && t->opts.plain)) {
+        cb(arg, -EPERM, NULL);
+        return;
+    }
+    struct name_op *op = name_op_new(t, name, cb, arg);
+    if (!op)
+        return;
+    op->cred = *cred;
+    op->mode = mode;
+    op->rdev = device ? rdev : 0;
+    op->check = special_check;
+    op->go = special_go;
+    name_op_start(op, parent);
 }

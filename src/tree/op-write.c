@@ -288,7 +288,7 @@ sf_tree_setattr(struct sf_tree *t, uint64_t nid, struct sf_file *f, const struct
         rc = -EROFS;
     else if (size && node_is_dir(n))
         rc = -EISDIR;
-    else if (size && n->symlink)
+    else if (size && !node_is_regular(n))
         rc = -EINVAL;
     else if (size)
         rc = change_hold_locked(n, f) ? 0 : -ENOMEM;

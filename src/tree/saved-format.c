@@ -21,7 +21,8 @@ enum row_flag {
     ROW_ID_UUID = 1 << 4,
     ROW_ETAG_MD5 = 1 << 5,
     ROW_CHECKED = 1 << 6,
-    ROW_ALL = (1 << 7) - 1,
+    ROW_SPECIAL = 1 << 7,
+    ROW_ALL = (1 << 8) - 1,
 };
 
 enum attrs_flag {
@@ -30,7 +31,8 @@ enum attrs_flag {
     ATTRS_XATTRS = 1 << 9,
     ATTRS_HAS_MTIME = 1 << 10,
     ATTRS_HAS_CTIME = 1 << 11,
-    ATTRS_ALL = (1 << 12) - 1,
+    ATTRS_HAS_RDEV = 1 << 12,
+    ATTRS_ALL = (1 << 13) - 1,
 };
 
 enum head_flag {
@@ -237,10 +239,12 @@ put_attrs(struct sf_buf *b, const struct saved_attrs *a)
 {
     const struct sf_mark *m = &a->mark;
     unsigned valid = a->marked ? m->valid & 0x7f : 0, flags = valid;
+    bool rdev = a->marked && m->valid & SF_MARK_RDEV;
     bool mtime = a->mtime_ns != SAVED_NO_TIME, ctime = a->ctime_ns != SAVED_NO_TIME;
     if (a->marked)
         flags |= ATTRS_MARKED | (m->guessed ? ATTRS_GUESSED : 0u) | (m->xattrs ? ATTRS_XATTRS : 0u);
-    flags |= (mtime ? ATTRS_HAS_MTIME : 0u) | (ctime ? ATTRS_HAS_CTIME : 0u);
+    flags |= (mtime ? ATTRS_HAS_MTIME : 0u) | (ctime ? ATTRS_HAS_CTIME : 0u) |
+             (rdev ? ATTRS_HAS_RDEV : 0u);
     int rc = put_u(b, flags);
     if (!rc && mtime)
         rc = put_s(b, a->mtime_ns);
@@ -256,6 +260,8 @@ put_attrs(struct sf_buf *b, const struct saved_attrs *a)
         rc = put_s(b, m->atime_ns);
     if (!rc && valid & SF_MARK_INO)
         rc = put_fixed(b, m->ino);
+    if (!rc && rdev)
+        rc = put_u(b, m->rdev);
     return rc;
 }
 
@@ -263,21 +269,23 @@ static bool
 get_mark(struct saved_reader *r, uint64_t flags, struct saved_attrs *a)
 {
     struct sf_mark *m = &a->mark;
-    uint64_t mode = 0, uid = 0, gid = 0;
-    m->valid = flags & 0x7f;
+    uint64_t mode = 0, uid = 0, gid = 0, rdev = 0;
+    m->valid = (flags & 0x7f) | (flags & ATTRS_HAS_RDEV ? SF_MARK_RDEV : 0u);
     m->guessed = flags & ATTRS_GUESSED;
     m->xattrs = flags & ATTRS_XATTRS;
     if ((m->valid & SF_MARK_MODE && !get_u(r, &mode)) ||
         (m->valid & SF_MARK_UID && !get_u(r, &uid)) ||
         (m->valid & SF_MARK_GID && !get_u(r, &gid)) ||
         (m->valid & SF_MARK_ATIME && !get_s(r, &m->atime_ns)) ||
-        (m->valid & SF_MARK_INO && !get_fixed(r, &m->ino)))
+        (m->valid & SF_MARK_INO && !get_fixed(r, &m->ino)) ||
+        (m->valid & SF_MARK_RDEV && !get_u(r, &rdev)))
         return false;
     if (mode > (S_IFMT | 07777) || uid >= UINT32_MAX || gid >= UINT32_MAX)
         return false;
     m->mode = (mode_t)mode;
     m->uid = (uid_t)uid;
     m->gid = (gid_t)gid;
+    m->rdev = (dev_t)rdev;
     m->mtime_ns = m->valid & SF_MARK_MTIME ? a->mtime_ns : 0;
     m->ctime_ns = m->valid & SF_MARK_CTIME ? a->ctime_ns : 0;
     return !(m->valid & SF_MARK_MODE) || m->mode & S_IFMT;
@@ -294,7 +302,8 @@ get_attrs(struct saved_reader *r, struct saved_attrs *a)
     bool mtime = flags & ATTRS_HAS_MTIME, ctime = flags & ATTRS_HAS_CTIME;
     if ((flags & SF_MARK_MTIME && !mtime) || (flags & SF_MARK_CTIME && !ctime))
         return false;
-    if (!(flags & ATTRS_MARKED) && flags & (ATTRS_MARKED - 1u + ATTRS_GUESSED + ATTRS_XATTRS))
+    if (!(flags & ATTRS_MARKED) &&
+        flags & (ATTRS_MARKED - 1u + ATTRS_GUESSED + ATTRS_XATTRS + ATTRS_HAS_RDEV))
         return false;
     if ((mtime && !get_s(r, &a->mtime_ns)) || (ctime && !get_s(r, &since)))
         return false;
@@ -331,6 +340,8 @@ add_object(struct sf_buf *out, const struct saved_row *row, unsigned flags, cons
         rc = put_packed(out, row->etag, flags & ROW_ETAG_MD5, md5);
     if (!rc)
         rc = put_u(out, row->size);
+    if (!rc && row->special)
+        rc = put_u(out, row->special);
     return rc ? rc : put_attrs(out, &row->attrs);
 }
 
@@ -352,7 +363,8 @@ saved_page_add(struct sf_buf *out, const struct saved_row *row)
     if (row->mimes_len > SAVED_MIMES_MAX)
         return -ENAMETOOLONG;
     if (row->kind == SAVED_OBJECT)
-        flags |= (row->symlink ? ROW_SYMLINK : 0u) | (row->etag_open ? ROW_ETAG_OPEN : 0u) |
+        flags |= (row->symlink ? ROW_SYMLINK : 0u) | (row->special ? ROW_SPECIAL : 0u) |
+                 (row->etag_open ? ROW_ETAG_OPEN : 0u) |
                  (pack_hex(row->id, uuid_form, uuid) ? ROW_ID_UUID : 0u) |
                  (pack_hex(row->etag, md5_form, md5) ? ROW_ETAG_MD5 : 0u);
     int rc = put_u(out, flags);
@@ -399,13 +411,24 @@ saved_page_open(const void *data, size_t len, uint64_t sum, struct saved_reader 
 }
 
 static bool
+get_special(struct saved_reader *r, struct saved_row *row)
+{
+    uint64_t v;
+    if (!get_u(r, &v) || !v || v > 15 || row->symlink)
+        return false;
+    row->special = (uint8_t)v;
+    return true;
+}
+
+static bool
 next_object(struct saved_reader *r, uint64_t flags, struct saved_row *row)
 {
     row->symlink = flags & ROW_SYMLINK;
     row->etag_open = flags & ROW_ETAG_OPEN;
     return get_packed(r, flags & ROW_ID_UUID, uuid_form, row->id, sizeof row->id - 1) &&
            get_packed(r, flags & ROW_ETAG_MD5, md5_form, row->etag, SAVED_ETAG_MAX) &&
-           get_u(r, &row->size) && get_attrs(r, &row->attrs);
+           get_u(r, &row->size) && (!(flags & ROW_SPECIAL) || get_special(r, row)) &&
+           get_attrs(r, &row->attrs);
 }
 
 static bool

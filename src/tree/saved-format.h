@@ -41,7 +41,8 @@ struct saved_row {
     char etag[SAVED_ETAG_MAX + 1]; /* "" = not known */
     bool etag_open;                /* only a guess */
     bool symlink;
-    uint64_t size; /* bytes; of a bucket its limit */
+    uint8_t special; /* of a fifo, socket or device: DT_* of readdir(3); else 0 */
+    uint64_t size;   /* bytes; of a bucket its limit */
     struct saved_attrs attrs;
     const char *mimes; /* buckets: each with its NUL; in the page's bytes */
     size_t mimes_len;  /* 0 = all types */

@@ -4,10 +4,12 @@
 #include "base/clock.h"
 #include "observe/counter.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* From rows to nodes. What the tree knows of a name already is newer than any saved row of it. */
 
@@ -107,10 +109,9 @@ static struct node *
 apply_object(struct loading *g, const struct saved_row *row, int64_t checked_ns)
 {
     char mark[SF_MARK_SIZE];
-    struct sf_list_row r = {.id = row->id,
-                            .etag = row->etag,
-                            .mime = row->symlink ? "inode/symlink" : "",
-                            .size = row->size};
+    const char *mime = kind_mime(row->symlink ? S_IFLNK : (mode_t)DTTOIF(row->special));
+    struct sf_list_row r = {
+        .id = row->id, .etag = row->etag, .mime = mime ? mime : "", .size = row->size};
     sf_buf_clear(&g->key);
     if (sf_buf_printf(&g->key, "%s%s", g->prefix, row->comp) < 0)
         return NULL;

@@ -31,7 +31,7 @@ attrs_of(const struct node *n, struct saved_attrs *a)
     *a = (struct saved_attrs){.mtime_ns = n->mtime_ns, .ctime_ns = n->ctime_ns};
     if (n->mode != ATTR_MODE_NONE) {
         m->valid |= SF_MARK_MODE;
-        m->mode = n->mode | (node_is_dir(n) ? S_IFDIR : n->symlink ? S_IFLNK : S_IFREG);
+        m->mode = n->mode | node_format(n);
     }
     if (n->uid != ATTR_ID_NONE) {
         m->valid |= SF_MARK_UID;
@@ -44,6 +44,10 @@ attrs_of(const struct node *n, struct saved_attrs *a)
     if (n->extra && n->extra->atime_ns != ATTR_TIME_NONE) {
         m->valid |= SF_MARK_ATIME;
         m->atime_ns = n->extra->atime_ns;
+    }
+    if (n->special && n->extra && n->extra->rdev) {
+        m->valid |= SF_MARK_RDEV;
+        m->rdev = n->extra->rdev;
     }
     if (n->own_ino && !node_is_dir(n)) {
         m->valid |= SF_MARK_INO;
@@ -73,6 +77,7 @@ object_row(const struct node *n, struct saved_row *row)
         snprintf(row->etag, sizeof row->etag, "%s", e);
     row->etag_open = n->etag_open;
     row->symlink = n->symlink;
+    row->special = n->special;
     row->size = n->size;
     attrs_of(n, &row->attrs);
 }

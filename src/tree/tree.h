@@ -168,7 +168,8 @@ void sf_tree_symlink(struct sf_tree *tree, const struct sf_cred *cred, const cha
 /* @flags: those of renameat2(2). */
 void sf_tree_rename(struct sf_tree *tree, uint64_t parent, const char *name, uint64_t new_parent,
                     const char *new_name, unsigned flags, sf_tree_fn cb, void *arg);
-/* Regular files only: -EPERM for others until they are kept. */
+/* All types but directories and symlinks; -EPERM for devices with attrs=none, where nothing keeps
+ * their number. */
 void sf_tree_mknod(struct sf_tree *tree, const struct sf_cred *cred, uint64_t parent,
                    const char *name, mode_t mode, dev_t rdev, sf_tree_fn cb, void *arg);
 void sf_tree_readlink(struct sf_tree *tree, uint64_t node, sf_tree_fn cb, void *arg);

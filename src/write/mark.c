@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -14,6 +15,8 @@
 #define NAME      "supafs="
 #define NAME_LEN  (sizeof NAME - 1)
 #define ID_MAX    UINT64_C(4294967294) /* -1 means "no change" to chown(2) */
+#define MAJOR_MAX 4095u                /* what Linux has room for */
+#define MINOR_MAX 1048575u
 #define NS_PER_S  INT64_C(1000000000)
 #define NOT_OTHER "no-cache" /* what the service stores when nothing was sent */
 
@@ -113,6 +116,19 @@ read_mode(const char *p, const char *end, mode_t *ret)
            S_ISCHR(mode) || S_ISBLK(mode);
 }
 
+/* Major and minor number with a dot between them. */
+static bool
+read_dev(const char *p, const char *end, dev_t *ret)
+{
+    const char *dot = memchr(p, '.', (size_t)(end - p));
+    uint64_t major, minor;
+    if (!dot || !read_number(p, dot, 10, MAJOR_MAX, &major) ||
+        !read_number(dot + 1, end, 10, MINOR_MAX, &minor))
+        return false;
+    *ret = makedev((unsigned)major, (unsigned)minor);
+    return true;
+}
+
 static bool
 value_char(char c)
 {
@@ -124,7 +140,7 @@ value_char(char c)
 static bool
 read_field(char letter, const char *p, const char *end, struct sf_mark *m)
 {
-    static const char letters[] = "mugtcai"; /* in the order of the bits of enum sf_mark_field */
+    static const char letters[] = "mugtcaid"; /* in the order of the bits of enum sf_mark_field */
     const char *at = strchr(letters, letter);
     uint64_t v = 0;
     bool good = true;
@@ -152,6 +168,9 @@ read_field(char letter, const char *p, const char *end, struct sf_mark *m)
         break;
     case 'i':
         good = *p != '0' && read_number(p, end, 16, UINT64_MAX, &m->ino);
+        break;
+    case 'd':
+        good = read_dev(p, end, &m->rdev);
         break;
     case 'x':
     case 'y':
@@ -258,6 +277,8 @@ put_mark(char text[SF_MARK_SIZE], const struct sf_mark *m)
         len = put_time(text, len, 'a', m->atime_ns);
     if (m->valid & SF_MARK_INO && m->ino)
         PUT(text, len, ";i=%" PRIx64, m->ino);
+    if (m->valid & SF_MARK_RDEV && major(m->rdev) <= MAJOR_MAX && minor(m->rdev) <= MINOR_MAX)
+        PUT(text, len, ";d=%u.%u", major(m->rdev), minor(m->rdev));
     if (m->guessed)
         PUT(text, len, ";y");
     if (m->xattrs)

@@ -20,6 +20,7 @@ enum sf_mark_field {
     SF_MARK_CTIME = 1 << 4,
     SF_MARK_ATIME = 1 << 5,
     SF_MARK_INO = 1 << 6,
+    SF_MARK_RDEV = 1 << 7,
 };
 
 struct sf_mark {
@@ -29,6 +30,7 @@ struct sf_mark {
     gid_t gid;
     int64_t mtime_ns, ctime_ns, atime_ns;
     uint64_t ino;
+    dev_t rdev;   /* of a device */
     bool guessed; /* the content type was guessed by us */
     bool xattrs;  /* the envelope (write/meta.h) has extended attributes */
 };

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "write/mark.h"
 
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
 #define S INT64_C(1000000000)
@@ -217,6 +218,67 @@ test_links_and_directories_after_a_remount(void **state)
     same(&link, &after);
 }
 
+/* docs/formats/attributes.md: the content type says what it is, the mark which device. */
+static void
+test_specials_after_a_remount(void **state)
+{
+    (void)state;
+    const struct {
+        const char *name;
+        mode_t mode;
+        dev_t rdev, want;
+    } all[] = {{"p", S_IFIFO | 0640, 5, 0},
+               {"s", S_IFSOCK | 0755, 5, 0},
+               {"b", S_IFBLK | 0660, makedev(8, 1), makedev(8, 1)},
+               {"c", S_IFCHR | 0666, makedev(1, 70000), makedev(1, 70000)}};
+    struct sf_attr before[4];
+    struct got g, again = {0}, cut = {0};
+    begin();
+    for (size_t i = 0; i < 4; i++) {
+        memset(&g, 0, sizeof g);
+        sf_tree_mknod(tree, &me, 1, all[i].name, all[i].mode, all[i].rdev, keep, &g);
+        fake_run();
+        assert_int_equal(g.err, 0);
+        before[i] = g.res.entry.attr;
+        assert_int_equal(before[i].mode, all[i].mode);
+        assert_int_equal(before[i].rdev, all[i].want);
+    }
+    assert_int_equal(fake_counts.puts, 4);
+    struct sf_attr ch = {.mode = 0600};
+    sf_tree_setattr(tree, node(1, "b"), NULL, &ch, SF_SET_MODE, keep, &again);
+    fake_run();
+    assert_int_equal(again.err, 0);
+    before[2] = stat_of(1, "b");
+    assert_int_equal(before[2].mode, S_IFBLK | 0600);
+    remount();
+    unsigned lists = fake_counts.lists;
+    for (size_t i = 0; i < 4; i++) {
+        struct sf_attr now = stat_of(1, all[i].name);
+        same(&now, &before[i]);
+        assert_int_equal(now.rdev, before[i].rdev);
+    }
+    assert_int_equal(fake_counts.lists, lists + 1); /* nothing else was asked */
+    sf_tree_setattr(tree, node(1, "p"), NULL, &ch, SF_SET_SIZE, keep, &cut);
+    assert_int_equal(cut.err, -EINVAL);
+}
+
+/* Somebody else made another thing of it: it is another node. */
+static void
+test_a_kind_that_changes(void **state)
+{
+    (void)state;
+    fake_bucket("b");
+    start_with("b", 0, false);
+    fake_put_mime("b", "x", "", "inode/fifo");
+    uint64_t was = node(1, "x");
+    assert_int_equal(stat_of(1, "x").mode, S_IFIFO | 0644);
+    fake_put_mime("b", "x", "", "text/plain");
+    assert_int_equal(stat_of(1, "x").mode, S_IFREG | 0644);
+    assert_int_not_equal(node(1, "x"), was);
+    fake_put_mime("b", "x", "", "inode/future");
+    assert_int_equal(stat_of(1, "x").mode, S_IFREG | 0644);
+}
+
 /* attrs=none: nothing is read and nothing written. */
 static void
 test_plain(void **state)
@@ -236,6 +298,12 @@ test_plain(void **state)
     sf_tree_release(tree, f);
     sf_tree_mkdir(tree, &me, 1, "d", 0700, keep, &d);
     fake_run();
+    struct got dev = {0}, fifo = {0};
+    sf_tree_mknod(tree, &me, 1, "dev", S_IFBLK | 0600, makedev(8, 1), keep, &dev);
+    sf_tree_mknod(tree, &me, 1, "fifo", S_IFIFO | 0600, 0, keep, &fifo);
+    fake_run();
+    assert_int_equal(dev.err, -EPERM); /* nothing keeps its number */
+    assert_int_equal(fifo.err, 0);
     assert_string_equal(fake_cache("b", "g"), "no-cache");
     assert_string_equal(fake_cache("b", "d/.emptyFolderPlaceholder"), "no-cache");
     assert_int_equal(stat_of(1, "g").mode, S_IFREG | 0640); /* as long as the mount */
@@ -794,6 +862,8 @@ main(void)
         TREE_TEST(a_new_file_after_a_remount),
         TREE_TEST(default_owner_is_not_written),
         TREE_TEST(links_and_directories_after_a_remount),
+        TREE_TEST(specials_after_a_remount),
+        TREE_TEST(a_kind_that_changes),
         TREE_TEST(plain),
         TREE_TEST(overwritten_by_others),
         TREE_TEST(set_before_close),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <cmocka.h>
 
@@ -92,6 +93,7 @@ same_row(const struct saved_row *a, const struct saved_row *b)
     assert_int_equal(a->size, b->size);
     assert_int_equal(a->checked_ns, b->checked_ns);
     assert_int_equal(a->symlink, b->symlink);
+    assert_int_equal(a->special, b->special);
     assert_int_equal(a->etag_open, b->etag_open);
     assert_memory_equal(&a->attrs, &b->attrs, sizeof a->attrs);
     assert_int_equal(a->mimes_len, b->mimes_len);
@@ -104,9 +106,10 @@ test_rows_come_back(void **state)
 {
     (void)state;
     sf_autobuf struct sf_buf b = SF_BUF_INIT;
-    struct saved_row rows[6] = {object("plain"),
+    struct saved_row rows[7] = {object("plain"),
                                 object("other"),
                                 object("without"),
+                                object("device"),
                                 {.kind = SAVED_FOLDER, .comp = "dir", .checked_ns = 77},
                                 {.kind = SAVED_BUCKET, .comp = "b", .size = UINT64_MAX},
                                 {.kind = SAVED_BUCKET, .comp = "c"}};
@@ -125,19 +128,23 @@ test_rows_come_back(void **state)
     rows[1].etag_open = true;
     rows[2].id[0] = rows[2].etag[0] = '\0';
     rows[2].attrs = (struct saved_attrs){.mtime_ns = SAVED_NO_TIME, .ctime_ns = 9};
-    for (int i = 3; i < 6; i++)
+    rows[3].symlink = false;
+    rows[3].special = S_IFBLK >> 12;
+    rows[3].attrs.mark.valid |= SF_MARK_RDEV;
+    rows[3].attrs.mark.rdev = makedev(4095, 1048575);
+    for (int i = 4; i < 7; i++)
         rows[i].attrs = (struct saved_attrs){.mtime_ns = SAVED_NO_TIME, .ctime_ns = SAVED_NO_TIME};
-    rows[4].mimes = "image/*\0text/plain";
-    rows[4].mimes_len = 19;
+    rows[5].mimes = "image/*\0text/plain";
+    rows[5].mimes_len = 19;
     assert_int_equal(saved_page_begin(&b), 0);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 7; i++)
         assert_int_equal(saved_page_add(&b, &rows[i]), 0);
     assert_int_equal(saved_page_seal(&b, &sum), 0);
     assert_int_equal(saved_page_open(b.data, b.len, sum, &r), 0);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         assert_int_equal(saved_page_next(&r, &got), 1);
-        if (i == 3) /* a folder has no attributes of its own */
-            got.attrs = rows[3].attrs;
+        if (i == 4) /* a folder has no attributes of its own */
+            got.attrs = rows[4].attrs;
         same_row(&got, &rows[i]);
     }
     assert_int_equal(saved_page_next(&r, &got), 0);

@@ -144,27 +144,31 @@ test_a_remount_asks_nothing(void **state)
     fake_put("b", "marked", "other text");
     fake_set_cache("b", "marked", "max-age=1, supafs=\"1;m=100640;u=9;g=8;t=5.7;c=9;a=3;i=abc\"");
     fake_put_mime("b", "link", "plain", "inode/symlink");
+    fake_put_mime("b", "tty", "", "inode/chardevice");
+    fake_set_cache("b", "tty", "no-cache, supafs=\"1;m=20620;d=4.64\"");
     fake_put("b", "d/.emptyFolderPlaceholder", "");
     fake_set_cache("b", "d/.emptyFolderPlaceholder", "supafs=\"1;m=40700;t=11;c=12\"");
     fake_put("b", "d/below", "x");
     fake_put("b", "d", "an object beside a directory");
     mounted(MINUTE);
-    assert_string_equal(list(1), "%obj=d,d,link,marked,plain,");
-    struct sf_attr before[5];
-    const char *const all[5] = {"plain", "marked", "link", "d", "%obj=d"};
-    for (int i = 0; i < 5; i++)
+    assert_string_equal(list(1), "%obj=d,d,link,marked,plain,tty,");
+    struct sf_attr before[6];
+    const char *const all[6] = {"plain", "marked", "link", "d", "%obj=d", "tty"};
+    for (int i = 0; i < 6; i++)
         before[i] = stat_of(1, all[i]);
     assert_string_equal(list(node(1, "d")), "below,");
     unmounted();
     mounted(MINUTE);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         struct sf_attr now = stat_of(1, all[i]);
         assert_memory_equal(&now, &before[i], sizeof now);
     }
+    assert_int_equal(before[5].mode, S_IFCHR | 0620);
+    assert_int_equal(before[5].rdev, 4 << 8 | 64);
     assert_int_equal(before[3].mode, S_IFDIR | 0700);
     assert_false(is_there(1, "missing"));
     assert_false(is_there(node(1, "d"), "missing"));
-    assert_string_equal(list(1), "%obj=d,d,link,marked,plain,");
+    assert_string_equal(list(1), "%obj=d,d,link,marked,plain,tty,");
     assert_string_equal(list(node(1, "d")), "below,");
     assert_int_equal(questions(), 0);
     /* and it goes on from there */

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <cmocka.h>
 
@@ -59,7 +60,7 @@ static struct sf_mark
 random_mark(void)
 {
     static const mode_t types[] = {S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK};
-    struct sf_mark m = {.valid = (unsigned)below(128)};
+    struct sf_mark m = {.valid = (unsigned)below(256)};
     if (m.valid & SF_MARK_MODE)
         m.mode = types[below(7)] | (mode_t)below(010000);
     if (m.valid & SF_MARK_UID)
@@ -74,6 +75,8 @@ random_mark(void)
         m.atime_ns = random_time();
     if (m.valid & SF_MARK_INO)
         m.ino = rnd() >> below(64) | 1;
+    if (m.valid & SF_MARK_RDEV)
+        m.rdev = makedev((unsigned)below(4096), (unsigned)below(1048576));
     m.guessed = below(2);
     m.xattrs = below(2);
     return m;
