@@ -274,6 +274,8 @@ sf_row_chunk_get(const void *key, size_t key_len, const void *v, size_t len, str
     uint32_t mask = get32(p + 4);
     if (p[0] >= SF_ROW_QUEUES || !mask || len != 28 + 4 * (size_t)__builtin_popcount(mask))
         return -EUCLEAN;
+    if (p[1] || get16(p + 2) || get32(p + 20))
+        return -EUCLEAN;
     c->queue = p[0];
     c->mask = mask;
     c->place = get64(p + 8);
@@ -342,6 +344,8 @@ sf_row_content_get(const void *key, size_t key_len, const void *v, size_t len,
     const unsigned char *p = v, *end = p + len;
     if (len < 28 || !sealed(key, key_len, p, len) || p[1] > SF_ROW_NAMES_MAX)
         return -EUCLEAN;
+    if (p[0] & ~FLAG_PINNED || get16(p + 2))
+        return -EUCLEAN;
     *c = (struct sf_row_content){.pinned = p[0] & FLAG_PINNED,
                                  .n_names = p[1],
                                  .chunks = get32(p + 4),
@@ -354,7 +358,7 @@ sf_row_content_get(const void *key, size_t key_len, const void *v, size_t len,
             return -EUCLEAN;
         c->names[i].len = get16(p);
         c->names[i].key = (const char *)p + 2;
-        if ((size_t)(end - p - 2) < c->names[i].len)
+        if ((size_t)(end - p - 2) < c->names[i].len || c->names[i].len > SF_ROW_KEY_MAX)
             return -EUCLEAN;
         p += 2 + c->names[i].len;
     }

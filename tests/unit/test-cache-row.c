@@ -229,6 +229,59 @@ contents_carry_their_names(void **state)
     assert_memory_equal(back.names[1].key, "xyz", 3);
 }
 
+/* Change a byte and make the sum right again. */
+static void
+reseal(const char *key, size_t key_len, unsigned char *v, size_t len, size_t at)
+{
+    v[at] ^= 4;
+    uint32_t sum = sf_crc32c(sf_crc32c(0, key, key_len), v, len - 4);
+    memcpy(v + len - 4, &sum, 4);
+}
+
+static void
+reserved_bytes_are_zero(void **state)
+{
+    (void)state;
+    static const size_t of_chunk[] = {1, 2, 3, 20, 21, 22, 23}, of_content[] = {0, 2, 3};
+    unsigned char v[SF_ROW_CHUNK_MAX];
+    struct sf_row_chunk chunk = {.queue = 1, .mask = 2};
+    size_t n = sf_row_chunk_put(v, "key-of-chunk", 12, &chunk);
+    for (size_t i = 0; i < sizeof of_chunk / sizeof *of_chunk; i++) {
+        reseal("key-of-chunk", 12, v, n, of_chunk[i]);
+        assert_int_equal(get_chunk("key-of-chunk", 12, v, n), -EUCLEAN);
+        reseal("key-of-chunk", 12, v, n, of_chunk[i]);
+        assert_int_equal(get_chunk("key-of-chunk", 12, v, n), 0);
+    }
+    sf_autobuf struct sf_buf out = SF_BUF_INIT;
+    struct sf_row_content row = {.pinned = true, .size = 1};
+    assert_int_equal(sf_row_content_put(&out, "12345678", 8, &row), 0);
+    unsigned char *c = (unsigned char *)out.data;
+    for (size_t i = 0; i < sizeof of_content / sizeof *of_content; i++) {
+        reseal("12345678", 8, c, out.len, of_content[i]);
+        assert_int_equal(get_content("12345678", 8, c, out.len), -EUCLEAN);
+        reseal("12345678", 8, c, out.len, of_content[i]);
+        assert_int_equal(get_content("12345678", 8, c, out.len), 0);
+    }
+}
+
+static void
+names_are_no_longer_than_a_key(void **state)
+{
+    (void)state;
+    static char name[SF_ROW_KEY_MAX + 1];
+    memset(name, 'n', sizeof name);
+    sf_autobuf struct sf_buf out = SF_BUF_INIT;
+    struct sf_row_content row = {.size = 1, .n_names = 1};
+    row.names[0].key = name;
+    row.names[0].len = SF_ROW_KEY_MAX;
+    assert_int_equal(sf_row_content_put(&out, "12345678", 8, &row), 0);
+    assert_int_equal(get_content("12345678", 8, out.data, out.len), 0);
+    sf_buf_clear(&out);
+    row.names[0].len = sizeof name;
+    assert_int_equal(sf_row_content_put(&out, "12345678", 8, &row), 0);
+    assert_int_equal(get_content("12345678", 8, out.data, out.len), -EUCLEAN);
+}
+
 static void
 the_sum_of_a_unit_knows_its_place(void **state)
 {
@@ -251,6 +304,8 @@ main(void)
         cmocka_unit_test(names_are_texts_and_a_size),
         cmocka_unit_test(values_are_as_written_down),
         cmocka_unit_test(contents_carry_their_names),
+        cmocka_unit_test(reserved_bytes_are_zero),
+        cmocka_unit_test(names_are_no_longer_than_a_key),
         cmocka_unit_test(the_sum_of_a_unit_knows_its_place),
     };
     return cmocka_run_group_tests_name("cache-row", tests, NULL, NULL);
