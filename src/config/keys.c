@@ -191,16 +191,29 @@ read_ini(const struct sf_textfile *file, const char *path, struct finder *f, str
     return sf_ini_parse(file->text, file->len, path, find_in_ini, f, err);
 }
 
+/* What stands behind a NUL must not be left out of the key silently. */
+static int
+check_text(const struct sf_textfile *file, const char *path, struct sf_err *err)
+{
+    return memchr(file->text, '\0', file->len)
+               ? sf_err_set(err, -EINVAL, "%s is not a text file: it has a NUL byte", path)
+               : 0;
+}
+
 static int
 open_key_file(const char *path, struct sf_textfile *file, struct sf_err *err)
 {
     int rc = sf_textfile_read(path, file, err);
-    if (!rc && file->shared) {
+    if (rc)
+        return rc;
+    rc =
+        file->shared
+            ? sf_err_set(err, -EPERM,
+                         "%s holds a key, but others than its owner can read it; use: chmod 600 %s",
+                         path, path)
+            : check_text(file, path, err);
+    if (rc)
         sf_textfile_fini(file);
-        rc = sf_err_set(err, -EPERM,
-                        "%s holds a key, but others than its owner can read it; use: chmod 600 %s",
-                        path, path);
-    }
     return rc;
 }
 
@@ -212,9 +225,6 @@ sf_key_file_read(const char *path, const char *variable, char **ret, struct sf_e
     int rc = open_key_file(path, &file, err);
     if (rc)
         return rc;
-    /* What stands behind a NUL must not be left out of the key silently. */
-    if (memchr(file.text, '\0', file.len))
-        return sf_err_set(err, -EINVAL, "%s is not a text file: it has a NUL byte", path);
     if (!variable)
         f.found = first_line(file.text);
     else if (*variable == '[')
@@ -324,6 +334,9 @@ from_fd(int fd, struct sf_key_choice *c, char **key, struct sf_err *err)
     if (rc)
         return rc;
     close(fd);
+    rc = check_text(&file, name, err);
+    if (rc)
+        return rc;
     *key = first_line(file.text);
     if (!*key)
         return sf_err_set(err, -ENOKEY, "%s: there was no key to read", name);

@@ -334,6 +334,28 @@ keys_from_a_key_file(void **state)
     choose_fails(&src, -ENOENT, text);
 }
 
+/* Reading it again would refuse it, and a key that was cut short would have been used till then. */
+static void
+a_key_with_a_nul(void **state)
+{
+    (void)state;
+    char option[200], text[200];
+    const char *options[] = {option, NULL}, *path = write_file("nul", 0600, "sb_secret_12345678");
+    struct sf_config_sources src = quiet_sources();
+    src.mount_options = options;
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(write(fd, "\0x\n", 3), 3);
+    close(fd);
+    snprintf(option, sizeof option, "key_file=%s", path);
+    snprintf(text, sizeof text, "%s is not a text file: it has a NUL byte", path);
+    choose_fails(&src, -EINVAL, text);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    snprintf(option, sizeof option, "key_fd=%d", fd);
+    snprintf(text, sizeof text, "key_fd %d is not a text file: it has a NUL byte", fd);
+    choose_fails(&src, -EINVAL, text);
+}
+
 /* key_file wins over keys of the same or a further source; with auto, over any anon key. */
 static void
 the_nearer_key_wins(void **state)
@@ -424,6 +446,7 @@ main(void)
         cmocka_unit_test(keys_from_an_env_file_can_be_read_again),
         cmocka_unit_test(keys_from_a_section_can_be_read_again),
         cmocka_unit_test(keys_from_a_key_file),
+        cmocka_unit_test(a_key_with_a_nul),
         cmocka_unit_test(the_nearer_key_wins),
         cmocka_unit_test(keys_from_a_descriptor),
         cmocka_unit_test(reading_a_key_again),
