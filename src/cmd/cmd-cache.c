@@ -108,26 +108,27 @@ take_file(void *arg, const char *text)
 {
     struct cache_line *l = arg;
     sf_autofree char *copy = strdup(text);
-    char *words[SF_WORDS_MAX];
-    int n = copy ? sf_words_split(copy, words) : 0;
-    if (n != 4)
+    struct answer_file f;
+    if (!copy || answer_file(copy, &f) < 0)
         return;
-    uint64_t size = strtoull(words[0], NULL, 10), here = strtoull(words[1], NULL, 10);
-    bool pinned = strcmp(words[2], "pinned") == 0;
     l->files++;
-    l->size += size;
-    l->here += here;
-    l->pinned += pinned;
+    l->size += f.size;
+    l->here += f.here;
+    l->pinned += f.pinned;
     if (!l->totals_only)
-        print_file(l, size, here, pinned, words[3]);
+        print_file(l, f.size, f.here, f.pinned, f.path);
 }
 
 static void
 take_verified(void *arg, const char *text)
 {
     struct cache_line *l = arg;
-    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, &l->units, &l->bytes, &l->bad) != 3)
+    uint64_t n[3];
+    if (answer_counts(text, n) < 0)
         return;
+    l->units = n[0];
+    l->bytes = n[1];
+    l->bad = n[2];
     if (l->tty)
         fprintf(stderr, "%.1f MiB checked, %" PRIu64 " units bad\033[K\r", (double)l->bytes / MIB,
                 l->bad);

@@ -106,7 +106,7 @@ print_text(const struct point_vec *points, bool all)
         if (rc < 0)
             printf("mountpoint: %s\ntrouble: %s\n", points->data[i], trouble(rc));
         else
-            fputs(text.data, stdout);
+            fputs(sf_buf_str(&text), stdout);
         failed |= rc < 0 && !(all && rc == -EACCES); /* others' mounts are their business */
     }
     return failed ? SF_EXIT_FAILED : SF_EXIT_OK;

@@ -73,20 +73,6 @@ struct target {
     int pidfd;
 };
 
-static int64_t
-milliseconds(const char *text)
-{
-    double v;
-    char unit[8] = "s";
-    if (sscanf(text, "%lf%7[a-z]", &v, unit) < 1)
-        return DEFAULT_STOP_MS;
-    double f = !strcmp(unit, "ms")    ? 1
-               : !strcmp(unit, "min") ? 60000
-               : !strcmp(unit, "h")   ? 3.6e6
-                                      : 1000;
-    return (int64_t)(v * f);
-}
-
 static void
 ask(struct target *t)
 {
@@ -102,7 +88,9 @@ ask(struct target *t)
         t->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
     }
     if (control_value(text.data, "option stop_timeout", value, sizeof value) == 0)
-        t->stop_ms = milliseconds(value);
+        t->stop_ms = answer_ms(value);
+    if (t->stop_ms < 0)
+        t->stop_ms = DEFAULT_STOP_MS;
     control_value(text.data, "state_dir", t->state_dir, sizeof t->state_dir);
 }
 
@@ -140,7 +128,7 @@ static int
 report(const struct target *t)
 {
     sf_autobuf struct sf_buf text = SF_BUF_INIT;
-    char path[PATH_MAX + 16], pid[32], count[32], where[PATH_MAX];
+    char path[PATH_MAX + 16], pid[32], count[32], where[PATH_MAX] = "";
     uint64_t n, whose, pending = 0;
     snprintf(path, sizeof path, "%s/last-stop", t->state_dir);
     if (!*t->state_dir || sf_read_file(path, 65536, &text, NULL) < 0)

@@ -62,7 +62,11 @@ static void
 take_line(void *arg, const char *text)
 {
     struct warmup_line *l = arg;
-    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, &l->files, &l->bytes, &l->failed) == 3) {
+    uint64_t n[3];
+    if (answer_counts(text, n) == 0) {
+        l->files = n[0];
+        l->bytes = n[1];
+        l->failed = n[2];
         if (l->tty)
             print_totals(stderr, l, "\033[K\r");
     } else if (strncmp(text, "trouble ", 8) == 0) {

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/mounts.h"
+#include "cmd/answer.h"
 
 /* The verbs. @argv[0] is what --help shows as the program's name ("supafs mount"). Each returns the
  * code to exit with. */
@@ -49,8 +50,5 @@ int control_ask(const char *point, const char *const *words,
 /* Let a mount read what is at a place into its cache; @tty: show how far it is. 0 or -errno, which
  * was said. */
 int warmup_run(const struct control_place *place, bool deep, bool tty);
-
-/* The value of a "name: value" line in @text; 0, or -ENOENT. Cut to @size. */
-int control_value(const char *text, const char *name, char *out, size_t size);
 
 #endif

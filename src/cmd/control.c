@@ -148,46 +148,17 @@ send_words(int fd, const char *const *words)
     return rc ? rc : sf_write_full(fd, line.data, line.len);
 }
 
-/* The last line of an answer: its result. */
 static int
-take_verdict(const char *text, struct sf_buf *said)
+pass_lines(int fd, struct answer *a, struct sf_buf *said)
 {
-    int n = 0, used = 0;
-    if (strcmp(text, "done") == 0)
-        return 0;
-    if (sscanf(text, "failed %d %n", &n, &used) < 1 || n <= 0)
-        return -EPIPE;
-    sf_buf_puts(said, text + used);
-    return -n;
-}
-
-/* One line is held back: the last is not for the caller. */
-static int
-pass_lines(int fd, void (*line)(void *arg, const char *text), void *arg, struct sf_buf *said)
-{
-    sf_autobuf struct sf_buf text = SF_BUF_INIT, held = SF_BUF_INIT;
     char buf[16384];
-    bool holds = false;
     ssize_t n;
     while ((n = read(fd, buf, sizeof buf)) > 0) {
-        const char *p = buf, *end = buf + n, *nl;
-        for (; (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1) {
-            int rc = sf_buf_append(&text, p, (size_t)(nl - p));
-            if (rc)
-                return rc;
-            if (holds)
-                line(arg, held.data);
-            holds = true;
-            struct sf_buf swap = held;
-            held = text;
-            text = swap;
-            sf_buf_clear(&text);
-        }
-        int rc = sf_buf_append_max(&text, p, (size_t)(end - p), MAX_TEXT);
+        int rc = answer_take(a, buf, (size_t)n);
         if (rc)
             return rc;
     }
-    return n < 0 ? -errno : take_verdict(sf_buf_str(&held), said);
+    return n < 0 ? -errno : answer_end(a, said);
 }
 
 int
@@ -197,22 +168,10 @@ control_ask(const char *point, const char *const *words, void (*line)(void *arg,
     sf_autofd int fd = open_control(point);
     if (fd < 0)
         return fd;
+    struct answer a = ANSWER_INIT(line, arg);
     int rc = send_words(fd, words);
-    return rc ? rc : pass_lines(fd, line, arg, said);
-}
-
-int
-control_value(const char *text, const char *name, char *out, size_t size)
-{
-    size_t n = strlen(name);
-    while (text && *text) {
-        const char *end = strchrnul(text, '\n');
-        if (!strncmp(text, name, n) && text[n] == ':' && text[n + 1] == ' ') {
-            const char *value = text + n + 2;
-            snprintf(out, size, "%.*s", (int)(end - value), value);
-            return 0;
-        }
-        text = *end ? end + 1 : end;
-    }
-    return -ENOENT;
+    if (!rc)
+        rc = pass_lines(fd, &a, said);
+    answer_fini(&a);
+    return rc;
 }

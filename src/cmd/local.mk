@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 bin_PROGRAMS += supafs
 supafs_SOURCES = \
+	src/cmd/answer.c \
+	src/cmd/answer.h \
 	src/cmd/bench.h \
 	src/cmd/cmd-bench.c \
 	src/cmd/cmd-bench-mount.c \
