@@ -40,17 +40,30 @@ status_of(const char *line, size_t n)
     return (p[1] - '0') * 100 + (p[2] - '0') * 10 + (p[3] - '0');
 }
 
+/* Control characters: a NUL would hide what follows, a CR alone may begin another line for others
+ * who read this, and no header we look at may have any. */
+static bool
+has_control(const char *p, const char *end)
+{
+    for (; p < end; p++)
+        if (((unsigned char)*p < ' ' && *p != '\t') || *p == 0x7f)
+            return true;
+    return false;
+}
+
 static int
 store_header(struct http_recv *r, const char *line, size_t n)
 {
     const char *colon = memchr(line, ':', n);
-    if (!colon || memchr(line, '\0', n))
+    if (!colon)
         return 0;
     const char *v = colon + 1, *end = line + n;
     while (v < end && isspace((unsigned char)*v))
         v++;
     while (end > v && isspace((unsigned char)end[-1]))
         end--;
+    if (has_control(line, end))
+        return 0;
     size_t was = r->head.len;
     if (sf_buf_append(&r->head, line, (size_t)(colon - line)) || sf_buf_putc(&r->head, '\0') ||
         sf_buf_append(&r->head, v, (size_t)(end - v)) || sf_buf_putc(&r->head, '\0')) {

@@ -72,6 +72,9 @@ static const struct canned canned[] = {
     {"/redirect", "HTTP/1.1 302 F\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
      302, 0},
     {"/folded", OK "X-Toy: a\r\n b\r\nContent-Length: 2\r\n\r\nok", 200, 0},
+    {"/control", OK "X-Toy: a\rX-Toy: b\r\nContent-Length: 2\r\n\r\nok", 200, 0},
+    {"/escape", OK "X-Toy: a\x1b[2J\r\nX-Other: b\r\nContent-Length: 2\r\n\r\nok", 200, 0},
+    {"/tab", OK "X-Toy: a\tb\r\nContent-Length: 2\r\n\r\nok", 200, 0},
     {"/continue", "HTTP/1.1 100 C\r\nX-Toy: early\r\n\r\n" OK "Content-Length: 2\r\n\r\nok", 200,
      0},
     {"/trailer",
@@ -219,6 +222,10 @@ crooked_replies(void **state)
             assert_int_equal(g.body_len, 5); /* as it is; nothing is unpacked */
         if (!strcmp(c->path, "/trailer"))
             assert_string_equal(g.header, "head");
+        if (!strcmp(c->path, "/tab"))
+            assert_string_equal(g.header, "a\tb");
+        if (!strcmp(c->path, "/control") || !strcmp(c->path, "/escape"))
+            assert_string_equal(g.header, "");
         if (!strcmp(c->path, "/continue"))
             assert_string_equal(g.header, "");
         got_fini(&g);
