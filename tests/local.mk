@@ -237,7 +237,7 @@ AM_TESTS_ENVIRONMENT = \
 LOG_COMPILER = $(top_srcdir)/tests/lib/run-test
 
 # Those that need no unit test do not build them.
-check-unit: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(fuzz_tests)'
+check-unit: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(fuzz_replays)'
 check-integ: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tests)' check_PROGRAMS=
 check-integ-plain: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_plain)' check_PROGRAMS=
 check-integ-others: ; $(MAKE) $(AM_MAKEFLAGS) check check_PROGRAMS= \
@@ -247,8 +247,14 @@ check-programs: $(check_PROGRAMS)
 # One test of each kind shows that the archive has what they need; all of them ran elsewhere.
 distcheck-quick: ; $(MAKE) $(AM_MAKEFLAGS) distcheck \
 	TESTS='tests/unit/test-base-str tests/fuzz/fuzz-config tests/integ/control.sh'
+# Lines that run in unit tests and the replay of the fuzz corpora, per module; --enable-coverage. To
+# count other tests, run them, then tests/lib/coverage.
+coverage:
+	find . -name '*.gcda' -delete
+	$(MAKE) $(AM_MAKEFLAGS) check-unit
+	$(top_srcdir)/tests/lib/coverage
 .PHONY: check-unit check-integ check-integ-plain check-integ-others check-lint check-programs \
-	distcheck-quick
+	distcheck-quick coverage
 
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)

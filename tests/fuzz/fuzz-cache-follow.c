@@ -1,19 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cache/follow.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(cond)                                                                                 \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzz.h"
 
 /* What is stored of followers: any bytes are refused, or are a table that learning could have made,
  * which is the same after being stored again. */
@@ -28,21 +15,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(bytes, data, size);
     if (sf_follow_unpack(&f, bytes, size) < 0) {
-        MUST(memcmp(&f, &none, sizeof f) == 0);
+        REQUIRE(memcmp(&f, &none, sizeof f) == 0);
         for (size_t i = 0; i + 2 <= size; i += 2)
             sf_follow_learn(&f, bytes[i], bytes[i + 1]);
     }
     free(bytes);
     size_t n = sf_follow_pack(&f, packed);
-    MUST(n <= sizeof packed);
+    REQUIRE(n <= sizeof packed);
     if (n == 0)
         return 0;
-    MUST(sf_follow_unpack(&g, packed, n) == 0);
-    MUST(sf_follow_pack(&g, again) == n && memcmp(packed, again, n) == 0);
+    REQUIRE(sf_follow_unpack(&g, packed, n) == 0);
+    REQUIRE(sf_follow_pack(&g, again) == n && memcmp(packed, again, n) == 0);
     for (uint32_t first = 0; first < 256; first++) {
         uint32_t a = 0, b = 0;
         int rc = sf_follow_next(&f, first, 1, 0, &a);
-        MUST(rc == sf_follow_next(&g, first, 1, 0, &b) && a == b);
+        REQUIRE(rc == sf_follow_next(&g, first, 1, 0, &b) && a == b);
     }
     return 0;
 }

@@ -2,25 +2,18 @@
 #include "config/config.h"
 #include "config/envfile.h"
 #include "config/ini.h"
+#include "config/keys.h"
 #include "config/set.h"
 #include "config/url.h"
+#include "config/value.h"
+#include "fuzz.h"
+#include "supabase/auth.h"
 
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* First byte: which parser. The rest: what it reads. */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* An error has a text that can be shown on a terminal. */
 static void
@@ -132,6 +125,126 @@ url(const char *text, bool insecure)
     free(twice);
 }
 
+/* ---- whole files ---------------------------------------------------------------------------- */
+
+/* The path of a file of its owner with these bytes. */
+static const char *
+file_of(const char *text, size_t len)
+{
+    static int fd = -1;
+    static char path[64];
+    if (fd < 0) {
+        fd = memfd_create("supafs.conf", MFD_CLOEXEC);
+        REQUIRE(fd >= 0 && fchmod(fd, 0600) == 0);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    }
+    REQUIRE(ftruncate(fd, 0) == 0 && pwrite(fd, text, len, 0) == (ssize_t)len);
+    return path;
+}
+
+/* All that is there can be shown, and no key is. */
+static void
+look_at(const struct sf_config *cfg)
+{
+    char out[512];
+    for (int opt = 0; opt < SF_OPT_COUNT; opt++) {
+        sf_config_text(cfg, (enum sf_opt)opt, out, sizeof out);
+        REQUIRE(memchr(out, '\0', sizeof out) && sf_config_origin(cfg, (enum sf_opt)opt)[0]);
+        if (sf_opt_info((enum sf_opt)opt)->flags & SF_OPT_F_SECRET)
+            REQUIRE(!*out || strcmp(out, "(hidden)") == 0);
+    }
+}
+
+/* @env: an env file, else a configuration file; with the profile "p" when there is one. */
+static void
+whole_file(const char *text, size_t len, bool env)
+{
+    static char home[] = "HOME=/home/somebody", *none[] = {home, NULL};
+    for (int profile = 0; profile < 2; profile++) {
+        const char *path = file_of(text, len);
+        struct sf_config_sources src = {.argument = profile ? "p" : NULL,
+                                        .env_file = env ? path : NULL,
+                                        .environment = none,
+                                        .system_file = "",
+                                        .user_file = env ? "" : path};
+        struct sf_config *cfg;
+        struct sf_err err = SF_ERR_INIT;
+        REQUIRE(sf_config_new(&cfg) == 0);
+        int rc = sf_config_load(cfg, &src, &err);
+        require_clean(rc, &err);
+        if (rc == 0)
+            look_at(cfg);
+        sf_config_free(cfg);
+    }
+}
+
+/* What is taken for a key is one for the client, too, and is not in what is said of it. */
+static void
+key_file(const char *text, size_t len)
+{
+    char variable[96];
+    const char *path = file_of(text, len);
+    snprintf(variable, sizeof variable, "SUPAFS_KEY_FILE=%s", path);
+    char *environment[] = {variable, NULL};
+    struct sf_config_sources src = {.environment = environment, .system_file = "", .user_file = ""};
+    struct sf_config *cfg;
+    struct sf_key_choice choice = {0};
+    struct sf_err err = SF_ERR_INIT;
+    char *key = NULL;
+    REQUIRE(sf_config_new(&cfg) == 0 && sf_config_load(cfg, &src, NULL) == 0);
+    int rc = sf_keys_choose(cfg, &choice, &err);
+    require_clean(rc, &err);
+    sf_config_free(cfg);
+    if (rc)
+        return;
+    REQUIRE(choice.from_file && !strcmp(choice.value, path));
+    /* What the daemon reads later is what was looked at. */
+    REQUIRE(sf_key_file_read(path, choice.variable, &key, NULL) == 0 && *key);
+    REQUIRE(strlen(key) < 12 || (!strstr(choice.label, key) && !strstr(choice.sentence, key)));
+    sf_key_choice_fini(&choice);
+    sf_key_wipe(key);
+}
+
+static void
+key(const char *text)
+{
+    const struct sf_auth_source src = {.kind = SF_AUTH_VALUE, .value = text, .label = "the key"};
+    struct sf_auth *auth = NULL;
+    struct sf_err err = SF_ERR_INIT;
+    char subject[128];
+    int rc = sf_auth_new(&src, &auth, &err);
+    require_clean(rc, &err);
+    REQUIRE((rc == 0) == (auth != NULL));
+    if (rc)
+        return;
+    REQUIRE(sf_auth_role(auth)[0] && sf_auth_expires(auth) >= 0);
+    sf_auth_subject(auth, subject, sizeof subject);
+    REQUIRE(sf_auth_reload(auth, true, &err) == 0);
+    sf_auth_free(auth);
+}
+
+/* What any option takes is the same after it was written as a user would. */
+static void
+values(const char *text)
+{
+    char out[4096], quoted[48];
+    for (const char *p = sf_value_quote(text, quoted); *p; p++)
+        REQUIRE((unsigned char)*p >= ' ' && *p != 0x7f);
+    for (int opt = 0; opt < SF_OPT_COUNT; opt++) {
+        struct sf_value v = {0}, again = {0};
+        if (sf_value_parse((enum sf_opt)opt, text, &v) < 0)
+            continue;
+        REQUIRE(sf_value_format((enum sf_opt)opt, &v, out, sizeof out) == out);
+        if (strlen(out) + 1 < sizeof out) {
+            REQUIRE(sf_value_parse((enum sf_opt)opt, out, &again) == 0);
+            REQUIRE(v.num == again.num && !v.str == !again.str);
+            REQUIRE(!v.str || strcmp(v.str, again.str) == 0);
+        }
+        sf_value_fini(&v);
+        sf_value_fini(&again);
+    }
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -153,6 +266,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 'o':
         mount_options(text);
+        break;
+    case 'f':
+    case 'E':
+        whole_file(text, len, data[0] == 'E');
+        break;
+    case 'k':
+        key_file(text, len);
+        break;
+    case 'K':
+        key(text);
+        break;
+    case 'v':
+        values(text);
         break;
     default:
         url(text, data[0] & 1);

@@ -2,24 +2,11 @@
 #include "contrib/devserver/s3-chunk.h"
 #include "contrib/devserver/s3-sign.h"
 #include "contrib/devserver/s3-xml.h"
+#include "fuzz.h"
 
 #include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* First byte: which parser of the dev server's S3. The rest: what it reads. */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* ---- XML: what was read, written again, is read the same ---- */
 

@@ -2,11 +2,8 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
+#include "fuzz.h"
 #include "supabase/attrs.h"
 #include "supabase/errmap.h"
 #include "supabase/json.h"
@@ -17,16 +14,6 @@
 #include "supabase/tus.h"
 
 /* First byte: which reader. The rest: the reply of a service. */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* A page keeps its promises whatever was sent, and following it comes to an end. */
 static void

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Runs a fuzz target over files: PROGRAM [FILE...]. Without files, as in `make check`, over those
- * of tests/fuzz/corpus/TARGET, where the program is called fuzz-TARGET. To search for more, build
- * the target without this file by clang -fsanitize=fuzzer,address.
+ * of tests/fuzz/corpus/TARGET, where the program is called fuzz-TARGET. In a build that searches
+ * for more (--enable-fuzz) libFuzzer's main() takes the place of this file.
  */
 #include "base/cleanup.h"
 
@@ -24,11 +24,14 @@ replay_file(const char *path)
         return 1;
     }
     size_t n = fread(data, 1, INPUT_MAX, f);
-    if (ferror(f)) {
+    /* Exactly so long, so that a sanitizer sees a read behind it. */
+    sf_autofree uint8_t *input = malloc(n ? n : 1);
+    if (ferror(f) || !input) {
         perror(path);
         return 1;
     }
-    LLVMFuzzerTestOneInput(data, n);
+    memcpy(input, data, n);
+    LLVMFuzzerTestOneInput(input, n);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 EXTRA_DIST += \
 	tests/lib/common.sh \
+	tests/lib/coverage \
 	tests/lib/devserver.py \
 	tests/lib/js.sh \
 	tests/lib/listing.py \

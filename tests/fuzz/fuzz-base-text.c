@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/redact.h"
+#include "base/str.h"
+#include "fuzz.h"
+#include "observe/line.h"
+
+/* First byte: which reader of text. The rest: the text. What is read and can be written comes back;
+ * what is made safe stays safe. */
+
+typedef int (*code_fn)(struct sf_buf *out, const void *data, size_t n);
+typedef int (*decode_fn)(struct sf_buf *out, const char *s, size_t n);
+
+/* Any bytes come back; any text that is read is the one that is written, where @exact. */
+static void
+coding(const char *text, size_t len, code_fn encode, decode_fn decode, bool exact)
+{
+    sf_autobuf struct sf_buf there = SF_BUF_INIT, back = SF_BUF_INIT, again = SF_BUF_INIT;
+    REQUIRE(encode(&there, text, len) == 0);
+    if (there.data)
+        fuzz_printable(there.data);
+    REQUIRE(decode(&back, there.data ? there.data : "", there.len) == 0);
+    REQUIRE(back.len == len && (len == 0 || memcmp(back.data, text, len) == 0));
+    sf_buf_clear(&back);
+    int rc = decode(&back, text, len);
+    REQUIRE(rc == 0 || (rc == -EINVAL && back.len == 0));
+    REQUIRE(encode(&again, back.data, back.len) == 0);
+    if (rc == 0 && exact)
+        REQUIRE(again.len == len && (len == 0 || memcmp(again.data, text, len) == 0));
+}
+
+static void
+hex(const char *text, size_t len)
+{
+    char *out = malloc(2 * len + 1), *back = malloc(len ? len : 1);
+    REQUIRE(out && back);
+    sf_hex_encode(text, len, out);
+    REQUIRE(strlen(out) == 2 * len);
+    REQUIRE(sf_hex_decode(out, 2 * len, back) == 0 && memcmp(back, text, len) == 0);
+    int rc = sf_hex_decode(text, len, back);
+    REQUIRE(rc == 0 || rc == -EINVAL);
+    free(out);
+    free(back);
+}
+
+static void
+times(const char *text)
+{
+    int64_t ns = 77, again = 0;
+    char out[32];
+    int rc = sf_time_parse(text, &ns);
+    REQUIRE(rc == 0 || ((rc == -EINVAL || rc == -ERANGE) && ns == 77));
+    if (rc)
+        return;
+    sf_time_format_ms(ns, out);
+    REQUIRE(strlen(out) == 24);
+    /* The first millisecond that can be written may lie before the first that can be read. */
+    if (sf_time_parse(out, &again) == 0)
+        REQUIRE(again <= ns && ns - again < 1000000);
+    else
+        REQUIRE(ns < INT64_MIN + 1000000);
+}
+
+static void
+numbers(const char *text)
+{
+    uint64_t u = 77, size = 77;
+    int64_t i = 77;
+    char again[32];
+    int rc = sf_parse_u64(text, &u);
+    REQUIRE(rc == 0 || ((rc == -EINVAL || rc == -ERANGE) && u == 77));
+    rc = sf_parse_i64(text, &i);
+    REQUIRE(rc == 0 || ((rc == -EINVAL || rc == -ERANGE) && i == 77));
+    if (rc == 0) {
+        int64_t back = 0;
+        snprintf(again, sizeof again, "%lld", (long long)i);
+        REQUIRE(sf_parse_i64(again, &back) == 0 && back == i);
+    }
+    rc = sf_parse_size(text, &size);
+    REQUIRE(rc == 0 || ((rc == -EINVAL || rc == -ERANGE) && size == 77));
+}
+
+/* Characters are taken one after the other; together they are the text. */
+static void
+utf8(const char *text, size_t len)
+{
+    size_t at = 0, n;
+    while (at < len && (n = sf_utf8_char(text + at, len - at)) > 0) {
+        REQUIRE(n <= 4 && n <= len - at);
+        at += n;
+    }
+    REQUIRE(sf_utf8_valid(text, len) == (at == len));
+}
+
+/* Once is enough, and it never gets longer. A key between a text's halves is gone. */
+static void
+redact(const char *text, size_t len)
+{
+    static const char key[] = "sb_secret_0123456789abcdefghij";
+    sf_autofree char *once = fuzz_text(text, len), *twice = NULL, *planted = NULL;
+    sf_redact(once);
+    REQUIRE(strlen(once) <= len);
+    twice = strdup(once);
+    REQUIRE(twice);
+    sf_redact(twice);
+    REQUIRE(strlen(twice) <= strlen(once));
+    REQUIRE(asprintf(&planted, "%.*s %s %s", (int)(len / 2), text, key, text + len / 2) > 0);
+    sf_redact(planted);
+    REQUIRE(!strstr(planted, key));
+}
+
+/* An argument stays one argument: the line has the pairs of the format and no others. */
+static void
+line(const char *text)
+{
+    static struct sf_line l;
+    unsigned quotes = 0;
+    memset(&l, 0, sizeof l);
+    sf_line_printf(&l, "event=x key=%s left=%.5s-%s n=%d", text, text, text, 1);
+    sf_line_finish(&l);
+    REQUIRE(l.len == strlen(l.text) && l.len < sizeof l.text);
+    REQUIRE(sf_utf8_valid(l.text, l.len));
+    REQUIRE(strncmp(l.text, "event=x key=", 12) == 0);
+    unsigned pairs = 1;
+    for (const char *p = l.text; *p && *p != '\n'; p++) {
+        REQUIRE((unsigned char)*p >= ' ' && *p != 0x7f);
+        if (*p == '\\' && p[1])
+            p++;
+        else if (*p == '"')
+            quotes++;
+        else if (*p == ' ' && quotes % 2 == 0)
+            pairs++;
+    }
+    REQUIRE(quotes % 2 == 0);
+    REQUIRE(pairs == 4 || l.truncated);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    size_t len = size - 1;
+    sf_autofree char *text = fuzz_text(data + 1, len);
+    switch (data[0]) {
+    case 'b':
+        coding(text, len, sf_base64_encode, sf_base64_decode, true);
+        break;
+    case 'B':
+        coding(text, len, sf_base64url_encode, sf_base64url_decode, true);
+        break;
+    case 'u':
+        coding(text, len, sf_url_encode, sf_url_decode, false);
+        coding(text, len, sf_url_encode_path, sf_url_decode, false);
+        break;
+    case 'h':
+        hex(text, len);
+        break;
+    case 't':
+        times(text);
+        break;
+    case 'n':
+        numbers(text);
+        break;
+    case '8':
+        utf8(text, len);
+        break;
+    case 'r':
+        redact(text, len);
+        break;
+    default:
+        line(text);
+    }
+    return 0;
+}
