@@ -42,6 +42,7 @@ unit_tests = \
 	tests/unit/test-http-queue \
 	tests/unit/test-http-retry \
 	tests/unit/test-http-tls \
+	tests/unit/test-lossy-disk \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-supabase-attrs \
@@ -327,6 +328,9 @@ tests_unit_test_cache_predict_SOURCES = tests/unit/test-cache-predict.c \
 tests_unit_test_cache_traces_SOURCES = tests/unit/test-cache-traces.c tests/unit/policy-sim.c \
 	tests/unit/policy-sim.h tests/unit/cache-trace.c tests/unit/cache-trace.h
 
+tests_unit_test_lossy_disk_SOURCES = tests/unit/test-lossy-disk.c tests/tools/lossy-disk.c \
+	tests/tools/lossy-disk.h
+
 # The toy server and the completions of the http tests.
 http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c \
 	tests/lib/toy-server.h
@@ -357,3 +361,4 @@ include tests/fuzz/local.mk
 include tests/js/local.mk
 include tests/lib/local.mk
 include tests/replay/local.mk
+include tests/tools/local.mk
