@@ -123,6 +123,7 @@ integ_tests = \
 	tests/integ/lazy-write.sh \
 	tests/integ/offline.sh \
 	tests/integ/open-versions.sh \
+	tests/integ/power-loss.sh \
 	tests/integ/quickstart.sh \
 	tests/integ/metadata-kept.sh \
 	tests/integ/mixed-load.sh \
@@ -195,6 +196,8 @@ test_data = \
 	tests/integ/devserver-rls.py \
 	tests/integ/devserver-s3.py \
 	tests/integ/lost-replies.py \
+	tests/integ/power-loss.py \
+	tests/integ/power_loss_actors.py \
 	tests/integ/save-patterns.py \
 	tests/integ/set-attrs-sql.py \
 	tests/integ/foreign-writer.py \

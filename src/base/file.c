@@ -174,6 +174,20 @@ check_private(const char *path, struct sf_err *err)
     return 0;
 }
 
+/* What is synced in it later shall be found, so its name lasts, too. */
+static int
+make_one(const char *path)
+{
+    struct stat st;
+    if (mkdir(path, 0700) == 0) {
+        int rc = sf_fsync_parent(path);
+        return rc == -EACCES ? 0 : rc; /* a parent that we may write to and not read */
+    }
+    /* /home may be read-only and yet hold what we look for */
+    int rc = -errno;
+    return rc == -EEXIST || stat(path, &st) == 0 ? 0 : rc;
+}
+
 int
 sf_mkdir_p(const char *path, struct sf_err *err)
 {
@@ -191,13 +205,9 @@ sf_mkdir_p(const char *path, struct sf_err *err)
             continue;
         char c = *s;
         *s = '\0';
-        if (mkdir(p, 0700) < 0 && errno != EEXIST) {
-            /* /home may be read-only and yet hold what we look for */
-            int rc = -errno;
-            struct stat st;
-            if (stat(p, &st) < 0)
-                return sf_err_set(err, rc, "cannot make the directory %s: %s", p, strerror(-rc));
-        }
+        int rc = make_one(p);
+        if (rc)
+            return sf_err_set(err, rc, "cannot make the directory %s: %s", p, strerror(-rc));
         *s = c;
         if (!c)
             break;

@@ -38,7 +38,8 @@ int sf_write_file_atomic(const char *path, const void *data, size_t n, mode_t mo
                          struct sf_err *err);
 
 /**
- * sf_mkdir_p - make a private directory and what is missing above it, all with mode 0700.
+ * sf_mkdir_p - make a private directory and what is missing above it, all with mode 0700. The
+ * names that it makes last over a power loss.
  *
  * Returns 0, also when it exists; -EPERM it is somebody else's, or others may enter it;
  * -ENOTDIR; else -errno of mkdir(2). The error says what to do.

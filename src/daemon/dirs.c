@@ -93,6 +93,7 @@ sf_dirs_hold(struct sf_dirs *d, const struct sf_config *cfg, const char *role, c
         sf_dirs_release(d);
         return -1;
     }
+    (void)sf_fsync_parent(d->state); /* one that was killed may have made it */
     return 0;
 }
 
