@@ -79,6 +79,33 @@ sf_change_body(struct sf_change *c, int fd, uint64_t off, uint64_t len,
         sf_http_req_progress(c->call.req, &progress->sent, off);
 }
 
+/*
+ * A success must be one of the service: a gateway's page, or anything else that comes with a 200,
+ * does not say that something was done.
+ */
+static int
+parse_text(const struct sf_http_reply *reply, const char *member, char *why)
+{
+    json_t *root = sf_json_parse(reply->body ? reply->body : "", reply->body_len, why);
+    bool said = json_is_string(json_object_get(root, member));
+    json_decref(root);
+    return said ? 0 : -EPROTO;
+}
+
+static int
+parse_message(struct sf_change *c, const struct sf_http_reply *reply, char *why)
+{
+    (void)c;
+    return parse_text(reply, "message", why);
+}
+
+static int
+parse_name(struct sf_change *c, const struct sf_http_reply *reply, char *why)
+{
+    (void)c;
+    return parse_text(reply, "name", why);
+}
+
 /* ---- buckets -------------------------------------------------------------------------------- */
 
 int
@@ -89,6 +116,7 @@ sf_storage_bucket_create_wait(struct sf_storage *st, const char *id, int64_t dea
     struct sf_change *c = sf_change_begin(st, SF_C_CALLS_BUCKET, &rc, err);
     if (!c)
         return rc;
+    c->parse = parse_name;
     json_t *o = json_pack("{s:s, s:s, s:b}", "id", id, "name", id, "public", 0);
     sf_call_open(&c->call, "POST", "create bucket", "bucket", NULL, NULL, NULL, deadline_ms);
     sf_call_describe(&c->call, "POST", "create bucket", id, NULL);
@@ -105,6 +133,7 @@ sf_storage_bucket_delete_wait(struct sf_storage *st, const char *id, int64_t dea
     struct sf_change *c = sf_change_begin(st, SF_C_CALLS_BUCKET, &rc, err);
     if (!c)
         return rc;
+    c->parse = parse_message;
     sf_call_open(&c->call, "DELETE", "bucket", "bucket", id, NULL, NULL, deadline_ms);
     return sf_change_finish(c, err);
 }
@@ -117,7 +146,7 @@ parse_put(struct sf_change *c, const struct sf_http_reply *reply, char *why)
     json_t *root = sf_json_parse(reply->body ? reply->body : "", reply->body_len, why);
     const char *id = json_string_value(json_object_get(root, "Id"));
     /* Servers before 2023 do not tell the id. */
-    bool absent = json_is_object(root) && !json_object_get(root, "Id");
+    bool absent = json_is_string(json_object_get(root, "Key")) && !json_object_get(root, "Id");
     int rc = 0;
     if (absent)
         *(char *)c->out = '\0';
@@ -199,6 +228,7 @@ sf_storage_delete_wait(struct sf_storage *st, const char *bucket, const char *ke
     struct sf_change *c = sf_change_begin(st, SF_C_CALLS_DELETE, &rc, err);
     if (!c)
         return rc;
+    c->parse = parse_message;
     /* Without a body there must be no content type: the service would refuse the empty JSON. */
     sf_call_open(&c->call, "DELETE", "object", "object", bucket, key, NULL, deadline_ms);
     return sf_change_finish(c, err);
@@ -213,6 +243,7 @@ sf_storage_move_wait(struct sf_storage *st, const char *bucket, const char *key,
     struct sf_change *c = sf_change_begin(st, SF_C_CALLS_MOVE, &rc, err);
     if (!c)
         return rc;
+    c->parse = parse_message;
     json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "bucketId", bucket, "sourceKey", key,
                           "destinationBucket", to_bucket, "destinationKey", to_key);
     sf_call_open(&c->call, "POST", "move", "object/move", NULL, NULL, NULL, deadline_ms);
