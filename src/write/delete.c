@@ -152,7 +152,8 @@ removal_settle(struct removal *r, bool answered, int64_t deadline_ms)
         removal_end(r, NULL, false);
         return true;
     }
-    if (rc == 1 || sf_failure_is_held(&err))
+    /* An answer to the look that nobody understands refuses nothing. */
+    if (rc == 1 || rc == -EIO || sf_failure_is_held(&err))
         return false;
     removal_end(r, &err, false);
     return true;

@@ -27,8 +27,10 @@ sf_failure_is_held(const struct sf_err *err)
     case EDQUOT:
     case ESTALE:
         return false;
-    case EIO: /* a 400 that nobody understands will be one again; a 5xx and no answer may pass */
-        return err->http_status == 0 || err->http_status >= 500;
+    case EIO: /* a 400 that nobody understands will be one again; a 5xx, no answer, and what is no
+                 answer of a Storage service may pass */
+        return err->http_status == 0 || err->http_status / 100 == 3 || err->http_status == 404 ||
+               err->http_status >= 500;
     default:
         return true;
     }
