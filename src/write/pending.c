@@ -14,6 +14,7 @@
 #include "write/commit.h"
 #include "write/delete.h"
 #include "write/journal.h"
+#include "write/rename.h"
 
 #define DROP_MS 10000 /* that somebody waits for the end of an upload that he has dropped */
 #define LOOK_MS 20
@@ -138,6 +139,17 @@ look_at_attrs(void *arg, const struct sf_attrs_entry *e)
     view_add(v, &l, e->reason);
 }
 
+static void
+look_at_rename(void *arg, const struct sf_rename *rn)
+{
+    struct view *v = arg;
+    const struct live l = {.seq = rn->rec.seq,
+                           .next_ms = from_now(v, rn->timer.at_ms),
+                           .attempts = rn->tries,
+                           .err = rn->why.code};
+    view_add(v, &l, rn->why.msg);
+}
+
 static int
 by_seq(const void *a, const void *b)
 {
@@ -154,6 +166,7 @@ view_take(struct view *v, struct sf_writer *w)
     for (size_t i = 0; !rc && i < contents.len; i++)
         look_at_content(v, contents.data[i]);
     sf_attrs_each(w->attrs, look_at_attrs, v);
+    sf_renames_each(w, look_at_rename, v);
     sf_deletes_hold(w->deletes, &v->deletes);
     if (v->live.len)
         qsort(v->live.data, v->live.len, sizeof *v->live.data, by_seq);
@@ -203,7 +216,7 @@ tell_live(const struct view *v, const struct sf_record *r, struct sf_pending_row
         row->reason = v->deletes.why.msg;
         row->next_ms = from_now(v, v->deletes.until_ms);
     } else if (r->kind == SF_RECORD_RENAME || r->kind == SF_RECORD_RENAME_DIR) {
-        row->running = true; /* there is no other reason for its record */
+        row->running = true; /* it does not rest */
     }
 }
 
@@ -297,6 +310,7 @@ retry_all(struct sf_writer *w)
     for (size_t i = 0; i < all.len; i++)
         n += wake(all.data[i]);
     n += (int)sf_attrs_retry(w, 0);
+    n += (int)sf_renames_wake(w, 0);
     sf_deletes_hold(w->deletes, &hold);
     n += hold.failures != 0;
     sf_deletes_retry(w->deletes);
@@ -323,6 +337,8 @@ sf_writer_pending_retry(struct sf_writer *w, uint64_t seq, struct sf_err *err)
     }
     if (f.kind == SF_RECORD_ATTRS)
         return (int)sf_attrs_retry(w, seq);
+    if (f.kind == SF_RECORD_RENAME || f.kind == SF_RECORD_RENAME_DIR)
+        return (int)sf_renames_wake(w, seq);
     if (f.kind != SF_RECORD_DELETE)
         return 0;
     sf_deletes_hold(w->deletes, &hold);

@@ -366,7 +366,7 @@ rename_dir(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
         rc = sf_change_remove_marker(rn->w, a->to_bucket, a->to_key, sf_writer_deadline(rn->w, 0),
                                      err);
     if (rc) {
-        sf_rename_settle(rn, rc, err);
+        sf_rename_settle(rn, 0, NULL); /* nothing has moved: there is nothing to bring to its end */
         return rc;
     }
     atomic_store(&rn->moving.total, total);
@@ -374,20 +374,19 @@ rename_dir(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
     return rename_go(rn, err);
 }
 
-void
-sf_write_rename_dir(struct sf_writer *w, const struct sf_rename_args *args, sf_rename_fn cb,
-                    void *arg)
-{
-    sf_rename_queue(w, args, rename_dir, cb, arg);
-}
-
-/* ---- after a start -------------------------------------------------------------------------- */
-
+/* After a start, or when it ended half done: what is still under the old name goes on. */
 static int
 rename_dir_replay(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
 {
     (void)now;
     return rename_go(rn, err);
+}
+
+void
+sf_write_rename_dir(struct sf_writer *w, const struct sf_rename_args *args, sf_rename_fn cb,
+                    void *arg)
+{
+    sf_rename_queue(w, args, rename_dir, rename_dir_replay, cb, arg);
 }
 
 int

@@ -444,10 +444,43 @@ rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
     return rc;
 }
 
+/* Nobody knew what became of it, and its caller has been told so. What was not done stays so: he
+ * may have gone another way. After a copy over the target there is only the way ahead. */
+static int
+rename_settle(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
+{
+    struct sf_move m;
+    sf_autoobject struct sf_object source = {0}, target = {0};
+    struct sf_version seen;
+    bool moving = rn->rec.state == SF_RECORD_RENAME_MOVING;
+    bool removing = rn->rec.state == SF_RECORD_RENAME_REMOVING;
+    move_init(&m, rn);
+    m.source = rn->rec.source;
+    int s = look_source(&m, &source, err), t = look_target(&m, &target, NULL), rc = 0;
+    sf_version_of_object(&source, &seen);
+    sf_version_of_object(&target, now);
+    if (s && s != -ENOENT)
+        return s;
+    if (t && t != -ENOENT)
+        return sf_err_set(err, t, "%s/%s cannot be looked at", m.to_bucket, m.to_key);
+    *err = SF_ERR_INIT;
+    rn->arrived = !t && (moving     ? same_id(&m.source, &target)
+                         : removing ? same_bytes(&m.source, now)
+                                    : has_op(&target, rn->rec.op));
+    sf_sources_hold(rn->w, m.bucket, m.key);
+    if (rn->arrived && !moving && !s && sf_version_same(&m.source, &seen))
+        rc = remove_source(&m, err);
+    else if (rn->arrived && !s)
+        foreign_write(&m, "written while nobody knew what became of it; both names exist now");
+    sf_move_told(&m, rc || !rn->arrived ? -EIO : 0, now);
+    sf_rename_settle(rn, rc, err);
+    return rc;
+}
+
 void
 sf_write_rename(struct sf_writer *w, const struct sf_rename_args *args, sf_rename_fn cb, void *arg)
 {
-    sf_rename_queue(w, args, rename_object, cb, arg);
+    sf_rename_queue(w, args, rename_object, rename_settle, cb, arg);
 }
 
 /* ---- after a start -------------------------------------------------------------------------- */
@@ -534,9 +567,10 @@ sf_rename_settle(struct sf_rename *rn, int rc, const struct sf_err *err)
 
 /* ---- queueing ------------------------------------------------------------------------------- */
 
-static void
-rename_free(struct sf_rename *rn)
+void
+sf_rename_free(struct sf_rename *rn)
 {
+    sf_moving_remove(&rn->w->moving, &rn->moving);
     free((char *)rn->args.bucket);
     free((char *)rn->args.key);
     free((char *)rn->args.to_bucket);
@@ -558,8 +592,8 @@ rename_run(struct sf_job *job, const struct sf_err *refused)
         sf_attrs_moved(rn->w, a->bucket, a->key, a->to_bucket, a->to_key);
     }
     rn->cb(rn->arg, err.code ? &err : NULL, err.code ? NULL : &now);
-    sf_moving_remove(&rn->w->moving, &rn->moving);
-    rename_free(rn);
+    if (!rn->rec.seq || !sf_rename_rest(rn, &err))
+        sf_rename_free(rn);
 }
 
 static void
@@ -584,20 +618,23 @@ args_copy(const struct sf_rename_args *args, struct sf_rename_args *out)
 void
 sf_rename_queue(struct sf_writer *w, const struct sf_rename_args *args,
                 int (*fn)(struct sf_rename *, struct sf_version *, struct sf_err *),
+                int (*settle)(struct sf_rename *, struct sf_version *, struct sf_err *),
                 sf_rename_fn cb, void *arg)
 {
     struct sf_rename *rn = calloc(1, sizeof *rn);
+    if (rn)
+        rn->w = w;
     if (!rn || !args_copy(args, &rn->args)) {
         struct sf_err err = SF_ERR_INIT;
         (void)!sf_err_set(&err, -ENOMEM, "out of memory");
         cb(arg, &err, NULL);
         if (rn)
-            rename_free(rn);
+            sf_rename_free(rn);
         return;
     }
     rn->job.run = rename_run;
-    rn->w = w;
     rn->fn = fn;
+    rn->settle = settle;
     rn->cb = cb;
     rn->arg = arg;
     sf_attrs_push(w, rn->args.bucket, rn->args.key); /* while they have these names */
@@ -635,7 +672,7 @@ sf_rename_again(struct sf_writer *w, struct sf_record *r,
     memcpy(rn->rec.op, r->op, sizeof rn->rec.op);
     rn->job.run = rename_run;
     rn->w = w;
-    rn->fn = fn;
+    rn->fn = rn->settle = fn;
     rn->cb = replayed;
     rn->arg = w;
     if (r->kind == SF_RECORD_RENAME_DIR)

@@ -18,20 +18,46 @@ struct sf_rename {
     void *arg;
     struct sf_record rec;    /* what the journal has; seq 0 = nothing. Its strings are borrowed from
                                 the arguments */
-    struct sf_moving moving; /* of a directory; listed until the callback has run */
+    struct sf_moving moving; /* of a directory; listed until the callback has run, and longer while
+                                it is half done */
+
+    /* Of one that rests. What is to be found out or done then, as fn; it says with `arrived`
+     * whether the object has the new name. */
+    int (*settle)(struct sf_rename *rn, struct sf_version *now, struct sf_err *err);
+    bool arrived;
+    struct sf_rename *prev, *next; /* of the writer's list; its lock */
+    struct sf_timer timer;
+    struct sf_place *place; /* its lanes */
+    unsigned tries;
+    struct sf_err why;
 };
+
+void sf_rename_free(struct sf_rename *rn);
+
+/**
+ * sf_rename_rest - its callback has run, and its record is still there: keep the lanes, and settle
+ * it later, again and again until the service tells or the writer ends.
+ * Only from run(). True: it is not the caller's any more.
+ */
+bool sf_rename_rest(struct sf_rename *rn, const struct sf_err *why);
+/* Those that rest are tried now: the one of this record, or all (0). Returns how many. */
+unsigned sf_renames_wake(struct sf_writer *w, uint64_t seq);
+/* Those that rest; @fn runs under the writer's lock. */
+void sf_renames_each(struct sf_writer *w, void (*fn)(void *arg, const struct sf_rename *rn),
+                     void *arg);
 
 /* A directory's objects have two names from now on: list it until the callback has run. */
 void sf_rename_show(struct sf_rename *rn);
 
 /* The journal has this from now on: before the request that it speaks of. 0 or the error. */
 int sf_rename_note(struct sf_rename *rn, enum sf_record_state state, struct sf_err *err);
-/* What came of it is known (@rc 0 or @err), or not: then the record stays for the next start. */
+/* What came of it is known (@rc 0 or @err), or not: then the record stays. */
 void sf_rename_settle(struct sf_rename *rn, int rc, const struct sf_err *err);
 
 /* Queue it, ordered by both names. Without memory @cb hears of it at once. */
 void sf_rename_queue(struct sf_writer *w, const struct sf_rename_args *args,
                      int (*fn)(struct sf_rename *, struct sf_version *, struct sf_err *),
+                     int (*settle)(struct sf_rename *, struct sf_version *, struct sf_err *),
                      sf_rename_fn cb, void *arg);
 
 /* A record of the last daemon: bring it to its end with @fn. Takes strings out of it. 0 or

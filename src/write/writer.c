@@ -138,6 +138,7 @@ sf_writer_drain(struct sf_writer *w, int64_t deadline_ms)
     sf_attrs_push(w, NULL, NULL);
     sf_upload_wake_all(w);
     sf_deletes_hurry(w->deletes);
+    (void)sf_renames_wake(w, 0);
     unsigned left = sf_queue_drain(w->queue, deadline_ms);
     sf_writer_end_by(w, INT64_MAX);
     return left;
@@ -157,6 +158,7 @@ sf_writer_free(struct sf_writer *w)
     sf_queue_stop(w->queue);
     if (w->deletes)
         sf_write_deletes_end(w);
+    (void)sf_renames_wake(w, 0); /* which are refused now, and let their lanes go */
     sf_fetch_cancel_all(w);
     sf_queue_free(w->queue);
     assert(atomic_load(&w->contents) == 0 && "a content outlives its writer");

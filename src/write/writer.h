@@ -22,6 +22,7 @@ struct sf_base;
 struct sf_get;
 struct sf_hold;
 struct sf_pool;
+struct sf_rename;
 struct sf_replayed;
 struct sf_upload;
 
@@ -71,6 +72,7 @@ struct sf_writer {
     struct sf_timer cut;          /* at drain_ms: what they wait for is cancelled */
     struct sf_upload *resting;    /* those that do, oldest first */
     struct sf_content *alive;     /* all contents */
+    struct sf_rename *renames;    /* that rest */
 };
 
 /* The deadline of a change of @bytes that begins now: timeout_ms, and time to send the bytes. */

@@ -77,6 +77,60 @@ a_move_that_nobody_could_settle(void **state)
     assert_int_equal(records(), 0);
 }
 
+static unsigned
+pending(void)
+{
+    struct sf_writer_stats st;
+    sf_writer_stats(writer, &st);
+    return st.pending;
+}
+
+/* The same without a restart: whoever asked was told that it failed, so what was not moved stays,
+ * and nothing else happens under the two names before that is known. */
+static void
+what_nobody_could_settle_is_settled_later(void **state)
+{
+    (void)state;
+    for (int after = 0; after < 2; after++) {
+        fake_set("b", "a", "x");
+        fake_fault(FAKE_MOVE, 1, after ? FAKE_LOST_AFTER : FAKE_LOST_BEFORE, -EIO);
+        fake_meanwhile(FAKE_MOVE, break_info);
+        assert_int_equal(wait_for(rename_to("a", "c", false)), -EIO);
+        assert_int_equal(pending(), 1);
+        unsigned moves = fake_count(FAKE_MOVE);
+        struct got *g = got_new(), *h = got_new();
+        sf_write_delete(writer, "b", "c", on_write, g);
+        sf_write_delete(writer, "b", "a", on_write, h);
+        assert_int_equal(wait_for(g), after ? 0 : -ENOENT);
+        assert_int_equal(wait_for(h), after ? -ENOENT : 0);
+        assert_int_equal(fake_count(FAKE_MOVE), moves);
+        assert_int_equal(records(), 0);
+    }
+}
+
+static void
+half_a_copy_is_settled_later(void **state)
+{
+    (void)state;
+    for (int after = 0; after < 2; after++) {
+        fake_set("b", "a", "new");
+        fake_set("b", "c", "old");
+        fake_fault(FAKE_COPY, 1, after ? FAKE_LOST_AFTER : FAKE_LOST_BEFORE, -EIO);
+        fake_meanwhile(FAKE_COPY, break_infos);
+        assert_int_equal(wait_for(rename_to("a", "c", true)), -EIO);
+        assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 10000), 0);
+        assert_true(fake_has("b", "c", after ? "new" : "old"));
+        assert_true(after ? !fake_find("b", "a") : fake_has("b", "a", "new"));
+        assert_int_equal(records(), 0);
+    }
+    fake_set("b", "a", "new");
+    fake_fault(FAKE_DELETE, 2, FAKE_REFUSED, -ECONNREFUSED);
+    assert_int_equal(wait_for(rename_to("a", "c", true)), -ECONNREFUSED);
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 10000), 0);
+    assert_true(fake_has("b", "c", "new") && !fake_find("b", "a"));
+    assert_int_equal(records(), 0);
+}
+
 /* What is known at once leaves no record. */
 static void
 what_is_settled_leaves_nothing(void **state)
@@ -132,10 +186,10 @@ a_copy_that_nobody_could_settle(void **state)
     }
 }
 
+/* A rename of d/ to new/ that failed in the middle. */
 static void
-half_a_directory(void **state)
+some_moved(void)
 {
-    (void)state;
     char key[30];
     struct got *g = got_new();
     const struct sf_rename_args args = {
@@ -149,8 +203,12 @@ half_a_directory(void **state)
     sf_write_rename_dir(writer, &args, on_rename, g);
     assert_int_equal(wait_for(g), -EIO);
     assert_non_null(fake_find("b", "d/34"));
-    assert_int_equal(records(), 1);
-    restart();
+}
+
+static void
+all_moved(void)
+{
+    char key[30];
     for (int i = 0; i < 35; i++) {
         snprintf(key, sizeof key, "d/%02d", i);
         assert_null(fake_find("b", key));
@@ -158,6 +216,27 @@ half_a_directory(void **state)
         assert_non_null(fake_find("b", key));
     }
     assert_int_equal(records(), 0);
+}
+
+static void
+half_a_directory(void **state)
+{
+    (void)state;
+    some_moved();
+    assert_int_equal(records(), 1);
+    restart();
+    all_moved();
+}
+
+/* Also without a restart. */
+static void
+half_a_directory_goes_on(void **state)
+{
+    (void)state;
+    some_moved();
+    assert_int_equal(pending(), 1);
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 10000), 0);
+    all_moved();
 }
 
 /* ---- content types --------------------------------------------------------------------------- */
@@ -212,7 +291,10 @@ main(void)
         TEST(what_is_settled_leaves_nothing),
         TEST(a_copy_whose_source_could_not_be_removed),
         TEST(a_copy_that_nobody_could_settle),
+        TEST(what_nobody_could_settle_is_settled_later),
+        TEST(half_a_copy_is_settled_later),
         TEST(half_a_directory),
+        TEST(half_a_directory_goes_on),
         TEST(a_guessed_type_is_guessed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
