@@ -81,6 +81,7 @@ unit_tests = \
 	tests/unit/test-write-conflict \
 	tests/unit/test-write-content \
 	tests/unit/test-write-extents \
+	tests/unit/test-write-holes \
 	tests/unit/test-write-kept \
 	tests/unit/test-write-known \
 	tests/unit/test-write-journal \
@@ -307,6 +308,7 @@ tests_unit_test_write_bytes_SOURCES = tests/unit/test-write-bytes.c $(write_test
 tests_unit_test_write_change_SOURCES = tests/unit/test-write-change.c $(write_test_lib)
 tests_unit_test_write_commit_SOURCES = tests/unit/test-write-commit.c $(write_test_lib)
 tests_unit_test_write_content_SOURCES = tests/unit/test-write-content.c $(write_test_lib)
+tests_unit_test_write_holes_SOURCES = tests/unit/test-write-holes.c $(write_test_lib)
 tests_unit_test_write_kept_SOURCES = tests/unit/test-write-kept.c $(write_test_lib)
 tests_unit_test_write_delete_SOURCES = tests/unit/test-write-delete.c $(write_test_lib)
 tests_unit_test_write_lazy_SOURCES = tests/unit/test-write-lazy.c $(write_test_lib)

@@ -34,6 +34,7 @@ src_libsupafs_a_SOURCES += \
 	src/write/fetch.h \
 	src/write/kept.c \
 	src/write/kept.h \
+	src/write/holes.c \
 	src/write/known.c \
 	src/write/known.h \
 	src/write/journal.c \

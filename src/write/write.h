@@ -141,6 +141,11 @@ ssize_t sf_content_write(struct sf_content *c, const void *buf, size_t len, uint
 ssize_t sf_content_append(struct sf_content *c, const void *buf, size_t len, uint64_t *off);
 /* To the size that it has: nothing happens. */
 int sf_content_truncate(struct sf_content *c, uint64_t size);
+/* Zeros between @off and @off + @len, of which nothing is fetched or kept on the disk. @grow: also
+ * beyond the end, which moves; else what lies beyond it stays as it is. -EFBIG. */
+int sf_content_zero(struct sf_content *c, uint64_t off, uint64_t len, bool grow);
+/* SEEK_HOLE or SEEK_DATA of lseek(2): what was not fetched yet counts as data. -ENXIO. */
+int64_t sf_content_seek(struct sf_content *c, uint64_t off, bool hole);
 uint64_t sf_content_size(const struct sf_content *c);
 /* Whether there is something to upload. Neither this nor the size takes a lock. */
 bool sf_content_dirty(const struct sf_content *c);

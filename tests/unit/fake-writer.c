@@ -231,6 +231,39 @@ sf_content_truncate(struct sf_content *c, uint64_t size)
     return 0;
 }
 
+int
+sf_content_zero(struct sf_content *c, uint64_t off, uint64_t len, bool grow)
+{
+    FAKE_GUARD();
+    uint64_t end = off + len;
+    if (!grow && end > c->size)
+        end = c->size;
+    if (off >= end)
+        return 0;
+    if (end > c->size)
+        resize(c, end);
+    memset(c->data + off, 0, end - off);
+    for (size_t i = off; c->mine && i < end && i < c->from_size; i++)
+        c->mine[i] = 1;
+    c->dirty = true;
+    return 0;
+}
+
+/* Each NUL that is here is a hole. */
+int64_t
+sf_content_seek(struct sf_content *c, uint64_t off, bool hole)
+{
+    FAKE_GUARD();
+    if (off >= c->size)
+        return -ENXIO;
+    for (; off < c->size; off++) {
+        bool fetched = !c->mine || off >= c->from_size || c->mine[off];
+        if ((fetched && c->data[off] == '\0') == hole)
+            return (int64_t)off;
+    }
+    return hole ? (int64_t)off : -ENXIO;
+}
+
 bool
 sf_content_kept(struct sf_content *c)
 {

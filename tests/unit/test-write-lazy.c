@@ -184,7 +184,7 @@ as_in_memory(void **state)
         struct sf_content *c = content_of("k", "k");
         for (int i = 0; i < 60; i++) {
             size_t off = rnd((unsigned)size + 1000), len = rnd(rnd(8) ? 3000 : 300000) + 1;
-            switch (rnd(9)) {
+            switch (rnd(10)) {
             case 0: {
                 size_t to = rnd(3 * MIB);
                 if (rnd(3)) /* mostly near its end */
@@ -204,6 +204,17 @@ as_in_memory(void **state)
                 ssize_t want = off >= size ? 0 : (ssize_t)(size - off < len ? size - off : len);
                 assert_int_equal(read_wait(c, back, len, off), want);
                 assert_memory_equal(back, model + off, (size_t)want);
+                break;
+            }
+            case 4: {
+                bool grow = rnd(3) == 0;
+                assert_int_equal(sf_content_zero(c, off, len, grow), 0);
+                if (grow && off + len > size) {
+                    memset(model + size, 0, off + len - size);
+                    size = off + len;
+                }
+                if (off < size)
+                    memset(model + off, 0, size - off < len ? size - off : len);
                 break;
             }
             default:
