@@ -60,6 +60,7 @@ unit_tests = \
 	tests/unit/test-supabase-version \
 	tests/unit/test-tree-ahead \
 	tests/unit/test-tree-attrs \
+	tests/unit/test-tree-bytes \
 	tests/unit/test-tree-cached \
 	tests/unit/test-tree-change \
 	tests/unit/test-tree-handles \
@@ -108,6 +109,7 @@ integ_tests = \
 	tests/integ/control.sh \
 	tests/integ/both-ways-js.sh \
 	tests/integ/cached-reads.sh \
+	tests/integ/data-ops.sh \
 	tests/integ/dead-server.sh \
 	tests/integ/deletes.sh \
 	tests/integ/devserver-faults.sh \
@@ -201,6 +203,7 @@ test_data = \
 	tests/integ/power_loss_actors.py \
 	tests/integ/save-patterns.py \
 	tests/integ/set-attrs-sql.py \
+	tests/integ/data-ops.py \
 	tests/integ/foreign-writer.py \
 	tests/integ/read-versions.py \
 	tests/integ/cache-crash.py \
@@ -282,6 +285,7 @@ tests_unit_test_tree_ahead_SOURCES = tests/unit/test-tree-ahead.c $(tree_test_li
 tests_unit_test_tree_attrs_SOURCES = tests/unit/test-tree-attrs.c $(tree_test_lib)
 tests_unit_test_tree_cached_SOURCES = tests/unit/test-tree-cached.c $(tree_test_lib)
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
+tests_unit_test_tree_bytes_SOURCES = tests/unit/test-tree-bytes.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)
 tests_unit_test_tree_rename_dir_SOURCES = tests/unit/test-tree-rename-dir.c $(tree_test_lib)
 tests_unit_test_tree_saved_SOURCES = tests/unit/test-tree-saved.c $(tree_test_lib)

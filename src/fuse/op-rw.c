@@ -4,6 +4,7 @@
 #include "observe/counter.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 static int
 reply_read(struct op *op, const struct sf_tree_result *res)
@@ -48,7 +49,10 @@ do_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off
         return;
     sf_count(SF_C_WRITES, 1);
     sf_count(SF_C_WRITE_BYTES, size);
-    sf_tree_write(f->tree, file_of(fi), (uint64_t)off, buf, size, op_done, op);
+    if (fi->writepage)
+        sf_tree_write_pages(f->tree, file_of(fi), (uint64_t)off, buf, size, op_done, op);
+    else
+        sf_tree_write(f->tree, file_of(fi), (uint64_t)off, buf, size, op_done, op);
     op_end(op, 0);
 }
 
@@ -85,4 +89,21 @@ do_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_
     sf_tree_copy_range(f->tree, file_of(fi_in), (uint64_t)off_in, file_of(fi_out),
                        (uint64_t)off_out, len, op_done, op);
     op_end(op, 0);
+}
+
+/* The kernel does the other kinds itself. */
+void
+do_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+    if ((whence != SEEK_HOLE && whence != SEEK_DATA) || sf_virtual_owns(ino)) {
+        fuse_reply_err(req, EINVAL);
+        return;
+    }
+    int64_t at =
+        off < 0 ? -ENXIO
+                : sf_tree_seek(fuse_of(req)->tree, file_of(fi), (uint64_t)off, whence == SEEK_HOLE);
+    if (at < 0)
+        fuse_reply_err(req, (int)-at);
+    else
+        fuse_reply_lseek(req, at);
 }

@@ -101,6 +101,7 @@ static const struct fuse_lowlevel_ops operations = {
     .create = do_create,
     .fallocate = do_fallocate,
     .copy_file_range = do_copy_file_range,
+    .lseek = do_lseek,
 };
 
 /* "-o" "name=value", with what libfuse takes for a separator escaped. */

@@ -45,9 +45,11 @@ enum node_type {
 struct live {
     unsigned open;    /* file handles */
     unsigned writers; /* of these, handles for writing */
+    unsigned mappers; /* for reading and writing: programs may change mapped pages of these */
     unsigned readers; /* handles that were given bytes, or may have them from the kernel's pages */
     unsigned busy;    /* changes of bytes under way */
     unsigned commits; /* uploads under way */
+    bool mapped;      /* mapped pages were written, by whichever handle the kernel took */
     int64_t gave_up_ms;         /* when a read last reached its deadline; 0 = never */
     int64_t resized_ms;         /* when it was seen to have another size; 0 = never */
     char *link;                 /* symlink target, once known */

@@ -17,6 +17,13 @@ for_writing(int flags)
     return (flags & O_ACCMODE) != O_RDONLY;
 }
 
+/* Its owner may have mapped the file so that changes of pages are changes of the file. */
+static bool
+may_map(int flags)
+{
+    return (flags & O_ACCMODE) == O_RDWR;
+}
+
 struct sf_file *
 file_new_locked(struct sf_tree *t, struct node *n, int flags)
 {
@@ -30,6 +37,7 @@ file_new_locked(struct sf_tree *t, struct node *n, int flags)
     live_rw(n)->open++;
     if (for_writing(flags))
         live_rw(n)->writers++;
+    live_rw(n)->mappers += may_map(flags);
     f->next = t->files;
     if (f->next)
         f->next->prev = f;
@@ -99,10 +107,12 @@ sf_tree_release(struct sf_tree *t, struct sf_file *f)
     live_rw(n)->open--;
     if (for_writing(f->flags))
         live_rw(n)->writers--;
+    live_rw(n)->mappers -= may_map(f->flags);
     live_rw(n)->readers -= f->got;
     bool dirty = live(n)->content && n->parent && sf_content_dirty(live(n)->content);
     /* Who reads only leaves it to the writers; a writer's last handle sends what is left. */
-    bool commit = dirty && for_writing(f->flags) && (f->wrote || f->created || !live(n)->writers);
+    bool wrote = f->wrote || f->created || (may_map(f->flags) && live(n)->mapped);
+    bool commit = dirty && for_writing(f->flags) && (wrote || !live(n)->writers);
     if (commit) {
         node_ref_locked(n);
         t->background++;

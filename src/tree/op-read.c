@@ -218,3 +218,20 @@ sf_tree_cancel(struct sf_tree *t, uint64_t id)
 {
     sf_cache_cancel(t->opts.cache, id);
 }
+
+int64_t
+sf_tree_seek(struct sf_tree *t, struct sf_file *f, uint64_t off, bool hole)
+{
+    struct node *n = f->node;
+    tree_lock(t);
+    struct sf_content *c = live(n)->content ? sf_content_ref(live(n)->content) : NULL;
+    uint64_t size = c ? sf_content_size(c) : n->size;
+    bool holes = c && !live(n)->mappers;
+    tree_unlock(t);
+    int64_t at = off >= size ? -ENXIO : (int64_t)(hole ? size : off);
+    if (holes)
+        at = sf_content_seek(c, off, hole);
+    if (c)
+        sf_content_unref(c);
+    return at;
+}

@@ -14,7 +14,7 @@
  * node; then it is local work: what is missing is fetched when it is read or uploaded.
  */
 
-enum change { CH_WRITE, CH_TRUNCATE, CH_EXTEND };
+enum change { CH_WRITE, CH_PAGES, CH_TRUNCATE, CH_EXTEND, CH_ZERO, CH_PUNCH };
 
 struct change_op {
     struct sf_tree *tree;
@@ -23,7 +23,7 @@ struct change_op {
     enum change what;
     bool let_go; /* does not count as busy any more */
     uint64_t off;
-    size_t len;
+    uint64_t len;
     struct sf_attr attr; /* the rest of a setattr */
     unsigned valid;
     sf_tree_fn cb;
@@ -110,6 +110,8 @@ apply_change(struct change_op *op, struct sf_content *c)
         if (op->file && op->file->flags & O_APPEND)
             return sf_content_append(c, op->data, op->len, &at);
         return sf_content_write(c, op->data, op->len, op->off);
+    case CH_PAGES: /* with O_APPEND, too */
+        return sf_content_write(c, op->data, op->len, op->off);
     case CH_TRUNCATE:
         n = sf_content_truncate(c, op->off);
         if (n == 0) /* an object of another size may be in the bucket still */
@@ -119,6 +121,9 @@ apply_change(struct change_op *op, struct sf_content *c)
         if (op->off > sf_content_size(c))
             n = sf_content_truncate(c, op->off);
         break;
+    case CH_ZERO:
+    case CH_PUNCH:
+        return sf_content_zero(c, op->off, op->len, op->what == CH_ZERO);
     }
     return n;
 }
@@ -138,6 +143,8 @@ change_staged(struct change_op *op, struct sf_content *c)
         content_failure_clear_locked(n);
         if (op->file)
             op->file->wrote = true;
+        if (op->what == CH_PAGES)
+            live_rw(n)->mapped = true;
         attr_stamp_locked(n, true);
     }
     if (done >= 0 && op->valid) /* without memory it is the atime that is missing */
@@ -228,15 +235,15 @@ change_new(struct sf_tree *t, struct node *n, struct sf_file *f, enum change wha
     return op;
 }
 
-void
-sf_tree_write(struct sf_tree *t, struct sf_file *f, uint64_t off, const void *data, size_t len,
-              sf_tree_fn cb, void *arg)
+static void
+write_as(struct sf_tree *t, struct sf_file *f, enum change what, uint64_t off, const void *data,
+         size_t len, sf_tree_fn cb, void *arg)
 {
     uint64_t end;
     tree_lock(t);
     bool held = change_hold_locked(f->node, f);
     tree_unlock(t);
-    struct change_op *op = held ? change_new(t, f->node, f, CH_WRITE, cb, arg) : NULL;
+    struct change_op *op = held ? change_new(t, f->node, f, what, cb, arg) : NULL;
     if (!held)
         cb(arg, -ENOMEM, NULL);
     if (!op)
@@ -250,28 +257,64 @@ sf_tree_write(struct sf_tree *t, struct sf_file *f, uint64_t off, const void *da
 }
 
 void
+sf_tree_write(struct sf_tree *t, struct sf_file *f, uint64_t off, const void *data, size_t len,
+              sf_tree_fn cb, void *arg)
+{
+    write_as(t, f, CH_WRITE, off, data, len, cb, arg);
+}
+
+void
+sf_tree_write_pages(struct sf_tree *t, struct sf_file *f, uint64_t off, const void *data,
+                    size_t len, sf_tree_fn cb, void *arg)
+{
+    write_as(t, f, CH_PAGES, off, data, len, cb, arg);
+}
+
+/* What a mode of fallocate(2) asks for. False: not that. Space is not set aside. */
+static bool
+change_of_mode(int mode, enum change *what)
+{
+    switch (mode) {
+    case 0:
+        *what = CH_EXTEND;
+        return true;
+    case FALLOC_FL_ZERO_RANGE:
+        *what = CH_ZERO;
+        return true;
+    case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+    case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+        *what = CH_PUNCH;
+        return true;
+    default:
+        return false;
+    }
+}
+
+void
 sf_tree_fallocate(struct sf_tree *t, struct sf_file *f, int mode, uint64_t off, uint64_t len,
                   sf_tree_fn cb, void *arg)
 {
     struct sf_tree_result res = {0};
+    enum change what;
     uint64_t end;
-    if (mode) { /* space is not set aside anyway: without a new size there is nothing to do */
-        bool keep_size = mode == FALLOC_FL_KEEP_SIZE;
+    if (!change_of_mode(mode, &what)) {
+        bool keep_size = mode == FALLOC_FL_KEEP_SIZE; /* without a new size nothing is to be done */
         cb(arg, keep_size ? 0 : -EOPNOTSUPP, keep_size ? &res : NULL);
         return;
     }
     tree_lock(t);
     bool held = change_hold_locked(f->node, f);
     tree_unlock(t);
-    struct change_op *op = held ? change_new(t, f->node, f, CH_EXTEND, cb, arg) : NULL;
+    struct change_op *op = held ? change_new(t, f->node, f, what, cb, arg) : NULL;
     if (!held)
         cb(arg, -ENOMEM, NULL);
     if (!op)
         return;
     if (__builtin_add_overflow(off, len, &end))
         end = UINT64_MAX;
-    op->off = end;
-    change_start(op, end);
+    op->off = what == CH_EXTEND ? end : off;
+    op->len = len;
+    change_start(op, what == CH_PUNCH ? 0 : end);
 }
 
 void
@@ -382,7 +425,9 @@ sf_tree_flush(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
 {
     struct sf_tree_result res = {0};
     tree_lock(t);
-    bool wrote = f->wrote;
+    /* Pages of its mapping may have been written with another's handle. */
+    bool maps = (f->flags & O_ACCMODE) == O_RDWR;
+    bool wrote = f->wrote || (maps && live(f->node)->mapped);
     tree_unlock(t);
     if (wrote)
         sync_start(t, f->node, false, cb, arg);

@@ -216,6 +216,10 @@ uint64_t sf_tree_read(struct sf_tree *tree, struct sf_file *file, uint64_t off, 
 /* @data: borrowed for the call. Fetches nothing. */
 void sf_tree_write(struct sf_tree *tree, struct sf_file *file, uint64_t off, const void *data,
                    size_t len, sf_tree_fn cb, void *arg);
+/* The same of the kernel's pages, which programs changed in their memory: they go to @off, with
+ * O_APPEND, too. @file can be any handle that has mapped the file. */
+void sf_tree_write_pages(struct sf_tree *tree, struct sf_file *file, uint64_t off, const void *data,
+                         size_t len, sf_tree_fn cb, void *arg);
 void sf_tree_flush(struct sf_tree *tree, struct sf_file *file, sf_tree_fn cb, void *arg);
 void sf_tree_fsync(struct sf_tree *tree, struct sf_file *file, sf_tree_fn cb, void *arg);
 /* Its attributes are in the bucket then; names are when their change returns. */
@@ -224,6 +228,9 @@ void sf_tree_fsyncdir(struct sf_tree *tree, uint64_t node, sf_tree_fn cb, void *
 void sf_tree_release(struct sf_tree *tree, struct sf_file *file);
 void sf_tree_fallocate(struct sf_tree *tree, struct sf_file *file, int mode, uint64_t off,
                        uint64_t len, sf_tree_fn cb, void *arg);
+/* SEEK_HOLE or SEEK_DATA of lseek(2): the place, or -errno. Only what is staged has holes, and none
+ * is told of while a program may have changed pages of which nothing is known yet. */
+int64_t sf_tree_seek(struct sf_tree *tree, struct sf_file *file, uint64_t off, bool hole);
 void sf_tree_copy_range(struct sf_tree *tree, struct sf_file *in, uint64_t off_in,
                         struct sf_file *out, uint64_t off_out, size_t len, sf_tree_fn cb,
                         void *arg);

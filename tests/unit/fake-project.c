@@ -165,6 +165,14 @@ fake_has(const char *bucket, const char *key, const char *text)
 }
 
 bool
+fake_is(const char *bucket, const char *key, const void *data, size_t len)
+{
+    FAKE_GUARD();
+    const struct object *o = fake_find(bucket, key);
+    return o && o->size == len && !memcmp(o->text, data, len);
+}
+
+bool
 fake_exists(const char *bucket, const char *key)
 {
     FAKE_GUARD();

@@ -20,6 +20,7 @@ void fake_set_cache(const char *bucket, const char *key, const char *cache_contr
 const char *fake_cache(const char *bucket, const char *key);
 void fake_remove(const char *bucket, const char *key);
 bool fake_has(const char *bucket, const char *key, const char *text);
+bool fake_is(const char *bucket, const char *key, const void *data, size_t len);
 /* Whether there is such an object, whatever its bytes. */
 bool fake_exists(const char *bucket, const char *key);
 void fake_bucket(const char *bucket);

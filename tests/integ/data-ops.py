@@ -1,0 +1,432 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What programs do with the bytes of files beside read() and write(): mappings, holes, ranges.
+
+  data-ops.py DIRECTORY BUCKET LIMIT
+
+DIRECTORY shows BUCKET, in which an object may have LIMIT bytes. Each check is a function below; it
+gets a directory of its own. What is closed is compared with the bucket.
+"""
+import ctypes
+import errno
+import mmap
+import os
+import signal
+import shutil
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import objects  # noqa: E402
+
+TOP, BUCKET, LIMIT = sys.argv[1], sys.argv[2], int(sys.argv[3])
+PAGE = mmap.PAGESIZE
+KEEP, PUNCH, COLLAPSE, ZERO, INSERT = 1, 2, 8, 16, 32
+libc = ctypes.CDLL(None, use_errno=True)
+libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+api = objects.Api()
+
+
+def in_bucket(path):
+    key = os.path.relpath(path, TOP)
+    return api.call("GET", "/object/authenticated/" + objects.quote(BUCKET + "/" + key))
+
+
+def same(what, want, got):
+    if want == got:
+        return
+    at = next((i for i, (a, b) in enumerate(zip(want, got)) if a != b), min(len(want), len(got)))
+    raise SystemExit(f"{what}: {len(want)} bytes wanted, {len(got)} there, they differ at {at}: "
+                     f"{want[at:at + 16]!r} {got[at:at + 16]!r}")
+
+
+def stored(path, want):
+    """Here and in the bucket."""
+    with open(path, "rb") as f:
+        same("read of " + path, want, f.read())
+    same("object of " + path, want, in_bucket(path))
+
+
+def fails(code, fn, *args):
+    try:
+        got = fn(*args)
+    except OSError as e:
+        if e.errno != code:
+            raise SystemExit(f"{errno.errorcode[code]} wanted, {e} came")
+        return
+    raise SystemExit(f"{errno.errorcode[code]} wanted, {got!r} came")
+
+
+def fallocate(fd, mode, off, length):
+    if libc.fallocate(fd, mode, off, length) < 0:
+        raise OSError(ctypes.get_errno(), "fallocate")
+
+
+def some(n, salt=1):
+    return bytes((i * 7 + i // 251 + salt) % 255 + 1 for i in range(n))
+
+
+def new(path, data=b""):
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], done)
+    return fd
+
+
+def put(path, data):
+    os.close(new(path, data))
+
+
+# ---- holes ---------------------------------------------------------------------------------------
+
+def holes_are_zeros(d):
+    path = d + "/sparse"
+    fd = new(path)
+    os.pwrite(fd, b"end", 3_000_000)
+    os.ftruncate(fd, 5_000_000)
+    os.pwrite(fd, b"x", 70_000)
+    want = bytearray(5_000_000)
+    want[3_000_000:3_000_003] = b"end"
+    want[70_000:70_001] = b"x"
+    same("the hole", bytes(100), os.pread(fd, 100, 1_000_000))
+    os.close(fd)
+    stored(path, bytes(want))
+
+
+def holes_are_told(d):
+    path = d + "/told"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    os.ftruncate(fd, 8 << 20)
+    os.pwrite(fd, b"x" * 4096, 4 << 20)
+    assert os.lseek(fd, 0, os.SEEK_HOLE) == 0
+    assert os.lseek(fd, 0, os.SEEK_DATA) == 4 << 20
+    assert os.lseek(fd, 4 << 20, os.SEEK_HOLE) == (4 << 20) + 4096
+    fails(errno.ENXIO, os.lseek, fd, 5 << 20, os.SEEK_DATA)
+    fails(errno.ENXIO, os.lseek, fd, 8 << 20, os.SEEK_HOLE)
+    with open(path, "r+b") as f, mmap.mmap(f.fileno(), 0) as m:  # it may be data any moment
+        m[PAGE] = 1
+        assert os.lseek(fd, 0, os.SEEK_DATA) == 0
+        assert os.lseek(fd, 0, os.SEEK_HOLE) == 8 << 20
+    os.close(fd)
+    fd = os.open(path, os.O_RDONLY)
+    assert os.lseek(fd, 5, os.SEEK_DATA) == 5
+    assert os.lseek(fd, 5, os.SEEK_HOLE) == 8 << 20
+    assert os.lseek(fd, 0, os.SEEK_END) == 8 << 20
+    os.close(fd)
+
+
+def not_fetched_is_data(d):
+    path = d + "/object"
+    data = some(3_000_000)
+    api.call("PUT", "/object/" + objects.quote(f"{BUCKET}/{os.path.relpath(path, TOP)}"), data,
+             "application/octet-stream")
+    wait_for(path)
+    fd = os.open(path, os.O_WRONLY)
+    fallocate(fd, PUNCH | KEEP, 1 << 20, 1 << 20)
+    assert os.lseek(fd, 0, os.SEEK_HOLE) == 1 << 20
+    assert os.lseek(fd, 1 << 20, os.SEEK_DATA) == 2 << 20
+    assert os.lseek(fd, 2 << 20, os.SEEK_HOLE) == len(data)
+    os.close(fd)
+    stored(path, data[:1 << 20] + bytes(1 << 20) + data[2 << 20:])
+
+
+def wait_for(path):
+    for _ in range(200):
+        if os.path.exists(path):
+            return
+        subprocess.run(["sleep", "0.02"], check=True)
+    raise SystemExit(f"{path} does not appear")
+
+
+def fallocate_modes(d):
+    path = d + "/ranges"
+    want = bytearray(some(300_000))
+    fd = new(path, bytes(want))
+    with mmap.mmap(fd, 300_000) as m:
+        m[100_000:100_010] = b"in a page."  # dirty when the hole is made
+        fallocate(fd, PUNCH | KEEP, 99_000, 50_001)
+        want[99_000:149_001] = bytes(50_001)
+        same("the mapping", bytes(want), m[:])
+    fallocate(fd, ZERO, 290_000, 20_000)
+    want[290_000:] = bytes(20_000)
+    assert os.fstat(fd).st_size == 310_000
+    fallocate(fd, ZERO | KEEP, 5, 10)
+    want[5:15] = bytes(10)
+    fallocate(fd, PUNCH | KEEP, 309_000, 100_000)
+    want[309_000:] = bytes(1000)
+    fallocate(fd, KEEP, 300_000, 1 << 20)
+    assert os.fstat(fd).st_size == 310_000
+    fallocate(fd, 0, 0, 320_000)
+    want += bytes(10_000)
+    for mode in (COLLAPSE, INSERT, PUNCH):
+        fails(errno.EOPNOTSUPP, fallocate, fd, mode, 0, 4096)
+    fails(errno.EFBIG, fallocate, fd, 0, 0, LIMIT + 1)
+    fails(errno.EFBIG, fallocate, fd, ZERO, LIMIT, 1)
+    same("read", bytes(want), os.pread(fd, 400_000, 0))
+    os.close(fd)
+    stored(path, bytes(want))
+
+
+# ---- mappings ------------------------------------------------------------------------------------
+
+def two_mappings(d):
+    path = d + "/shared"
+    want = bytearray(some(3 * PAGE + 100))
+    put(path, bytes(want))
+    a, b = os.open(path, os.O_RDWR), os.open(path, os.O_RDWR)
+    ma, mb = mmap.mmap(a, len(want)), mmap.mmap(b, len(want))
+    for m, at, text in ((ma, 10, b"first"), (mb, PAGE + 10, b"second"), (ma, 3 * PAGE + 90, b"third")):
+        m[at:at + len(text)] = text
+        want[at:at + len(text)] = text
+    same("the other mapping", bytes(want), ma[:])
+    same("read()", bytes(want), os.pread(b, 100_000, 0))
+    os.pwrite(b, b"by write()", PAGE * 2)
+    want[PAGE * 2:PAGE * 2 + 10] = b"by write()"
+    same("write() in the mapping", bytes(want), mb[:])
+    direct = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    with mmap.mmap(-1, 4 * PAGE) as room:
+        n = os.preadv(direct, [room], 0)
+        same("O_DIRECT", bytes(want), room[:n])
+    os.close(direct)
+    ma.flush()
+    os.close(a)
+    same("after the first close", bytes(want), in_bucket(path))
+    ma[20:24] = b"late"
+    want[20:24] = b"late"
+    ma.close()
+    mb.close()
+    os.close(b)
+    stored(path, bytes(want))
+
+
+def whose_pages(d):
+    """The kernel writes pages with any handle that has mapped the file."""
+    path = d + "/pages"
+    want = bytearray(some(2 * PAGE))
+    put(path, bytes(want))
+    a, b = os.open(path, os.O_RDWR), os.open(path, os.O_RDWR)
+    ma, mb = mmap.mmap(a, 2 * PAGE), mmap.mmap(b, 2 * PAGE)
+    for fd, m, text in ((a, ma, b"first"), (b, mb, b"other")):
+        m[5:10] = want[5:10] = text
+        os.close(fd)
+        same("after " + text.decode() + "'s close", bytes(want), in_bucket(path))
+    ma.close()
+    mb.close()
+
+
+def appender_maps(d):
+    """Pages go to their place, though the handle appends."""
+    path = d + "/log"
+    want = bytearray(some(2 * PAGE))
+    put(path, bytes(want))
+    log = os.open(path, os.O_RDWR | os.O_APPEND)
+    with mmap.mmap(log, 2 * PAGE) as m:
+        m[5:10] = want[5:10] = b"pages"
+        m.flush()
+        os.write(log, b"line\n")
+        want += b"line\n"
+        m[PAGE:PAGE + 4] = want[PAGE:PAGE + 4] = b"more"
+    os.close(log)
+    stored(path, bytes(want))
+
+
+def mapped_after_close(d):
+    path = d + "/unmapped-late"
+    want = bytearray(some(100_000))
+    put(path, bytes(want))
+    fd = os.open(path, os.O_RDWR)
+    m = mmap.mmap(fd, 100_000)
+    os.close(fd)  # python's mmap has a descriptor of its own, which its close() closes, too
+    m[50_000:50_005] = b"later"
+    want[50_000:50_005] = b"later"
+    m.close()
+    with open(path, "rb") as f:
+        same("read", bytes(want), f.read())
+    for _ in range(100):
+        if in_bucket(path) == bytes(want):
+            return
+        subprocess.run(["sleep", "0.05"], check=True)
+    stored(path, bytes(want))
+
+
+def cut_while_mapped(d):
+    path = d + "/cut"
+    put(path, some(4 * PAGE))
+    if not (child := os.fork()):
+        fd = os.open(path, os.O_RDWR)
+        m = mmap.mmap(fd, 4 * PAGE)
+        m[3 * PAGE] = 7
+        os.truncate(path, PAGE + 10)
+        if m[PAGE + 10:2 * PAGE] != bytes(PAGE - 10):
+            os._exit(3)
+        m[5:8] = b"cut"
+        m.flush(0, PAGE)
+        signal.signal(signal.SIGBUS, signal.SIG_DFL)
+        m[3 * PAGE]  # beyond the end: SIGBUS
+        os._exit(4)
+    assert os.waitpid(child, 0)[1] & 0x7f == signal.SIGBUS
+    want = bytearray(some(4 * PAGE)[:PAGE + 10])
+    want[5:8] = b"cut"
+    with open(path, "ab"):
+        pass
+    for _ in range(100):
+        if in_bucket(path) == bytes(want):
+            break
+        subprocess.run(["sleep", "0.05"], check=True)
+    stored(path, bytes(want))
+    os.truncate(path, 3 * PAGE)
+    stored(path, bytes(want) + bytes(3 * PAGE - len(want)))
+
+
+def emptied_while_open(d):
+    path = d + "/emptied"
+    put(path, some(50_000))
+    fd = os.open(path, os.O_RDWR)
+    m = mmap.mmap(fd, PAGE)
+    m[0:3] = b"abc"
+    again = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    assert os.fstat(fd).st_size == 0
+    assert os.pread(fd, 10, 0) == b""
+    os.write(again, b"new")
+    assert m[0:4] == b"new\0"
+    m[1:2] = b"E"
+    m.close()
+    os.close(again)
+    os.close(fd)
+    stored(path, b"nEw")
+
+
+# ---- appends, copies, sizes ----------------------------------------------------------------------
+
+def several_append(d):
+    path = d + "/appended"
+    put(path, b"")
+    children = []
+    for who in range(4):
+        if not (child := os.fork()):
+            fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+            for i in range(100):
+                os.write(fd, b"%d %3d %s\n" % (who, i, b"x" * (i * 3)))
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+    with open(path, "rb") as f:
+        lines = f.read().splitlines(keepends=True)
+    assert sorted(lines) == sorted(b"%d %3d %s\n" % (who, i, b"x" * (i * 3))
+                                   for who in range(4) for i in range(100)), "lines are torn or lost"
+    for who in range(4):
+        mine = [line for line in lines if line.startswith(b"%d " % who)]
+        assert mine == sorted(mine), "lines of one writer changed places"
+    stored(path, b"".join(lines))
+
+
+def ranges_are_copied(d):
+    a, b = d + "/from", d + "/to"
+    data = some(700_000)
+    put(a, data)
+    src, dst = os.open(a, os.O_RDWR), new(b, some(300_000, 9))
+    want = bytearray(some(300_000, 9))
+
+    def copy(fd_in, off_in, fd_out, off_out, length):
+        done = 0
+        while done < length:
+            n = os.copy_file_range(fd_in, fd_out, length - done, off_in + done, off_out + done)
+            if n == 0:
+                break
+            done += n
+        return done
+
+    assert copy(src, 100_001, dst, 250_000, 200_000) == 200_000
+    want[250_000:450_000] = data[100_001:300_001]
+    assert copy(src, 650_000, dst, 1000, 100_000) == 50_000  # up to the end
+    want[1000:51_000] = data[650_000:]
+    assert copy(src, 800_000, dst, 0, 10) == 0
+    assert copy(dst, 0, dst, 600_000, 100_000) == 100_000  # behind the end: a hole before it
+    want += bytes(600_000 - len(want)) + want[:100_000]
+    assert copy(dst, 0, dst, 100_000, 100_000) == 100_000  # they touch
+    want[100_000:200_000] = want[:100_000]
+    fails(errno.EINVAL, os.copy_file_range, dst, dst, 50_000, 0, 49_999)  # they overlap
+    with mmap.mmap(src, 700_000) as m:
+        m[5:9] = b"page"  # not written yet
+        assert copy(src, 0, dst, 20, 100) == 100
+        want[20:120] = m[:100]
+    same("read", bytes(want), os.pread(dst, 1_000_000, 0))
+    os.close(dst)
+    os.close(src)
+    stored(b, bytes(want))
+    shutil.copyfile(a, d + "/whole")
+    stored(d + "/whole", data[:5] + b"page" + data[9:])
+
+
+def sendfile_and_splice(d):
+    path = d + "/sent"
+    data = some(900_000)
+    put(path, data)
+    src, dst = os.open(path, os.O_RDONLY), new(d + "/received")
+    done = 0
+    while n := os.sendfile(dst, src, done, 400_000):
+        done += n
+    r, w = os.pipe()
+    at = 0
+    while n := os.splice(src, w, 60_000, offset_src=at):
+        moved = 0
+        while moved < n:
+            moved += os.splice(r, dst, n - moved, offset_dst=done + at + moved)
+        at += n
+    os.close(dst)
+    os.close(src)
+    stored(d + "/received", data + data)
+
+
+def sizes_at_the_edges(d):
+    fd = new(d + "/edges", b"begin")
+    fails(errno.EFBIG, os.pwrite, fd, b"x", LIMIT)
+    fails(errno.EFBIG, os.ftruncate, fd, LIMIT + 1)
+    fails(errno.EFBIG, os.pwrite, fd, b"x", (1 << 63) - 2)
+    fails(errno.EINVAL, os.ftruncate, fd, -1)
+    for at in ((1 << 31) - 2, (1 << 32) - 2, LIMIT - 4):
+        assert os.pwrite(fd, b"edge", at) == 4
+        assert os.fstat(fd).st_size == at + 4
+        assert os.pread(fd, 8, at - 4) == b"\0\0\0\0edge"
+    assert os.pread(fd, 8, 0) == b"begin\0\0\0"
+    assert os.pread(fd, 8, (1 << 31) - 2)[:4] == b"edge"
+    os.ftruncate(fd, 7)
+    os.close(fd)
+    stored(d + "/edges", b"begin\0\0")
+
+
+def running_programs(d):
+    path = d + "/program"
+    shutil.copyfile(shutil.which("sleep"), path)
+    os.chmod(path, 0o755)
+    fd = os.open(path, os.O_RDWR)
+    fails(errno.ETXTBSY, os.posix_spawn, path, ["program", "0"], {})
+    os.close(fd)
+    running = subprocess.Popen([path, "60"])
+    try:
+        fails(errno.ETXTBSY, os.open, path, os.O_WRONLY)
+        fails(errno.ETXTBSY, os.open, path, os.O_RDWR | os.O_TRUNC)
+        fails(errno.ETXTBSY, os.truncate, path, 0)
+    finally:
+        running.kill()
+        running.wait()
+    with open(path, "r+b") as f:
+        f.write(b"again")
+
+
+def main():
+    checks = [holes_are_zeros, holes_are_told, not_fetched_is_data, fallocate_modes, two_mappings,
+              whose_pages, appender_maps, mapped_after_close, cut_while_mapped, emptied_while_open,
+              several_append, ranges_are_copied, sendfile_and_splice, sizes_at_the_edges,
+              running_programs]
+    for check in checks:
+        print(check.__name__, flush=True)
+        d = f"{TOP}/{check.__name__}"
+        os.mkdir(d)
+        check(d)
+
+
+main()

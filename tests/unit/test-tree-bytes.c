@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tree-fixture.h"
+
+#include <linux/falloc.h>
+
+/* What changes a file's bytes beside write(): mapped pages, fallocate(); and where its holes are.
+ */
+
+static void
+start_now(void)
+{
+    fake_bucket("b");
+    start_ttl("b", 0);
+}
+
+static int
+pages(struct sf_file *f, uint64_t off, const char *text)
+{
+    struct got g = {0};
+    sf_tree_write_pages(tree, f, off, text, strlen(text), keep, &g);
+    run_until_called(&g);
+    return g.err;
+}
+
+static int
+allocate(struct sf_file *f, int mode, uint64_t off, uint64_t len)
+{
+    struct got g = {0};
+    sf_tree_fallocate(tree, f, mode, off, len, keep, &g);
+    run_until_called(&g);
+    return g.err;
+}
+
+/* ---- mapped pages --------------------------------------------------------------------------- */
+
+/* The kernel sends pages with any handle that mapped the file, and they go where they lie in it. */
+static void
+test_pages_are_not_appended(void **state)
+{
+    (void)state;
+    start_now();
+    fake_put("b", "f", "0123");
+    uint64_t n = node(1, "f");
+    struct sf_file *map = open_file(n, O_RDWR), *log = open_file(n, O_RDWR | O_APPEND);
+    assert_int_equal(pages(log, 1, "ab"), 0);
+    assert_string_equal(read_file(map).data, "0ab3");
+    assert_int_equal(flush(log), 0);
+    assert_true(fake_has("b", "f", "0ab3"));
+    sf_tree_release(tree, log);
+    sf_tree_release(tree, map);
+}
+
+/* close() of who mapped the file waits for the upload, whichever handle the pages came with. */
+static void
+test_who_maps_waits(void **state)
+{
+    (void)state;
+    start_now();
+    fake_put("b", "f", "0123");
+    uint64_t n = node(1, "f");
+    struct sf_file *map = open_file(n, O_RDWR), *other = open_file(n, O_RDWR);
+    assert_int_equal(pages(other, 0, "ab"), 0);
+    assert_int_equal(flush(map), 0);
+    assert_true(fake_has("b", "f", "ab23"));
+
+    /* And at its end: what was changed after its close is sent, though others still write. */
+    assert_int_equal(pages(other, 2, "cd"), 0);
+    sf_tree_release(tree, map);
+    fake_run();
+    assert_true(fake_has("b", "f", "abcd"));
+    sf_tree_release(tree, other);
+}
+
+/* A writer that cannot have mapped anything hears nothing of it. */
+static void
+test_who_only_writes_does_not(void **state)
+{
+    (void)state;
+    start_now();
+    fake_put("b", "f", "0123");
+    uint64_t n = node(1, "f");
+    struct sf_file *map = open_file(n, O_RDWR), *idle = open_file(n, O_WRONLY);
+    assert_int_equal(pages(map, 0, "ab"), 0);
+    fake_fail(-EIO);
+    assert_int_equal(flush(idle), 0);
+    assert_int_equal(flush(map), -EIO);
+    fake_fail(0);
+    assert_int_equal(flush(map), 0);
+    sf_tree_release(tree, idle);
+    sf_tree_release(tree, map);
+}
+
+/* ---- fallocate ------------------------------------------------------------------------------ */
+
+static void
+test_zeros(void **state)
+{
+    (void)state;
+    const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, zero = FALLOC_FL_ZERO_RANGE;
+    start_now();
+    fake_put("b", "f", "0123456789");
+    uint64_t n = node(1, "f");
+    struct sf_file *f = open_file(n, O_RDWR);
+    assert_int_equal(allocate(f, punch, 2, 3), 0);
+    assert_int_equal(allocate(f, punch, 9, 100), 0);
+    assert_int_equal(allocate(f, punch, 100, 100), 0);
+    assert_int_equal(allocate(f, zero | FALLOC_FL_KEEP_SIZE, 0, 1), 0);
+    assert_int_equal(allocate(f, zero | FALLOC_FL_KEEP_SIZE, 8, 10), 0);
+    struct got g = read_file(f);
+    assert_int_equal(g.res.len, 10);
+    assert_int_equal(allocate(f, zero, 7, 5), 0);
+    assert_int_equal(read_file(f).res.len, 12);
+    assert_int_equal(flush(f), 0);
+    assert_int_equal(fake_counts.puts, 1);
+    const char want[12] = {0, '1', 0, 0, 0, '5', '6', 0, 0, 0, 0, 0};
+    assert_true(fake_is("b", "f", want, sizeof want));
+    sf_tree_release(tree, f);
+}
+
+static void
+test_other_modes(void **state)
+{
+    (void)state;
+    const int no[] = {FALLOC_FL_PUNCH_HOLE,
+                      FALLOC_FL_COLLAPSE_RANGE,
+                      FALLOC_FL_INSERT_RANGE,
+                      FALLOC_FL_UNSHARE_RANGE,
+                      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+                      1 << 20};
+    start_now();
+    fake_put("b", "f", "0123");
+    struct sf_file *f = open_file(node(1, "f"), O_RDWR);
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        assert_int_equal(allocate(f, no[i], 0, 2), -EOPNOTSUPP);
+    assert_int_equal(allocate(f, FALLOC_FL_ZERO_RANGE, UINT64_MAX - 1, 10), -EFBIG);
+    assert_int_equal(allocate(f, 0, UINT64_MAX - 1, 10), -EFBIG);
+    assert_int_equal(flush(f), 0);
+    assert_int_equal(fake_counts.puts, 0);
+    sf_tree_release(tree, f);
+}
+
+/* ---- holes ---------------------------------------------------------------------------------- */
+
+static void
+test_holes(void **state)
+{
+    (void)state;
+    start_now();
+    fake_put("b", "f", "0123");
+    uint64_t n = node(1, "f");
+    struct sf_file *r = open_file(n, O_RDONLY);
+    assert_int_equal(sf_tree_seek(tree, r, 1, false), 1); /* as in the bucket: none */
+    assert_int_equal(sf_tree_seek(tree, r, 1, true), 4);
+    assert_int_equal(sf_tree_seek(tree, r, 4, true), -ENXIO);
+    assert_int_equal(sf_tree_seek(tree, r, 4, false), -ENXIO);
+
+    struct sf_file *w = open_file(n, O_WRONLY);
+    assert_int_equal(allocate(w, FALLOC_FL_ZERO_RANGE, 2, 6), 0);
+    assert_int_equal(sf_tree_seek(tree, r, 0, true), 2);
+    assert_int_equal(sf_tree_seek(tree, r, 2, false), -ENXIO);
+    assert_int_equal(sf_tree_seek(tree, r, 7, true), 7);
+    assert_int_equal(sf_tree_seek(tree, r, 8, true), -ENXIO);
+
+    struct sf_file *map = open_file(n, O_RDWR); /* pages of the hole may have data by now */
+    assert_int_equal(sf_tree_seek(tree, r, 0, true), 8);
+    assert_int_equal(sf_tree_seek(tree, r, 3, false), 3);
+    sf_tree_release(tree, map);
+    assert_int_equal(sf_tree_seek(tree, r, 0, true), 2);
+    sf_tree_release(tree, w);
+    sf_tree_release(tree, r);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TREE_TEST(pages_are_not_appended),
+        TREE_TEST(who_maps_waits),
+        TREE_TEST(who_only_writes_does_not),
+        TREE_TEST(zeros),
+        TREE_TEST(other_modes),
+        TREE_TEST(holes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
