@@ -209,6 +209,9 @@ test_data = \
 	tests/integ/cache-crash.py \
 	tests/integ/mixed-load.py \
 	tests/integ/two-clients.py \
+	tests/posix/README.md \
+	tests/posix/run-fsx \
+	tests/posix/tree-state.py \
 	tests/lint/lib.sh \
 	tests/traces/README.md \
 	tests/traces/build.trace \
