@@ -560,7 +560,12 @@ sf_rename_settle(struct sf_rename *rn, int rc, const struct sf_err *err)
 {
     if (!rn->rec.seq || (rc && sf_failure_is_held(err)))
         return;
-    sf_journal_drop(rn->w->journal, rn->rec.seq);
+    /* That of a directory names no versions: a start that found it would move what was made under
+     * the old name after this one was answered. */
+    if (rn->rec.kind == SF_RECORD_RENAME)
+        sf_journal_drop(rn->w->journal, rn->rec.seq);
+    else
+        (void)sf_journal_drop_wait(rn->w->journal, rn->rec.seq);
     rn->rec.seq = 0;
     sf_step(rn->rec.kind == SF_RECORD_RENAME ? SF_STEP_RENAME_DONE : SF_STEP_RENAME_DIR_DONE);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "write-fixture.h"
 
+#include "write/journal.h"
 #include "write/writer.h"
 
 /* Renames of directories: all of it arrives under the new name, once, whatever happens meanwhile;
@@ -270,6 +271,30 @@ both_names_while_it_runs(void **state)
     expect_other("d/x", SF_NAME_STAYS, NULL);
 }
 
+static void
+count_record(void *arg, uint64_t seq, enum sf_record_kind kind)
+{
+    (void)seq;
+    *(unsigned *)arg += kind == SF_RECORD_RENAME_DIR;
+}
+
+/* A start that found the record would move what was made under the old name since. */
+static void
+its_record_is_gone_before_the_answer(void **state)
+{
+    (void)state;
+    unsigned n = 0;
+    fake_set("b", "d/x", "x");
+    assert_int_equal(wait_for(rename_dir("b", "d/", "b", "new/")), 0);
+    sf_journal_numbers(writer->journal, count_record, &n);
+    assert_int_equal(n, 0);
+    fake_set("b", "e/x", "x");
+    fake_fault(FAKE_MOVE, 1, FAKE_REFUSED, -EACCES);
+    assert_int_equal(wait_for(rename_dir("b", "e/", "b", "f/")), -EACCES);
+    sf_journal_numbers(writer->journal, count_record, &n);
+    assert_int_equal(n, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -285,6 +310,7 @@ main(void)
         TEST(in_order_with_changes_below),
         TEST(one_worker_is_enough),
         TEST(both_names_while_it_runs),
+        TEST(its_record_is_gone_before_the_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
