@@ -144,6 +144,7 @@ integ_tests = \
 	tests/integ/replay.sh \
 	tests/integ/save-patterns.sh \
 	tests/integ/set-attrs-sql.sh \
+	tests/integ/state-dir.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/tus-js.sh \
 	tests/integ/trouble-table.sh \
