@@ -137,6 +137,7 @@ integ_tests = \
 	tests/integ/mount-stop.sh \
 	tests/integ/read-ahead-files.sh \
 	tests/integ/real-input.sh \
+	tests/integ/queue.sh \
 	tests/integ/rclone.sh \
 	tests/integ/read-versions.sh \
 	tests/integ/remount-clean.sh \
@@ -171,6 +172,7 @@ integ_plain = \
 	tests/integ/large-dir.sh \
 	tests/integ/mixed-load.sh \
 	tests/integ/quickstart.sh \
+	tests/integ/queue.sh \
 	tests/integ/rclone.sh \
 	tests/integ/walks.sh
 

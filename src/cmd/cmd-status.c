@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cmd/cmd.h"
 
-#include "base/mounts.h"
-#include "base/vec.h"
 #include "daemon/exit.h"
-#include "daemon/place.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -13,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-SF_VEC_DEFINE(point_vec, char *);
 
 struct status_line {
     const char *point;
@@ -46,22 +41,6 @@ static const struct argp argp = {
     options, parse, "[MOUNTPOINT]", "Tell how a mount, or every mount, is doing.", NULL,
     NULL,    NULL};
 
-static const char *
-trouble(int rc)
-{
-    switch (rc) {
-    case -ENOTCONN:
-    case -ECONNABORTED:
-        return "dead: its process is gone; mount again there, or run `supafs umount`";
-    case -ETIMEDOUT:
-        return "does not answer";
-    case -EACCES:
-        return "belongs to another user";
-    default:
-        return strerror(-rc);
-    }
-}
-
 /* The JSON of one mount, also of one that does not answer. */
 static json_t *
 one_json(const char *point, int *rc)
@@ -71,7 +50,8 @@ one_json(const char *point, int *rc)
     json_t *root = *rc ? NULL : json_loadb(text.data, text.len, 0, NULL);
     if (!*rc && !root)
         *rc = -EPROTO;
-    return root ? root : json_pack("{s:s, s:s}", "mountpoint", point, "trouble", trouble(*rc));
+    return root ? root
+                : json_pack("{s:s, s:s}", "mountpoint", point, "trouble", control_trouble(*rc));
 }
 
 static int
@@ -104,47 +84,12 @@ print_text(const struct point_vec *points, bool all)
         if (i)
             putchar('\n');
         if (rc < 0)
-            printf("mountpoint: %s\ntrouble: %s\n", points->data[i], trouble(rc));
+            printf("mountpoint: %s\ntrouble: %s\n", points->data[i], control_trouble(rc));
         else
             fputs(sf_buf_str(&text), stdout);
         failed |= rc < 0 && !(all && rc == -EACCES); /* others' mounts are their business */
     }
     return failed ? SF_EXIT_FAILED : SF_EXIT_OK;
-}
-
-static int
-collect(void *arg, const struct sf_mount *m)
-{
-    struct point_vec *v = arg;
-    if (!sf_place_is_ours(m->fstype))
-        return 0;
-    char *copy = strdup(m->point);
-    return copy ? point_vec_push(v, copy) : -ENOMEM;
-}
-
-/* The mounts that are asked for. */
-static int
-choose(const struct status_line *l, struct point_vec *v)
-{
-    struct sf_mount_copy m;
-    char point[PATH_MAX];
-    if (!l->point) {
-        int rc = sf_mounts_each(collect, v);
-        if (rc < 0)
-            complain("cannot list the mounts: %s", strerror(-rc));
-        return rc < 0 ? SF_EXIT_FAILED : SF_EXIT_OK;
-    }
-    int rc = sf_mount_path(l->point, point);
-    if (rc < 0) {
-        complain("%s: %s", l->point, strerror(-rc));
-        return SF_EXIT_USAGE;
-    }
-    if (sf_mount_find(point, &m) != 1 || !sf_place_is_ours(m.fstype)) {
-        complain("nothing of supafs is mounted on %s", point);
-        return SF_EXIT_USAGE;
-    }
-    char *copy = strdup(point);
-    return copy && point_vec_push(v, copy) == 0 ? SF_EXIT_OK : SF_EXIT_FAILED;
 }
 
 int
@@ -157,15 +102,13 @@ cmd_status(int argc, char **argv)
         complain("%s", strerror(bad));
         return SF_EXIT_USAGE;
     }
-    int rc = choose(&l, &points);
+    int rc = control_points(l.point, &points);
     if (rc == SF_EXIT_OK && l.json)
         rc = print_json(&points, !l.point);
     else if (rc == SF_EXIT_OK && points.len)
         rc = print_text(&points, !l.point);
     else if (rc == SF_EXIT_OK)
         puts("nothing of supafs is mounted");
-    for (size_t i = 0; i < points.len; i++)
-        free(points.data[i]);
-    point_vec_fini(&points);
+    control_points_fini(&points);
     return rc;
 }

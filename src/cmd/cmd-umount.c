@@ -18,11 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How much longer than stop_timeout a daemon may take, for what it does besides. */
 #define MARGIN_MS       10000
 #define DEFAULT_STOP_MS 60000
+#define LOOK_MS         250
+#define SOON_MS         1000 /* what takes no longer is not spoken of */
 
 struct umount_line {
     const char *point;
@@ -71,6 +74,7 @@ struct target {
     int64_t stop_ms;
     pid_t pid; /* 0 = not known */
     int pidfd;
+    bool tty;
 };
 
 static void
@@ -103,24 +107,102 @@ tell_to_stop(const struct target *t)
         (void)syscall(SYS_pidfd_send_signal, t->pidfd, SIGTERM, NULL, 0);
 }
 
-/* Returns 0 when the process is gone, -ETIMEDOUT when it is not. */
+/* ---- waiting -------------------------------------------------------------------------------- */
+
+/* What the daemon says while it stops. */
+struct progress {
+    uint64_t left, bytes, seconds;
+    char reason[240];
+};
+
+static uint64_t
+number(const char *text, const char *name)
+{
+    char value[32];
+    uint64_t n;
+    return control_value(text, name, value, sizeof value) || sf_parse_u64(value, &n) ? 0 : n;
+}
+
+/* False: it has said nothing (yet). */
+static bool
+read_progress(const struct target *t, struct progress *p)
+{
+    sf_autobuf struct sf_buf text = SF_BUF_INIT;
+    char path[PATH_MAX + 16];
+    snprintf(path, sizeof path, "%s/stopping", t->state_dir);
+    if (!*t->state_dir || sf_read_file(path, 4096, &text, NULL) < 0 ||
+        number(text.data, "pid") != (uint64_t)t->pid)
+        return false;
+    *p = (struct progress){.left = number(text.data, "left"),
+                           .bytes = number(text.data, "bytes"),
+                           .seconds = number(text.data, "seconds")};
+    (void)control_value(text.data, "reason", p->reason, sizeof p->reason);
+    (void)harmless(p->reason);
+    return p->left > 0;
+}
+
+static void
+show_progress(const struct target *t, const struct progress *p, bool first)
+{
+    char size[16], age[16];
+    human_size(p->bytes, size);
+    human_age((int64_t)p->seconds, age);
+    if (t->tty)
+        fprintf(stderr, "%" PRIu64 " change%s left, %s, for %s at most%s%.60s\033[K\r", p->left,
+                plural(p->left), size, age, p->reason[0] ? "; " : "", p->reason);
+    else if (first)
+        complain("%" PRIu64 " change%s (%s) left to send; waiting for %s at most", p->left,
+                 plural(p->left), size, age);
+}
+
+/* Returns 0 when the process is gone, -ETIMEDOUT when it is not, -EINTR after Ctrl-C. */
 static int
 wait_gone(const struct target *t)
 {
-    int64_t end = sf_clock_ms() + t->stop_ms + MARGIN_MS;
-    if (t->pidfd < 0)
-        return 0;
-    for (;;) {
+    int64_t begun = sf_clock_ms(), end = begun + t->stop_ms + MARGIN_MS;
+    struct progress now;
+    bool shown = false;
+    int rc = -ETIMEDOUT;
+    for (int64_t left = end - begun; left > 0; left = end - sf_clock_ms()) {
         struct pollfd p = {.fd = t->pidfd, .events = POLLIN};
-        int64_t left = end - sf_clock_ms();
-        int n = left > 0 ? poll(&p, 1, left < INT_MAX ? (int)left : INT_MAX) : 0;
-        if (n > 0)
-            return 0;
-        if (n == 0)
-            return -ETIMEDOUT;
-        if (errno != EINTR)
-            return -errno;
+        int n = poll(&p, 1, left < LOOK_MS ? (int)left : LOOK_MS);
+        if (n != 0) {
+            rc = n > 0 ? 0 : -errno;
+            break;
+        }
+        if (sf_clock_ms() - begun >= SOON_MS && read_progress(t, &now)) {
+            show_progress(t, &now, !shown);
+            shown = true;
+        }
     }
+    if (shown && t->tty)
+        fputs("\033[K", stderr);
+    return rc;
+}
+
+static void
+on_signal(int number_of_it)
+{
+    (void)number_of_it; /* poll() returns with EINTR */
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+static void
+say_pending(const struct target *t, uint64_t left, const char *text)
+{
+    char size[16], age[16];
+    uint64_t since = number(text, "left_since");
+    human_size(number(text, "left_bytes"), size);
+    uint64_t now = (uint64_t)time(NULL);
+    human_age(since && since < now ? (int64_t)(now - since) : 0, age);
+    bool one = left == 1;
+    complain("%" PRIu64
+             " change%s (%s, the oldest %s old) %s not in the project yet; the journal in "
+             "%s keeps %s, and the next mount sends %s",
+             left, plural(left), size, age, one ? "is" : "are", t->state_dir, one ? "it" : "them",
+             one ? "it" : "them");
+    complain("`supafs queue ls --state-dir=%s` shows %s", t->state_dir, one ? "it" : "them");
 }
 
 /* What the daemon left behind about its end. */
@@ -128,32 +210,27 @@ static int
 report(const struct target *t)
 {
     sf_autobuf struct sf_buf text = SF_BUF_INIT;
-    char path[PATH_MAX + 16], pid[32], count[32], where[PATH_MAX] = "";
-    uint64_t n, whose, pending = 0;
+    char path[PATH_MAX + 16], where[PATH_MAX] = "";
     snprintf(path, sizeof path, "%s/last-stop", t->state_dir);
-    if (!*t->state_dir || sf_read_file(path, 65536, &text, NULL) < 0)
-        return 0;
-    if (control_value(text.data, "pid", pid, sizeof pid) || sf_parse_u64(pid, &whose) ||
-        whose != (uint64_t)t->pid)
-        return 0; /* of an earlier mount */
-    if (control_value(text.data, "not_uploaded", count, sizeof count) || sf_parse_u64(count, &n))
-        return 0;
-    if (n == 0)
-        return 0;
-    if (!control_value(text.data, "pending", count, sizeof count))
-        (void)sf_parse_u64(count, &pending);
-    if (pending)
-        complain("%" PRIu64 " file%s could not be uploaded yet; the journal in %s keeps the bytes, "
-                 "and the next mount sends them",
-                 pending, pending == 1 ? "" : "s", t->state_dir);
+    if (!*t->state_dir || sf_read_file(path, 65536, &text, NULL) < 0 ||
+        number(text.data, "pid") != (uint64_t)t->pid)
+        return SF_EXIT_OK; /* it is of an earlier mount */
+    uint64_t n = number(text.data, "not_uploaded"), pending = number(text.data, "pending");
+    uint64_t left = number(text.data, "left");
+    uint64_t local = number(text.data, "left_local");
+    if (left)
+        say_pending(t, left, text.data);
+    if (local)
+        complain("the attributes of %" PRIu64 " file%s could not be written; they stay in %s",
+                 local, plural(local), t->state_dir);
     if (n <= pending)
-        return SF_EXIT_FAILED;
+        return left ? SF_EXIT_PENDING : SF_EXIT_OK;
     n -= pending;
     control_value(text.data, "quarantine", where, sizeof where);
     complain("%" PRIu64 " file%s could not be uploaded; the bytes are kept in %s, each with a note "
              "of its key and the reason",
-             n, n == 1 ? "" : "s", where);
-    return SF_EXIT_FAILED;
+             n, plural(n), where);
+    return SF_EXIT_REFUSED;
 }
 
 static int
@@ -190,15 +267,18 @@ run(struct umount_line *l)
         return refuse(&t, rc, err.msg);
     if (l->lazy)
         return 0;
+    const struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
+    t.tty = isatty(STDERR_FILENO);
+    sigaction(SIGINT, &act, NULL);
     tell_to_stop(&t);
-    rc = wait_gone(&t);
+    rc = t.pidfd >= 0 ? wait_gone(&t) : 0;
     if (t.pidfd >= 0)
         close(t.pidfd);
     if (rc < 0) {
         complain("%s is unmounted, but its process %ld has not ended yet; it still uploads, and "
                  "keeps what it cannot upload in %s",
                  t.point, (long)t.pid, t.state_dir);
-        return SF_EXIT_FAILED;
+        return rc == -EINTR ? EXIT_INTERRUPTED : SF_EXIT_FAILED;
     }
     return report(&t);
 }

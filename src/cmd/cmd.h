@@ -3,9 +3,11 @@
 #define SF_CMD_CMD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/mounts.h"
+#include "base/vec.h"
 #include "cmd/answer.h"
 
 /* The verbs. @argv[0] is what --help shows as the program's name ("supafs mount"). Each returns the
@@ -16,6 +18,13 @@ int cmd_status(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_cache(int argc, char **argv);
 int cmd_warmup(int argc, char **argv);
+int cmd_flush(int argc, char **argv);
+int cmd_queue(int argc, char **argv);
+
+#define EXIT_INTERRUPTED 130 /* Ctrl-C ended a waiting; as shells have it */
+
+/* What others wrote, for a terminal: no control characters. Changed in place and returned. */
+char *harmless(char *text);
 
 /* "supafs: TEXT" on the standard error output. */
 __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
@@ -27,6 +36,18 @@ __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
  * Returns 0; -ENOTCONN the mount's process is gone; -ETIMEDOUT it does not answer; -errno.
  */
 int control_read(const char *point, const char *name, struct sf_buf *out);
+
+SF_VEC_DEFINE(point_vec, char *);
+/* The mount point that was named, or all mounts of supafs (NULL). SF_EXIT_OK, or the code to exit
+ * with, which was said. */
+int control_points(const char *named, struct point_vec *v);
+void control_points_fini(struct point_vec *v);
+/* What -errno of a request to a mount means for its user. Static, or strerror()'s. */
+const char *control_trouble(int rc);
+
+/* Whether a mount answers at all, before it is asked for what may take long: 0, or as
+ * control_read(). */
+int control_answers(const char *point);
 
 /* Where a file or directory is. */
 struct control_place {
@@ -42,7 +63,7 @@ int control_find(const char *path, struct control_place *ret);
  * @said:  gets the sentence of a failure.
  *
  * Returns 0; -errno of a failure that the mount tells or of the way to it; -EPIPE the answer broke
- * off. Can be ended by a signal, which cancels the request.
+ * off; -EINTR a signal came whose handler does not restart calls. An end cancels the request.
  */
 int control_ask(const char *point, const char *const *words,
                 void (*line)(void *arg, const char *text), void *arg, struct sf_buf *said);
@@ -50,5 +71,11 @@ int control_ask(const char *point, const char *const *words,
 /* Let a mount read what is at a place into its cache; @tty: show how far it is. 0 or -errno, which
  * was said. */
 int warmup_run(const struct control_place *place, bool deep, bool tty);
+
+/* For people: "1.2M", "3m12s". Return @out. */
+const char *human_size(uint64_t bytes, char out[16]);
+const char *human_age(int64_t seconds, char out[16]);
+/* "1 change", "2 changes": the plural's letter. */
+const char *plural(uint64_t n);
 
 #endif

@@ -5,10 +5,13 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "control/words.h"
+#include "daemon/exit.h"
 #include "daemon/place.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,15 +24,24 @@
 #define PATIENCE_MS 5000
 #define MAX_TEXT    (1u << 20)
 
+char *
+harmless(char *text)
+{
+    for (char *p = text; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
+    return text;
+}
+
 void
 complain(const char *fmt, ...)
 {
+    char text[4096 + PATH_MAX];
     va_list ap;
     va_start(ap, fmt);
-    fputs("supafs: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    fprintf(stderr, "supafs: %s\n", harmless(text));
 }
 
 /* In a child, because open(2) on a mount that does not answer cannot be given up. Ends with the
@@ -104,6 +116,71 @@ control_read(const char *point, const char *name, struct sf_buf *out)
     return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 }
 
+/* ---- which mounts --------------------------------------------------------------------------- */
+
+static int
+add_point(struct point_vec *v, const char *point)
+{
+    char *copy = strdup(point);
+    int rc = copy ? point_vec_push(v, copy) : -ENOMEM;
+    if (rc)
+        free(copy);
+    return rc;
+}
+
+static int
+collect_point(void *arg, const struct sf_mount *m)
+{
+    return sf_place_is_ours(m->fstype) ? add_point(arg, m->point) : 0;
+}
+
+int
+control_points(const char *named, struct point_vec *v)
+{
+    struct sf_mount_copy m;
+    char point[PATH_MAX];
+    if (!named) {
+        int rc = sf_mounts_each(collect_point, v);
+        if (rc < 0)
+            complain("cannot list the mounts: %s", strerror(-rc));
+        return rc < 0 ? SF_EXIT_FAILED : SF_EXIT_OK;
+    }
+    int rc = sf_mount_path(named, point);
+    if (rc < 0) {
+        complain("%s: %s", named, strerror(-rc));
+        return SF_EXIT_USAGE;
+    }
+    if (sf_mount_find(point, &m) != 1 || !sf_place_is_ours(m.fstype)) {
+        complain("nothing of supafs is mounted on %s", point);
+        return SF_EXIT_USAGE;
+    }
+    return add_point(v, point) ? SF_EXIT_FAILED : SF_EXIT_OK;
+}
+
+void
+control_points_fini(struct point_vec *v)
+{
+    for (size_t i = 0; i < v->len; i++)
+        free(v->data[i]);
+    point_vec_fini(v);
+}
+
+const char *
+control_trouble(int rc)
+{
+    switch (rc) {
+    case -ENOTCONN:
+    case -ECONNABORTED:
+        return "dead: its process is gone; mount again there, or run `supafs umount`";
+    case -ETIMEDOUT:
+        return "does not answer";
+    case -EACCES:
+        return "belongs to another user";
+    default:
+        return strerror(-rc);
+    }
+}
+
 /* ---- requests ------------------------------------------------------------------------------- */
 
 int
@@ -162,6 +239,13 @@ pass_lines(int fd, struct answer *a, struct sf_buf *said)
 }
 
 int
+control_answers(const char *point)
+{
+    sf_autobuf struct sf_buf text = SF_BUF_INIT;
+    return control_read(point, "status", &text);
+}
+
+int
 control_ask(const char *point, const char *const *words, void (*line)(void *arg, const char *text),
             void *arg, struct sf_buf *said)
 {
@@ -174,4 +258,40 @@ control_ask(const char *point, const char *const *words, void (*line)(void *arg,
         rc = pass_lines(fd, &a, said);
     answer_fini(&a);
     return rc;
+}
+
+/* ---- for people ----------------------------------------------------------------------------- */
+
+const char *
+human_size(uint64_t bytes, char out[16])
+{
+    static const char units[] = "BKMGTP";
+    double v = (double)bytes;
+    unsigned u = 0;
+    for (; v >= 1023.95 && units[u + 1]; u++)
+        v /= 1024;
+    snprintf(out, 16, u && v < 99.95 ? "%.1f%c" : "%.0f%c", v, units[u]);
+    return out;
+}
+
+const char *
+human_age(int64_t s, char out[16])
+{
+    if (s < 0)
+        s = 0;
+    if (s < 60)
+        snprintf(out, 16, "%ds", (int)s);
+    else if (s < 3600)
+        snprintf(out, 16, "%dm%02ds", (int)(s / 60), (int)(s % 60));
+    else if (s < 86400)
+        snprintf(out, 16, "%dh%02dm", (int)(s / 3600), (int)(s / 60 % 60));
+    else
+        snprintf(out, 16, "%dd%02dh", (int)(s / 86400 % 100000), (int)(s / 3600 % 24));
+    return out;
+}
+
+const char *
+plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
 }

@@ -9,7 +9,11 @@ supafs_SOURCES = \
 	src/cmd/cmd-bench-report.c \
 	src/cmd/cmd-bench-rows.c \
 	src/cmd/cmd-bench-set.c \
+	src/cmd/cmd-flush.c \
 	src/cmd/cmd-mount.c \
+	src/cmd/cmd-queue.c \
+	src/cmd/cmd-queue-print.c \
+	src/cmd/queue.h \
 	src/cmd/cmd-status.c \
 	src/cmd/cmd-umount.c \
 	src/cmd/cmd-cache.c \

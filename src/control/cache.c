@@ -243,9 +243,9 @@ sf_control_cache_new(struct sf_control *c, struct sf_tree *t, struct sf_cache *b
     if (!cc)
         return -ENOMEM;
     *cc = (struct sf_control_cache){t, blocks};
-    int rc = sf_control_add(c, "warmup", warmup, cc);
+    int rc = sf_control_add_patient(c, "warmup", warmup, cc);
     if (!rc)
-        rc = sf_control_add(c, "cache", cache, cc);
+        rc = sf_control_add_patient(c, "cache", cache, cc);
     if (rc) {
         free(cc);
         return rc;

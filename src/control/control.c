@@ -11,16 +11,18 @@
 
 #define MAX_VERBS 32
 #define THREADS   4
+#define PATIENT   32 /* threads of those that take long */
 #define QUEUE     64
 
 struct verb {
     const char *name;
     sf_verb_fn fn;
     void *arg;
+    bool patient;
 };
 
 struct sf_control {
-    struct sf_pool *pool;
+    struct sf_pool *pool, *patient;
     size_t n;
     struct verb verbs[MAX_VERBS];
 };
@@ -55,6 +57,17 @@ request_run(void *arg)
     free(r);
 }
 
+/* A verb without arguments is the whole line. */
+static struct sf_pool *
+pool_for(const struct sf_control *c, const char *line)
+{
+    size_t len = strcspn(line, " ");
+    for (size_t i = 0; i < c->n; i++)
+        if (strlen(c->verbs[i].name) == len && memcmp(c->verbs[i].name, line, len) == 0)
+            return c->verbs[i].patient ? c->patient : c->pool;
+    return c->pool;
+}
+
 static void
 request_start(void *arg, struct sf_talk *t, const char *line)
 {
@@ -66,7 +79,7 @@ request_start(void *arg, struct sf_talk *t, const char *line)
         r->control = c;
         r->talk = t;
         memcpy(r->line, line, n);
-        rc = sf_pool_submit(c->pool, request_run, r);
+        rc = sf_pool_submit(pool_for(c, line), request_run, r);
     }
     if (rc) {
         free(r);
@@ -80,6 +93,8 @@ sf_control_new(struct sf_virtual *v, struct sf_control **ret)
     struct sf_control *c = calloc(1, sizeof *c);
     int rc = c ? sf_pool_new("control", THREADS, QUEUE, &c->pool) : -ENOMEM;
     if (!rc)
+        rc = sf_pool_new("control-wait", PATIENT, QUEUE, &c->patient);
+    if (!rc)
         rc = sf_virtual_add_talk(v, "control", request_start, c);
     if (rc) {
         sf_control_free(c);
@@ -89,13 +104,25 @@ sf_control_new(struct sf_virtual *v, struct sf_control **ret)
     return 0;
 }
 
-int
-sf_control_add(struct sf_control *c, const char *verb, sf_verb_fn fn, void *arg)
+static int
+add(struct sf_control *c, const struct verb *v)
 {
     if (c->n == MAX_VERBS)
         return -ENOSPC;
-    c->verbs[c->n++] = (struct verb){verb, fn, arg};
+    c->verbs[c->n++] = *v;
     return 0;
+}
+
+int
+sf_control_add(struct sf_control *c, const char *verb, sf_verb_fn fn, void *arg)
+{
+    return add(c, &(const struct verb){verb, fn, arg, false});
+}
+
+int
+sf_control_add_patient(struct sf_control *c, const char *verb, sf_verb_fn fn, void *arg)
+{
+    return add(c, &(const struct verb){verb, fn, arg, true});
 }
 
 void
@@ -104,5 +131,6 @@ sf_control_free(struct sf_control *c)
     if (!c)
         return;
     sf_pool_free(c->pool);
+    sf_pool_free(c->patient);
     free(c);
 }

@@ -8,8 +8,8 @@
 /*
  * .supafs/control: what commands ask of a running mount. A request is a line of words
  * (control/words.h), the first of which is the verb; the answer is the verb's lines and a last one,
- * "done" or "failed ERRNO TEXT". Verbs run on threads of their own, a few at once; one that takes
- * long looks at sf_talk_cancelled() now and then.
+ * "done" or "failed ERRNO TEXT". Verbs run on threads of their own, a few at once, and more of
+ * those that take long; these look at sf_talk_cancelled() now and then.
  */
 struct sf_control;
 struct sf_virtual;
@@ -20,6 +20,9 @@ typedef int (*sf_verb_fn)(void *arg, struct sf_talk *t, int argc, char **argv, s
 int sf_control_new(struct sf_virtual *v, struct sf_control **ret);
 /* @verb: a static string. Before the mount serves. 0 or -ENOSPC. */
 int sf_control_add(struct sf_control *c, const char *verb, sf_verb_fn fn, void *arg);
+/* The same of one that may take as long as somebody wants to wait: it does not hold up the others.
+ */
+int sf_control_add_patient(struct sf_control *c, const char *verb, sf_verb_fn fn, void *arg);
 /* All opens of the file are closed: waits for the verbs that run. May be NULL. */
 void sf_control_free(struct sf_control *c);
 

@@ -204,20 +204,40 @@ find(struct walk *w, struct sf_tree_entry *e)
     return rc;
 }
 
+static int
+begin(struct walk *w, const char *path, struct sf_tree_entry *e)
+{
+    if (strcmp(path, ".") == 0)
+        path = "";
+    if (strlen(path) >= sizeof w->path)
+        return sf_err_set(w->err, -ENAMETOOLONG, "%.60s...: %s", path, strerror(ENAMETOOLONG));
+    memcpy(w->path, path, strlen(path) + 1);
+    int rc = find(w, e);
+    return rc ? trouble(w, rc) : 0;
+}
+
+int
+sf_control_find(struct sf_tree *t, const char *path, struct sf_tree_entry *ret, struct sf_err *err)
+{
+    struct walk w = {.tree = t, .err = err};
+    return begin(&w, path, ret);
+}
+
+void
+sf_control_forget(struct sf_tree *t, const struct sf_tree_entry *e)
+{
+    forget(t, e->node);
+}
+
 int
 sf_control_files(struct sf_tree *t, const char *path, bool deep, sf_control_file_fn fn, void *arg,
                  struct sf_err *err)
 {
     struct walk w = {.tree = t, .deep = deep, .fn = fn, .arg = arg, .err = err};
     struct sf_tree_entry e;
-    if (strcmp(path, ".") == 0)
-        path = "";
-    if (strlen(path) >= sizeof w.path)
-        return sf_err_set(err, -ENAMETOOLONG, "%.60s...: %s", path, strerror(ENAMETOOLONG));
-    memcpy(w.path, path, strlen(path) + 1);
-    int rc = find(&w, &e);
+    int rc = begin(&w, path, &e);
     if (rc)
-        return trouble(&w, rc);
+        return rc;
     rc = visit(&w, &e, true);
     forget(t, e.node);
     return rc;

@@ -29,4 +29,10 @@ typedef int (*sf_control_file_fn)(void *arg, const struct sf_control_file *f);
 int sf_control_files(struct sf_tree *t, const char *path, bool deep, sf_control_file_fn fn,
                      void *arg, struct sf_err *err);
 
+/* What is at a path of that kind, looked up until sf_control_forget(). Waits. 0, or -errno with a
+ * sentence. */
+int sf_control_find(struct sf_tree *t, const char *path, struct sf_tree_entry *ret,
+                    struct sf_err *err);
+void sf_control_forget(struct sf_tree *t, const struct sf_tree_entry *e);
+
 #endif

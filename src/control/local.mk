@@ -6,6 +6,8 @@ src_libsupafs_a_SOURCES += \
 	src/control/control.h \
 	src/control/files.c \
 	src/control/files.h \
+	src/control/queue.c \
+	src/control/queue.h \
 	src/control/warm.c \
 	src/control/warm.h \
 	src/control/words.c \

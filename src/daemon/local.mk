@@ -4,6 +4,8 @@ src_libsupafs_a_SOURCES += \
 	src/daemon/daemon.h \
 	src/daemon/dirs.c \
 	src/daemon/dirs.h \
+	src/daemon/drain.c \
+	src/daemon/drain.h \
 	src/daemon/exit.c \
 	src/daemon/exit.def \
 	src/daemon/exit.h \

@@ -124,6 +124,13 @@ print_cache(const struct sf_cache_stats *c, struct sf_buf *out)
                       (double)c->round_trip_ns / 1e6);
 }
 
+/* Seconds that the oldest pending change waits. */
+static double
+oldest(const struct sf_writer_stats *w)
+{
+    return w->pending_since_ns ? (double)(sf_wall_ns() - w->pending_since_ns) / 1e9 : 0;
+}
+
 static void
 print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
 {
@@ -145,8 +152,11 @@ print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
     sf_buf_printf(out, "staged_bytes: %" PRIu64 "\n", f->writer.staged_bytes);
     sf_buf_printf(out, "pending: %u\n", f->writer.pending);
     if (f->writer.pending)
-        sf_buf_printf(out, "pending_kinds: %s\npending_oldest: %.0f s\n", f->writer.pending_kinds,
-                      (double)(sf_wall_ns() - f->writer.pending_since_ns) / 1e9);
+        sf_buf_printf(out,
+                      "pending_kinds: %s\npending_oldest: %.0f s\npending_files: %u\n"
+                      "pending_bytes: %" PRIu64 "\n",
+                      f->writer.pending_kinds, oldest(&f->writer), f->writer.pending_files,
+                      f->writer.pending_bytes);
     if (f->writer.last_failure[0])
         sf_buf_printf(out, "last_failed_upload: %s\n", f->writer.last_failure);
     sf_buf_printf(out, "quarantine: %u\nquarantine_dir: %s/quarantine\n", f->quarantined,
@@ -235,6 +245,9 @@ add_figures(struct daemon *d, json_t *root)
     set(root, "staged_bytes", f.writer.staged_bytes);
     set(root, "learned_limit_bytes", f.writer.learned_limit);
     set(root, "pending_changes", f.writer.pending);
+    set(root, "pending_files", f.writer.pending_files);
+    set(root, "pending_bytes", f.writer.pending_bytes);
+    json_object_set_new(root, "pending_oldest_s", json_real(oldest(&f.writer)));
     set(root, "journal_damaged_records", f.writer.journal_damaged);
     set(root, "quarantine_files", f.quarantined);
     set(root, "cache_memory_bytes", f.cache.memory);

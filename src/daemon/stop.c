@@ -7,6 +7,8 @@
 #include "cache/cache.h"
 #include "config/config.h"
 #include "control/cache.h"
+#include "control/queue.h"
+#include "daemon/drain.h"
 #include "daemon/systemd.h"
 #include "fuse/session.h"
 #include "http/http.h"
@@ -17,6 +19,7 @@
 #include "virtual/virtual.h"
 #include "write/write.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -25,14 +28,24 @@
 #define SAVE_S 2 /* for listings, at least */
 
 /* For `supafs umount`, which can ask the daemon no more: how the last stop went. */
+struct last_stop {
+    unsigned failed, pending; /* files that are not uploaded; those of them that the journal has */
+    unsigned left;            /* changes that it has */
+    unsigned local;           /* attributes that cannot be written */
+    uint64_t bytes;           /* of the changes */
+    int64_t since_ns;         /* the oldest */
+};
+
 static void
-leave_word(const struct daemon *d, unsigned failed, unsigned pending)
+leave_word(const struct daemon *d, const struct last_stop *w)
 {
-    char path[PATH_MAX + 32], text[PATH_MAX + 128];
+    char path[PATH_MAX + 32], text[PATH_MAX + 256];
     snprintf(path, sizeof path, "%s/last-stop", d->dirs.state);
     int n = snprintf(text, sizeof text,
-                     "pid: %ld\nnot_uploaded: %u\npending: %u\nquarantine: %s/quarantine\n",
-                     (long)getpid(), failed, pending, d->dirs.state);
+                     "pid: %ld\nnot_uploaded: %u\npending: %u\nquarantine: %s/quarantine\n"
+                     "left: %u\nleft_local: %u\nleft_bytes: %" PRIu64 "\nleft_since: %" PRId64 "\n",
+                     (long)getpid(), w->failed, w->pending, d->dirs.state, w->left, w->local,
+                     w->bytes, w->since_ns / 1000000000);
     struct sf_err err = SF_ERR_INIT;
     if (sf_write_file_atomic(path, text, (size_t)n, 0600, &err) < 0)
         sf_warn("daemon", "event=last-stop-not-written err=%s", err.msg);
@@ -42,28 +55,43 @@ unsigned
 stop_all(struct daemon *d)
 {
     int64_t deadline = sf_clock_ms() + sf_config_ms(d->cfg, SF_OPT_STOP_TIMEOUT);
+    struct sf_drain_watch watch;
+    struct sf_flush_now end;
     sf_systemd_notify("STOPPING=1\nSTATUS=finishing uploads");
     sf_dirs_stopping(&d->dirs, d->point);
+    sf_drain_watch_start(&watch, d->writer, d->dirs.state, deadline);
     sf_fuse_stop(d->fuse);
     struct sf_writer_stats before, after;
     sf_writer_stats(d->writer, &before);
     unsigned failed = sf_tree_drain(d->tree, deadline);
     unsigned left = sf_writer_drain(d->writer, deadline);
+    sf_writer_left(d->writer, true, &end);
     sf_writer_stats(d->writer, &after);
+    sf_drain_watch_end(&watch);
     int64_t least = sf_clock_ms() + SAVE_S * 1000;
     sf_tree_save(d->tree, deadline > least ? deadline : least);
     unsigned aside = (unsigned)(after.quarantined - before.quarantined);
     unsigned pending = failed > aside ? failed - aside : 0;
+    double age = after.pending_since_ns ? (double)(sf_wall_ns() - after.pending_since_ns) / 1e9 : 0;
+    const struct last_stop word = {.failed = failed,
+                                   .pending = pending,
+                                   .left = end.left > pending ? end.left : pending,
+                                   .local = end.local,
+                                   .bytes = end.bytes,
+                                   .since_ns = after.pending_since_ns};
     sf_info("daemon", "event=unmounted mountpoint=%s not_uploaded=%u changes_given_up=%u", d->point,
             failed, left);
-    if (pending)
-        sf_warn("daemon", "event=files-pending count=%u text=%s", pending,
+    if (word.left)
+        sf_warn("daemon",
+                "event=changes-pending count=%u files=%u bytes=%" PRIu64
+                " oldest_s=%.0f state_dir=%s text=%s",
+                word.left, pending, end.bytes, age, d->dirs.state,
                 "the journal has them, and the next mount sends them");
     if (failed > pending)
         sf_error("daemon", "event=files-not-uploaded count=%u quarantine=%s/quarantine text=%s",
                  failed - pending, d->dirs.state,
                  "each has a .json note beside it with its key and the reason");
-    leave_word(d, failed, pending);
+    leave_word(d, &word);
     return failed;
 }
 
@@ -96,6 +124,7 @@ stop_free(struct daemon *d)
     sf_fuse_free(d->fuse);
     sf_control_free(d->control);
     sf_control_cache_free(d->control_cache);
+    sf_control_queue_free(d->control_queue);
     sf_virtual_free(d->virt);
     atomic_store(&stage, "tree");
     sf_tree_free(d->tree);

@@ -189,6 +189,14 @@ sf_tree_stats(struct sf_tree *t, struct sf_tree_stats *out)
             out->dirty_files++;
 }
 
+int
+sf_tree_key(struct sf_tree *t, uint64_t nid, char **bucket, char **key)
+{
+    SF_GUARD(&t->lock);
+    const struct node *n = node_get_locked(t, nid);
+    return n ? node_key_locked(n, bucket, key) : -ESTALE;
+}
+
 #define MARGIN_MS 2000
 
 /* ---- drain

@@ -240,6 +240,9 @@ void sf_tree_copy_range(struct sf_tree *tree, struct sf_file *in, uint64_t off_i
  * written here; -ESTALE, -ENOMEM.
  */
 int sf_tree_cached(struct sf_tree *tree, uint64_t node, struct sf_cached **ret);
+/* The bucket and key of what a node stands for; a directory's ends in '/', a bucket's is "" or its
+ * prefix. Both for free(). 0, -ESTALE, -ENOMEM, -ENAMETOOLONG. */
+int sf_tree_key(struct sf_tree *tree, uint64_t node, char **bucket, char **key);
 /* Let the kernel forget the bytes that it keeps of a file. */
 void sf_tree_drop_pages(struct sf_tree *tree, uint64_t node);
 /* End a read that nobody waits for any more; its callback runs with -ECANCELED. */

@@ -130,7 +130,7 @@ content_ended(struct flush *f, const struct waited *w, struct sf_flush_now *now)
     }
     now->left++;
     now->bytes += all - (c->uploading ? sf_pending_sent(c) : 0);
-    if (c->failure.code && !c->uploading && !now->reason[0])
+    if (c->failure.code && !now->reason[0])
         snprintf(now->reason, sizeof now->reason, "%s", c->failure.msg);
     return false;
 }
@@ -242,6 +242,20 @@ wait(struct flush *f, struct sf_flush_now *now)
             return -ECANCELED;
         pause = 2 * pause < LOOK_MAX_MS ? 2 * pause : LOOK_MAX_MS;
     }
+}
+
+void
+sf_writer_left(struct sf_writer *w, bool settled, struct sf_flush_now *now)
+{
+    const struct sf_flush_args all = {.deadline_ms = 0};
+    sf_defer(flush_fini) struct flush f = {
+        .w = w, .args = &all, .removals_refused = atomic_load(&w->removals_refused)};
+    if (settled)
+        (void)sf_journal_settle(w->journal);
+    /* Without memory it is less than there is. */
+    (void)take_contents(&f);
+    (void)take_others(&f);
+    look(&f, now);
 }
 
 int

@@ -50,6 +50,22 @@ sf_pending_contents_fini(struct sf_content_vec *v)
     sf_content_vec_fini(v);
 }
 
+void
+sf_pending_figures(struct sf_writer *w, unsigned *files, uint64_t *bytes)
+{
+    const struct sf_content *c;
+    *files = 0;
+    *bytes = 0;
+    SF_GUARD(&w->lock);
+    DL_FOREACH2(w->alive, c, alive_next)
+    {
+        if (!atomic_load(&c->kept.seq))
+            continue;
+        ++*files;
+        *bytes += sf_content_size(c);
+    }
+}
+
 uint64_t
 sf_pending_sent(struct sf_content *c)
 {
@@ -422,7 +438,7 @@ sf_writer_pending_drop(struct sf_writer *w, uint64_t seq, char *path, struct sf_
     if (f.kind != SF_RECORD_CONTENT)
         return sf_err_set(err, -EINVAL,
                           "change %" PRIu64
-                          " is a %s, which has no bytes to keep aside: only contents can be "
+                          " is of kind %s, which has no bytes to keep aside: only contents can be "
                           "dropped; undo it with another change",
                           seq, sf_record_kind_name(f.kind));
     struct sf_content *c = content_of(w, seq);

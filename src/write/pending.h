@@ -18,6 +18,9 @@ int sf_pending_contents(struct sf_writer *w, bool (*wanted)(void *arg, struct sf
 /* Give them back, and the memory. */
 void sf_pending_contents_fini(struct sf_content_vec *v);
 
+/* Contents that have a record, and their bytes. */
+void sf_pending_figures(struct sf_writer *w, unsigned *files, uint64_t *bytes);
+
 /* Bytes of the upload under way that were sent. */
 uint64_t sf_pending_sent(struct sf_content *c);
 

@@ -81,6 +81,8 @@ struct sf_writer_stats {
     unsigned pending;
     char pending_kinds[96];   /* "content 2, rename 1"; "" = none */
     int64_t pending_since_ns; /* wall clock, of the oldest; 0 = none */
+    unsigned pending_files;   /* contents among them */
+    uint64_t pending_bytes;   /* and what they have */
     unsigned journal_damaged; /* records that the start could not read */
     char last_failure[600];   /* of an upload: time, object, reason; "" = none so far */
 };
@@ -289,7 +291,7 @@ struct sf_flush_now {
     uint64_t bytes;   /* of them that are still to be sent */
     unsigned refused; /* contents and removals that ended so */
     unsigned local;   /* attributes that cannot be written now; nobody waits for them */
-    char reason[240]; /* why the first that rests does so; "" = none rests */
+    char reason[240]; /* why the first that has failed did so; "" = none has */
 };
 struct sf_flush_args {
     const char *bucket, *key; /* this key, or all below this prefix; NULL = everything */
@@ -305,6 +307,10 @@ struct sf_flush_args {
  */
 int sf_writer_flush(struct sf_writer *w, const struct sf_flush_args *args,
                     struct sf_flush_now *end);
+
+/* What such a wait would wait for now; @settled: all that was done before is known to be (a sync of
+ * the local disk). */
+void sf_writer_left(struct sf_writer *w, bool settled, struct sf_flush_now *now);
 
 /* What is kept in quarantine/ of a state directory. */
 struct sf_quarantine_row {

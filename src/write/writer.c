@@ -19,6 +19,7 @@
 #include "write/delete.h"
 #include "write/fetch.h"
 #include "write/journal.h"
+#include "write/pending.h"
 #include "write/quarantine.h"
 #include "write/rename.h"
 
@@ -312,6 +313,7 @@ pending_stats(struct sf_writer *w, struct sf_writer_stats *out)
     size_t len = 0;
     sf_journal_stats(w->journal, &j);
     out->pending_since_ns = j.oldest_ns;
+    sf_pending_figures(w, &out->pending_files, &out->pending_bytes);
     out->journal_damaged = j.damaged;
     sf_mutex_lock(&w->lock);
     memcpy(out->last_failure, w->last_failure, sizeof out->last_failure);

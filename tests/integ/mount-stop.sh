@@ -113,8 +113,9 @@ pause_server
 sleep 0.5 # the program waits in close(2); a signal lets it go, and the bytes stay pending
 kill -TERM "$writer_pid"
 wait "$writer_pid" 2>/dev/null
-expect_exit "umount" 1 "$SUPAFS" umount "$mnt"
-expect_match "says where" "1 file could not be uploaded yet.*journal in $state" "$SF_OUT"
+expect_exit "umount" 20 "$SUPAFS" umount "$mnt"
+expect_match "says what" "1 change \(4B, the oldest [0-9]+s old\) is not in the project yet" "$SF_OUT"
+expect_match "says where" "journal in $state keeps it.*queue ls --state-dir=$state" "$SF_OUT"
 resume_server
 
 step "a new mount waits for one that still stops"

@@ -293,7 +293,7 @@ removals_tell_why_they_rest(void **state)
     assert_int_equal(s.rows[0].err, -ECONNREFUSED);
     assert_true(s.rows[0].next_ms >= 0);
     assert_int_equal(sf_writer_pending_drop(writer, s.rows[0].seq, path, &err), -EINVAL);
-    assert_non_null(strstr(err.msg, "is a delete"));
+    assert_non_null(strstr(err.msg, "is of kind delete"));
     while (fake_count(FAKE_DELETE) < 3) {
         (void)sf_writer_pending_retry(writer, s.rows[0].seq, NULL);
         usleep(5000);
