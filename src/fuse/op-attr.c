@@ -32,7 +32,7 @@ stat_fill(struct stat *st, uint64_t node, const struct sf_attr *a)
     *st = (struct stat){
         .st_ino = a->ino ? a->ino : node,
         .st_mode = a->mode,
-        .st_nlink = a->nlink ? a->nlink : 1,
+        .st_nlink = a->nlink,
         .st_uid = a->uid,
         .st_gid = a->gid,
         .st_rdev = a->rdev,

@@ -181,9 +181,16 @@ truncate_open(struct sf_tree *t, struct node *n)
     tree_lock(t);
     mine = live(n)->content ? sf_content_ref(live(n)->content) : NULL;
     bool empty = !mine && n->size == 0 && !n->local_only;
-    tree_unlock(t);
+    bool again = empty && attr_lasts(t, n) && !attr_travels(n);
     if (empty)
-        return 0; /* it is as it shall be: nothing to send */
+        attr_stamp_locked(n, true);
+    if (again)
+        node_changed_locked(t, n);
+    tree_unlock(t);
+    if (again) /* its times alone; an upload that comes soon takes them along */
+        attr_again(t, n);
+    if (empty)
+        return 0; /* its bytes are as they shall be */
     if (!mine) {
         int rc = content_make(t, n, &fresh);
         if (rc < 0)

@@ -389,6 +389,30 @@ test_changed_later(void **state)
     assert_int_equal(fake_counts.puts, 0);
 }
 
+/* O_TRUNC changes the times of a file that is empty already, and nothing else. */
+static void
+test_an_empty_file_cut(void **state)
+{
+    (void)state;
+    begin();
+    fake_put("b", "f", "");
+    fake_set_cache("b", "f", "no-cache, supafs=\"1;m=100640;t=5;c=6;i=abc\"");
+    uint64_t n = node(1, "f");
+    struct got g = {0};
+    sf_tree_open(tree, n, O_WRONLY | O_TRUNC, keep, &g);
+    assert_int_equal(g.err, 0);
+    sf_tree_release(tree, g.res.open.file);
+    fake_run();
+    struct sf_attr before = stat_of(1, "f"), after;
+    assert_true(before.mtime_ns > 1000000 * S);
+    assert_int_equal(before.ctime_ns, before.mtime_ns);
+    remount();
+    after = stat_of(1, "f");
+    same(&before, &after);
+    assert_int_equal(fake_counts.attrs, 1);
+    assert_int_equal(fake_counts.puts, 0);
+}
+
 /* Until the object has it, a listing does not take it back; one that is older does not either. */
 static void
 test_listings_do_not_take_it_back(void **state)
@@ -868,6 +892,7 @@ main(void)
         TREE_TEST(overwritten_by_others),
         TREE_TEST(set_before_close),
         TREE_TEST(changed_later),
+        TREE_TEST(an_empty_file_cut),
         TREE_TEST(listings_do_not_take_it_back),
         TREE_TEST(what_cannot_be_kept),
         TREE_TEST(changed_while_an_upload_runs),
