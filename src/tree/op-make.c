@@ -36,6 +36,15 @@ make_node_locked(struct name_op *op, enum node_type type)
     return n;
 }
 
+/* Is this node, which is there already, what the service has just made for us? A listing may show
+ * it before the reply comes. */
+static bool
+is_ours(const struct node *n, const struct sf_commit *done)
+{
+    char id[NODE_ID_SIZE];
+    return n && n->type == N_FILE && done->id[0] && !strcmp(node_id(n, id), done->id);
+}
+
 /* ---- create ---------------------------------------------------------------------------------- */
 
 static int
@@ -77,7 +86,7 @@ create_node_locked(struct name_op *op, const struct sf_commit *stored)
     struct node *n = make_node_locked(op, N_FILE);
     if (!n) {
         n = node_find_locked(op->dir, op->name);
-        if (!n || n->type != N_FILE || op->flags & O_EXCL)
+        if (!n || n->type != N_FILE || (op->flags & O_EXCL && !(stored && is_ours(n, stored))))
             return n ? -EEXIST : -ENOMEM;
         op->node = n;
         node_ref_locked(n);
@@ -310,8 +319,6 @@ special_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     int rc = err ? err->code : 0;
     tree_lock(t);
     struct node *n = rc ? NULL : make_node_locked(op, N_FILE);
-    if (!rc && !n)
-        rc = -EEXIST;
     if (n) {
         n->size = done->size;
         n->etag_open = true;
@@ -320,6 +327,14 @@ special_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
         if (op->target)
             node_set_link(n, op->target);
         attr_sent_locked(t, n, n->attrs);
+    } else if (!rc) {
+        n = node_find_locked(op->dir, op->name);
+        if (!is_ours(n, done)) {
+            rc = n ? -EEXIST : -ENOMEM;
+            n = NULL;
+        }
+    }
+    if (n) {
         op->node = n;
         node_ref_locked(n);
     }

@@ -262,6 +262,37 @@ test_specials_after_a_remount(void **state)
     assert_int_equal(cut.err, -EINVAL);
 }
 
+/* A listing shows what was made before the reply to our request comes. */
+static void
+test_a_listing_before_the_reply(void **state)
+{
+    (void)state;
+    static const mode_t kinds[] = {S_IFLNK | 0777, S_IFIFO | 0600};
+    fake_bucket("b");
+    start_with("b", 0, false);
+    fake_hold(true);
+    for (size_t i = 0; i < 2; i++) {
+        const char *name = i ? "fifo" : "link";
+        struct got made = {0}, seen = {0};
+        if (i)
+            sf_tree_mknod(tree, &me, 1, name, kinds[i], 0, keep, &made);
+        else
+            sf_tree_symlink(tree, &me, "target", 1, name, keep, &made);
+        while (fake_step_question())
+            ; /* it was not there */
+        assert_true(fake_change());
+        sf_tree_lookup(tree, 1, name, keep, &seen);
+        while (fake_step_question())
+            ;
+        assert_true(seen.called);
+        assert_int_equal(seen.res.entry.attr.mode, kinds[i]);
+        assert_false(made.called);
+        assert_true(fake_told());
+        assert_int_equal(made.err, 0);
+        assert_int_equal(made.res.entry.node, seen.res.entry.node);
+    }
+}
+
 /* Somebody else made another thing of it: it is another node. */
 static void
 test_a_kind_that_changes(void **state)
@@ -887,6 +918,7 @@ main(void)
         TREE_TEST(default_owner_is_not_written),
         TREE_TEST(links_and_directories_after_a_remount),
         TREE_TEST(specials_after_a_remount),
+        TREE_TEST(a_listing_before_the_reply),
         TREE_TEST(a_kind_that_changes),
         TREE_TEST(plain),
         TREE_TEST(overwritten_by_others),
