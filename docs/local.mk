@@ -2,6 +2,7 @@
 EXTRA_DIST += \
 	docs/architecture.md \
 	docs/consistency.md \
+	docs/posix.md \
 	docs/threads.md \
 	docs/decisions/0001-callbacks-and-retried-operations.md \
 	docs/decisions/0002-no-uthash-for-children.md \
@@ -15,6 +16,7 @@ EXTRA_DIST += \
 	docs/decisions/0010-eviction-policy.md \
 	docs/decisions/0011-control-file.md \
 	docs/decisions/0013-prediction.md \
+	docs/decisions/0014-hard-links.md \
 	docs/errors.md \
 	docs/guide/benchmarks.md \
 	docs/guide/first-mount.md \

@@ -135,6 +135,7 @@ integ_tests = \
 	tests/integ/mount-limits.sh \
 	tests/integ/mount-signals.sh \
 	tests/integ/mount-stop.sh \
+	tests/integ/posix.sh \
 	tests/integ/read-ahead-files.sh \
 	tests/integ/real-input.sh \
 	tests/integ/queue.sh \
@@ -186,6 +187,7 @@ lint_tests = \
 	tests/lint/journal \
 	tests/lint/layers \
 	tests/lint/options \
+	tests/lint/posix \
 	tests/lint/self-test \
 	tests/lint/shell \
 	tests/lint/sizes \
@@ -210,12 +212,16 @@ test_data = \
 	tests/integ/foreign-writer.py \
 	tests/integ/read-versions.py \
 	tests/integ/cache-crash.py \
+	tests/integ/posix.py \
 	tests/integ/mixed-load.py \
 	tests/integ/two-clients.py \
 	tests/posix/README.md \
 	tests/posix/run-fsx \
 	tests/posix/tree-state.py \
 	tests/lint/lib.sh \
+	tests/posix/pjdfstest.exclude \
+	tests/posix/pjdfstest.py \
+	tests/posix/run-pjdfstest \
 	tests/traces/README.md \
 	tests/traces/build.trace \
 	tests/traces/compose.py \

@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What docs/posix.md says of system calls: errors, times, types other than files, and who may what,
+# as root and as somebody else; what other mounts see of it, and what it costs.
+# shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154
+set -u
+. "$(dirname "$0")/../lib/common.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/mount.sh"
+
+need_fuse
+need_supafs
+need python3
+start_server
+new_bucket bucket
+options=bucket=$bucket
+[ "$(id -u)" = 0 ] && options=$options,allow_other
+mount_project mnt -o "$options"
+
+# tried PART [DIRECTORY]: a part of posix.py in a directory of its own, or in one that is there.
+tried() {
+    [ $# = 2 ] || mkdir "$mnt/$1"
+    expect_ok "$1" python3 "$SF_SRC/tests/integ/posix.py" "$1" "$mnt/${2:-$1}"
+}
+# Changes of attributes made before may still be on their way.
+requests() { request_log | json_get "sum('$1' in r['path'] for r in d['entries'])"; }
+
+step "errors, and what has no name any more"
+tried errors
+step "times"
+tried times
+
+step "fifos, sockets and devices"
+tried specials
+ls "$mnt/specials" >/dev/null
+mkfifo "$mnt/specials/one"
+real_server || expect_eq "requests of a mkfifo" 1 "$(requests specials/one)"
+expect_eq "a fifo's type" inode/fifo \
+    "$(object_info "$bucket" specials/one | json_get 'd["content_type"]')"
+umount_project "$mnt"
+rm -rf "$SF_TMP/own-$(basename "$mnt")"
+mount_at "$mnt" -o "$options" || fail "mounting again failed"
+tried again specials
+
+if [ "$(id -u)" = 0 ]; then
+    step "who may what"
+    chmod 755 "$SF_TMP"
+    tried owners
+    tried user owners
+    step "without default_permissions"
+    umount_project "$mnt"
+    mount_at "$mnt" -o "$options,default_permissions=no" || fail "mounting again failed"
+    expect_eq "modes are shown" 600 "$(stat -c %a "$mnt/owners/private")"
+    expect_ok "and not checked" \
+        setpriv --reuid 65534 --regid 65534 --clear-groups cat "$mnt/owners/private"
+fi
+passed
