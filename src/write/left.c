@@ -91,7 +91,8 @@ sf_state_each_pending(const char *state_dir, sf_pending_row_fn fn, void *arg, st
 {
     char dir[PATH_MAX];
     int rc = 0;
-    sf_autofd int lock = keep_daemons_out(state_dir, &rc, err);
+    /* Held until this returns. */
+    __attribute__((unused)) sf_autofd int lock = keep_daemons_out(state_dir, &rc, err);
     if (rc)
         return rc;
     int n = snprintf(dir, sizeof dir, "%s/journal", state_dir);
