@@ -57,7 +57,7 @@ read_name(struct scan *scan, const char **name, size_t *len)
     const char *colon = memchr(from, ':', *len);
     *name = colon ? colon + 1 : from;
     *len -= (size_t)(*name - from);
-    return *len > 0;
+    return *len > 0 && colon != from && !memchr(*name, ':', *len);
 }
 
 /* Skips attributes up to '>' or "/>". */
