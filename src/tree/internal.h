@@ -419,7 +419,7 @@ size_t node_room(const char *name, const char *comp);
 /* 0 or -ENOMEM. */
 int node_set_name(struct node *n, const char *name, const char *comp);
 
-#define NODE_ID_SIZE   37
+#define NODE_ID_SIZE   40 /* as in struct sf_version */
 #define NODE_ETAG_SIZE 48
 /* "" when it is not known. Valid until it is set again; may be in @buf. */
 const char *node_id(const struct node *n, char buf[NODE_ID_SIZE]);

@@ -70,9 +70,10 @@ static void
 object_row(const struct node *n, struct saved_row *row)
 {
     char id[NODE_ID_SIZE], etag[NODE_ETAG_SIZE];
-    const char *e = node_etag(n, etag);
+    const char *e = node_etag(n, etag), *i = node_id(n, id);
     row->kind = SAVED_OBJECT;
-    snprintf(row->id, sizeof row->id, "%s", node_id(n, id));
+    if (strlen(i) < sizeof row->id)
+        snprintf(row->id, sizeof row->id, "%s", i);
     if (strlen(e) <= SAVED_ETAG_MAX)
         snprintf(row->etag, sizeof row->etag, "%s", e);
     row->etag_open = n->etag_open;

@@ -10,10 +10,12 @@ fuzz_tests = \
 	tests/fuzz/fuzz-devserver-s3 \
 	tests/fuzz/fuzz-http \
 	tests/fuzz/fuzz-journal \
+	tests/fuzz/fuzz-quarantine \
 	tests/fuzz/fuzz-storage \
 	tests/fuzz/fuzz-supabase \
 	tests/fuzz/fuzz-tree-names \
 	tests/fuzz/fuzz-tree-saved \
+	tests/fuzz/fuzz-tree-text \
 	tests/fuzz/fuzz-write-attrs
 check_PROGRAMS += $(fuzz_tests)
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/merge tests/fuzz/search
@@ -71,3 +73,7 @@ tests_fuzz_fuzz_tree_saved_SOURCES = tests/fuzz/fuzz-tree-saved.c tests/fuzz/fuz
 tests_fuzz_fuzz_tree_saved_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_write_attrs_SOURCES = tests/fuzz/fuzz-write-attrs.c tests/fuzz/fuzz.h $(fuzz_main) tests/fuzz/attrs-properties.h
 tests_fuzz_fuzz_write_attrs_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_quarantine_SOURCES = tests/fuzz/fuzz-quarantine.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_quarantine_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_tree_text_SOURCES = tests/fuzz/fuzz-tree-text.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_tree_text_LDFLAGS = $(fuzz_ldflags)
