@@ -5,6 +5,7 @@
 #include "write/mark.h"
 #include "write/meta.h"
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 
 #include <errno.h>
@@ -98,6 +99,34 @@ attrs_check_meta(const char *text, const struct sf_meta *m)
     same = !rest.op[0] && !rest.sha256[0] && !rest.xattrs == !attrs;
     sf_meta_fini(&rest);
     ATTRS_MUST(same);
+    return NULL;
+}
+
+/* Any text that should be attributes, as the journal may have it after damage: what is set in it is
+ * read, what is removed is gone. */
+static inline const char *
+attrs_check_xattrs(const char *text)
+{
+    static const char value[] = "v\0w";
+    sf_autofree char *with = NULL, *without = NULL, *merged = NULL;
+    sf_autobuf struct sf_buf got = SF_BUF_INIT, names = SF_BUF_INIT;
+    int rc = sf_xattrs_set(text, "user.k", value, 3, &with);
+    ATTRS_MUST(rc == 0 || rc == -EINVAL);
+    ATTRS_MUST(sf_xattrs_list(text, &names) == rc);
+    int had = sf_xattrs_get(text, "user.k", NULL);
+    if (rc) {
+        ATTRS_MUST(had == -EINVAL && sf_xattrs_merge(text, NULL, false, &merged) == -EINVAL);
+        return NULL;
+    }
+    ATTRS_MUST(had == 0 || had == -ENODATA || had == -EALREADY || had == -EINVAL);
+    ATTRS_MUST(sf_xattrs_get(with, "user.k", &got) == 0);
+    ATTRS_MUST(got.len == 3 && memcmp(got.data, value, 3) == 0);
+    sf_buf_clear(&names);
+    ATTRS_MUST(sf_xattrs_list(with, &names) == 0 && memmem(names.data, names.len, "user.k", 7));
+    ATTRS_MUST(sf_xattrs_set(with, "user.k", NULL, 0, &without) == 0);
+    ATTRS_MUST(sf_xattrs_get(without, "user.k", NULL) == -EALREADY);
+    ATTRS_MUST(sf_xattrs_merge(text, without, false, &merged) == 0);
+    ATTRS_MUST(sf_xattrs_get(merged, "user.k", NULL) == -ENODATA);
     return NULL;
 }
 

@@ -3,7 +3,8 @@
 
 #include <stdint.h>
 
-/* First byte: 'c' Cache-Control, else metadata. The rest: what somebody stored. */
+/* First byte: 'c' Cache-Control, 'x' attributes as JSON, else metadata. The rest: what somebody
+ * stored. */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,8 +24,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(text, data + 1, size - 1);
     text[size - 1] = '\0';
-    const char *broken =
-        data[0] == 'c' ? attrs_check_cache_control(text, &mark) : attrs_check_meta(text, &meta);
+    const char *broken = data[0] == 'c'   ? attrs_check_cache_control(text, &mark)
+                         : data[0] == 'x' ? attrs_check_xattrs(text)
+                                          : attrs_check_meta(text, &meta);
     free(text);
     if (broken) {
         fprintf(stderr, "%s\n", broken);
