@@ -209,7 +209,7 @@ row_locked(struct walk *w, const struct sf_list_row *row)
         return -ENOMEM;
     struct level *v = w->n ? &w->levels[w->n - 1] : NULL;
     struct node *dir = v ? v->dir : w->top, *c = NULL;
-    if (dir && row->key_len > at)
+    if (dir)
         c = apply_object_locked(w->tree, dir, row->key + at, row->key_len - at, row, w->start_seq,
                                 w->start_ns, v && v->l ? v->l->id : 0);
     return c && v && v->l ? listing_append_locked(v->l, c) : 0;

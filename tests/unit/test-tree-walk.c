@@ -242,6 +242,22 @@ test_odd_keys(void **state)
     assert_int_equal(fake_counts.lists, 0);
 }
 
+/* "DIR/", as many tools make it, is an object in DIR whose name is empty. */
+static void
+test_objects_without_a_name(void **state)
+{
+    static const char *const keys[] = {"t/a/x", "t/b/x", "t/c/", "t/c/x", "t/d/", "t/e/f/"};
+    (void)state;
+    start("b");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        fake_put("b", keys[i], "");
+    uint64_t t = node(1, "t");
+    assert_int_equal(walk(t), 12);
+    assert_string_equal(list(node(t, "c")), "%key=,x,"); /* by the walk */
+    assert_string_equal(list(node(t, "d")), "%key=,");
+    assert_string_equal(list(node(node(t, "e"), "f")), "%key=,");
+}
+
 int
 main(void)
 {
@@ -255,6 +271,7 @@ main(void)
         TREE_TEST(a_failure_ends_it),
         TREE_TEST(it_begins_in_the_middle),
         TREE_TEST(odd_keys),
+        TREE_TEST(objects_without_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
