@@ -13,6 +13,7 @@ fuzz_tests = \
 	tests/fuzz/fuzz-quarantine \
 	tests/fuzz/fuzz-storage \
 	tests/fuzz/fuzz-supabase \
+	tests/fuzz/fuzz-tree-dir \
 	tests/fuzz/fuzz-tree-names \
 	tests/fuzz/fuzz-tree-saved \
 	tests/fuzz/fuzz-tree-text \
@@ -38,7 +39,7 @@ FUZZ_TARGETS = $(fuzz_tests)
 fuzz: $(FUZZ_TARGETS)
 	$(top_srcdir)/tests/fuzz/search $(top_srcdir)/tests/fuzz/corpus $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 # Add to the corpora what reaches more, in files of at most so many bytes.
-FUZZ_MERGE_LEN = 512
+FUZZ_MERGE_LEN = 256
 fuzz-merge: $(FUZZ_TARGETS)
 	$(top_srcdir)/tests/fuzz/merge $(top_srcdir)/tests/fuzz/corpus $(FUZZ_MERGE_LEN) $(FUZZ_TARGETS)
 .PHONY: fuzz fuzz-merge
@@ -77,3 +78,5 @@ tests_fuzz_fuzz_quarantine_SOURCES = tests/fuzz/fuzz-quarantine.c tests/fuzz/fuz
 tests_fuzz_fuzz_quarantine_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_tree_text_SOURCES = tests/fuzz/fuzz-tree-text.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_tree_text_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_tree_dir_SOURCES = tests/fuzz/fuzz-tree-dir.c tests/fuzz/fuzz.h $(fuzz_main) $(tree_test_lib)
+tests_fuzz_fuzz_tree_dir_LDFLAGS = $(fuzz_ldflags)
