@@ -177,6 +177,29 @@ integ_plain = \
 	tests/integ/rclone.sh \
 	tests/integ/walks.sh
 
+# Where many threads of the daemon are at work; what a build with --enable-tsan runs in the check.
+# The soak form runs check-integ-others there as well.
+integ_tsan = \
+	tests/integ/control.sh \
+	tests/integ/deletes.sh \
+	tests/integ/mixed-load.sh \
+	tests/integ/offline.sh \
+	tests/integ/open-versions.sh \
+	tests/integ/read-versions.sh \
+	tests/integ/save-patterns.sh \
+	tests/integ/two-clients.sh \
+	tests/integ/warmup.sh
+
+# Unit tests that valgrind looks at in the soak form: all but those that measure times, kill
+# themselves, or take minutes there.
+unit_no_valgrind = \
+	tests/unit/test-cache-disk-crash \
+	tests/unit/test-cache-disk-damage \
+	tests/unit/test-http-core \
+	tests/unit/test-http-tls \
+	tests/unit/test-observe-log
+unit_valgrind = $(filter-out $(unit_no_valgrind),$(unit_tests))
+
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
 lint_tests = \
 	tests/lint/banned \
@@ -247,7 +270,7 @@ EXTRA_DIST += $(lint_tests) $(integ_tests) $(test_data)
 AM_TESTS_ENVIRONMENT = \
 	ASAN_OPTIONS='allocator_may_return_null=1:detect_leaks=1'; export ASAN_OPTIONS; \
 	UBSAN_OPTIONS='print_stacktrace=1:halt_on_error=1'; export UBSAN_OPTIONS; \
-	TSAN_OPTIONS='allocator_may_return_null=1:halt_on_error=1'; export TSAN_OPTIONS; \
+	TSAN_OPTIONS='allocator_may_return_null=1:halt_on_error=1:atexit_sleep_ms=0'; export TSAN_OPTIONS; \
 	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
 	top_builddir='$(abs_top_builddir)'; export top_builddir; \
 	SUPAFS_BUILDDIR='$(abs_top_builddir)'; export SUPAFS_BUILDDIR; \
@@ -262,6 +285,10 @@ check-integ: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tests)' check_PROGRA
 check-integ-plain: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_plain)' check_PROGRAMS=
 check-integ-others: ; $(MAKE) $(AM_MAKEFLAGS) check check_PROGRAMS= \
 	TESTS='$(filter-out $(integ_plain),$(integ_tests))'
+check-integ-tsan: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tsan)' check_PROGRAMS=
+# In a plain build: the sanitizers do not see bytes that nobody wrote.
+check-valgrind: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_valgrind) $(fuzz_replays)' \
+	LOG_COMPILER='$(top_srcdir)/tests/lib/run-valgrind'
 check-lint: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)' check_PROGRAMS=
 check-programs: $(check_PROGRAMS)
 # One test of each kind shows that the archive has what they need; all of them ran elsewhere.
@@ -273,8 +300,8 @@ coverage:
 	find . -name '*.gcda' -delete
 	$(MAKE) $(AM_MAKEFLAGS) check-unit
 	$(top_srcdir)/tests/lib/coverage
-.PHONY: check-unit check-integ check-integ-plain check-integ-others check-lint check-programs \
-	distcheck-quick coverage
+.PHONY: check-unit check-integ check-integ-plain check-integ-others check-integ-tsan \
+	check-valgrind check-lint check-programs distcheck-quick coverage
 
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)

@@ -145,7 +145,7 @@ answers endless
 expect_exit "ls" 2 timeout 60 ls -U "$mnt/b"
 expect_match "ends" 'Cannot allocate memory' "$(tail -n 1 <<<"$SF_OUT")"
 bound=$((64 * 1024))
-if grep -q __asan_init "$SUPAFS"; then bound=$((4 * bound)); fi # shadow memory and quarantine
+if grep -q -e __asan_init -e __tsan_init "$SUPAFS"; then bound=$((4 * bound)); fi # shadow memory and quarantine
 expect_le "KiB of memory" "$bound" "$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status")"
 answers ok
 expect_eq "the mount lives" abc "$(cat "$mnt/b/f8")"

@@ -78,7 +78,7 @@ let_go
 expect_le "nothing twice by close()" $((size + 100000)) "$(fetched)"
 expect_ge "though most of it" $((size - 2097152)) "$(fetched)"
 bound=64
-if grep -q __asan_init "$SUPAFS"; then bound=$((4 * bound)); fi # shadow memory and quarantine
+if grep -q -e __asan_init -e __tsan_init "$SUPAFS"; then bound=$((4 * bound)); fi # shadow memory and quarantine
 expect_le "memory" "$bound" "$(rss_mib)"
 dd if="$SF_TMP/part" of="$SF_TMP/want" bs=4096 seek=$((middle / 4096)) conv=notrunc status=none
 expect_eq "in the bucket" "$(sha256sum <"$SF_TMP/want")" "$(in_bucket)"

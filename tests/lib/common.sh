@@ -277,6 +277,8 @@ sf_isolate() {
     mkdir -p "$HOME" "$XDG_CONFIG_HOME" "$XDG_CACHE_HOME" "$XDG_STATE_HOME" "$XDG_RUNTIME_DIR"
     chmod 700 "$XDG_RUNTIME_DIR"
     export ASAN_OPTIONS="log_path=$SF_TMP/sanitizer:detect_leaks=1:${ASAN_OPTIONS:-}"
+    # Its second of grace at the end would count as a daemon that hangs.
+    export TSAN_OPTIONS="log_path=$SF_TMP/sanitizer:atexit_sleep_ms=0:${TSAN_OPTIONS:-}"
     export UBSAN_OPTIONS="print_stacktrace=1:log_path=$SF_TMP/sanitizer:${UBSAN_OPTIONS:-}"
 }
 

@@ -2,6 +2,7 @@
 EXTRA_DIST += \
 	tests/lib/common.sh \
 	tests/lib/coverage \
+	tests/lib/run-valgrind tests/lib/valgrind.supp \
 	tests/lib/devserver.py \
 	tests/lib/js.sh \
 	tests/lib/listing.py \

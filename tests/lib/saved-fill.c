@@ -51,6 +51,7 @@ struct put {
     const char *bucket, *prefix;
     struct sf_buf pages[64];
     uint64_t sums[64];
+    uint64_t totals[2]; /* bytes of all up to this one, and the next number */
 };
 
 static int
@@ -58,7 +59,6 @@ run(struct sf_env_write *w, struct sf_txn *txn)
 {
     struct put *p = (struct put *)w;
     uint8_t key[SAVED_KEY_LEN], age[9] = {1};
-    uint64_t totals[2] = {total, seq + 1};
     sf_autobuf struct sf_buf b = SF_BUF_INIT;
     int rc = saved_head_format(&p->head, p->bucket, p->prefix, &b);
     for (uint32_t i = 0; !rc && i < p->head.pages; i++) {
@@ -72,7 +72,7 @@ run(struct sf_env_write *w, struct sf_txn *txn)
         rc = sf_txn_put(txn, 0, key, sizeof key, b.data, b.len);
     if (!rc)
         rc = sf_txn_put(txn, 0, age, sizeof age, p->id.hash, sizeof p->id.hash);
-    return rc ? rc : sf_txn_put(txn, 0, "", 1, totals, sizeof totals);
+    return rc ? rc : sf_txn_put(txn, 0, "", 1, p->totals, sizeof p->totals);
 }
 
 static void
@@ -127,6 +127,8 @@ save(const char *bucket, const char *prefix, unsigned n,
     }
     p->head.taken_ns = sf_clock_ns();
     total += p->head.bytes + 256 + UINT64_C(8) * p->head.pages;
+    p->totals[0] = total;
+    p->totals[1] = seq + 1;
     sf_env_submit(env, &p->w);
 }
 
