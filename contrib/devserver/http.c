@@ -336,7 +336,7 @@ begin(struct ds_request *req)
 {
     const char *kind = ds_route_resolve(req);
     log_arrival(req, kind);
-    if (!ds_request_header(req, DS_REPEAT_HEADER))
+    if (!ds_request_header(req, DS_REPEAT_HEADER) && !ds_request_header(req, "x-no-faults"))
         ds_faults_pick(req->server->faults, req->method, req->decoded ? req->decoded : req->path,
                        &req->plan);
     if (req->plan.reset_before)

@@ -64,6 +64,7 @@ def error_answers(server):
     assert reply.status == 503, reply.status
     assert json.loads(reply.body) == {"message": "busy"}, reply.body
     assert reply.headers.get("retry-after") == "7", reply.headers
+    assert server.get("small", [("X-No-Faults", "1")]).status == 200
     assert statuses(server, 3) == [503, 200, 200]
     rule = server.admin("GET", "/faults")[1][0]
     assert (rule["matched"], rule["fired"]) == (4, 2), rule
