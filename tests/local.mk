@@ -118,6 +118,7 @@ integ_tests = \
 	tests/integ/devserver-uploads.sh \
 	tests/integ/foreign-writer.sh \
 	tests/integ/exclusive.sh \
+	tests/integ/faults.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/known-objects.sh \
 	tests/integ/large-dir.sh \
@@ -226,6 +227,7 @@ test_data = \
 	tests/integ/devserver-uploads.py \
 	tests/integ/devserver-rls.py \
 	tests/integ/devserver-s3.py \
+	tests/integ/faults.py \
 	tests/integ/lost-replies.py \
 	tests/integ/power-loss.py \
 	tests/integ/power_loss_actors.py \

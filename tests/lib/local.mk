@@ -5,6 +5,8 @@ EXTRA_DIST += \
 	tests/lib/run-valgrind tests/lib/valgrind.supp \
 	tests/lib/devserver.py \
 	tests/lib/js.sh \
+	tests/lib/fault_kinds.py \
+	tests/lib/fault_work.py \
 	tests/lib/listing.py \
 	tests/lib/cgroup.sh \
 	tests/lib/mount.sh \
