@@ -266,6 +266,9 @@ read_copy(const json_t *o, struct sf_object *out)
     bool found;
     const json_t *meta = json_object_get(o, "metadata");
     const json_t *user = json_object_get(o, "user_metadata");
+    const char *key = sf_json_text(o, "Key");
+    if (!key || !key[0])
+        return -EPROTO; /* any object at all would do */
     bool has_user = json_is_object(user);
     out->id = own_text(o, json_object_get(o, "id") ? "id" : "Id");
     out->version = own_text(o, "version");

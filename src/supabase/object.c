@@ -79,6 +79,9 @@ parse_info(const json_t *o, struct sf_object_info *info)
     info->etag = sf_json_text(o, "etag");
     info->mime = sf_json_text(o, "content_type");
     info->cache_control = sf_json_text(o, "cache_control");
+    const char *name = sf_json_text(o, "name"); /* without it anything at all would do */
+    if (!name || !name[0])
+        return -EPROTO;
     if (!info->id || !info->version || !info->etag || !info->mime || !info->cache_control)
         return -EPROTO;
     if (!json_is_object(o) || strlen(info->id) >= 40 || strlen(info->version) >= 80 ||

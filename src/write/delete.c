@@ -488,12 +488,6 @@ sf_replay_delete(struct sf_writer *w, struct sf_record *rec)
 
 /* ---- start and end -------------------------------------------------------------------------- */
 
-static void
-somebody_waits(void *arg)
-{
-    sf_deletes_hurry(arg);
-}
-
 int
 sf_deletes_new(struct sf_writer *w, struct sf_deletes **ret)
 {
@@ -504,7 +498,6 @@ sf_deletes_new(struct sf_writer *w, struct sf_deletes **ret)
     d->w = w;
     d->timer.fn = timer_due;
     d->tail = &d->first;
-    sf_queue_on_wait(w->queue, somebody_waits, d);
     *ret = d;
     return 0;
 }

@@ -27,10 +27,9 @@ sf_failure_is_held(const struct sf_err *err)
     case EDQUOT:
     case ESTALE:
         return false;
-    case EIO: /* a 400 that nobody understands will be one again; a 5xx, no answer, and what is no
-                 answer of a Storage service may pass */
-        return err->http_status == 0 || err->http_status / 100 == 3 || err->http_status == 404 ||
-               err->http_status >= 500;
+    case EIO: /* a 400 that nobody understands will be one again; a 5xx, no answer, an unusable one,
+                 and what is no answer of a Storage service may pass */
+        return err->http_status / 100 != 4 || err->http_status == 404;
     default:
         return true;
     }

@@ -7,8 +7,9 @@
 #include "write/attrs.h"
 #include "write/rename.h"
 
-#define FIRST_MS 1000
-#define LAST_MS  5000 /* others wait for the names */
+#define FIRST_MS 300
+#define LAST_MS  5000
+#define WAIT_MS  200 /* until it is tried again when somebody waits for a lane */
 
 /*
  * Renames of which nobody knows what became of them, and directories that are half moved. Whoever
@@ -112,6 +113,18 @@ sf_renames_wake(struct sf_writer *w, uint64_t seq)
         n++;
     }
     return n;
+}
+
+void
+sf_renames_hurry(struct sf_writer *w)
+{
+    struct sf_rename *rn;
+    int64_t at = sf_clock_ms() + WAIT_MS;
+    SF_GUARD(&w->lock);
+    DL_FOREACH(w->renames, rn)
+    /* One that cannot be cancelled is due already. */
+    if (rn->timer.at_ms > at && sf_timer_cancel(w->timers, &rn->timer))
+        (void)sf_timer_set(w->timers, &rn->timer, at);
 }
 
 void

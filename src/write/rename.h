@@ -42,6 +42,8 @@ void sf_rename_free(struct sf_rename *rn);
 bool sf_rename_rest(struct sf_rename *rn, const struct sf_err *why);
 /* Those that rest are tried now: the one of this record, or all (0). Returns how many. */
 unsigned sf_renames_wake(struct sf_writer *w, uint64_t seq);
+/* Somebody waits for a lane, perhaps for theirs: soon. */
+void sf_renames_hurry(struct sf_writer *w);
 /* Those that rest; @fn runs under the writer's lock. */
 void sf_renames_each(struct sf_writer *w, void (*fn)(void *arg, const struct sf_rename *rn),
                      void *arg);

@@ -63,6 +63,15 @@ writer_free_memory(struct sf_writer *w)
     free(w);
 }
 
+/* For a lane that may be kept by what rests. */
+static void
+somebody_waits(void *arg)
+{
+    struct sf_writer *w = arg;
+    sf_deletes_hurry(w->deletes);
+    sf_renames_hurry(w);
+}
+
 static int
 make_parts(struct sf_writer *w, const struct sf_writer_opts *opts, struct sf_err *err)
 {
@@ -78,6 +87,8 @@ make_parts(struct sf_writer *w, const struct sf_writer_opts *opts, struct sf_err
                           opts->max_queue ? opts->max_queue : QUEUE_DEFAULT, &w->queue);
     if (!rc)
         rc = sf_deletes_new(w, &w->deletes);
+    if (!rc)
+        sf_queue_on_wait(w->queue, somebody_waits, w);
     return rc ? sf_err_set(err, rc, "out of memory") : 0;
 }
 

@@ -146,7 +146,7 @@ test_change_requests(void **state)
                                 .set_metadata = true,
                                 .cache_control = "max-age=1, supafs=\"m=1\""};
     (void)state;
-    world_answer(200, NULL, "{\"message\":\"Successfully done\",\"name\":\"n b\"}");
+    world_answer(200, NULL, "{\"message\":\"Successfully done\",\"name\":\"n b\",\"Key\":\"c/l\"}");
     assert_int_equal(sf_storage_copy_wait(world.st, &copy, sync_in(9000), NULL, NULL), 0);
     assert_string_equal(world.got[0].path, "/storage/v1/object/copy");
     assert_string_equal(world.got[0].upsert, "true");
@@ -437,6 +437,8 @@ test_messages(void **state)
 static void
 test_strange_success(void **state)
 {
+    struct sf_copy_args copy = {.bucket = "b", .key = "k", .to_bucket = "b", .to_key = "l"};
+    struct sf_object o;
     static const char *const bodies[] = {"<html>", "", "{}", "[]", "{\"status\":\"ok\"}"};
     struct sf_err err;
     int fd = body_file("hello");
@@ -445,17 +447,22 @@ test_strange_success(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         world_answer(200, NULL, bodies[i]);
-        for (int what = 0; what < 5; what++) {
+        for (int what = 0; what < 6; what++) {
             int64_t until = sync_in(9000);
             err = SF_ERR_INIT;
             int rc = what == 0   ? sf_storage_delete_wait(world.st, "b", "k", until, &err)
                      : what == 1 ? sf_storage_move_wait(world.st, "b", "k", "b", "l", until, &err)
                      : what == 2 ? sf_storage_bucket_create_wait(world.st, "n", until, &err)
                      : what == 3 ? sf_storage_bucket_delete_wait(world.st, "n", until, &err)
-                                 : sf_storage_put_wait(world.st, &put, until, id, &err);
+                     : what == 4 ? sf_storage_put_wait(world.st, &put, until, id, &err)
+                                 : sf_storage_copy_wait(world.st, &copy, until, NULL, &err);
             assert_int_equal(rc, -EPROTO);
             assert_true(err.outcome_open);
         }
+        err = SF_ERR_INIT;
+        assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, &err),
+                         -EPROTO);
+        assert_false(err.outcome_open);
     }
     close(fd);
 }
@@ -542,15 +549,15 @@ test_bad_info(void **state)
         "[]",
         "null",
         "<html>",
-        "{\"id\":7}",
-        "{\"size\":-1}",
-        "{\"size\":\"1\"}",
-        "{\"metadata\":[]}",
-        "{\"last_modified\":\"x\"}",
-        "{\"etag\":{}}",
-        "{\"id\":\"0123456789012345678901234567890123456789\"}",
-        "{\"size\":1,\"size\":2}",
-        "{\"id\":\"\xff\"}",
+        "{\"name\":\"k\",\"id\":7}",
+        "{\"name\":\"k\",\"size\":-1}",
+        "{\"name\":\"k\",\"size\":\"1\"}",
+        "{\"name\":\"k\",\"metadata\":[]}",
+        "{\"name\":\"k\",\"last_modified\":\"x\"}",
+        "{\"name\":\"k\",\"etag\":{}}",
+        "{\"name\":\"k\",\"id\":\"0123456789012345678901234567890123456789\"}",
+        "{\"name\":\"k\",\"size\":1,\"size\":2}",
+        "{\"name\":\"k\",\"id\":\"\xff\"}",
     };
     struct sf_object o;
     (void)state;
@@ -563,9 +570,10 @@ test_bad_info(void **state)
         assert_int_equal(world.served, 1);
     }
     /* Others' metadata as it is spelled, with numbers that nothing here could hold. */
-    world_answer(200, NULL,
-                 "{\"id\":\"i\",\"metadata\" : {\"n\":123456789012345678901234567890, "
-                 "\"f\":0.10,\"s\":\"\\u00e9}\"},\"size\":3}");
+    world_answer(
+        200, NULL,
+        "{\"name\":\"k\",\"id\":\"i\",\"metadata\" : {\"n\":123456789012345678901234567890, "
+        "\"f\":0.10,\"s\":\"\\u00e9}\"},\"size\":3}");
     assert_int_equal(sf_storage_info_wait(world.st, "b", "k", sync_in(9000), &o, NULL), 0);
     assert_string_equal(o.metadata, "{\"n\":123456789012345678901234567890, "
                                     "\"f\":0.10,\"s\":\"\\u00e9}\"}");

@@ -130,6 +130,7 @@ what_is_held_and_what_refused(void **state)
         {{.code = -EIO}, true},
         {{.code = -EIO, .http_status = 500}, true},
         {{.code = -EIO, .http_status = 400}, false},
+        {{.code = -EIO, .http_status = 206}, true},
         {{.code = -EIO, .http_status = 307}, true},
         {{.code = -EIO, .http_status = 404}, true},
         {{.code = -EKEYEXPIRED, .http_status = 400}, true},
