@@ -474,7 +474,7 @@ def slots(mount, seed, requests, at_once, names):
     start = counted(mount)
     failures = 0
     for number, name in enumerate(names):
-        trouble = Trouble(fault_kinds.named(name)[1], seed)
+        trouble = Trouble(fault_kinds.named(name if name != "mix" else f"mix:{seed}")[1], seed)
         crowd = Crowd(mount, seed + 1000 * (number + 1), requests, at_once)
         began = time.monotonic()
         trouble.tick()
@@ -497,7 +497,7 @@ def slots(mount, seed, requests, at_once, names):
         now = counted(mount)
         grown = {k: (start.get(k, 0), v) for k, v in now.items()
                  if v != start.get(k, 0) and not (k in ("sockets", "handles") and v <= 24)}
-        print(f"{fault_kinds.named(name)[0]:24} {sum(crowd.errors.values())} requests in {took:.1f} s, "
+        print(f"{name:16} {sum(crowd.errors.values())} requests in {took:.1f} s, "
               f"fired {trouble.fired}, slowest {crowd.slowest:.1f} s, settled in {settled:.1f} s, "
               f"{mount.memory_kb()} kB; "
               + " ".join(f"{k}={v}" for k, v in sorted(crowd.errors.items())), flush=True)

@@ -4,8 +4,9 @@
 # acknowledged is true, what failed is one of what may be, nothing is stuck, nothing is doubled, and
 # when the service is well again all settles and every slot is back. Each fault for a moment and a
 # seeded combination (SF_SEED).
-#   SF_SOAK=1    each fault for ten minutes (SF_SECONDS), SF_JOBS mounts at once, and as many combinations
-#   SF_FAULTS    only these
+#   SF_SOAK=1    each fault for ten minutes (SF_SECONDS) on a mount of its own, SF_JOBS of them at once, a
+#                new combination every 15 s for as long, and 1,000 requests under each
+#   SF_FAULTS    only these; the names are those of tests/lib/fault_kinds.py
 #   SF_OPTIONS   further mount options
 # shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154
 set -u
@@ -21,8 +22,34 @@ program=$(dirname "$0")/faults.py
 seed=${SF_SEED:-$RANDOM}
 note "SF_SEED=$seed"
 read -ra faults <<<"${SF_FAULTS:-tour:strict tour:wild tour:twice mix:$seed}"
-seconds=${SF_SECONDS:-0.2} requests=${SF_REQUESTS:-400}
-read -ra slots <<<"${SF_SLOTS:-reset-after 429 hang-in-body mix:$seed}"
+seconds=${SF_SECONDS:-0.15} requests=${SF_REQUESTS:-300}
+read -ra slots <<<"${SF_SLOTS:-reset-after}"
+
+# soak FAULT: this script again, with this one.
+soak() {
+    local rc=0
+    SF_SOAK='' SF_FAULTS=$1 SF_SLOTS=$1 SF_SECONDS=${SF_SECONDS:-600} SF_REQUESTS=1000 TMPDIR=$SF_TMP \
+        SUPAFS_DEVSERVER=$devserver bash "$0" >"$SF_TMP/soak-$1" 2>&1 || rc=$?
+    grep -E "^($1 |WRONG)" "$SF_TMP/soak-$1" >&2
+    [ "$rc" = 0 ] || cat "$SF_TMP/soak-$1" >&2
+    echo "$1 $rc" >>"$SF_TMP/soaked"
+}
+
+if [ -n "${SF_SOAK:-}" ]; then
+    devserver=$(sf_binary supafs-devserver) || skip "requires supafs-devserver (build it first)"
+    [ -n "${SF_FAULTS:-}" ] || mapfile -t faults < <(python3 "$program" list && echo mix)
+    step "${#faults[@]} faults, ${SF_SECONDS:-600} s of each"
+    : >"$SF_TMP/soaked"
+    for fault in "${faults[@]}"; do
+        while [ "$(jobs -pr | wc -l)" -ge "${SF_JOBS:-6}" ]; do sleep 0.5; done
+        soak "$fault" &
+    done
+    wait
+    expect_eq "faults that were played" "${#faults[@]}" "$(wc -l <"$SF_TMP/soaked")"
+    expect_eq "those that showed something" '' "$(grep -v ' 0$' "$SF_TMP/soaked")"
+    passed
+fi
+
 start_server
 new_bucket b
 umask 077
@@ -39,7 +66,6 @@ at_exit umount_project "$mnt"
 export FAULT_KEY_FILE=$SF_TMP/key
 case ,${SF_OPTIONS:-}, in *,sync=writeback,*) export FAULT_WRITEBACK=1 ;; esac
 if ! grep -q -e __asan_init -e __tsan_init "$SUPAFS"; then export FAULT_MEMORY_KB=65536; fi
-
 state=$(mount_status "$mnt" state_dir)
 
 # plays MODE NUMBER NUMBER FAULT...

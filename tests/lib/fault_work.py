@@ -68,6 +68,8 @@ class Node:
         self.last = None  # what a failed close() left, and the bytes it wrote, until all else is sure
         self.open = False  # a failed rename: left alone until all has settled
         self.changed = 0.0
+        self.failed = set()  # ETags of what failed close()s left, since all was settled
+        self.hurt = False  # some change failed since then
 
     def sure(self):
         return len(self.may) == 1
@@ -202,6 +204,7 @@ class Worker:
             problem = problem or failure
             synced = False
             node.last = (after[-1], data[:taken]) if len(after) == 1 and taken else None
+            node.failed |= {etag(m) for m in node.may if isinstance(m, bytes)}
             node.changed = time.monotonic()
             raise problem from None
         node.changed = time.monotonic()
@@ -342,6 +345,7 @@ class Worker:
         if not name:
             return False
         node, mode = self.node(name), self.rng.choice([0o600, 0o640, 0o644, 0o755])
+        node.changed = time.monotonic()
         node.modes.add(mode)
         os.chmod(self.path(name), mode)
         node.modes = {mode}
@@ -397,6 +401,13 @@ class Worker:
     DOINGS = ([create] * 10 + [read] * 8 + [append, append, change, change, rename, rename, unlink,
                                            unlink, unlink, chmod, directory, look, look, missing])
 
+    def hurt(self, what):
+        """A change failed: the names that it was about are those changed last."""
+        if what not in ("read", "look", "missing"):
+            newest = max(node.changed for node in self.nodes.values())
+            for node in self.nodes.values():
+                node.hurt |= node.changed == newest or node.open
+
     def step(self, started):
         """One thing. `started` is called with what it is, and with None behind it."""
         what = self.rng.choice(self.DOINGS).__name__
@@ -409,6 +420,7 @@ class Worker:
             if problem.errno in (errno.ENOENT, errno.ENOTCONN, errno.EBADF):
                 if not self.fault.lies or problem.errno != errno.ENOENT:
                     self.wrong(f"{what}: {problem}")
+            self.hurt(what)
             self.failed[what] = self.failed.get(what, 0) + 1
             said = errno.errorcode.get(problem.errno, str(problem.errno))
             self.errors[f"{what}:{said}"] = self.errors.get(f"{what}:{said}", 0) + 1
@@ -438,10 +450,14 @@ class Worker:
             if content not in self.node(one).may + self.node(two).may and \
                     etag(content) not in copies.values():
                 self.wrong(f"rename of {one} to {two} lost {short(content)}")
-        # Bytes that waited for the target of such a rename find its object, and keep it.
+        # Bytes that waited for the target of such a rename find its object, and keep it; and so do
+        # those that came after a close() that had failed and whose bytes had arrived all the same.
         explained = {etag(content) for content, _, _ in self.either}
+        explained |= {tag for node in self.nodes.values() for tag in node.failed}
         self.either = []
         self.compare_mount()
+        for node in self.nodes.values():
+            node.failed, node.hurt = set(), False
         for name in copies:
             os.unlink(self.path(name))
         return [name for name, tag in copies.items() if tag not in explained]
@@ -483,7 +499,7 @@ class Worker:
                     if (data := file.read()) != node.may[0]:
                         self.wrong(f"{name} reads as {short(data)}, and the bucket has {node}")
                 mode = os.stat(entry.path).st_mode & 0o7777
-                if mode not in node.modes and not self.fault.refuses:
+                if mode not in node.modes and not self.fault.refuses and not node.hurt:
                     self.wrong(f"{name} has mode {mode:o}, not {[oct(m) for m in node.modes]}")
                 node.modes = {mode}
         for name in names:
