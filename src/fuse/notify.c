@@ -22,6 +22,8 @@
 struct notice {
     UT_hash_handle hh;
     struct notice *next;
+    void (*fn)(void *arg); /* to be called instead; not in the table */
+    void *arg;
     bool data;
     size_t name_len;
     uint64_t node; /* the key begins here */
@@ -62,7 +64,8 @@ pop_locked(struct notify *n)
     n->first = x->next;
     if (!n->first)
         n->last = &n->first;
-    HASH_DEL(n->by_key, x);
+    if (!x->fn)
+        HASH_DEL(n->by_key, x);
     n->queued--;
     return x;
 }
@@ -78,9 +81,12 @@ run(void *arg)
         if (n->stopping)
             break;
         struct notice *x = pop_locked(n);
-        n->sent++;
+        n->sent += !x->fn;
         sf_mutex_unlock(&n->lock);
-        send_notice(n, x);
+        if (x->fn)
+            x->fn(x->arg);
+        else
+            send_notice(n, x);
         free(x);
         sf_mutex_lock(&n->lock);
     }
@@ -110,20 +116,38 @@ notify_new(struct fuse_session *se, struct notify **ret)
 }
 
 void
-notify_free(struct notify *n)
+notify_end(struct notify *n)
 {
-    if (!n)
-        return;
     sf_mutex_lock(&n->lock);
     n->stopping = true;
     sf_cond_signal(&n->more);
     sf_mutex_unlock(&n->lock);
     pthread_join(n->thread, NULL);
-    while (n->first)
-        free(pop_locked(n));
+    while (n->first) {
+        struct notice *x = pop_locked(n);
+        if (x->fn)
+            x->fn(x->arg);
+        free(x);
+    }
+}
+
+void
+notify_free(struct notify *n)
+{
+    if (!n)
+        return;
     sf_cond_fini(&n->more);
     sf_mutex_fini(&n->lock);
     free(n);
+}
+
+static void
+append_locked(struct notify *n, struct notice *x)
+{
+    *n->last = x;
+    n->last = &x->next;
+    n->queued++;
+    sf_cond_signal(&n->more);
 }
 
 static void
@@ -147,10 +171,7 @@ add(struct notify *n, uint64_t node, const char *name, bool data)
     if (n->queued < MAX_QUEUE && !n->stopping) {
         HASH_ADD_KEYPTR(hh, n->by_key, &x->node, key_len, x);
         if (SF_HTAB_ADDED(x)) {
-            *n->last = x;
-            n->last = &x->next;
-            n->queued++;
-            sf_cond_signal(&n->more);
+            append_locked(n, x);
             return;
         }
     }
@@ -169,6 +190,23 @@ notify_entry(struct notify *n, uint64_t parent, const char *name)
 {
     if (*name)
         add(n, parent, name, false);
+}
+
+void
+notify_after(struct notify *n, void (*fn)(void *arg), void *arg)
+{
+    struct notice *x = calloc(1, sizeof *x + 1);
+    if (x) {
+        x->fn = fn;
+        x->arg = arg;
+        SF_GUARD(&n->lock);
+        if (!n->stopping) {
+            append_locked(n, x);
+            return;
+        }
+    }
+    free(x);
+    fn(arg);
 }
 
 void

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "fuse/internal.h"
 
+#include "base/clock.h"
+#include "http/http.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+
+#define DOUBT_MS 100
 
 static void
 open_fill(struct op *op, const struct sf_tree_open *o)
@@ -46,6 +52,67 @@ static const struct op_kind create_kind = {"create", reply_create, undo_create, 
 static const struct op_kind flush_kind = {"flush", reply_ok, NULL, true, true};
 static const struct op_kind fsync_kind = {"fsync", reply_ok, NULL, true, true};
 
+/*
+ * A file of which the kernel may still believe another size. Once it has our notice it asks anew,
+ * so the answer to open() goes behind that. When notices are held up, it is opened past the
+ * kernel's pages instead: what is read is right then, but the file cannot be mapped shared
+ * (ENODEV).
+ */
+struct doubt {
+    _Atomic unsigned refs; /* the notice's, the timer's */
+    _Atomic bool answered;
+    struct op *op;
+    struct sf_tree_open open;
+    struct sf_http *http;
+    uint64_t timer; /* 0 = none */
+};
+
+static void
+doubt_answer(struct doubt *d, bool direct)
+{
+    struct sf_tree_result res = {.open = d->open};
+    res.open.direct = direct;
+    if (!atomic_exchange(&d->answered, true))
+        op_done(d->op, 0, &res);
+    if (atomic_fetch_sub(&d->refs, 1) == 1)
+        free(d);
+}
+
+static void
+doubt_long(void *arg)
+{
+    doubt_answer(arg, true);
+}
+
+static void
+doubt_over(void *arg)
+{
+    struct doubt *d = arg;
+    if (d->timer && sf_http_timer_cancel(d->http, d->timer))
+        atomic_fetch_sub(&d->refs, 1);
+    doubt_answer(d, false);
+}
+
+static void
+opened(void *arg, int err, const struct sf_tree_result *res)
+{
+    struct op *op = arg;
+    struct sf_fuse *f = op->fuse;
+    struct doubt *d = !err && res->open.direct && f->notify ? calloc(1, sizeof *d) : NULL;
+    if (!d) {
+        op_done(op, err, res);
+        return;
+    }
+    d->op = op;
+    d->open = res->open;
+    d->http = f->http;
+    atomic_init(&d->refs, 2);
+    d->timer = sf_http_timer(f->http, sf_clock_ms() + DOUBT_MS, doubt_long, d);
+    if (!d->timer)
+        atomic_fetch_sub(&d->refs, 1);
+    notify_after(f->notify, doubt_over, d);
+}
+
 void
 do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -58,7 +125,7 @@ do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     if (!op)
         return;
     op->fi = *fi;
-    sf_tree_open(f->tree, ino, fi->flags, op_done, op);
+    sf_tree_open(f->tree, ino, fi->flags, opened, op);
     op_end(op, 0);
 }
 

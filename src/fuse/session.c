@@ -312,8 +312,7 @@ sf_fuse_stop(struct sf_fuse *f)
     park_close(f->park, ENOTCONN);
     if (f->notify) {
         sf_tree_set_notify(f->tree, &nobody);
-        notify_free(f->notify);
-        f->notify = NULL;
+        notify_end(f->notify);
     }
     if (f->looping) {
         fuse_session_exit(f->se);
@@ -334,7 +333,8 @@ sf_fuse_free(struct sf_fuse *f)
 {
     if (!f)
         return;
-    park_free(f->park);
+    park_free(f->park); /* completions may use the notices until then */
+    notify_free(f->notify);
     virtual_free_all(f);
     sf_mutex_fini(&f->texts_lock);
     if (f->se)

@@ -217,7 +217,7 @@ truncate_open(struct sf_tree *t, struct node *n)
 
 /* The kernel cuts what is read to the size that it knows. It hears of another one by a notice, on
  * whose arrival it drops the answers about attributes that are on their way: for a moment its size
- * cannot be trusted, and reads go past its pages. */
+ * cannot be trusted, and reads go past its pages unless the notice is known to have arrived. */
 #define DOUBT_MS 1000
 
 static bool

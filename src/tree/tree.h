@@ -88,7 +88,8 @@ struct sf_dir;
 struct sf_tree_open {
     struct sf_file *file;
     bool keep_cache; /* cached pages of an earlier open are of this content */
-    bool direct;     /* size not known to be right: bypass the page cache */
+    bool direct;     /* the kernel may not know the size yet: bypass its pages, or answer when it
+                        has got the notices that were queued before */
 };
 
 /* What an operation gives back; fields that it does not speak of are zero. */
