@@ -11,8 +11,9 @@ import ctypes
 import errno
 import mmap
 import os
-import signal
+import random
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -298,6 +299,140 @@ def emptied_while_open(d):
     stored(path, b"nEw")
 
 
+def mapped_as_others_replace_it(d):
+    """Another size is news for the kernel; a shared mapping is possible all the same."""
+    path = d + "/replaced"
+    for i in range(8):
+        data = some(10_000 + 500 * i, i)
+        api.call("PUT", "/object/" + objects.quote(f"{BUCKET}/{os.path.relpath(path, TOP)}"), data,
+                 "application/octet-stream")
+        wait_for(path)
+        with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as m:
+            got = m[:]
+        if got != data:  # known for less than attr_ttl
+            same("an old version", some(len(got), (len(got) - 10_000) // 500), got)
+
+
+class Plain:
+    """A file in memory, and the same operations on real ones through several handles."""
+
+    KINDS = (os.O_RDWR, os.O_RDWR, os.O_RDWR | os.O_APPEND, os.O_WRONLY, os.O_RDONLY,
+             os.O_RDONLY | os.O_DIRECT)
+    MAX = 400_000
+
+    def __init__(self, path, seed):
+        self.path, self.rnd, self.data = path, random.Random(seed), bytearray()
+        self.fds = [new(path)] + [os.open(path, k) for k in self.KINDS[1:]]
+        os.ftruncate(self.fds[0], self.MAX)  # python maps no more than the file has
+        self.data += bytes(self.MAX)
+        self.maps = [mmap.mmap(self.fds[i], self.MAX) for i in (0, 1)]
+
+    def end(self, off, length):
+        """Bytes up to @off + @length are there."""
+        if len(self.data) < off + length:
+            self.data += bytes(off + length - len(self.data))
+
+    def write(self, off, length):
+        data = self.rnd.randbytes(length)
+        which = self.rnd.choice((0, 1, 2, 3))
+        if which == 2:
+            off = len(self.data)
+            if off + length > self.MAX:
+                return
+            os.write(self.fds[2], data)
+        else:
+            os.pwrite(self.fds[which], data, off)
+        self.end(off, length)
+        self.data[off:off + length] = data
+
+    def store(self, off, length):
+        """Through a mapping, as far as the file goes."""
+        length = min(length, len(self.data) - off)
+        if length > 0:
+            self.data[off:off + length] = data = self.rnd.randbytes(length)
+            self.rnd.choice(self.maps)[off:off + length] = data
+
+    def load(self, off, length):
+        length = min(length, len(self.data) - off)
+        if length > 0:
+            same("a mapping", bytes(self.data[off:off + length]),
+                 self.rnd.choice(self.maps)[off:off + length])
+
+    def read(self, off, length):
+        fd = self.fds[self.rnd.choice((0, 1, 2, 4, 5))]
+        off, length = off // PAGE * PAGE, (length // PAGE + 1) * PAGE
+        with mmap.mmap(-1, length) as room:
+            got = os.preadv(fd, [room], off)
+            want = bytes(self.data[off:off + length])
+            same("read()", want, room[:got])
+
+    def cut(self, off, _length):
+        if self.rnd.randrange(2):
+            os.truncate(self.path, off)
+        else:
+            os.ftruncate(self.fds[self.rnd.choice((0, 1, 3))], off)
+        del self.data[off:]
+        self.end(off, 0)
+
+    def zero(self, off, length):
+        mode = self.rnd.choice((PUNCH | KEEP, ZERO, ZERO | KEEP, 0))
+        fallocate(self.fds[self.rnd.choice((0, 1, 3))], mode, off, length)
+        if not mode & KEEP:
+            self.end(off, length)
+        stop = min(off + length, len(self.data))
+        if mode and off < stop:
+            self.data[off:stop] = bytes(stop - off)
+
+    def copy(self, off, length):
+        to = self.rnd.randrange(self.MAX - length)
+        if abs(to - off) < length or off >= len(self.data):
+            return
+        n = os.copy_file_range(self.fds[0], self.fds[3], length, off, to)
+        self.end(to, n)
+        self.data[to:to + n] = self.data[off:off + n]
+
+    def sync(self, _off, _length):
+        how = self.rnd.randrange(4)
+        if how == 0:
+            os.fsync(self.fds[self.rnd.choice((0, 4))])
+        elif how == 1:
+            self.rnd.choice(self.maps).flush()
+        elif how == 2:
+            os.close(os.dup(self.fds[self.rnd.choice((0, 1, 3))]))  # as a close() does
+        else:
+            os.posix_fadvise(self.fds[0], 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def reopen(self, _off, _length):
+        which = self.rnd.choice((2, 3, 4, 5))
+        os.close(self.fds[which])
+        self.fds[which] = os.open(self.path, self.KINDS[which])
+
+    def run(self, steps):
+        ops = ([self.write] * 4 + [self.store] * 3 + [self.load] * 2 + [self.read] * 4
+               + [self.cut, self.zero, self.zero, self.copy, self.reopen])
+        for i in range(steps):
+            op = self.sync if i % 25 == 24 else self.rnd.choice(ops)
+            off, length = self.rnd.randrange(self.MAX - 60_000), self.rnd.randrange(1, 60_000)
+            try:
+                op(off, length)
+                assert os.fstat(self.fds[4]).st_size == len(self.data), "the size is another one"
+            except BaseException:
+                print(f"step {i}: {op.__name__} {off} {length}, {len(self.data)} bytes")
+                raise
+        for m in self.maps:
+            m.close()
+        for fd in self.fds:
+            os.close(fd)
+        stored(self.path, bytes(self.data))
+
+
+def several_handles(d):
+    seed = int(os.environ.get("SF_SEED") or random.randrange(1 << 30))
+    steps = 20_000 if os.environ.get("SF_SOAK") else 400
+    print("SF_SEED", seed, flush=True)
+    Plain(d + "/file", seed).run(steps)
+
+
 # ---- appends, copies, sizes ----------------------------------------------------------------------
 
 def several_append(d):
@@ -420,8 +555,8 @@ def running_programs(d):
 def main():
     checks = [holes_are_zeros, holes_are_told, not_fetched_is_data, fallocate_modes, two_mappings,
               whose_pages, appender_maps, mapped_after_close, cut_while_mapped, emptied_while_open,
-              several_append, ranges_are_copied, sendfile_and_splice, sizes_at_the_edges,
-              running_programs]
+              mapped_as_others_replace_it, several_handles, several_append, ranges_are_copied,
+              sendfile_and_splice, sizes_at_the_edges, running_programs]
     for check in checks:
         print(check.__name__, flush=True)
         d = f"{TOP}/{check.__name__}"
