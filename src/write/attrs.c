@@ -223,6 +223,13 @@ sf_attrs_give_back(struct sf_attrs_entry *e, const struct sf_version *now)
         sf_attrs_come_back(e, e->before, NULL);
 }
 
+/* Do two marks of this mount speak of two files? */
+static bool
+is_another(const struct sf_mark *x, const struct sf_mark *y)
+{
+    return x->valid & y->valid & SF_MARK_INO && x->ino != y->ino;
+}
+
 void
 sf_attrs_carry_begin(struct sf_writer *w, struct sf_put *put, struct sf_attrs_carry *c)
 {
@@ -231,13 +238,18 @@ sf_attrs_carry_begin(struct sf_writer *w, struct sf_put *put, struct sf_attrs_ca
     struct sf_attrs_entry *e = w->plain ? NULL : sf_attrs_take(w, put->bucket, put->key);
     if (!e)
         return;
+    bool marked = put->mark && sf_mark_parse(put->mark, &own);
+    c->another = marked && is_another(&e->mark, &own);
+    if (c->another) {
+        c->e = e;
+        return;
+    }
     if (sf_xattrs_merge(e->xattrs, put->xattrs, true, &c->xattrs)) {
         sf_attrs_give_back(e, NULL);
         return;
     }
     c->e = e;
     put->xattrs = c->xattrs;
-    bool marked = put->mark && sf_mark_parse(put->mark, &own);
     if ((!marked || sf_attrs_is_newer(&e->mark, &own)) &&
         sf_mark_format(&e->mark, c->mark, sizeof c->mark) > 0)
         put->mark = c->mark;
@@ -247,11 +259,17 @@ void
 sf_attrs_carry_end(struct sf_attrs_carry *c, struct sf_put *put, bool done)
 {
     struct sf_version now = {.size = put->size};
+    struct sf_err gone = SF_ERR_INIT;
     put->mark = c->own_mark;
     put->xattrs = c->own_xattrs;
     free(c->xattrs);
     if (!c->e)
         return;
+    if (c->another && done) {
+        (void)!sf_err_set(&gone, -ENOENT, "%s/%s was replaced", put->bucket, put->key);
+        sf_attrs_settle(c->e, &gone, NULL);
+        return;
+    }
     memcpy(now.id, put->id, sizeof now.id);
     memcpy(now.version, put->version, sizeof now.version);
     memcpy(now.etag, put->etag, sizeof now.etag);

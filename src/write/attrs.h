@@ -83,9 +83,11 @@ struct sf_attrs_entry *sf_attrs_take(struct sf_writer *w, const char *bucket, co
 void sf_attrs_give_back(struct sf_attrs_entry *e, const struct sf_version *now);
 
 /* The same around sf_put_run(): what is pending is put into @put, in front of its own changes of
- * xattrs, with the newer of the two marks, until the end. */
+ * xattrs, with the newer of the two marks, until the end. What is pending for another file, which
+ * this one replaces under its name, is not: it is gone when the upload is done. */
 struct sf_attrs_carry {
     struct sf_attrs_entry *e;
+    bool another; /* file's */
     char mark[SF_MARK_SIZE];
     char *xattrs;
     const char *own_mark, *own_xattrs;

@@ -587,6 +587,39 @@ a_commit_brings_what_is_pending(void **state)
     sf_content_unref(c);
 }
 
+/* A file that was never sent is renamed over another one, whose chmod is still pending. */
+static void
+a_commit_of_another_file_does_not(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    struct pair *p =
+        change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), "{\"user.b\":\"Mg==\"}");
+    assert_int_equal(wait_for(p->kept), 0);
+    struct sf_content *c = content("a", "of another");
+    struct sf_commit_args args = {.exists = true,
+                                  .base = &v,
+                                  .mark = "supafs=\"1;m=100644;t=4;c=4;i=def\"",
+                                  .max_size = UINT64_MAX};
+    fake_fault(FAKE_PUT, 1, FAKE_REFUSED, -EACCES);
+    struct got *g = got_new();
+    sf_content_commit(c, &args, on_commit, g);
+    assert_int_equal(wait_for(g), -EACCES);
+    assert_int_equal(records(), 1); /* the other file is still there */
+    g = got_new();
+    sf_content_commit(c, &args, on_commit, g);
+    assert_int_equal(wait_for(g), 0);
+    assert_int_equal(wait_for(p->settled), -ENOENT);
+    assert_int_equal(stored("a").mode, 0100644);
+    assert_int_equal(stored("a").ino, 0xdef);
+    assert_null(strstr(fake_find("b", "a")->metadata, "user.b"));
+    assert_int_equal(records(), 0);
+    sf_content_unref(c);
+    restart();
+    assert_int_equal(records(), 0);
+}
+
 static void
 a_failed_commit_leaves_them_pending(void **state)
 {
@@ -654,6 +687,7 @@ main(void)
         TEST(a_failed_upload_gives_back_to_a_later_change),
         TEST(what_is_local_follows_a_rename),
         TEST(a_commit_brings_what_is_pending),
+        TEST(a_commit_of_another_file_does_not),
         TEST(a_failed_commit_leaves_them_pending),
         TEST(a_rename_and_a_removal_take_them_into_account),
     };
