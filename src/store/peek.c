@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <lmdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -33,21 +34,29 @@ struct walk {
     size_t size; /* of the file */
 };
 
-static int
-walk_table(const struct walk *w, MDB_txn *txn)
-{
+/* What a walk has open. LMDB may not be asked to take apart what a fault has left in the middle, so
+ * it stays, once for each such file, and here is where it is known. */
+struct opened {
+    MDB_env *env;
+    MDB_txn *txn;
     MDB_cursor *cursor;
+};
+static struct opened *volatile left_open;
+
+static int
+walk_table(const struct walk *w, struct opened *o)
+{
     MDB_dbi dbi;
     MDB_val key, value;
-    int rc = mdb_dbi_open(txn, w->table, 0, &dbi);
+    int rc = mdb_dbi_open(o->txn, w->table, 0, &dbi);
     if (rc)
         return errno_of(rc);
-    if ((rc = mdb_cursor_open(txn, dbi, &cursor)))
+    if ((rc = mdb_cursor_open(o->txn, dbi, &o->cursor)))
         return errno_of(rc);
     int said = 0;
-    while (!said && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+    while (!said && (rc = mdb_cursor_get(o->cursor, &key, &value, MDB_NEXT)) == 0)
         said = w->fn(w->arg, key.mv_data, key.mv_size, value.mv_data, value.mv_size);
-    mdb_cursor_close(cursor);
+    mdb_cursor_close(o->cursor);
     return said ? said : errno_of(rc);
 }
 
@@ -56,23 +65,27 @@ static int
 walk(void *arg)
 {
     const struct walk *w = arg;
-    MDB_env *env;
-    MDB_txn *txn;
-    if (mdb_env_create(&env))
+    struct opened *o = calloc(1, sizeof *o);
+    if (!o || mdb_env_create(&o->env)) {
+        free(o);
         return -ENOMEM;
-    int rc = mdb_env_set_mapsize(env, w->size);
+    }
+    left_open = o;
+    int rc = mdb_env_set_mapsize(o->env, w->size);
     if (!rc)
-        rc = mdb_env_set_maxdbs(env, 8);
+        rc = mdb_env_set_maxdbs(o->env, 8);
     if (!rc)
-        rc = mdb_env_open(env, w->dir, MDB_RDONLY | MDB_NOLOCK, 0);
+        rc = mdb_env_open(o->env, w->dir, MDB_RDONLY | MDB_NOLOCK, 0);
     if (!rc)
-        rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+        rc = mdb_txn_begin(o->env, NULL, MDB_RDONLY, &o->txn);
     int ret = errno_of(rc);
     if (!rc) {
-        ret = walk_table(w, txn);
-        mdb_txn_abort(txn);
+        ret = walk_table(w, o);
+        mdb_txn_abort(o->txn);
     }
-    mdb_env_close(env);
+    mdb_env_close(o->env);
+    left_open = NULL;
+    free(o);
     return ret;
 }
 
