@@ -34,6 +34,7 @@ unit_tests = \
 	tests/unit/test-config-url \
 	tests/unit/test-config-value \
 	tests/unit/test-control-talk \
+	tests/unit/test-daemon-dirs \
 	tests/unit/test-fuse-caller \
 	tests/unit/test-fuse-park \
 	tests/unit/test-http-core \

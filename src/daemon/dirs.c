@@ -12,8 +12,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define MARGIN_MS   5000
@@ -95,6 +97,21 @@ sf_dirs_hold(struct sf_dirs *d, const struct sf_config *cfg, const char *role, c
     }
     (void)sf_fsync_parent(d->state); /* one that was killed may have made it */
     return 0;
+}
+
+const char *
+sf_dirs_fleeting(uint64_t f_type)
+{
+    switch (f_type & UINT32_MAX) { /* some systems give it with a sign */
+    case TMPFS_MAGIC:
+        return "tmpfs";
+    case RAMFS_MAGIC:
+        return "ramfs";
+    case OVERLAYFS_SUPER_MAGIC:
+        return "overlayfs";
+    default:
+        return NULL;
+    }
 }
 
 static void

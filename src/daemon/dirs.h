@@ -27,6 +27,12 @@ struct sf_dirs {
 int sf_dirs_hold(struct sf_dirs *d, const struct sf_config *cfg, const char *role,
                  const char *subject, const char *point, struct sf_outcome *o);
 
+/**
+ * sf_dirs_fleeting - the name of a file system that does not outlive a restart of the machine (or
+ * the end of the container), by statfs(2)'s f_type; NULL = it is none of these.
+ */
+const char *sf_dirs_fleeting(uint64_t f_type);
+
 /* Let a next mount know that it need only wait. */
 void sf_dirs_stopping(struct sf_dirs *d, const char *point);
 
