@@ -77,6 +77,7 @@ unit_tests = \
 	tests/unit/test-tree-stress \
 	tests/unit/test-tree-walk \
 	tests/unit/test-write-attrs \
+	tests/unit/test-write-behind \
 	tests/unit/test-write-bytes \
 	tests/unit/test-write-change \
 	tests/unit/test-write-commit \
@@ -158,6 +159,7 @@ integ_tests = \
 	tests/integ/walks.sh \
 	tests/integ/warmup.sh \
 	tests/integ/write-live.sh \
+	tests/integ/writeback.sh \
 	tests/integ/wrong-starts.sh \
 	tests/integ/xattrs.sh
 
@@ -350,6 +352,7 @@ tests_unit_test_cache_tiers_SOURCES = tests/unit/test-cache-tiers.c tests/unit/c
 write_test_lib = tests/unit/fake-storage.c tests/unit/fake-storage.h \
 	tests/unit/fake-storage-internal.h tests/unit/fake-tus.c tests/unit/write-fixture.h
 tests_unit_test_write_attrs_SOURCES = tests/unit/test-write-attrs.c $(write_test_lib)
+tests_unit_test_write_behind_SOURCES = tests/unit/test-write-behind.c $(write_test_lib)
 tests_unit_test_write_bytes_SOURCES = tests/unit/test-write-bytes.c $(write_test_lib)
 tests_unit_test_write_change_SOURCES = tests/unit/test-write-change.c $(write_test_lib)
 tests_unit_test_write_commit_SOURCES = tests/unit/test-write-commit.c $(write_test_lib)

@@ -107,6 +107,9 @@ start_service(struct daemon *d, struct sf_outcome *o)
                                           .keep_open_max = sf_config_u64(c, SF_OPT_KEEP_OPEN_MAX),
                                           .standard_limit = sf_config_u64(c, SF_OPT_STANDARD_LIMIT),
                                           .attr_copy_max = sf_config_u64(c, SF_OPT_ATTR_COPY_MAX),
+                                          .behind_files = sf_config_u64(c, SF_OPT_WRITEBACK_FILES),
+                                          .behind_bytes = sf_config_u64(c, SF_OPT_WRITEBACK_BYTES),
+                                          .behind_age_ms = sf_config_ms(c, SF_OPT_WRITEBACK_AGE),
                                           .plain = !strcmp(sf_config_str(c, SF_OPT_ATTRS), "none")};
     rc = sf_writer_new(&writer, d->storage, &d->writer, &err);
     if (rc < 0)
@@ -142,6 +145,7 @@ start_tree(struct daemon *d, struct sf_outcome *o)
     const struct sf_tree_opts tree = {.bucket = sf_config_str(c, SF_OPT_BUCKET),
                                       .prefix = sf_config_str(c, SF_OPT_PREFIX),
                                       .read_only = sf_config_bool(c, SF_OPT_RO),
+                                      .behind = !strcmp(sf_config_str(c, SF_OPT_SYNC), "writeback"),
                                       .predict = sf_config_bool(c, SF_OPT_PREDICT),
                                       .followed_env = sf_cache_env(d->cache),
                                       .followed_table = SF_TABLE_FOLLOWED,

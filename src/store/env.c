@@ -16,6 +16,7 @@
 #include "base/mounts.h"
 #include "base/str.h"
 #include "base/thread.h"
+#include "observe/counter.h"
 #include "store/guard.h"
 
 #define BATCH_MAX 512 /* writes of one transaction: a bound for the pages it holds in memory */
@@ -470,6 +471,8 @@ commit(struct sf_env *env, struct sf_env_write *list, const struct sf_env_write 
     rc = step(&s, true);
     if (!rc)
         atomic_fetch_add(&env->commits, 1);
+    if (!env->opts.throw_away)
+        sf_count(SF_C_SYNCS, 1);
     return rc;
 }
 

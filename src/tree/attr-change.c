@@ -286,6 +286,55 @@ attr_again(struct sf_tree *t, struct node *n)
         attr_op_start(t, op);
 }
 
+/* ---- of what is on its way to the bucket ------------------------------------------------------
+ */
+
+struct keep_op {
+    struct sf_tree *tree;
+    struct attr_op *attrs; /* the other way, when the upload has begun */
+};
+
+static void
+attrs_kept(void *arg, int rc)
+{
+    struct keep_op *op = arg;
+    struct sf_tree *t = op->tree;
+    struct attr_op *attrs = op->attrs;
+    free(op);
+    if (rc == -EBUSY) {
+        attr_op_start(t, attrs);
+        return;
+    }
+    tree_lock(t);
+    struct node *n = node_get_locked(t, attrs->nid);
+    if (n && n->extra)
+        n->extra->writing--;
+    tree_unlock(t);
+    answer(attrs, t, rc);
+    op_free(attrs);
+}
+
+/* The bytes are acknowledged, and closed: so are the attributes with them. */
+static bool
+goes_along_locked(const struct sf_tree *t, const struct node *n)
+{
+    return t->opts.behind && attr_lasts(t, n) && n->type == N_FILE && !live(n)->writers &&
+           live(n)->commits && live(n)->content && sf_content_dirty(live(n)->content);
+}
+
+/* false: no memory. */
+static bool
+attr_keep(struct sf_tree *t, struct node *n, struct attr_op *attrs)
+{
+    struct keep_op *op = malloc(sizeof *op);
+    if (!op)
+        return false;
+    *op = (struct keep_op){t, attrs};
+    attrs->seen = (struct sf_version){.id = ""}; /* the upload makes another */
+    commit_keep(t, n, KEEP_ATTRS, attrs_kept, op);
+    return true;
+}
+
 /* ---- setattr without a size ------------------------------------------------------------------ */
 
 void
@@ -296,17 +345,22 @@ attr_change(struct sf_tree *t, struct node *n, const struct sf_attr *attr, unsig
     struct attr_op *op = NULL;
     tree_lock(t);
     struct node before = *n;
-    bool write = attr_lasts(t, n) && !attr_travels(n);
+    bool write = attr_lasts(t, n) && !attr_travels(n), along = goes_along_locked(t, n);
     int rc = attr_set_locked(t, n, attr, valid);
-    if (rc == 0 && write) {
+    if (rc == 0 && (write || along)) {
         node_changed_locked(t, n);
         op = attr_op_new_locked(t, n, &before, NULL, cb, arg);
         rc = op ? 0 : -ENOMEM;
     }
     attr_fill_locked(t, n, &res.attr);
     res.ttl_ms = attr_ttl_locked(t, n);
+    tree_unlock(t);
+    bool kept = op && along && attr_keep(t, n, op);
+    tree_lock(t);
     node_unref_locked(t, n);
     tree_unlock(t);
+    if (kept)
+        return;
     if (op)
         attr_op_start(t, op);
     else

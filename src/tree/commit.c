@@ -15,7 +15,9 @@ struct commit_op {
     uint32_t attrs;             /* n->attrs of what is sent */
     char **mimes;
     bool patient; /* waits for the end, however often it is tried; nobody else waits */
-    commit_fn cb; /* NULL: nobody waits, a failure ends in quarantine */
+    enum commit_keep how;
+    commit_fn
+        cb; /* NULL: nobody waits, a failure ends in quarantine; of a keep: until it is kept */
     void *arg;
 };
 
@@ -159,12 +161,13 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     struct sf_tree *t = op->tree;
     struct node *n = op->node;
     int rc = err ? err->code : 0;
-    bool held = err && sf_failure_is_held(err);
+    bool held = err && sf_failure_is_held(err), replaced = done && done->superseded;
     tree_lock(t);
     live_rw(n)->commits--;
-    if (op->patient)
-        n->patient = false;
-    if (!rc && live(n)->content == op->content) {
+    live_rw(n)->patient -= op->patient;
+    if (replaced) {
+        /* a later keep has taken its place, and ends it */
+    } else if (!rc && live(n)->content == op->content) {
         commit_success_locked(t, n, op, done);
     } else if (rc) {
         content_failure_clear_locked(n);
@@ -174,7 +177,7 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     }
     /* Set while it ran: nothing else carries that. */
     bool again = !rc && done->uploaded && n->set && n->attrs != op->attrs && !attr_travels(n) &&
-                 attr_lasts(t, n);
+                 attr_lasts(t, n) && !(n->extra && n->extra->writing);
     tree_unlock(t);
     if (again)
         attr_again(t, n);
@@ -184,8 +187,8 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
         commit_give_up(t, n, err);
     tree_lock(t);
     content_drop_locked(t, n);
-    bool more = op->patient && !rc && !live(n)->writers && live(n)->content && n->parent &&
-                sf_content_dirty(live(n)->content);
+    bool more = op->patient && !rc && !replaced && !live(n)->patient && !live(n)->writers &&
+                live(n)->content && n->parent && sf_content_dirty(live(n)->content);
     tree_unlock(t);
     if (more) /* written to while it was sent, and closed since */
         commit_patient(t, n, false);
@@ -201,6 +204,40 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     free(op);
 }
 
+/* What goes with the bytes; strings are the caller's to free. 0 or -errno. */
+static int
+args_locked(struct sf_tree *t, struct node *n, struct commit_op *op, struct sf_commit_args *args,
+            struct sf_version *base, char mark[SF_MARK_SIZE], char **xattrs)
+{
+    const struct bucket *b = node_bucket_locked(n);
+    int rc = b ? mimes_copy(b->mimes, &op->mimes) : -ESTALE;
+    if (rc < 0)
+        return rc;
+    args->exists = !n->local_only || n->replace;
+    args->exclusive = n->exclusive && !args->exists;
+    if (!n->local_only) {
+        node_version_of(n, true, base); /* what a program saw when it began */
+        args->base = base;
+    }
+    attr_mark_text_locked(t, n, mark);
+    args->mark = mark[0] ? mark : NULL;
+    args->xattrs = *xattrs = n->extra && n->extra->changes ? strdup(n->extra->changes) : NULL;
+    args->max_size = sf_writer_limit(t->writer, b->size_limit);
+    args->mimes = (const char *const *)op->mimes;
+    return 0;
+}
+
+static void
+op_begin_locked(struct sf_tree *t, struct node *n, struct commit_op *op)
+{
+    op->content = sf_content_ref(live(n)->content);
+    live_rw(n)->commits++;
+    saved_changed_locked(t, n);
+    live_rw(n)->patient += op->patient;
+    t->patient += op->patient;
+    node_ref_locked(n);
+}
+
 static void
 commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn cb, void *arg)
 {
@@ -210,33 +247,15 @@ commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn
     char mark[SF_MARK_SIZE], *xattrs = NULL;
     int rc = op ? 0 : -ENOMEM;
     tree_lock(t);
-    bool nothing = !live(n)->content || (patient && n->patient) ||
+    bool nothing = !live(n)->content || (patient && live(n)->patient) ||
                    !(sf_content_dirty(live(n)->content) || live(n)->commits);
     if (op && !nothing) {
-        const struct bucket *b = node_bucket_locked(n);
         *op = (struct commit_op){.tree = t, .node = n, .patient = patient, .cb = cb, .arg = arg};
-        rc = b ? mimes_copy(b->mimes, &op->mimes) : -ESTALE;
-        if (rc == 0) {
-            args.exists = !n->local_only || n->replace;
-            args.exclusive = n->exclusive && !args.exists;
-            if (!n->local_only) {
-                node_version_of(n, true, &base); /* what a program saw when it began */
-                args.base = &base;
-            }
-            attr_mark_text_locked(t, n, mark);
-            args.mark = mark[0] ? mark : NULL;
-            args.xattrs = xattrs = n->extra && n->extra->changes ? strdup(n->extra->changes) : NULL;
-            /* One that joins another may be too late for its mark. */
-            op->attrs = live(n)->commits ? n->attrs - 1 : n->attrs;
-            args.max_size = sf_writer_limit(t->writer, b->size_limit);
-            args.mimes = (const char *const *)op->mimes;
-            op->content = sf_content_ref(live(n)->content);
-            live_rw(n)->commits++;
-            saved_changed_locked(t, n);
-            n->patient = n->patient || patient;
-            t->patient += patient;
-            node_ref_locked(n);
-        }
+        rc = args_locked(t, n, op, &args, &base, mark, &xattrs);
+        /* One that joins another may be too late for its mark. */
+        op->attrs = live(n)->commits ? n->attrs - 1 : n->attrs;
+        if (rc == 0)
+            op_begin_locked(t, n, op);
     }
     tree_unlock(t);
     if (rc == 0 && !nothing) {
@@ -261,6 +280,73 @@ commit_patient(struct sf_tree *t, struct node *n, bool later)
     commit_as(t, n, true, later, NULL, NULL);
 }
 
+/* ---- in the journal first --------------------------------------------------------------------
+ */
+
+/* The journal has it, or cannot: then the bucket is what is left to wait for. */
+static void
+kept(void *arg, const struct sf_err *err)
+{
+    struct commit_op *op = arg;
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    commit_fn cb = sf_steal(op->cb);
+    void *cb_arg = op->arg;
+    if (!err) {
+        if (cb)
+            cb(cb_arg, 0);
+        return;
+    }
+    bool gone = op->how == KEEP_ATTRS && err->code == -EBUSY;
+    if (!gone && cb)
+        commit_start(t, n, cb, cb_arg);
+    else if (!gone)
+        commit_as(t, n, true, false, NULL, NULL);
+    tree_lock(t);
+    live_rw(n)->commits--;
+    live_rw(n)->patient--;
+    content_drop_locked(t, n);
+    if (--t->patient == 0)
+        sf_cond_broadcast(&t->idle);
+    node_unref_locked(t, n);
+    tree_unlock(t);
+    sf_content_unref(op->content);
+    mimes_free(op->mimes);
+    free(op);
+    if (gone)
+        cb(cb_arg, -EBUSY);
+}
+
+void
+commit_keep(struct sf_tree *t, struct node *n, enum commit_keep how, commit_fn cb, void *arg)
+{
+    struct commit_op *op = calloc(1, sizeof *op);
+    struct sf_commit_args args = {
+        .patient = true, .must = how == KEEP_BEHIND, .attrs_only = how == KEEP_ATTRS};
+    struct sf_version base;
+    char mark[SF_MARK_SIZE], *xattrs = NULL;
+    int rc = op ? 0 : -ENOMEM;
+    tree_lock(t);
+    bool nothing = !live(n)->content || !sf_content_dirty(live(n)->content);
+    if (op && !nothing) {
+        *op = (struct commit_op){
+            .tree = t, .node = n, .patient = true, .how = how, .cb = cb, .arg = arg};
+        rc = args_locked(t, n, op, &args, &base, mark, &xattrs);
+        op->attrs = n->attrs;
+        if (rc == 0)
+            op_begin_locked(t, n, op);
+    }
+    tree_unlock(t);
+    if (rc == 0 && !nothing) {
+        sf_content_keep(op->content, &args, kept, commit_done, op);
+        free(xattrs);
+        return;
+    }
+    free(op);
+    if (cb)
+        cb(arg, !nothing ? rc : how == KEEP_ATTRS ? -EBUSY : 0);
+}
+
 /* ---- after the last handle
  * ------------------------------------------------------------------------ */
 
@@ -277,7 +363,7 @@ commit_behind(struct sf_tree *t, struct node *n)
     if (refused)
         commit_give_up(t, n, &why);
     else
-        commit_patient(t, n, false);
+        commit_keep(t, n, KEEP_BEHIND, NULL, NULL);
     tree_lock(t);
     content_drop_locked(t, n);
     node_unref_locked(t, n);

@@ -50,6 +50,7 @@ struct live {
     unsigned busy;    /* changes of bytes under way */
     unsigned commits; /* uploads under way */
     bool mapped;      /* mapped pages were written, by whichever handle the kernel took */
+    unsigned patient; /* of these, those that go on until they are stored or refused */
     int64_t gave_up_ms;         /* when a read last reached its deadline; 0 = never */
     int64_t resized_ms;         /* when it was seen to have another size; 0 = never */
     char *link;                 /* symlink target, once known */
@@ -150,7 +151,6 @@ struct node {
     bool etag_open : 1;  /* content is ours, its ETag is not known yet */
     bool replace : 1;    /* a rename put this unsent file over an object: upload replaces */
     bool exclusive : 1;  /* created with O_EXCL, and not in the bucket yet */
-    bool patient : 1;    /* one of its uploads goes on until it is stored or refused */
     bool leaving : 1;    /* its removal from the directory is under way: keeps it no more; of an
                             N_ABSENT: acknowledged, and the object may still be listed */
     bool id_text : 1;    /* how these are kept: node-text.c */
@@ -706,6 +706,14 @@ int revalidate_locked(struct sf_tree *t, struct resolve *r, struct node *n, stru
 typedef void (*commit_fn)(void *arg, int err);
 /* Upload the node's content; cb may be NULL (then a failure ends in quarantine). No lock held. */
 void commit_start(struct sf_tree *t, struct node *n, commit_fn cb, void *arg);
+/* Acknowledge the node's bytes: @cb when the journal has them, or, if that cannot be, the bucket.
+ * They are uploaded behind. */
+enum commit_keep {
+    KEEP_CLOSE,  /* waits for room */
+    KEEP_BEHIND, /* nobody waits for it, and it waits for nothing; cb may be NULL */
+    KEEP_ATTRS,  /* only attributes are new: -EBUSY when the upload has begun, or there is none */
+};
+void commit_keep(struct sf_tree *t, struct node *n, enum commit_keep how, commit_fn cb, void *arg);
 /* See to it that the bytes get to the bucket in the end. @later: it has just been tried. */
 void commit_patient(struct sf_tree *t, struct node *n, bool later);
 /* pending.c: show what the journal had at the start. */

@@ -158,7 +158,9 @@ change_staged(struct change_op *op, struct sf_content *c)
     sf_content_unref(c);
     if (behind)
         commit_behind(t, n);
-    if (done >= 0 && !op->file)
+    if (done >= 0 && !op->file && t->opts.behind)
+        commit_keep(t, n, KEEP_CLOSE, truncated, op);
+    else if (done >= 0 && !op->file)
         commit_start(t, n, truncated, op);
     else
         op_finish(op, done < 0 ? (int)done : 0, done > 0 ? (size_t)done : 0);
@@ -403,9 +405,16 @@ sync_done(void *arg, int rc)
     free(key);
 }
 
+enum sync {
+    SYNC_BYTES, /* the bucket has them */
+    SYNC_ALL,   /* and the attributes */
+    SYNC_KEPT,  /* they last */
+};
+
 static void
-sync_start(struct sf_tree *t, struct node *n, bool attrs, sf_tree_fn cb, void *arg)
+sync_start(struct sf_tree *t, struct node *n, enum sync what, sf_tree_fn cb, void *arg)
 {
+    bool attrs = what == SYNC_ALL;
     struct sync_op *op = malloc(sizeof *op);
     if (!op) {
         cb(arg, -ENOMEM, NULL);
@@ -417,7 +426,18 @@ sync_start(struct sf_tree *t, struct node *n, bool attrs, sf_tree_fn cb, void *a
         node_ref_locked(n);
         tree_unlock(t);
     }
-    commit_start(t, n, sync_done, op);
+    if (what == SYNC_KEPT)
+        commit_keep(t, n, KEEP_CLOSE, sync_done, op);
+    else
+        commit_start(t, n, sync_done, op);
+}
+
+/* Is close() to wait for the bucket? Who was refused last hears whether it is so now. */
+static bool
+close_waits_locked(const struct sf_tree *t, const struct sf_file *f)
+{
+    const struct sf_err *why = live(f->node)->failure;
+    return !t->opts.behind || f->flags & (O_SYNC | O_DSYNC) || (why && !sf_failure_is_held(why));
 }
 
 void
@@ -425,12 +445,13 @@ sf_tree_flush(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
 {
     struct sf_tree_result res = {0};
     tree_lock(t);
+    bool waits = close_waits_locked(t, f);
     /* Pages of its mapping may have been written with another's handle. */
     bool maps = (f->flags & O_ACCMODE) == O_RDWR;
-    bool wrote = f->wrote || (maps && live(f->node)->mapped);
+    bool wrote = f->wrote || (!waits && f->created) || (maps && live(f->node)->mapped);
     tree_unlock(t);
     if (wrote)
-        sync_start(t, f->node, false, cb, arg);
+        sync_start(t, f->node, waits ? SYNC_BYTES : SYNC_KEPT, cb, arg);
     else
         cb(arg, 0, &res); /* readers, and shells before their first write */
 }
@@ -438,7 +459,7 @@ sf_tree_flush(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
 void
 sf_tree_fsync(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
 {
-    sync_start(t, f->node, true, cb, arg);
+    sync_start(t, f->node, SYNC_ALL, cb, arg);
 }
 
 void

@@ -35,6 +35,7 @@ struct sf_tree_opts {
     const char *bucket; /* NULL = the whole project */
     const char *prefix; /* NULL, or a prefix inside it without slash at its ends */
     bool read_only;
+    bool behind;         /* sync=writeback: close waits for the journal, not for the service */
     bool exclusive_open; /* O_EXCL is settled at open, by an empty object; else at close */
     uid_t uid;           /* defaults of objects without attributes of their own */
     gid_t gid;

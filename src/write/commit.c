@@ -14,11 +14,12 @@
 #include "observe/log.h"
 #include "write/bytes.h"
 #include "write/fetch.h"
+#include "write/keep.h"
 
 static void upload_run(struct sf_job *job, const struct sf_err *refused);
 
-static void
-upload_free(struct sf_upload *up)
+void
+sf_upload_free(struct sf_upload *up)
 {
     sf_content_unref(up->c);
     free(up->bucket);
@@ -67,8 +68,8 @@ upload_take_args_locked(struct sf_upload *up, const struct sf_commit_args *args)
     return 0;
 }
 
-static struct sf_upload *
-upload_new_locked(struct sf_content *c, const struct sf_commit_args *args)
+struct sf_upload *
+sf_upload_new_locked(struct sf_content *c, const struct sf_commit_args *args)
 {
     struct sf_upload *up = calloc(1, sizeof *up);
     if (!up)
@@ -77,7 +78,7 @@ upload_new_locked(struct sf_content *c, const struct sf_commit_args *args)
     up->c = sf_content_ref(c);
     up->tail = &up->waiters;
     if (upload_take_args_locked(up, args)) {
-        upload_free(up);
+        sf_upload_free(up);
         return NULL;
     }
     return up;
@@ -90,9 +91,8 @@ upload_join_locked(struct sf_upload *up, struct waiter *w)
     up->tail = &w->next;
 }
 
-/* Order it by the key that the content has now. */
-static int
-upload_aim_locked(struct sf_upload *up)
+int
+sf_upload_aim_locked(struct sf_upload *up)
 {
     struct sf_content *c = up->c;
     SF_ASSERT_HELD(&c->lock);
@@ -107,6 +107,76 @@ upload_aim_locked(struct sf_upload *up)
     up->bucket = b;
     up->key = k;
     return 0;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool
+sf_upload_says_same(const struct sf_upload *a, const struct sf_upload *b)
+{
+    return same_text(a->mark, b->mark) && same_text(a->xattrs, b->xattrs) &&
+           same_text(a->mime, b->mime);
+}
+
+#define SWAP(a, b)                                                                                 \
+    do {                                                                                           \
+        __typeof__(a) swap_ = (a);                                                                 \
+        (a) = (b);                                                                                 \
+        (b) = swap_;                                                                               \
+    } while (0)
+
+static void
+swap_args_locked(struct sf_upload *a, struct sf_upload *b)
+{
+    SWAP(a->mime, b->mime);
+    SWAP(a->mark, b->mark);
+    SWAP(a->xattrs, b->xattrs);
+    SWAP(a->mimes, b->mimes);
+    SWAP(a->max_size, b->max_size);
+    SWAP(a->exists, b->exists);
+    SWAP(a->exclusive, b->exclusive);
+    SWAP(a->have_base, b->have_base);
+    SWAP(a->base, b->base);
+    SWAP(a->target_seq, b->target_seq);
+}
+
+/* Who waits for the state that was kept before. */
+static struct waiter *
+take_keeper_locked(struct sf_upload *up)
+{
+    struct waiter **p = &up->waiters, *w;
+    while ((w = *p) && !w->keep)
+        p = &w->next;
+    if (!w)
+        return NULL;
+    *p = w->next;
+    if (!w->next)
+        up->tail = p;
+    w->next = NULL;
+    return w;
+}
+
+struct sf_upload *
+sf_upload_for_keep_locked(struct sf_content *c, struct sf_upload **fresh, struct waiter *w,
+                          struct waiter **told)
+{
+    struct sf_upload *up = c->uploading ? c->next : c->up, *queue = NULL;
+    SF_ASSERT_HELD(&c->lock);
+    if (!up) {
+        up = sf_steal(*fresh);
+        *(c->uploading ? &c->next : &c->up) = up;
+        queue = c->uploading ? NULL : up;
+    } else {
+        swap_args_locked(up, *fresh);
+        *told = take_keeper_locked(up);
+        queue = sf_upload_wake_locked(up) ? up : NULL;
+    }
+    upload_join_locked(up, w);
+    return queue;
 }
 
 void
@@ -158,6 +228,23 @@ anybody_patient(const struct sf_upload *up)
     return false;
 }
 
+static bool
+is_replaced_locked(const struct sf_content *c, const struct sf_upload *next,
+                   const struct sf_err *err)
+{
+    for (const struct waiter *w = next ? next->waiters : NULL; w; w = w->next)
+        if (w->keep)
+            return true;
+    return c->keeping && !sf_failure_is_held(err);
+}
+
+static void
+tell_replaced(struct waiter *w)
+{
+    const struct sf_commit done = {.superseded = true};
+    tell(w, NULL, &done);
+}
+
 /* Let the content go on to what was asked for meanwhile, then tell who waited for this one. */
 static void
 upload_finish(struct sf_upload *up, const struct sf_err *err, struct sf_commit *done)
@@ -168,28 +255,32 @@ upload_finish(struct sf_upload *up, const struct sf_err *err, struct sf_commit *
     sf_mutex_lock(&c->lock);
     assert(c->up == up);
     struct sf_upload *next = sf_steal(c->next);
-    c->uploading = false;
+    c->uploading = c->sending_kept = up->no_rekeep = false;
     c->failure = why;
     if (!err && done->uploaded)
         c->exists = true;
+    /* A later state that is kept, or about to be, goes in place of the one that did not. */
+    struct waiter *replaced =
+        err && is_replaced_locked(c, next, err) ? take_keeper_locked(up) : NULL;
     bool again = err && !up->cancelled && err->code != -ECANCELED && sf_failure_is_held(err) &&
                  anybody_patient(up);
     list = again ? part_locked(up, next ? next : up) : sf_steal(up->waiters);
     if (again && !next && sf_upload_rest_locked(up)) {
         sf_mutex_unlock(&c->lock); /* it goes on from there, and may have gone already */
         tell(list, &why, NULL);
+        tell_replaced(replaced);
         return;
     }
     if (again && !next) { /* nobody waits any more at the end */
         lost = sf_steal(up->waiters);
         (void)!sf_err_set(&no_memory, -ECANCELED, "the writer is being stopped");
     }
-    if (next && upload_aim_locked(next)) {
+    if (next && sf_upload_aim_locked(next)) {
         lost = sf_steal(next->waiters);
         (void)!sf_err_set(&no_memory, -ENOMEM, "out of memory");
         c->up = NULL;
         sf_mutex_unlock(&c->lock);
-        upload_free(next);
+        sf_upload_free(next);
         next = NULL;
     } else {
         c->up = next;
@@ -202,7 +293,8 @@ upload_finish(struct sf_upload *up, const struct sf_err *err, struct sf_commit *
     done->still_dirty = sf_content_dirty(c);
     tell(list, err, done);
     tell(lost, &no_memory, NULL);
-    upload_free(up);
+    tell_replaced(replaced);
+    sf_upload_free(up);
 }
 
 /* ---- the upload ----------------------------------------------------------------------------- */
@@ -291,6 +383,37 @@ upload_fill(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put, 
     return rc ? rc : sf_sources_rescue(c->w, up->bucket, up->key, deadline_ms, err);
 }
 
+/* What is sent: the state that was kept, unless newer bytes are wanted; else the present one. */
+static void
+upload_take(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put)
+{
+    struct sf_content *c = up->c;
+    char op[27] = "";
+    if (!c->w->plain && sf_op_new(op))
+        op[0] = '\0'; /* the put says why */
+    sf_mutex_lock(&c->lock);
+    struct sf_keep *keep = sf_keep_swap_locked(c, NULL);
+    bool kept = keep && up->want <= keep->snap.gen;
+    c->uploading = true; /* whoever commits from now on may have written what is not sent */
+    c->sending_kept = kept;
+    up->gen = kept ? keep->snap.gen : atomic_load(&c->gen);
+    memcpy(c->sending_op, keep ? keep->rec.op : op, sizeof c->sending_op);
+    c->sending_leaves = keep ? keep->leaves : (struct sf_version){.id = ""};
+    upload_base_locked(up, put);
+    sf_mutex_unlock(&c->lock);
+    memcpy(put->op, op, sizeof put->op);
+    if (keep && !kept)
+        sf_stage_unref(keep->snap.stage); /* its record becomes that of the newer bytes */
+    if (kept)
+        *snap = keep->snap;
+    if (keep)
+        sf_kept_take(c, keep);
+    if (kept)
+        sf_content_send(c, snap);
+    else
+        sf_content_freeze(c, snap);
+}
+
 static int
 upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, struct sf_err *err)
 {
@@ -302,12 +425,7 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
                            .mimes = up->mimes,
                            .mark = up->mark,
                            .xattrs = up->xattrs};
-    sf_mutex_lock(&c->lock);
-    c->uploading = true; /* whoever commits from now on may have written what is not sent */
-    up->gen = atomic_load(&c->gen);
-    upload_base_locked(up, put);
-    sf_mutex_unlock(&c->lock);
-    sf_content_freeze(c, &snap);
+    upload_take(up, &snap, put);
     sf_autofree char *from_bucket = NULL, *from_key = NULL;
     char *from[2] = {NULL, NULL};
     int rc = upload_fill(up, &snap, put, from, err);
@@ -332,7 +450,7 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
     sf_mutex_lock(&c->w->lock);
     DL_DELETE(c->w->running, up);
     sf_mutex_unlock(&c->w->lock);
-    sf_kept_end(c, &snap, rc ? err : NULL);
+    sf_kept_end(c, &snap, put, rc ? err : NULL);
     if (!rc) {
         sf_bytes_sent(c, &snap, put);
         sf_mutex_lock(&c->lock);
@@ -376,11 +494,18 @@ upload_run(struct sf_job *job, const struct sf_err *refused)
         upload_finish(up, refused, &done);
         return;
     }
+    sf_keep_obsolete(c);
     if (sf_content_dirty(c)) {
+        bool again = false;
         sf_mutex_lock(&c->lock);
         bool moved = strcmp(c->bucket, up->bucket) != 0 || strcmp(c->key, up->key) != 0;
-        int rc = moved ? upload_aim_locked(up) : 0;
+        int rc = moved ? sf_upload_aim_locked(up) : 0;
+        bool blocked = !moved && sf_keep_blocks_locked(up, &again);
         sf_mutex_unlock(&c->lock);
+        if (again)
+            sf_keep_again(c);
+        if (blocked)
+            return; /* the end of the keep queues it */
         if (moved && !rc) {
             sf_upload_queue(up); /* behind what was asked for the new key before */
             return;
@@ -409,13 +534,13 @@ upload_for_locked(struct sf_content *c, const struct sf_commit_args *args, bool 
         return c->up;
     if (c->next)
         return c->next;
-    struct sf_upload *up = upload_new_locked(c, args);
+    struct sf_upload *up = sf_upload_new_locked(c, args);
     if (!up)
         return NULL;
     if (c->up)
         return c->next = up;
-    if (upload_aim_locked(up)) {
-        upload_free(up); /* the caller has a reference, too */
+    if (sf_upload_aim_locked(up)) {
+        sf_upload_free(up); /* the caller has a reference, too */
         return NULL;
     }
     *fresh = true;
@@ -442,6 +567,7 @@ sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_co
         w->cb = cb;
         w->arg = arg;
         w->patient = args->patient;
+        up->want = atomic_load(&c->gen);
         upload_join_locked(up, sf_steal(w));
     }
     bool wake = up && !fresh && !args->later && sf_upload_wake_locked(up);

@@ -14,6 +14,7 @@ struct waiter {
     sf_commit_fn cb;
     void *arg;
     bool patient;
+    bool keep; /* of a state that is kept: told when another one takes its place */
 };
 
 /* One upload of a content and everybody who waits for it. */
@@ -29,7 +30,9 @@ struct sf_upload {
     unsigned target_seq; /* of the target that these four speak of */
     unsigned sent_seq;   /* of the target that it is sent to */
 
-    uint64_t gen; /* what it sends; from when it runs; content's lock, as what follows */
+    uint64_t gen;   /* what it sends; from when it runs; content's lock, as what follows */
+    uint64_t want;  /* what it has to send at least; what is kept may be newer or older */
+    bool no_rekeep; /* newer bytes than those kept could not be kept, too */
     struct waiter *waiters;
     struct waiter **tail;
     bool resting;         /* failed, and waits to be tried again: the timer is set */
@@ -41,6 +44,21 @@ struct sf_upload {
 };
 
 void sf_upload_queue(struct sf_upload *up);
+/* An upload of a content, with these arguments, and not its own yet. NULL = no memory. */
+struct sf_upload *sf_upload_new_locked(struct sf_content *c, const struct sf_commit_args *args);
+void sf_upload_free(struct sf_upload *up);
+/* Order it by the key that the content has now. 0 or -ENOMEM. */
+int sf_upload_aim_locked(struct sf_upload *up);
+/* Do both accompany the bytes with the same? */
+bool sf_upload_says_same(const struct sf_upload *a, const struct sf_upload *b);
+/**
+ * sf_upload_for_keep_locked - c->keep is a new one: see to its upload.
+ * @fresh: with its arguments; taken, or what is left of an older one for sf_upload_free().
+ * @w:     who waits for it, taken. *told: who waited for the state that it replaces, or NULL.
+ * Returns the upload that is to be queued, or NULL.
+ */
+struct sf_upload *sf_upload_for_keep_locked(struct sf_content *c, struct sf_upload **fresh,
+                                            struct waiter *w, struct waiter **told);
 
 /* Let it wait. False: nothing waits any more. */
 bool sf_upload_rest_locked(struct sf_upload *up);

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "write/keep.h"
 #include "write/fetch.h"
 #include "write/commit.h"
 #include "write/quarantine.h"
@@ -506,6 +507,7 @@ sf_content_abandon(struct sf_content *c)
         sf_mutex_unlock(&c->io);
     }
     sf_kept_drop(c);
+    sf_keep_wake(c);
     sf_upload_wake(c);
     SF_GUARD(&c->lock);
     return c->uploading;
@@ -528,7 +530,7 @@ sf_content_quarantine(struct sf_content *c, const struct sf_err *why, char *path
         rc = sf_quarantine_take(c->w, c->stage, target, why, path_out);
         c->frozen = true; /* descriptors still open read it; a change leaves it alone */
     }
+    atomic_store(&c->clean_gen, atomic_load(&c->gen)); /* a keep under way comes too late */
     sf_kept_drop(c);
-    atomic_store(&c->clean_gen, atomic_load(&c->gen));
     return rc;
 }

@@ -5,6 +5,7 @@
 #include "base/lock.h"
 #include "write/digest.h"
 #include "write/kept.h"
+#include "write/room.h"
 #include "write/source.h"
 #include "write/stage.h"
 #include "write/writer.h"
@@ -12,6 +13,9 @@
 /* Internal to src/write: what uploads, fetches and the journal need of a content. */
 
 struct sf_fetch;
+struct sf_keep;
+struct sf_keep_ask;
+struct sf_keeping;
 struct sf_upload;
 
 struct sf_content {
@@ -48,15 +52,29 @@ struct sf_content {
     struct sf_err failure;    /* of the last upload; empty after a success */
     struct sf_upload *up;     /* waits or runs */
     struct sf_upload *next;   /* what comes after the running one */
+    bool parked;              /* up waits for the end of keeping, which queues it */
+    struct sf_keep *keep;     /* what the journal has, and whose upload has not begun; see keep.h */
+    struct sf_keeping *keeping;
+    struct sf_keep_ask *asks; /* for the one after that */
+    /* of the upload that runs: whether the journal has all of it, its operation, and what it makes
+     */
+    bool sending_kept;
+    char sending_op[27];
+    struct sf_version sending_leaves;
 
-    struct sf_kept kept; /* see there */
+    struct sf_charge charge; /* room's lock */
+    struct sf_kept kept;     /* see there */
 
     struct sf_content *alive_prev, *alive_next; /* of the writer's list; its lock */
 };
 
 /* One more reference unless the last one has gone. */
 bool sf_content_ref_alive(struct sf_content *c);
-/* Bytes that the present file lacks, and the one that an upload reads. */
+/* Its files: the present one, and those of earlier states that are still needed. */
+enum sf_content_stage { SF_STAGE_NOW, SF_STAGE_SENT, SF_STAGE_KEPT, SF_STAGE_KEEPING, SF_STAGES };
+/* NULL = there is none. */
+struct sf_stage *sf_content_stage_locked(const struct sf_content *c, enum sf_content_stage which);
+/* Bytes that these lack. */
 uint64_t sf_content_missing(struct sf_content *c);
 /* Bytes of the source's version @gen were fetched: those that are still missing go into the files.
  * 0 (also when the version is another one by now) or -errno. Local I/O. */
@@ -89,8 +107,12 @@ struct sf_snapshot {
     struct sf_digests digests; /* once digested */
 };
 
-/* Take the present state; until the end of it a change clones the file first. One at a time. */
+/* Take the present state; a change clones the file first. With io held. */
+void sf_content_snap_locked_io(struct sf_content *c, struct sf_snapshot *ret);
+/* The same, and an upload reads it until the end of it. One at a time. */
 void sf_content_freeze(struct sf_content *c, struct sf_snapshot *ret);
+/* An upload reads this state, which was taken before; the caller's reference is its own. */
+void sf_content_send(struct sf_content *c, struct sf_snapshot *snap);
 /* Give it back. @stored: the bucket has it now. */
 void sf_content_thaw(struct sf_content *c, struct sf_snapshot *snap, bool stored);
 
@@ -127,13 +149,13 @@ int sf_snapshot_sync(const struct sf_snapshot *snap);
 /**
  * sf_content_adopt - a dirty content of a file that is in staging/ already, for a replay.
  * @file:    name below staging/.
- * @extents: @n ranges that are in it, checked; NULL = all of it is.
+ * @extents: @n ranges that are in it, checked, unless it is @whole.
  * @src:     where the rest comes from; NULL = none.
  * Returns 0; -ENOENT; -EINVAL the file is shorter than @size, or the extents are not what they
  * should be; -errno.
  */
 int sf_content_adopt(struct sf_writer *w, const char *bucket, const char *key, const char *file,
-                     uint64_t size, const struct sf_extent *extents, size_t n,
+                     uint64_t size, bool whole, const struct sf_extent *extents, size_t n,
                      const struct sf_source *src, struct sf_content **ret, struct sf_err *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <utlist.h>
 
 #include "base/cleanup.h"
@@ -223,8 +224,12 @@ fetch_new_locked(struct sf_content *c, const struct sf_stage *s, uint64_t off, i
 static bool
 next_gap_locked(struct sf_want *want, const struct sf_stage *s, uint64_t *off)
 {
-    uint64_t size = atomic_load(&want->c->size), end = want->end < size ? want->end : size;
+    uint64_t size = atomic_load(&want->c->size);
     struct sf_extent gap;
+    struct stat st;
+    if (s && want->which != SF_STAGE_NOW) /* which may have another size */
+        size = fstat(s->fd, &st) == 0 ? (uint64_t)st.st_size : size;
+    uint64_t end = want->end < size ? want->end : size;
     if (!s || s->whole || want->next >= end || !sf_extents_gap(&s->present, want->next, end, &gap))
         return false;
     *off = gap.off;
@@ -264,7 +269,7 @@ want_go(struct sf_want *want, const struct sf_fetch *ended)
     struct sf_fetch *fresh = NULL, *turned = NULL;
     uint64_t off;
     sf_mutex_lock(&c->lock);
-    const struct sf_stage *s = want->sent ? c->sent : c->stage;
+    const struct sf_stage *s = sf_content_stage_locked(c, want->which);
     if (ended) {
         want->inflight--;
         if (ended->err.code && !want->err.code)
@@ -325,10 +330,11 @@ fill_done(struct sf_want *want, const struct sf_err *err)
 }
 
 static int
-fill_wait(struct sf_content *c, bool sent, int64_t deadline_ms, struct sf_err *err)
+fill_wait(struct sf_content *c, enum sf_content_stage which, int64_t deadline_ms,
+          struct sf_err *err)
 {
     struct fill f = {.want = {.c = c,
-                              .sent = sent,
+                              .which = which,
                               .end = UINT64_MAX,
                               .deadline_ms = deadline_ms,
                               .done = fill_done}};
@@ -349,18 +355,16 @@ fill_wait(struct sf_content *c, bool sent, int64_t deadline_ms, struct sf_err *e
 int
 sf_fill_sent_wait(struct sf_content *c, int64_t deadline_ms, struct sf_err *err)
 {
-    return fill_wait(c, true, deadline_ms, err);
+    return fill_wait(c, SF_STAGE_SENT, deadline_ms, err);
 }
 
 int
 sf_fill_wait(struct sf_content *c, int64_t deadline_ms, struct sf_err *err)
 {
     int rc = 0;
-    while (!rc && sf_content_missing(c)) { /* again when a write has cloned it meanwhile */
-        rc = fill_wait(c, true, deadline_ms, err);
-        if (!rc)
-            rc = fill_wait(c, false, deadline_ms, err);
-    }
+    while (!rc && sf_content_missing(c)) /* again when a write has cloned it meanwhile */
+        for (int which = 0; which < SF_STAGES && !rc; which++)
+            rc = fill_wait(c, (enum sf_content_stage)which, deadline_ms, err);
     return rc;
 }
 

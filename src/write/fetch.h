@@ -4,6 +4,7 @@
 
 #include "base/lock.h"
 #include "supabase/storage.h"
+#include "write/content.h"
 
 /*
  * Internal to src/write: getting a content's missing bytes, in pieces of up to 1 MiB, each fetched
@@ -33,10 +34,10 @@ int sf_get_run(struct sf_writer *w, struct sf_get *g, const char *bucket, const 
 
 /* Somebody who needs the bytes of a range; embedded in what it is for. */
 struct sf_want {
-    struct sf_content *c; /* counted by the owner until done() has run */
-    bool sent;            /* of the file that an upload reads, else of the present one */
-    uint64_t off, end;    /* bytes */
-    int64_t deadline_ms;  /* INT64_MAX: the writer's */
+    struct sf_content *c;        /* counted by the owner until done() has run */
+    enum sf_content_stage which; /* of its files */
+    uint64_t off, end;           /* bytes */
+    int64_t deadline_ms;         /* INT64_MAX: the writer's */
     /* Runs once, holding no lock: on a fetching thread, or before sf_want_start() returns. */
     void (*done)(struct sf_want *want, const struct sf_err *err);
 

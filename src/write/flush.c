@@ -76,9 +76,9 @@ take_contents(struct flush *f)
     for (size_t i = 0; !rc && i < all.len; i++) {
         struct sf_content *c = all.data[i];
         sf_mutex_lock(&c->lock);
-        bool meant = (atomic_load(&c->kept.seq) || c->up) && is_meant(f->args, c->bucket, c->key);
+        bool meant = (sf_kept_seq(c) || c->up) && is_meant(f->args, c->bucket, c->key);
+        const struct waited w = {c, sf_content_asked_gen_locked(c)};
         sf_mutex_unlock(&c->lock);
-        const struct waited w = {c, atomic_load(&c->gen)};
         rc = meant ? waited_vec_push(&f->contents, w) : 0;
         if (meant && !rc)
             (void)sf_content_ref(c);

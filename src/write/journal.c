@@ -31,6 +31,7 @@ struct entry {
     uint64_t seq;
     enum sf_record_kind kind;
     int64_t made_ns;
+    uint64_t data; /* bytes of content in it */
     UT_hash_handle hh;
 };
 
@@ -43,6 +44,7 @@ struct sf_journal {
     struct entry *entries;
     unsigned records[SF_RECORD_KINDS];
     unsigned damaged;
+    uint64_t data; /* of all entries */
 };
 
 /* ---- figures -------------------------------------------------------------------------------- */
@@ -56,24 +58,35 @@ forget(struct sf_journal *j, uint64_t seq)
     if (!e)
         return;
     j->records[e->kind]--;
+    j->data -= e->data;
     HASH_DEL(j->entries, e);
     free(e);
 }
 
 static void
-remember(struct sf_journal *j, uint64_t seq, enum sf_record_kind kind, int64_t made_ns)
+remember(struct sf_journal *j, uint64_t seq, enum sf_record_kind kind, int64_t made_ns,
+         uint64_t data)
 {
     forget(j, seq);
     struct entry *e = calloc(1, sizeof *e);
     if (!e)
         return; /* a figure is too small; the record is there */
-    *e = (struct entry){.seq = seq, .kind = kind, .made_ns = made_ns};
+    *e = (struct entry){.seq = seq, .kind = kind, .made_ns = made_ns, .data = data};
     SF_GUARD(&j->lock);
     HASH_ADD(hh, j->entries, seq, sizeof e->seq, e);
-    if (SF_HTAB_ADDED(e))
-        j->records[kind]++;
-    else
+    if (!SF_HTAB_ADDED(e)) {
         free(e);
+        return;
+    }
+    j->records[kind]++;
+    j->data += data;
+}
+
+uint64_t
+sf_journal_data_bytes(struct sf_journal *j)
+{
+    SF_GUARD(&j->lock);
+    return j->data;
 }
 
 void
@@ -119,6 +132,9 @@ struct change {
     size_t len;
     enum sf_record_kind kind;
     int64_t made_ns;
+    uint64_t data;
+    uint64_t drops[SF_JOURNAL_DROPS]; /* others that go with it */
+    unsigned n_drops;
     sf_journal_fn done; /* NULL = nobody waits */
     void *arg;
 };
@@ -141,15 +157,24 @@ reserve_numbers(struct sf_txn *txn, uint64_t seq)
 }
 
 static int
+drop_run(struct sf_txn *txn, uint64_t seq)
+{
+    uint64_t key = htobe64(seq);
+    int rc = seq ? sf_txn_del(txn, RECORDS, &key, sizeof key) : 0;
+    return rc == -ENOENT ? 0 : rc;
+}
+
+static int
 change_run(struct sf_env_write *w, struct sf_txn *txn)
 {
     struct change *c = (struct change *)w;
     uint64_t key = htobe64(c->seq);
-    if (!c->text) {
-        int rc = sf_txn_del(txn, RECORDS, &key, sizeof key);
-        return rc == -ENOENT ? 0 : rc;
-    }
-    int rc = c->fresh ? reserve_numbers(txn, c->seq) : 0;
+    int rc = 0;
+    for (unsigned i = 0; i < c->n_drops && !rc; i++)
+        rc = drop_run(txn, c->drops[i]);
+    if (rc || !c->text)
+        return rc ? rc : drop_run(txn, c->seq);
+    rc = c->fresh ? reserve_numbers(txn, c->seq) : 0;
     return rc ? rc : sf_txn_put(txn, RECORDS, &key, sizeof key, c->text, c->len);
 }
 
@@ -167,8 +192,12 @@ change_settled(struct change *c, int rc)
     if (rc)
         sf_error("write", "event=journal-failed record=%" PRIu64 " change=%s err=%s", c->seq,
                  c->text ? "put" : "drop", sf_errno_name(rc));
-    else if (c->text)
-        remember(c->j, c->seq, c->kind, c->made_ns);
+    if (rc)
+        return;
+    for (unsigned i = 0; i < c->n_drops; i++)
+        forget(c->j, c->drops[i]);
+    if (c->text)
+        remember(c->j, c->seq, c->kind, c->made_ns, c->data);
     else
         forget(c->j, c->seq);
 }
@@ -220,6 +249,7 @@ change_of(struct sf_journal *j, const struct sf_record *r, struct change **ret)
     c->seq = c->fresh ? atomic_fetch_add(&j->next, 1) : r->seq;
     c->kind = r->kind;
     c->made_ns = named.made_ns;
+    c->data = r->data ? r->size : 0;
     *ret = c;
     return 0;
 }
@@ -267,6 +297,30 @@ drop_of(struct sf_journal *j, uint64_t seq)
     c->j = j;
     c->seq = seq;
     return c;
+}
+
+void
+sf_journal_replace_async(struct sf_journal *j, const struct sf_record *r, const uint64_t *drops,
+                         unsigned n, uint64_t *seq, sf_journal_fn done, void *arg)
+{
+    struct change *c = NULL;
+    struct sf_record fresh = r ? *r : (struct sf_record){0};
+    fresh.seq = 0;
+    int rc = r ? change_of(j, &fresh, &c) : (c = drop_of(j, 0)) ? 0 : -ENOMEM;
+    if (rc) {
+        done(arg, rc);
+        return;
+    }
+    for (unsigned i = 0; i < n; i++)
+        if (drops[i])
+            c->drops[c->n_drops++] = drops[i];
+    if (c->n_drops)
+        c->w.frees = true; /* what it replaces has made room already */
+    if (r)
+        *seq = c->seq;
+    c->done = done;
+    c->arg = arg;
+    sf_env_submit(j->env, &c->w);
 }
 
 void
@@ -382,7 +436,7 @@ sf_journal_each(struct sf_journal *j, int (*fn)(void *arg, struct sf_record *r),
 static int
 load_one(void *arg, struct sf_record *r)
 {
-    remember(arg, r->seq, r->kind, r->made_ns);
+    remember(arg, r->seq, r->kind, r->made_ns, r->data ? r->size : 0);
     return 0;
 }
 

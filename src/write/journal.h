@@ -46,6 +46,20 @@ typedef void (*sf_journal_fn)(void *arg, int rc);
 void sf_journal_put_async(struct sf_journal *j, const struct sf_record *r, uint64_t *seq,
                           sf_journal_fn done, void *arg);
 
+#define SF_JOURNAL_DROPS 6
+/**
+ * sf_journal_replace_async - a record takes the place of others, in one transaction.
+ * @r:     as above, but always as a new one, after all that are there; NULL = others are dropped,
+ *         that is all.
+ * @drops: @n numbers, at most SF_JOURNAL_DROPS; 0, and those that are gone, do not count.
+ * On failure the journal has what it had.
+ */
+void sf_journal_replace_async(struct sf_journal *j, const struct sf_record *r,
+                              const uint64_t *drops, unsigned n, uint64_t *seq, sf_journal_fn done,
+                              void *arg);
+/* Bytes of contents that lie in records. */
+uint64_t sf_journal_data_bytes(struct sf_journal *j);
+
 /* Removed along with the next put, or 200 ms later; nobody waits, and a record that survives is
  * done again. */
 void sf_journal_drop(struct sf_journal *j, uint64_t seq);

@@ -10,8 +10,10 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "observe/log.h"
+#include "write/commit.h"
 #include "write/content.h"
 #include "write/journal.h"
+#include "write/keep.h"
 #include "write/put.h"
 #include "write/step.h"
 
@@ -86,17 +88,25 @@ sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_pu
     struct sf_record *rec = &k->rec;
     put->progress = &k->progress;
     atomic_store(&k->progress.sent, 0);
+    memcpy(put->former_op, rec->former, sizeof put->former_op);
+    put->former = rec->target.size ? &rec->target : NULL;
     if (is_of(c, snap, put) && fill_extents(c, snap, rec) == 0) {
-        put->resume = is_open(rec);
+        put->resume = is_open(rec) && !k->untried;
+        if (is_open(rec) && k->untried)
+            memcpy(put->op, rec->op, sizeof put->op);
         put->rec = rec;
         put->seq = &k->seq;
+        put->inlined = k->inlined;
         return;
     }
-    if (is_open(rec)) /* what came of it is ours, and no conflict */
+    k->inlined = false;
+    if (is_open(rec) && !k->untried) /* what came of it is ours, and no conflict */
         memcpy(put->former_op, rec->op, sizeof put->former_op);
+    memcpy(rec->former, put->former_op, sizeof rec->former);
     if (rec->file && strcmp(rec->file, sf_snapshot_file(snap)) != 0) {
         free(k->old_file);
         k->old_file = sf_steal(rec->file);
+        k->held = false; /* it goes by its name */
     }
     rec->op[0] = rec->sha256[0] = '\0';
     rec->tus_size = 0;
@@ -134,16 +144,39 @@ remove_old(struct sf_content *c)
     remove_file(c, name);
 }
 
+/* What lasts now waits for the next attempt, unless a later state does already. */
 static void
-set_held(struct sf_content *c, const struct sf_snapshot *snap, bool held)
+put_back(struct sf_content *c, const struct sf_snapshot *snap, bool reached)
 {
-    SF_GUARD(&c->io);
-    snap->stage->held = held;
+    struct sf_kept *k = &c->kept;
+    struct sf_keep *keep = malloc(sizeof *keep), *rest = NULL;
+    if (!keep)
+        return;
+    *keep = (struct sf_keep){
+        .snap = *snap, .rec = k->rec, .inlined = k->inlined, .untried = k->untried && !reached};
+    keep->leaves.size = snap->size;
+    if (snap->digested)
+        memcpy(keep->leaves.etag, snap->digests.md5_etag, sizeof snap->digests.md5_etag);
+    sf_stage_ref(snap->stage);
+    k->rec = (struct sf_record){0};
+    int64_t made_ns = keep->rec.made_ns;
+    sf_mutex_lock(&c->lock);
+    if (c->keep || atomic_load(&c->abandoned))
+        rest = keep;
+    else
+        (void)sf_keep_swap_locked(c, keep);
+    sf_mutex_unlock(&c->lock);
+    atomic_store(&k->seq, 0);
+    atomic_store(&k->durable, false);
+    if (rest)
+        sf_keep_discard(c, rest, true);
+    else
+        sf_room_charge(c->w, &c->charge, snap->size, made_ns);
 }
 
 /* Bytes and record shall last. */
 static void
-hold(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_err *err)
+hold(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_err *err, bool reached)
 {
     struct sf_kept *k = &c->kept;
     struct sf_record *rec = &k->rec;
@@ -164,10 +197,10 @@ hold(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_err *
     rec->attempts++;
     rec->err = err->code;
     (void)sf_record_set(&rec->reason, err->msg);
-    int rc = sf_snapshot_sync(snap);
+    int rc = k->inlined ? 0 : sf_snapshot_sync(snap);
     rec->synced = rc == 0;
     if (!rc)
-        rc = sf_journal_put(c->w->journal, rec);
+        rc = sf_kept_put(c->w, rec, k->inlined, snap->stage->fd);
     if (rc) {
         sf_warn("write", "event=not-kept object=%s/%s bytes=%llu err=%s text=%s", rec->bucket,
                 rec->key, (unsigned long long)rec->size, sf_errno_name(rc),
@@ -176,20 +209,40 @@ hold(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_err *
     }
     atomic_store(&k->seq, rec->seq);
     atomic_store(&k->durable, true);
-    set_held(c, snap, true);
+    if (!k->held)
+        atomic_fetch_add(&snap->stage->held, 1);
+    k->held = true;
     remove_old(c);
     sf_step(held ? SF_STEP_CONTENT_HELD : SF_STEP_CONTENT_REFUSED);
+    if (held) {
+        k->held = false; /* it goes with what is put back */
+        put_back(c, snap, reached);
+    }
+}
+
+/* If nothing more of it is kept, or about to be. */
+static void
+leave_room(struct sf_content *c)
+{
+    sf_mutex_lock(&c->lock);
+    bool has = sf_content_has_record_locked(c);
+    sf_mutex_unlock(&c->lock);
+    if (!has)
+        sf_room_leave(c->w, &c->charge);
 }
 
 void
-sf_kept_end(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_err *err)
+sf_kept_end(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_put *put,
+            const struct sf_err *err)
 {
     struct sf_kept *k = &c->kept;
     if (err && !atomic_load(&c->abandoned)) {
-        hold(c, snap, err);
+        hold(c, snap, err, put->reached);
         return;
     }
-    set_held(c, snap, false);
+    if (k->held)
+        atomic_fetch_sub(&snap->stage->held, 1);
+    k->held = false;
     if (k->rec.seq)
         sf_journal_drop(c->w->journal, k->rec.seq);
     atomic_store(&k->seq, 0);
@@ -197,23 +250,50 @@ sf_kept_end(struct sf_content *c, const struct sf_snapshot *snap, const struct s
     sf_record_fini(&k->rec);
     remove_old(c);
     sf_step(SF_STEP_CONTENT_DONE);
+    leave_room(c);
 }
 
 void
 sf_kept_drop(struct sf_content *c)
 {
     uint64_t seq = atomic_exchange(&c->kept.seq, 0);
+    sf_mutex_lock(&c->lock);
+    struct sf_keep *keep = sf_keep_swap_locked(c, NULL);
+    sf_mutex_unlock(&c->lock);
     atomic_store(&c->kept.durable, false);
     if (seq)
         sf_journal_drop(c->w->journal, seq);
+    if (keep)
+        sf_keep_discard(c, keep, true);
+    leave_room(c);
+}
+
+void
+sf_kept_take(struct sf_content *c, struct sf_keep *keep)
+{
+    struct sf_kept *k = &c->kept;
+    sf_record_fini(&k->rec); /* of a state before, which was refused */
+    if (atomic_load(&k->seq))
+        sf_journal_drop(c->w->journal, atomic_load(&k->seq));
+    k->rec = keep->rec;
+    k->gen = keep->snap.gen;
+    k->inlined = keep->inlined;
+    k->untried = keep->untried;
+    k->held = true;
+    atomic_store(&k->seq, k->rec.seq);
+    atomic_store(&k->durable, true);
+    free(keep);
 }
 
 void
 sf_kept_fini(struct sf_content *c)
 {
     const char *file = c->kept.rec.file;
+    if (c->keep) { /* for the next process */
+        atomic_fetch_add(&c->keep->snap.stage->held, 1);
+        sf_keep_discard(c, sf_steal(c->keep), false);
+    }
     if (!atomic_load(&c->kept.seq)) {
-        c->stage->held = false; /* it goes with its last reference */
         if (file && strcmp(file, strrchr(c->stage->path, '/') + 1) != 0)
             remove_file(c, file);
         remove_old(c);
@@ -224,13 +304,44 @@ sf_kept_fini(struct sf_content *c)
 
 /* ---- what others see ------------------------------------------------------------------------ */
 
+uint64_t
+sf_kept_seq(const struct sf_content *c)
+{
+    uint64_t seq = atomic_load(&c->kept.seq);
+    return seq ? seq : atomic_load(&c->kept.next_seq);
+}
+
+struct sf_keep *
+sf_keep_swap_locked(struct sf_content *c, struct sf_keep *keep)
+{
+    struct sf_keep *old = c->keep;
+    c->keep = keep;
+    atomic_store(&c->kept.next_seq, keep ? keep->rec.seq : 0);
+    return old;
+}
+
+uint64_t
+sf_content_asked_gen_locked(const struct sf_content *c)
+{
+    uint64_t gen = c->keep ? c->keep->snap.gen : c->sending_kept ? c->up->gen : 0, want = 0;
+    if (c->up)
+        want = c->up->want;
+    if (c->next && c->next->want > want)
+        want = c->next->want;
+    return gen > want ? gen : want ? want : atomic_load(&c->gen);
+}
+
+bool
+sf_content_has_record_locked(const struct sf_content *c)
+{
+    return c->keep || (atomic_load(&c->kept.seq) && atomic_load(&c->kept.durable));
+}
+
 bool
 sf_content_kept(struct sf_content *c)
 {
-    if (!atomic_load(&c->kept.seq) || !atomic_load(&c->kept.durable))
-        return false;
     SF_GUARD(&c->lock);
-    return !c->failure.code || sf_failure_is_held(&c->failure);
+    return sf_content_has_record_locked(c) && (!c->failure.code || sf_failure_is_held(&c->failure));
 }
 
 void
@@ -247,5 +358,5 @@ sf_content_sync_state(struct sf_content *c, char *buf, size_t size)
     else if (why->code)
         snprintf(buf, size, "%s: %s", sf_failure_is_held(why) ? "pending" : "failed", why->msg);
     else
-        snprintf(buf, size, "%s", sf_content_kept(c) ? "pending" : "dirty");
+        snprintf(buf, size, "%s", sf_content_has_record_locked(c) ? "pending" : "dirty");
 }

@@ -19,18 +19,37 @@ struct sf_writer;
  * upload fails and nobody has refused the bytes, file and record are synced, and stay.
  */
 struct sf_kept {
-    struct sf_record rec; /* of the worker that runs an upload, or of the only owner */
-    uint64_t gen;         /* the content's, of which it speaks */
-    char *old_file;       /* in staging/, which the record in the journal may still name */
-    _Atomic uint64_t seq; /* the record's; 0 = the journal has none */
-    _Atomic bool durable; /* record and bytes last, also over a power loss */
+    struct sf_record rec;      /* of the worker that runs an upload, or of the only owner */
+    uint64_t gen;              /* the content's, of which it speaks */
+    char *old_file;            /* in staging/, which the record in the journal may still name */
+    _Atomic uint64_t seq;      /* the record's; 0 = the journal has none */
+    _Atomic uint64_t next_seq; /* of the content's `keep`; 0 = there is none */
+    _Atomic bool durable;      /* record and bytes last, also over a power loss */
+    bool inlined;              /* the record in the journal has the bytes */
+    bool held;                 /* the upload's file is counted as held for it */
+    bool untried;              /* nothing sent under rec.op can have reached the service */
     struct sf_progress progress;
 };
 
+struct sf_keep;
+/* An upload of a state begins that the journal has: its record is the upload's. Takes @keep, but
+ * not its snapshot. */
+void sf_kept_take(struct sf_content *c, struct sf_keep *keep);
+/* Write the record, with the bytes of @fd if @inlined; waits. As sf_journal_put(). */
+int sf_kept_put(struct sf_writer *w, struct sf_record *rec, bool inlined, int fd);
+/* Whether the journal has a state of it that is to be sent. */
+bool sf_content_has_record_locked(const struct sf_content *c);
+/* The number of its record, of the one whose upload runs if there are two; 0 = none. No lock. */
+uint64_t sf_kept_seq(const struct sf_content *c);
+/* What is waiting to be sent; returns what was before. Both are owned; NULL = nothing. */
+struct sf_keep *sf_keep_swap_locked(struct sf_content *c, struct sf_keep *keep);
+/* The state that was committed or kept last. */
+uint64_t sf_content_asked_gen_locked(const struct sf_content *c);
 /* Before an upload of @snap: fills put->rec, and says what is known of an earlier attempt. */
 void sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_put *put);
 /* After it, before the snapshot is given back. @err: NULL = it succeeded. */
-void sf_kept_end(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_err *err);
+void sf_kept_end(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_put *put,
+                 const struct sf_err *err);
 /* Nobody wants these bytes in the bucket any more. Any thread; does not wait. */
 void sf_kept_drop(struct sf_content *c);
 /* With the content: the file stays if the journal names it. */

@@ -32,6 +32,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/pending.c \
 	src/write/pending.h \
 	src/write/fetch.h \
+	src/write/keep.c \
+	src/write/keep.h \
 	src/write/kept.c \
 	src/write/kept.h \
 	src/write/holes.c \
@@ -64,6 +66,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/rename.h \
 	src/write/replay.c \
 	src/write/retry.c \
+	src/write/room.c \
+	src/write/room.h \
 	src/write/rpc.c \
 	src/write/rpc.h \
 	src/write/snapshot.c \

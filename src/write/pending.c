@@ -59,7 +59,7 @@ sf_pending_figures(struct sf_writer *w, unsigned *files, uint64_t *bytes)
     SF_GUARD(&w->lock);
     DL_FOREACH2(w->alive, c, alive_next)
     {
-        if (!atomic_load(&c->kept.seq))
+        if (!sf_kept_seq(c))
             continue;
         ++*files;
         *bytes += sf_content_size(c);
@@ -77,7 +77,7 @@ static bool
 has_record(void *arg, struct sf_content *c)
 {
     (void)arg;
-    return atomic_load(&c->kept.seq) != 0;
+    return sf_kept_seq(c) != 0;
 }
 
 /* ---- what becomes of a record just now ------------------------------------------------------ */
@@ -133,7 +133,7 @@ look_at_content(struct view *v, struct sf_content *c)
     uint64_t all = sf_content_size(c), sent = sf_pending_sent(c);
     SF_GUARD(&c->lock);
     bool rests = c->up && c->up->resting;
-    const struct live l = {.seq = atomic_load(&c->kept.seq),
+    const struct live l = {.seq = sf_kept_seq(c),
                            .running = c->uploading,
                            .percent = c->uploading && all ? (unsigned)(100 * sent / all) : 0,
                            .next_ms = rests ? from_now(v, c->up->timer.at_ms) : -1,
@@ -206,7 +206,7 @@ sf_pending_row_of(const struct sf_record *r, struct sf_pending_row *ret)
                                    .attempts = r->attempts,
                                    .err = r->err > 0 ? -r->err : r->err,
                                    .reason = r->reason,
-                                   .file = r->file,
+                                   .file = r->data ? NULL : r->file,
                                    .next_ms = -1};
 }
 
@@ -290,7 +290,7 @@ static bool
 has_number(void *arg, struct sf_content *c)
 {
     const uint64_t *seq = arg;
-    return atomic_load(&c->kept.seq) == *seq;
+    return atomic_load(&c->kept.seq) == *seq || atomic_load(&c->kept.next_seq) == *seq;
 }
 
 /* The content of a record, counted; NULL = there is none. */

@@ -11,7 +11,7 @@
 #include "observe/counter.h"
 #include "observe/log.h"
 #include "write/attrs.h"
-#include "write/journal.h"
+#include "write/kept.h"
 #include "write/put-run.h"
 #include "write/record.h"
 #include "write/step.h"
@@ -53,7 +53,11 @@ static bool
 is_known_here(struct sf_put_run *r)
 {
     struct sf_known_object o;
+    const struct sf_version *former = r->p->former;
     if (r->p->former_op[0] && strcmp(r->p->former_op, r->old_meta.op) == 0)
+        return true;
+    if (former && !r->old_meta.op[0] && former->size == r->old.size && former->etag[0] &&
+        sf_etag_same(former->etag, r->old.etag))
         return true;
     if (!r->old_meta.op[0] || !sf_known_at(r->w->known, r->p->bucket, r->p->key, &o))
         return false;
@@ -166,7 +170,10 @@ sf_put_note(struct sf_put_run *r, enum sf_record_state state, const char *confli
     bool later = state == SF_RECORD_CONTENT_RESUMABLE || state == SF_RECORD_CONTENT_MARKING;
     if (!rec)
         return;
-    if (rec->seq && rec->state == state && strcmp(rec->op, r->op) == 0 && !conflict_key)
+    /* A start asks for what is held under an id, too. */
+    bool same = rec->state == state || (state == SF_RECORD_CONTENT_SENDING &&
+                                        rec->state == SF_RECORD_CONTENT_HELD && r->op[0]);
+    if (rec->seq && same && strcmp(rec->op, r->op) == 0 && !conflict_key)
         return;
     rec->state = state;
     memcpy(rec->op, r->op, sizeof rec->op);
@@ -181,7 +188,7 @@ sf_put_note(struct sf_put_run *r, enum sf_record_state state, const char *confli
     if (!rc)
         rc = sf_record_set(&rec->metadata, later ? r->metadata : NULL);
     if (!rc)
-        rc = sf_journal_put(r->w->journal, rec);
+        rc = sf_kept_put(r->w, rec, p->inlined, p->fd);
     if (!rc)
         atomic_store(p->seq, rec->seq);
     if (rc)
@@ -247,6 +254,8 @@ attempt(struct sf_put_run *r, struct sf_err *err)
         sf_step(SF_STEP_CONTENT_CHOSEN);
     }
     rc = sf_put_send(r, err);
+    if (rc >= 0 || err->outcome_open || err->http_status)
+        r->p->reached = true;
     if (rc == 1)
         return 1;
     if (rc) {
@@ -316,6 +325,10 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
     struct sf_attrs_carry carry;
     sf_attrs_carry_begin(w, put, &carry);
     int rc = put->resume ? resume(&r, &e) : 1;
+    if (!put->resume)
+        memcpy(r.op, put->op, sizeof r.op);
+    else
+        put->reached = true;
     int no_op = r.op[0] || w->plain ? 0 : sf_op_new(r.op);
     if (no_op)
         rc = sf_err_set(&e, no_op, "no random bytes: %s", strerror(-no_op));

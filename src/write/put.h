@@ -39,9 +39,13 @@ struct sf_put {
     struct sf_record *rec; /* what the journal keeps of it, NULL = nothing; state, op and what an
                               upload under way needs are filled in here */
     _Atomic uint64_t *seq; /* of the record in the journal; 0 = somebody dropped it meanwhile */
+    bool inlined;          /* the record has the bytes */
+    char op[27];           /* what it is sent under; "" = an id is made */
     bool resume;           /* an earlier attempt with rec->op may have taken effect */
     char former_op[27];    /* or one with other bytes, which were ours, too; "" = none */
-    struct sf_progress *progress; /* NULL = nobody looks */
+    const struct sf_version *former; /* the same of objects that carry no id; NULL = none */
+    bool reached;                    /* set: something of this may have come to the service */
+    struct sf_progress *progress;    /* NULL = nobody looks */
 
     /* on success; what is not known is "" */
     char id[40], version[40], etag[136];

@@ -31,7 +31,20 @@ static const struct {
 #include "write/states.def"
 };
 
-enum type { STRING, PROSE, TEXT, NUMBER, TIME, COUNT, ERRNO, FLAG, OBJECT, VERSION_OF, EXTENTS };
+enum type {
+    STRING,
+    PROSE,
+    TEXT,
+    NUMBER,
+    TIME,
+    COUNT,
+    ERRNO,
+    FLAG,
+    OBJECT,
+    VERSION_OF,
+    EXTENTS,
+    BYTES
+};
 
 /* The members that stand in JSON as they are. */
 static const struct field {
@@ -77,6 +90,8 @@ static const struct field {
     FIELD("source", VERSION_OF, source),
     FIELD("target", VERSION_OF, target),
     FIELD("after", STRING, after),
+    FIELD("former", TEXT, former),
+    FIELD("data", BYTES, data),
 #undef FIELD
 };
 #define N_FIELDS (sizeof fields / sizeof fields[0])
@@ -110,7 +125,8 @@ string_of(const struct sf_record *r, const struct field *f)
 static bool
 owns(const struct field *f)
 {
-    return f->type == STRING || f->type == PROSE || f->type == OBJECT || f->type == EXTENTS;
+    return f->type == STRING || f->type == PROSE || f->type == OBJECT || f->type == EXTENTS ||
+           f->type == BYTES;
 }
 
 void
@@ -133,8 +149,8 @@ sf_record_copy(const struct sf_record *r, struct sf_record *ret)
         if (!owns(f))
             continue;
         char *to = NULL;
-        if (from && f->type == EXTENTS) {
-            size_t n = r->n_extents * sizeof *r->extents;
+        if (from && (f->type == EXTENTS || f->type == BYTES)) {
+            size_t n = f->type == BYTES ? (size_t)r->size : r->n_extents * sizeof *r->extents;
             to = malloc(n ? n : 1);
             if (to)
                 memcpy(to, from, n);
@@ -238,6 +254,10 @@ wrong(const struct sf_record *r)
         return "no SHA-256";
     if (content ? !is_name(r->file) : r->file != NULL)
         return "no file, or one that is not wanted";
+    if (r->data && (!content || !r->whole))
+        return "bytes of what is not whole";
+    if (r->former[0] && (strlen(r->former) != SF_OP_LEN || strspn(r->former, base32) != SF_OP_LEN))
+        return "no operation id";
     if (r->tus && !is_name(r->tus))
         return "no upload";
     if ((r->from_key && !r->from_key[0]) || (r->from_bucket && !is_name(r->from_bucket)))
@@ -321,6 +341,18 @@ put_extents(json_t *to, const char *name, const struct sf_record *r, bool *ok)
         *ok = false;
 }
 
+static void
+put_bytes(json_t *to, const char *name, const struct sf_record *r, bool *ok)
+{
+    sf_autobuf struct sf_buf text = SF_BUF_INIT;
+    if (!r->data)
+        return;
+    if (r->size > SF_RECORD_BYTES || sf_base64_encode(&text, r->data, (size_t)r->size) < 0)
+        *ok = false;
+    else
+        put_text(to, name, sf_buf_str(&text), ok);
+}
+
 /* An object whose members are strings, or null. */
 static bool
 is_flat(json_t *o)
@@ -389,6 +421,9 @@ put_field(json_t *to, const struct sf_record *r, const struct field *f, bool *ok
         break;
     case EXTENTS:
         put_extents(to, f->name, r, ok);
+        break;
+    case BYTES:
+        put_bytes(to, f->name, r, ok);
         break;
     }
 }
@@ -508,6 +543,22 @@ get_extents(const json_t *v, struct sf_record *r)
     return 0;
 }
 
+/* `size` stands before it in the table. */
+static int
+get_bytes(const json_t *v, struct sf_record *r)
+{
+    sf_autobuf struct sf_buf raw = SF_BUF_INIT;
+    if (!json_is_string(v))
+        return -EPROTO;
+    int rc = sf_base64_decode(&raw, json_string_value(v), json_string_length(v));
+    if (rc)
+        return rc == -ENOMEM ? rc : -EPROTO;
+    if (raw.len != r->size)
+        return -EPROTO;
+    r->data = sf_buf_steal(&raw, NULL);
+    return r->data ? 0 : -ENOMEM;
+}
+
 static int
 get_object(json_t *v, char **ret)
 {
@@ -552,6 +603,8 @@ get_field(json_t *v, struct sf_record *r, const struct field *f)
         return get_version(v, p);
     case EXTENTS:
         return get_extents(v, r);
+    case BYTES:
+        return get_bytes(v, r);
     }
     return -EPROTO;
 }

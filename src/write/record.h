@@ -60,6 +60,9 @@ struct sf_record {
     uint64_t tus_size;              /* bytes that it was made for */
     char sha256[65];                /* hex; "" = not known */
     char *conflict_key;
+    char *data; /* all `size` bytes, in place of those of the file; NULL = the file has them */
+    char former[SF_OP_LEN + 1]; /* op of the upload of ours that was under way when this was kept;
+                                   `target` is what it leaves, as far as that is known */
 
     /* rename, rename-dir */
     char *to_bucket, *to_key;

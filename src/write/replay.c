@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "write/commit.h"
 #include "write/delete.h"
 #include "write/journal.h"
+#include "write/keep.h"
 #include "write/quarantine.h"
 #include "write/rename.h"
 #include "write/step.h"
@@ -57,16 +59,31 @@ stage_of(struct sf_writer *w, const char *file, struct sf_stage **ret)
     return sf_stage_adopt(w, path, ret);
 }
 
+/* The record has the bytes: they go into the file, whatever that is. It need not be synced. */
+static int
+restore(struct sf_writer *w, struct sf_record *r)
+{
+    sf_autofree char *path = NULL, *data = sf_steal(r->data);
+    if (strchr(r->file, '/') || asprintf(&path, "%s/%s", w->staging, r->file) < 0) {
+        path = NULL;
+        return -EINVAL;
+    }
+    sf_autofd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return fd < 0 ? -errno : sf_write_full(fd, data, (size_t)r->size);
+}
+
 /* Into quarantine with the file; then the record has said all it had to. */
 static void
-give_up(struct sf_writer *w, const struct sf_record *r, const struct sf_err *why)
+give_up(struct sf_writer *w, struct sf_record *r, const struct sf_err *why)
 {
     sf_autofree char *target = NULL;
     struct sf_stage *s;
     struct stat st;
     if (asprintf(&target, "%s/%s", r->bucket, r->key) < 0)
         target = NULL;
-    int rc = stage_of(w, r->file, &s);
+    int rc = r->data ? restore(w, r) : 0;
+    if (!rc)
+        rc = stage_of(w, r->file, &s);
     if (!rc) {
         if (fstat(s->fd, &st) == 0 && st.st_size > 0)
             rc = sf_quarantine_take(w, s, target, why, NULL);
@@ -117,17 +134,33 @@ adopt(struct sf_writer *w, struct sf_record *r, struct sf_content **ret)
     const struct sf_source src = {
         .bucket = r->from_bucket, .key = r->from_key, .version = r->source, .seen = true};
     struct sf_content *c;
-    int rc = sf_content_adopt(w, r->bucket, r->key, r->file, r->size, r->whole ? NULL : r->extents,
+    bool inlined = r->data != NULL;
+    int rc = r->data ? restore(w, r) : 0;
+    if (!rc)
+        rc = sf_content_adopt(w, r->bucket, r->key, r->file, r->size, r->whole, r->extents,
                               r->n_extents, r->whole ? NULL : &src, &c, NULL);
     if (rc)
         return rc;
-    rc = make_durable(w, c->stage, r);
-    c->stage->held = true;
-    c->frozen = true;
-    c->kept.gen = atomic_load(&c->gen);
-    atomic_store(&c->kept.seq, r->seq);
-    atomic_store(&c->kept.durable, rc == 0);
-    c->kept.rec = *r;
+    rc = inlined ? 0 : make_durable(w, c->stage, r);
+    struct sf_keep *keep = rc ? NULL : calloc(1, sizeof *keep);
+    sf_mutex_lock(&c->io);
+    struct sf_snapshot snap;
+    sf_content_snap_locked_io(c, &snap);
+    sf_mutex_unlock(&c->io);
+    atomic_fetch_add(&snap.stage->held, 1);
+    if (keep) {
+        *keep = (struct sf_keep){.snap = snap, .rec = *r, .inlined = inlined};
+        sf_mutex_lock(&c->lock);
+        (void)sf_keep_swap_locked(c, keep);
+        sf_mutex_unlock(&c->lock);
+        sf_room_charge(w, &c->charge, r->size, r->made_ns);
+    } else {
+        sf_stage_unref(snap.stage);
+        c->kept.gen = atomic_load(&c->gen);
+        c->kept.held = true;
+        atomic_store(&c->kept.seq, r->seq);
+        c->kept.rec = *r;
+    }
     *r = (struct sf_record){0};
     *ret = c;
     return 0;
@@ -164,6 +197,12 @@ replayed_new(struct sf_writer *w, const struct sf_record *r)
     return rep;
 }
 
+static const struct sf_record *
+record_of(const struct sf_replayed *rep)
+{
+    return rep->c->keep ? &rep->c->keep->rec : &rep->c->kept.rec;
+}
+
 static int
 replay_content(struct sf_writer *w, struct sf_record *r)
 {
@@ -185,7 +224,7 @@ replay_content(struct sf_writer *w, struct sf_record *r)
             replayed_free(rep);
         return rc;
     }
-    const struct sf_record *rec = &rep->c->kept.rec;
+    const struct sf_record *rec = record_of(rep);
     sf_info("write", "event=replay object=%s/%s state=%s bytes=%" PRIu64, rec->bucket, rec->key,
             sf_record_state_name(rec->state), rec->size);
     DL_APPEND(w->replayed, rep);
@@ -217,7 +256,7 @@ replay_record(void *arg, struct sf_record *r)
 static void
 send(struct sf_replayed *rep)
 {
-    const struct sf_record *rec = &rep->c->kept.rec;
+    const struct sf_record *rec = record_of(rep);
     struct sf_version base = rec->base;
     const struct sf_commit_args args = {.exists = rec->exists,
                                         .exclusive = rec->exclusive,

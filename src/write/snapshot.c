@@ -8,9 +8,11 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "observe/counter.h"
 #include "observe/log.h"
 #include "write/content.h"
 #include "write/fetch.h"
+#include "write/keep.h"
 
 /* A content that begins with an object's bytes, and the states of it that are sent. */
 
@@ -81,7 +83,7 @@ sf_content_take(struct sf_content *c, const struct sf_source *src)
 
 int
 sf_content_adopt(struct sf_writer *w, const char *bucket, const char *key, const char *file,
-                 uint64_t size, const struct sf_extent *extents, size_t n,
+                 uint64_t size, bool whole, const struct sf_extent *extents, size_t n,
                  const struct sf_source *src, struct sf_content **ret, struct sf_err *err)
 {
     struct sf_stage *s;
@@ -95,9 +97,9 @@ sf_content_adopt(struct sf_writer *w, const char *bucket, const char *key, const
         return sf_err_set(err, rc, "staged file %s: %s", file, strerror(-rc));
     if (fstat(s->fd, &st) < 0)
         rc = -errno;
-    else if ((uint64_t)st.st_size < size || (extents && n && extents[n - 1].end > size))
+    else if ((uint64_t)st.st_size < size || (n && extents[n - 1].end > size))
         rc = -EINVAL;
-    if (!rc && extents) {
+    if (!rc && !whole) {
         rc = sf_extents_set(&s->present, extents, n);
         s->whole = !rc && sf_extents_missing(&s->present, size) == 0;
         if (!rc && !s->whole && !src)
@@ -128,10 +130,43 @@ sf_content_adopt(struct sf_writer *w, const char *bucket, const char *key, const
 
 /* ---- what is missing ------------------------------------------------------------------------ */
 
+struct sf_stage *
+sf_content_stage_locked(const struct sf_content *c, enum sf_content_stage which)
+{
+    switch (which) {
+    case SF_STAGE_NOW:
+        return c->stage;
+    case SF_STAGE_SENT:
+        return c->sent;
+    case SF_STAGE_KEPT:
+        return c->keep ? c->keep->snap.stage : NULL;
+    case SF_STAGE_KEEPING:
+        return sf_keeping_stage_locked(c);
+    case SF_STAGES:
+        break;
+    }
+    return NULL;
+}
+
+/* The files of the content, each once and counted. */
+static size_t
+stages_locked(struct sf_content *c, struct sf_stage *out[SF_STAGES])
+{
+    size_t n = 0, i;
+    for (int which = 0; which < SF_STAGES; which++) {
+        struct sf_stage *s = sf_content_stage_locked(c, (enum sf_content_stage)which);
+        for (i = 0; i < n && out[i] != s; i++)
+            ;
+        if (s && i == n)
+            out[n++] = sf_stage_ref(s);
+    }
+    return n;
+}
+
 static uint64_t
 missing_locked(const struct sf_stage *s, uint64_t size)
 {
-    return !s || s->whole ? 0 : sf_extents_missing(&s->present, size);
+    return s->whole ? 0 : sf_extents_missing(&s->present, size);
 }
 
 uint64_t
@@ -140,8 +175,11 @@ sf_content_missing(struct sf_content *c)
     SF_GUARD(&c->lock);
     struct stat st;
     uint64_t n = missing_locked(c->stage, atomic_load(&c->size));
-    if (c->sent && c->sent != c->stage && !c->sent->whole && fstat(c->sent->fd, &st) == 0)
-        n += missing_locked(c->sent, (uint64_t)st.st_size);
+    for (int which = SF_STAGE_SENT; which < SF_STAGES; which++) {
+        const struct sf_stage *s = sf_content_stage_locked(c, (enum sf_content_stage)which);
+        if (s && s != c->stage && !s->whole && fstat(s->fd, &st) == 0)
+            n += missing_locked(s, (uint64_t)st.st_size);
+    }
     return n;
 }
 
@@ -158,7 +196,7 @@ store_locked_io(struct sf_content *c, struct sf_stage *s, const char *buf, uint6
     struct sf_extent gap;
     uint64_t at = off;
     struct stat st;
-    if (!s || s->whole)
+    if (s->whole)
         return 0;
     if (fstat(s->fd, &st) < 0)
         return -errno;
@@ -184,19 +222,26 @@ store_locked_io(struct sf_content *c, struct sf_stage *s, const char *buf, uint6
 int
 sf_content_store(struct sf_content *c, const char *buf, uint64_t off, size_t len, unsigned gen)
 {
+    struct sf_stage *files[SF_STAGES];
     SF_GUARD(&c->io);
     if (sf_base_gen(c->base) != gen)
         return 0;
-    int rc = store_locked_io(c, c->stage, buf, off, len);
-    if (!rc && c->sent != c->stage)
-        rc = store_locked_io(c, c->sent, buf, off, len);
+    sf_mutex_lock(&c->lock);
+    size_t n = stages_locked(c, files);
+    sf_mutex_unlock(&c->lock);
+    int rc = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!rc)
+            rc = store_locked_io(c, files[i], buf, off, len);
+        sf_stage_unref(files[i]);
+    }
     return rc;
 }
 
 /* ---- snapshots ------------------------------------------------------------------------------ */
 
-static void
-freeze_locked_io(struct sf_content *c, struct sf_snapshot *ret)
+void
+sf_content_snap_locked_io(struct sf_content *c, struct sf_snapshot *ret)
 {
     SF_ASSERT_HELD(&c->io);
     c->frozen = true;
@@ -205,11 +250,31 @@ freeze_locked_io(struct sf_content *c, struct sf_snapshot *ret)
                                 .gen = atomic_load(&c->gen),
                                 .as_source = c->as_source};
     ret->digested = sf_digest_result(&c->digest, ret->size, &ret->digests);
+}
+
+static void
+send_locked_io(struct sf_content *c, struct sf_snapshot *snap)
+{
+    SF_ASSERT_HELD(&c->io);
     sf_mutex_lock(&c->lock);
     struct sf_stage *old = c->sent;
-    c->sent = sf_stage_ref(c->stage);
+    c->sent = sf_stage_ref(snap->stage);
     sf_mutex_unlock(&c->lock);
     sf_stage_unref(old);
+}
+
+static void
+freeze_locked_io(struct sf_content *c, struct sf_snapshot *ret)
+{
+    sf_content_snap_locked_io(c, ret);
+    send_locked_io(c, ret);
+}
+
+void
+sf_content_send(struct sf_content *c, struct sf_snapshot *snap)
+{
+    SF_GUARD(&c->io);
+    send_locked_io(c, snap);
 }
 
 void
@@ -245,8 +310,15 @@ sf_content_fill_wait(struct sf_content *c, struct sf_snapshot *snap, int64_t dea
     for (int turns = 0;; turns++) {
         struct sf_err e = SF_ERR_INIT;
         int rc = sf_fill_sent_wait(c, deadline_ms, &e);
-        if (rc == -ESTALE && turns < 8 && sf_content_rebase_wait(c, snap, deadline_ms, NULL) == 0)
+        struct sf_err moved = SF_ERR_INIT;
+        int re = rc == -ESTALE && turns < 8 ? sf_content_rebase_wait(c, snap, deadline_ms, &moved)
+                                            : -ESTALE;
+        if (!re)
             continue;
+        if (rc && re == -EAGAIN) {
+            rc = re;
+            e = moved;
+        }
         if (rc && err)
             *err = e;
         return rc;
@@ -313,6 +385,16 @@ sf_content_rebase_wait(struct sf_content *c, struct sf_snapshot *snap, int64_t d
                           key ? key : "");
     sf_version_of_object(&now, &is);
     SF_GUARD(&c->io);
+    sf_mutex_lock(&c->lock);
+    bool others = c->keep || c->keeping;
+    sf_mutex_unlock(&c->lock);
+    if (others) { /* which begin with the old version; the last of them is appended to the new one
+                   */
+        (void)!sf_err_set(err, -EAGAIN, "%s/%s was written since", bucket, key);
+        if (err)
+            err->retryable = true;
+        return -EAGAIN;
+    }
     if (!c->appended || atomic_load(&c->seen) || sf_base_size(c->base) != was.size)
         return sf_err_set(err, -ESTALE, "more than an append was done to another version");
     rc = append_to_locked_io(c, was.size, is.size, &s);
@@ -372,7 +454,8 @@ sf_content_source(struct sf_content *c, char **bucket, char **key, struct sf_ver
 int
 sf_snapshot_sync(const struct sf_snapshot *snap)
 {
-    if (fsync(snap->stage->fd) < 0)
+    sf_count(SF_C_SYNCS, 2);
+    if (fdatasync(snap->stage->fd) < 0)
         return -errno;
     return sf_fsync_parent(snap->stage->path);
 }

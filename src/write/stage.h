@@ -2,6 +2,7 @@
 #ifndef SF_WRITE_STAGE_H
 #define SF_WRITE_STAGE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,20 +18,20 @@ struct sf_writer;
  * which read as zeros. Where there are no such attributes, a file NAME.target holds the target.
  * Counted references; the file is removed with the last one unless it was moved or kept.
  *
- * Only sf_stage_ref(), _unref() and reading `fd` are thread-safe; the rest is done by who holds
- * the content's io lock, or by the only owner.
+ * Only sf_stage_ref(), _unref(), `held` and reading `fd` are thread-safe; the rest is done by who
+ * holds the content's io lock, or by the only owner.
  */
 struct sf_stage {
     _Atomic unsigned refs;
     int fd; /* O_RDWR */
     struct sf_writer *w;
     char *path;
-    bool sidecar;  /* NAME.target exists */
-    bool clean;    /* marked so */
-    bool kept;     /* the file stays when this goes */
-    bool held;     /* so it does: the journal names it */
-    bool moved;    /* to quarantine/; path is there */
-    unsigned lent; /* to who reads it for the cache: it is not changed meanwhile */
+    bool sidecar;          /* NAME.target exists */
+    bool clean;            /* marked so */
+    bool kept;             /* the file stays when this goes */
+    _Atomic unsigned held; /* so it does: so many records of the journal name it */
+    bool moved;            /* to quarantine/; path is there */
+    unsigned lent;         /* to who reads it for the cache: it is not changed meanwhile */
     /* Which bytes are there; the content's lock protects them, changes are made under its io lock,
      * too. */
     bool whole; /* all */

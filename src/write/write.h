@@ -41,6 +41,9 @@ struct sf_writer_opts {
                                 unknown */
     uint64_t attr_copy_max;  /* bytes of an object that is copied onto itself for new attributes */
     bool plain;              /* attrs=none: objects carry nothing of ours */
+    /* What sf_content_keep() may acknowledge before the bucket has it; 0 = no bound. */
+    uint64_t behind_files, behind_bytes;
+    int64_t behind_age_ms;
     struct sf_cache
         *cache; /* of the project's bytes, borrowed until sf_writer_free(); NULL = none */
     uint64_t keep_open_max; /* bytes fetched of one version for clean contents before a change here
@@ -84,7 +87,14 @@ struct sf_writer_stats {
     unsigned pending_files;   /* contents among them */
     uint64_t pending_bytes;   /* and what they have */
     unsigned journal_damaged; /* records that the start could not read */
-    char last_failure[600];   /* of an upload: time, object, reason; "" = none so far */
+    uint64_t journal_syncs;   /* synced transactions since the start */
+    /* contents of sf_content_keep() that the bucket does not have: files, bytes, since when (wall
+     * clock, 0 = none), and how many wait for room; and how many keeps there were */
+    uint64_t behind_files, behind_bytes;
+    int64_t behind_since_ns;
+    unsigned behind_waiting;
+    uint64_t kept;
+    char last_failure[600]; /* of an upload: time, object, reason; "" = none so far */
 };
 void sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out);
 
@@ -179,7 +189,9 @@ struct sf_commit {
                                  has run */
     bool uploaded;            /* false: it was clean, nothing was sent */
     bool still_dirty;         /* written to meanwhile */
-    bool rebased; /* appended to another version than was known: what was read of it is old */
+    bool rebased;    /* appended to another version than was known: what was read of it is old */
+    bool superseded; /* of sf_content_keep(): a later one goes in its place, or nothing was left to
+                        do; the rest says nothing */
 };
 /* @err: NULL on success, else @done is NULL. */
 typedef void (*sf_commit_fn)(void *arg, const struct sf_err *err, const struct sf_commit *done);
@@ -201,6 +213,10 @@ struct sf_commit_args {
     bool patient;     /* called back when it is stored or refused, not when it only did not work
                          this time */
     bool later;       /* with patient: what just did not work is tried again after a pause */
+    /* of sf_content_keep() */
+    bool must;       /* whatever waits already: nobody waits for room, as at a handle's end */
+    bool attrs_only; /* mark and xattrs are new, the bytes are not: -EBUSY when its upload has begun
+                        (those go another way then) */
 };
 /**
  * sf_content_commit - upload what is dirty. Commits meanwhile join the one that runs unless there
@@ -217,6 +233,23 @@ struct sf_commit_args {
  */
 void sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_commit_fn cb,
                        void *arg);
+typedef void (*sf_write_fn)(void *arg, const struct sf_err *err);
+/**
+ * sf_content_keep - acknowledge what is dirty before the bucket has it: bytes and record are synced
+ * to the journal, then it is uploaded behind, as by a patient commit.
+ * @kept:    called once: the journal has it, or why it cannot (then nothing more comes, what was
+ *           kept before stays kept, and a commit is the way that is left).
+ * @settled: after @kept: stored or refused as in a commit; or with done->superseded; -ECANCELED:
+ *           the writer ends, and the next one does it.
+ *
+ * Beyond the bounds of the writer it waits, in order, until there is room; also while the journal
+ * is full. Keeps of a content at the same time become one. What is kept while an earlier state
+ * waits for its upload takes its place; an upload that runs is followed by another one. An upload
+ * sends what was kept, unless a commit wants newer bytes. Thread-safe; does local I/O of up to 64
+ * KiB.
+ */
+void sf_content_keep(struct sf_content *c, const struct sf_commit_args *args, sf_write_fn kept,
+                     sf_commit_fn settled, void *arg);
 /* Whether the journal has it to be sent, so that nothing is lost when the process ends here; what
  * was refused is not. */
 bool sf_content_kept(struct sf_content *c);
@@ -323,7 +356,6 @@ struct sf_quarantine_row {
 int sf_state_each_quarantined(const char *state_dir,
                               int (*fn)(void *arg, const struct sf_quarantine_row *row), void *arg);
 
-typedef void (*sf_write_fn)(void *arg, const struct sf_err *err);
 /* Fetch all that is missing. */
 void sf_content_fill(struct sf_content *c, sf_write_fn cb, void *arg);
 /* Whether it has bytes of a source that were not fetched. */

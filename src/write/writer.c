@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "observe/log.h"
 #include "write/attrs.h"
 #include "write/commit.h"
@@ -20,12 +21,14 @@
 #include "write/fetch.h"
 #include "write/journal.h"
 #include "write/pending.h"
+#include "write/room.h"
 #include "write/quarantine.h"
 #include "write/rename.h"
 
 #define WORKERS_DEFAULT 8
 #define QUEUE_DEFAULT   65536
 #define TIMEOUT_DEFAULT 60000
+#define KEEPERS         4    /* threads that sync files */
 #define BYTES_PER_MS    1024 /* a link slower than 1 MiB/s gets more time by the size */
 #define SETTLE_MS       5000 /* of a deadline, kept for settling a lost reply */
 #define ATTEMPTS_MAX    30
@@ -54,6 +57,8 @@ writer_free_memory(struct sf_writer *w)
     sf_attrs_free(w->attrs);
     sf_known_free(w->known);
     sf_moving_fini(&w->moving);
+    sf_pool_free(w->keepers);
+    sf_room_free(w->room);
     sf_fetch_fini(w);
     sf_cond_fini(&w->bases_changed);
     sf_cond_fini(&w->stopped);
@@ -87,6 +92,10 @@ make_parts(struct sf_writer *w, const struct sf_writer_opts *opts, struct sf_err
                           opts->max_queue ? opts->max_queue : QUEUE_DEFAULT, &w->queue);
     if (!rc)
         rc = sf_deletes_new(w, &w->deletes);
+    if (!rc)
+        rc = sf_pool_new("keep", KEEPERS, 1 << 20, &w->keepers);
+    if (!rc)
+        rc = sf_room_new(opts->behind_files, opts->behind_bytes, opts->behind_age_ms, &w->room);
     if (!rc)
         sf_queue_on_wait(w->queue, somebody_waits, w);
     return rc ? sf_err_set(err, rc, "out of memory") : 0;
@@ -137,6 +146,7 @@ sf_writer_end_by(struct sf_writer *w, int64_t deadline_ms)
     sf_mutex_lock(&w->lock);
     w->drain_ms = deadline_ms;
     sf_mutex_unlock(&w->lock);
+    sf_room_open(w, deadline_ms != INT64_MAX); /* better in the journal than nowhere */
     if (deadline_ms == INT64_MAX)
         (void)sf_timer_cancel(w->timers, &w->cut);
     else
@@ -165,6 +175,8 @@ sf_writer_free(struct sf_writer *w)
     w->stopping = true;
     sf_cond_broadcast(&w->stopped);
     sf_mutex_unlock(&w->lock);
+    if (w->room)
+        sf_room_open(w, true);
     sf_writer_give_up(w);
     sf_attrs_stop(w->attrs);
     sf_queue_stop(w->queue);
@@ -326,6 +338,7 @@ pending_stats(struct sf_writer *w, struct sf_writer_stats *out)
     out->pending_since_ns = j.oldest_ns;
     sf_pending_figures(w, &out->pending_files, &out->pending_bytes);
     out->journal_damaged = j.damaged;
+    out->journal_syncs = j.commits;
     sf_mutex_lock(&w->lock);
     memcpy(out->last_failure, w->last_failure, sizeof out->last_failure);
     sf_mutex_unlock(&w->lock);
@@ -355,5 +368,12 @@ sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out)
         .staged_bytes = atomic_load(&w->staged_bytes),
         .learned_limit = atomic_load(&w->learned_limit),
     };
+    struct sf_room_stats room;
+    sf_room_get_stats(w->room, &room);
+    out->behind_files = room.files;
+    out->behind_bytes = room.bytes;
+    out->behind_since_ns = room.oldest_ns;
+    out->behind_waiting = room.waiting;
+    out->kept = atomic_load(&w->kept);
     pending_stats(w, out);
 }

@@ -23,6 +23,7 @@ struct sf_get;
 struct sf_hold;
 struct sf_pool;
 struct sf_rename;
+struct sf_room;
 struct sf_replayed;
 struct sf_upload;
 
@@ -39,6 +40,8 @@ struct sf_writer {
     struct sf_attrs *attrs;
     char *staging, *quarantine; /* directories */
     struct sf_pool *fetchers;   /* threads that fetch missing bytes */
+    struct sf_pool *keepers;    /* and those that sync files */
+    struct sf_room *room;
     int64_t timeout_ms;
     uint64_t keep_open_max;
     uint64_t attr_copy_max; /* bytes */
@@ -50,6 +53,7 @@ struct sf_writer {
     _Atomic int64_t no_rpc_until_ms; /* and here it had not */
     bool plain;                      /* objects carry nothing of ours */
     _Atomic uint64_t uploads, upload_bytes, failures, quarantined;
+    _Atomic uint64_t kept;
     _Atomic uint64_t staged_files, staged_bytes;
     _Atomic unsigned contents; /* alive */
     _Atomic uint64_t removals_refused;

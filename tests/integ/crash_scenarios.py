@@ -110,6 +110,34 @@ class NewFile(Scenario):
         write(run.path("new"), self.last["new"])
 
 
+class Behind(Scenario):
+    """A program writes files, and close() does not wait for the service."""
+    options = "sync=writeback"
+    last = {"new": text("new", 5000), "large": text("large", 200000)}
+
+    def act(self, run):
+        for name, data in self.last.items():
+            write(run.path(name), data)
+
+    def ends(self):
+        return [self.last, {"new": self.last["new"]}]
+
+
+class BehindStory(Story):
+    """The same, and files are written again, renamed and removed before or while they are sent."""
+    options = "sync=writeback"
+    first = {"f": text("old", 9000)}
+
+    def moves(self, run):
+        one, two, three = text("one", 5000), text("two", 3000), text("three", 100)
+        for data in one, two:
+            self.does(lambda data=data: write(run.path("new"), data), new=data)
+        self.does(lambda: os.rename(run.path("new"), run.path("f")), new=None, f=two)
+        self.does(lambda: write(run.path("gone"), one), gone=one)
+        self.does(lambda: os.unlink(run.path("gone")), gone=None)
+        self.does(lambda: write(run.path("f"), three), f=three)
+
+
 class Overwrite(Scenario):
     """An existing file is truncated and written again, with fsync."""
     first = {"f": text("old", 9000), "other": b"other"}

@@ -758,6 +758,17 @@ sf_content_commit(struct sf_content *c, const struct sf_commit_args *a, sf_commi
     job_start(j);
 }
 
+/* The journal never fails here; attributes alone go the way of an object's. */
+void
+sf_content_keep(struct sf_content *c, const struct sf_commit_args *a, sf_write_fn kept,
+                sf_commit_fn settled, void *arg)
+{
+    struct sf_err busy = {.code = -EBUSY};
+    kept(arg, a->attrs_only ? &busy : NULL);
+    if (!a->attrs_only)
+        sf_content_commit(c, a, settled, arg);
+}
+
 ssize_t
 sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off, sf_read_fn cb, void *arg)
 {

@@ -687,18 +687,19 @@ adopted_at_a_replay(void **state)
     sf_stage_keep(c->stage); /* as if the daemon had ended */
     drop(c);
 
-    assert_int_equal(sf_content_adopt(writer, "b", "k", "none", 1, NULL, 0, NULL, &again, NULL),
-                     -ENOENT);
-    assert_int_equal(sf_content_adopt(writer, "b", "k", "../x", 1, NULL, 0, NULL, &again, NULL),
-                     -EINVAL);
-    assert_int_equal(sf_content_adopt(writer, "b", "k", file, 3 * MIB, NULL, 0, NULL, &again, NULL),
-                     -EINVAL);
     assert_int_equal(
-        sf_content_adopt(writer, "b", "k", file, 2 * MIB, present.v, present.n, NULL, &again, NULL),
-        -EINVAL); /* bytes are missing, and nobody knows where they are */
+        sf_content_adopt(writer, "b", "k", "none", 1, true, NULL, 0, NULL, &again, NULL), -ENOENT);
     assert_int_equal(
-        sf_content_adopt(writer, "b", "k", file, 2 * MIB, present.v, present.n, &src, &again, NULL),
-        0);
+        sf_content_adopt(writer, "b", "k", "../x", 1, true, NULL, 0, NULL, &again, NULL), -EINVAL);
+    assert_int_equal(
+        sf_content_adopt(writer, "b", "k", file, 3 * MIB, true, NULL, 0, NULL, &again, NULL),
+        -EINVAL);
+    assert_int_equal(sf_content_adopt(writer, "b", "k", file, 2 * MIB, false, present.v, present.n,
+                                      NULL, &again, NULL),
+                     -EINVAL); /* bytes are missing, and nobody knows where they are */
+    assert_int_equal(sf_content_adopt(writer, "b", "k", file, 2 * MIB, false, present.v, present.n,
+                                      &src, &again, NULL),
+                     0);
     assert_true(sf_content_dirty(again));
     assert_int_equal(wait_for(commit(again, true)), 0);
     memcpy(data + 10, "mine", 4);

@@ -1,0 +1,679 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "write-fixture.h"
+
+#include "base/cleanup.h"
+
+/* Contents that are acknowledged when the journal has them: sf_content_keep(). */
+
+#define MIB (1 << 20)
+
+static void
+restart_with(unsigned workers, uint64_t files, uint64_t bytes)
+{
+    const struct sf_writer_opts opts = {.state_dir = state_dir,
+                                        .workers = workers,
+                                        .timeout_ms = 4000,
+                                        .behind_files = files,
+                                        .behind_bytes = bytes};
+    struct sf_err err = SF_ERR_INIT;
+    sf_writer_free(writer);
+    if (sf_writer_new(&opts, NULL, &writer, &err))
+        fail_msg("sf_writer_new: %s", err.msg);
+}
+
+/* One keep: answered twice. */
+struct keep {
+    struct got *kept, *settled;
+};
+
+static void
+on_kept(void *arg, const struct sf_err *err)
+{
+    struct keep *k = arg;
+    struct got *settled = k->settled;
+    bool over = err != NULL;
+    on_commit(k->kept, err, NULL);
+    if (over) /* nothing more comes */
+        on_commit(settled, err, NULL);
+}
+
+static void
+on_settled(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    struct keep *k = arg;
+    on_commit(k->settled, err, done);
+}
+
+static struct keep keeps[64];
+static unsigned n_keeps;
+
+static struct keep *
+keep_with(struct sf_content *c, const struct sf_commit_args *args)
+{
+    struct keep *k = &keeps[n_keeps++ % 64];
+    *k = (struct keep){got_new(), got_new()};
+    sf_content_keep(c, args, on_kept, on_settled, k);
+    return k;
+}
+
+static struct keep *
+keep(struct sf_content *c, bool exists)
+{
+    return keep_with(c, &(struct sf_commit_args){.exists = exists});
+}
+
+static void
+set(struct sf_content *c, const char *text)
+{
+    assert_int_equal(sf_content_truncate(c, 0), 0);
+    assert_int_equal(sf_content_write(c, text, strlen(text), 0), strlen(text));
+}
+
+/* What a process would find that begins now, if this one ended here. */
+static char crashed[80];
+
+static void
+crash_here(void)
+{
+    char cmd[400];
+    snprintf(crashed, sizeof crashed, "%s.crashed", state_dir);
+    snprintf(cmd, sizeof cmd, "rm -rf %s && cp -a %s %s", crashed, state_dir, crashed);
+    assert_int_equal(system(cmd), 0);
+}
+
+/* And it begins; @lose: what was not synced of the staging files is gone. */
+static void
+after_the_crash(bool lose)
+{
+    char cmd[400];
+    sf_writer_free(writer);
+    snprintf(cmd, sizeof cmd, "rm -rf %s && mv %s %s%s%s", state_dir, crashed, state_dir,
+             lose ? " && rm -f " : "", lose ? state_dir : "");
+    if (lose)
+        snprintf(cmd + strlen(cmd), sizeof cmd - strlen(cmd), "/staging/*");
+    assert_int_equal(system(cmd), 0);
+    writer_start(4, 0);
+}
+
+static void
+wait_until(const char *key, const char *text)
+{
+    for (int i = 0; i < 1000 && !fake_has("b", key, text); i++)
+        usleep(5000);
+    assert_true(fake_has("b", key, text));
+}
+
+static void
+expect_pending(unsigned n)
+{
+    struct sf_writer_stats st;
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+    for (int i = 0; i < 200; i++) {
+        sf_writer_stats(writer, &st);
+        if (st.pending == n)
+            break;
+        usleep(10000);
+    }
+    assert_int_equal(st.pending, n);
+}
+
+/* Keys of the bucket that begin so. */
+static void
+expect_no_conflict(void)
+{
+    assert_null(strstr(fake_order(), "conflict"));
+}
+
+/* ---- the course ----------------------------------------------------------------------------- */
+
+static void
+acknowledged_then_sent(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "text");
+    struct sf_writer_stats before, st;
+    sf_writer_stats(writer, &before);
+    fake_close(FAKE_PUT);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    sf_writer_stats(writer, &st);
+    assert_int_equal(st.journal_syncs - before.journal_syncs, 1);
+    assert_int_equal(st.behind_files, 1);
+    assert_int_equal(st.behind_bytes, 4);
+    assert_true(st.behind_since_ns > 0);
+    assert_true(sf_content_kept(c));
+    assert_true(sf_content_dirty(c));
+    fake_wait_at_gate(FAKE_PUT, 1);
+    sf_writer_stats(writer, &st); /* and no other before the request */
+    assert_int_equal(st.journal_syncs - before.journal_syncs, 1);
+    assert_false(has_come(k->settled));
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), 0);
+    assert_true(k->settled->done.uploaded);
+    assert_false(k->settled->done.superseded);
+    assert_true(fake_has("b", "k", "text"));
+    assert_int_equal(fake_count(FAKE_PUT), 1);
+    assert_int_equal(fake_count(FAKE_INFO), 0);
+    assert_false(sf_content_dirty(c));
+    sf_content_unref(c);
+    expect_pending(0);
+    sf_writer_stats(writer, &st);
+    assert_int_equal(st.behind_files, 0);
+    assert_int_equal(st.kept, 1);
+    assert_int_equal(count_files("staging"), 0);
+}
+
+static void
+what_is_kept_is_not_kept_again(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "text");
+    struct sf_writer_stats st;
+    fake_close(FAKE_PUT);
+    struct keep *k = keep(c, false), *same = NULL;
+    assert_int_equal(wait_for(k->kept), 0);
+    for (int i = 0; i < 2; i++) { /* before its upload, and while it runs */
+        same = keep(c, false);
+        assert_int_equal(wait_for(same->settled), 0);
+        assert_true(same->settled->done.superseded);
+        fake_wait_at_gate(FAKE_PUT, 1);
+    }
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), 0);
+    same = keep(c, false); /* clean */
+    assert_int_equal(wait_for(same->settled), 0);
+    sf_writer_stats(writer, &st);
+    assert_int_equal(st.kept, 1);
+    assert_int_equal(fake_count(FAKE_PUT), 1);
+    sf_content_unref(c);
+}
+
+/* Content @c waits behind another one, which holds the only worker. */
+static struct sf_content *
+behind_another(struct got **other)
+{
+    restart_with(1, 0, 0);
+    struct sf_content *o = content("other", "o");
+    fake_close(FAKE_PUT);
+    *other = commit(o, false);
+    fake_wait_at_gate(FAKE_PUT, 1);
+    sf_content_unref(o);
+    return content("k", "one");
+}
+
+static void
+the_later_one_goes_instead(void **state)
+{
+    (void)state;
+    struct got *other;
+    struct sf_writer_stats st;
+    struct sf_content *c = behind_another(&other);
+    struct keep *one = keep(c, false);
+    assert_int_equal(wait_for(one->kept), 0);
+    set(c, "two");
+    struct keep *two = keep(c, false);
+    assert_int_equal(wait_for(two->kept), 0);
+    assert_int_equal(wait_for(one->settled), 0);
+    assert_true(one->settled->done.superseded);
+    sf_writer_stats(writer, &st);
+    assert_int_equal(st.pending, 2); /* the other and this one */
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(two->settled), 0);
+    assert_int_equal(wait_for(other), 0);
+    assert_true(fake_has("b", "k", "two"));
+    assert_int_equal(fake_count(FAKE_PUT), 2);
+    sf_content_unref(c);
+    after_the_crash(false);
+    expect_pending(0);
+    assert_true(fake_has("b", "k", "two"));
+    expect_no_conflict();
+}
+
+static void
+one_that_runs_is_followed(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "one");
+    fake_close(FAKE_PUT);
+    struct keep *one = keep(c, false);
+    fake_wait_at_gate(FAKE_PUT, 1);
+    set(c, "two");
+    struct keep *two = keep(c, false);
+    assert_int_equal(wait_for(two->kept), 0); /* while the first is on its way */
+    assert_false(has_come(one->settled));
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(one->settled), 0);
+    assert_true(one->settled->done.uploaded);
+    assert_int_equal(wait_for(two->settled), 0);
+    assert_true(fake_has("b", "k", "two"));
+    sf_content_unref(c);
+    expect_pending(0);
+    assert_int_equal(count_files("staging"), 0);
+    expect_no_conflict();
+}
+
+/* What was closed is what others see, not what is written since. */
+static void
+what_was_kept_is_sent(void **state)
+{
+    (void)state;
+    struct got *other;
+    struct sf_content *c = behind_another(&other);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    set(c, "half");
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), 0);
+    assert_true(k->settled->done.still_dirty);
+    assert_true(fake_has("b", "k", "one"));
+    char buf[8] = "";
+    assert_int_equal(read_local(c, buf, sizeof buf, 0), 4);
+    assert_string_equal(buf, "half");
+    assert_int_equal(wait_for(commit(c, true)), 0);
+    assert_true(fake_has("b", "k", "half"));
+    assert_int_equal(wait_for(other), 0);
+    sf_content_unref(c);
+}
+
+static void
+a_commit_wants_all(void **state)
+{
+    (void)state;
+    struct got *other;
+    struct sf_content *c = behind_another(&other);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    set(c, "newer");
+    struct got *g = commit(c, false);
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(g), 0);
+    assert_true(fake_has("b", "k", "newer"));
+    assert_int_equal(wait_for(k->settled), 0);
+    assert_int_equal(fake_count(FAKE_PUT), 2);
+    assert_int_equal(wait_for(other), 0);
+    sf_content_unref(c);
+    expect_pending(0);
+    assert_int_equal(count_files("staging"), 0);
+}
+
+/* ---- after the end of the process ----------------------------------------------------------- */
+
+static void
+the_record_has_the_bytes(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "text"), *empty = content("e", NULL);
+    sf_content_mark_dirty(empty);
+    fake_close(FAKE_PUT);
+    fake_fault(FAKE_PUT, 2, FAKE_REFUSED, -EACCES);
+    struct keep *k = keep(c, false), *e = keep(empty, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    assert_int_equal(wait_for(e->kept), 0);
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), -EACCES);
+    assert_int_equal(wait_for(e->settled), -EACCES);
+    sf_content_unref(c);
+    sf_content_unref(empty);
+    after_the_crash(true);
+    wait_until("k", "text");
+    wait_until("e", "");
+    expect_pending(0);
+    assert_int_equal(count_files("staging"), 0);
+    assert_int_equal(count_files("quarantine"), 0);
+}
+
+static void
+of_more_the_file_has_them(void **state)
+{
+    (void)state;
+    sf_autofree char *data = malloc(MIB + 1);
+    memset(data, 'x', MIB);
+    data[MIB] = '\0';
+    struct sf_content *c = content("k", data);
+    fake_close(FAKE_PUT);
+    fake_fault(FAKE_PUT, 1, FAKE_REFUSED, -EACCES);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), -EACCES);
+    sf_content_unref(c);
+    after_the_crash(false);
+    wait_until("k", data);
+    expect_pending(0);
+}
+
+/* The upload was done, and nobody knows: it is asked for, and not sent again. */
+static void
+what_arrived_is_not_sent_again(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "text");
+    fake_close(FAKE_PUT);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), 0);
+    sf_content_unref(c);
+    after_the_crash(true);
+    expect_pending(0);
+    assert_int_equal(fake_count(FAKE_PUT), 1);
+    expect_no_conflict();
+}
+
+static void
+then_the_service_is_away(void)
+{
+    fake_fault(FAKE_PUT, 1, FAKE_REFUSED, -ECONNREFUSED);
+}
+
+/* The first one arrived and its record went, then the process ended: the second knows the first. */
+static void
+the_follower_knows_what_went_before(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "one");
+    fake_close(FAKE_PUT);
+    fake_meanwhile(FAKE_PUT, then_the_service_is_away);
+    struct keep *one = keep(c, false);
+    fake_wait_at_gate(FAKE_PUT, 1);
+    set(c, "two, longer");
+    struct keep *two = keep(c, false);
+    assert_int_equal(wait_for(two->kept), 0);
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(one->settled), 0);
+    usleep(300000); /* its record is dropped, and the second one waits to be tried again */
+    crash_here();
+    fake_fault(FAKE_PUT, 1, FAKE_REFUSED, -EACCES);
+    assert_int_equal(wait_for(two->settled), -EACCES);
+    assert_true(fake_has("b", "k", "one"));
+    sf_content_unref(c);
+    after_the_crash(true);
+    wait_until("k", "two, longer");
+    expect_pending(0);
+    expect_no_conflict();
+}
+
+/* ---- what does not work --------------------------------------------------------------------- */
+
+static void
+a_failure_that_may_pass(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "text");
+    fake_fault(FAKE_PUT, 2, FAKE_REFUSED, -ECONNREFUSED);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    assert_int_equal(wait_for(k->settled), 0); /* after a second or two */
+    assert_true(fake_has("b", "k", "text"));
+    assert_int_equal(fake_count(FAKE_INFO), 0); /* nothing had reached it */
+    sf_content_unref(c);
+    expect_pending(0);
+    assert_int_equal(count_files("staging"), 0);
+}
+
+static void
+a_refusal(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "text");
+    struct sf_writer_stats st;
+    struct sf_err why = {.code = -EACCES};
+    fake_fault(FAKE_PUT, 1, FAKE_REFUSED, -EACCES);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    assert_int_equal(wait_for(k->settled), -EACCES);
+    assert_false(sf_content_kept(c));
+    assert_int_equal(sf_content_quarantine(c, &why, NULL), 0);
+    sf_content_unref(c);
+    expect_pending(0);
+    sf_writer_stats(writer, &st);
+    assert_int_equal(st.behind_files, 0);
+    assert_int_equal(count_files("quarantine"), 2);
+    assert_int_equal(count_files("staging"), 0);
+}
+
+static void
+nothing_of_what_is_given_up(void **state)
+{
+    (void)state;
+    struct got *other;
+    struct sf_content *c = behind_another(&other);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    assert_false(sf_content_abandon(c));
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), 0);
+    assert_int_equal(wait_for(other), 0);
+    sf_content_unref(c);
+    expect_pending(0);
+    assert_int_equal(fake_count(FAKE_PUT), 1);
+    assert_int_equal(count_files("staging"), 0);
+}
+
+/* ---- bounds --------------------------------------------------------------------------------- */
+
+static void
+beyond_the_bounds_it_waits(void **state)
+{
+    (void)state;
+    struct sf_writer_stats st;
+    restart_with(4, 2, 100);
+    struct sf_content *c[4];
+    struct keep *k[4];
+    fake_close(FAKE_PUT);
+    for (int i = 0; i < 4; i++) {
+        char key[4] = {'k', (char)('0' + i)};
+        c[i] = content(key, "text");
+        k[i] = keep(c[i], false);
+        if (i < 2)
+            assert_int_equal(wait_for(k[i]->kept), 0);
+    }
+    usleep(50000);
+    assert_false(has_come(k[2]->kept) || has_come(k[3]->kept));
+    sf_writer_stats(writer, &st);
+    assert_int_equal(st.behind_files, 2);
+    assert_int_equal(st.behind_waiting, 2);
+    set(c[0], "less"); /* who has a place need not wait */
+    struct keep *again = keep(c[0], false);
+    assert_int_equal(wait_for(again->kept), 0);
+    assert_false(has_come(k[2]->kept));
+    fake_open(FAKE_PUT);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(wait_for(k[i]->kept), 0);
+        assert_int_equal(wait_for(k[i]->settled), 0);
+    }
+    assert_int_equal(wait_for(again->settled), 0);
+    for (int i = 0; i < 4; i++)
+        sf_content_unref(c[i]);
+    expect_pending(0);
+    sf_writer_stats(writer, &st);
+    assert_int_equal(st.behind_files, 0);
+    assert_int_equal(st.behind_bytes, 0);
+    assert_int_equal(st.behind_waiting, 0);
+}
+
+static void
+one_that_is_larger_goes_alone(void **state)
+{
+    (void)state;
+    restart_with(4, 0, 10);
+    struct sf_content *c = content("k", "more than ten bytes"), *d = content("l", "few");
+    fake_close(FAKE_PUT);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    struct keep *l = keep(d, false);
+    usleep(30000);
+    assert_false(has_come(l->kept));
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(l->settled), 0);
+    assert_int_equal(wait_for(k->settled), 0);
+    sf_content_unref(c);
+    sf_content_unref(d);
+}
+
+/* ---- attributes and pieces ------------------------------------------------------------------ */
+
+static void
+attributes_go_along(void **state)
+{
+    (void)state;
+    struct got *other;
+    struct sf_content *c = behind_another(&other);
+    const struct sf_commit_args args = {.mark = "supafs=\"1;m=100600\"", .attrs_only = true};
+    struct keep *none = keep_with(c, &args);
+    assert_int_equal(wait_for(none->kept), -EBUSY); /* nothing waits to be sent */
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    struct keep *a = keep_with(c, &args);
+    assert_int_equal(wait_for(a->kept), 0);
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(a->settled), 0);
+    assert_int_equal(wait_for(k->settled), 0);
+    assert_non_null(strstr(fake_find("b", "k")->cache_control, "m=100600"));
+    assert_int_equal(fake_count(FAKE_PUT), 2);
+    assert_int_equal(wait_for(other), 0);
+    sf_content_unref(c);
+    expect_pending(0);
+}
+
+/* The second state lacks what the first one's upload fetches, and destroys. */
+static void
+pieces_of_an_object(void **state)
+{
+    (void)state;
+    char *data = malloc(3 * MIB);
+    memset(data, 'a', 3 * MIB);
+    fake_set_bytes("b", "k", data, 3 * MIB);
+    struct sf_content *c = content_of("k", "k");
+    assert_int_equal(sf_content_write(c, "1", 1, 10), 1);
+    fake_close(FAKE_GET);
+    struct keep *one = keep(c, true);
+    assert_int_equal(wait_for(one->kept), 0);
+    fake_wait_at_gate(FAKE_GET, 1);
+    assert_int_equal(sf_content_write(c, "2", 1, 2 * MIB), 1);
+    struct keep *two = keep(c, true);
+    assert_int_equal(wait_for(two->kept), 0);
+    assert_int_equal(sf_content_write(c, "3", 1, 2 * MIB + 1), 1); /* and one that is not closed */
+    fake_open(FAKE_GET);
+    assert_int_equal(wait_for(one->settled), 0);
+    assert_int_equal(wait_for(two->settled), 0);
+    data[10] = '1';
+    data[2 * MIB] = '2';
+    assert_int_equal(fake_find("b", "k")->len, 3 * MIB);
+    assert_memory_equal(fake_find("b", "k")->data, data, 3 * MIB);
+    assert_int_equal(wait_for(commit(c, true)), 0);
+    data[2 * MIB + 1] = '3';
+    assert_memory_equal(fake_find("b", "k")->data, data, 3 * MIB);
+    sf_content_unref(c);
+    expect_pending(0);
+    expect_no_conflict();
+    free(data);
+}
+
+/* A file that was made longer and nothing else, or copied whole, has no byte of its own here. */
+static void
+a_state_without_own_bytes(void **state)
+{
+    (void)state;
+    char data[400];
+    memset(data, 'a', sizeof data);
+    fake_set_bytes("b", "k", data, 300);
+    memset(data + 300, 0, 100);
+    struct sf_content *c = content_of("k", "k");
+    assert_int_equal(sf_content_truncate(c, 400), 0);
+    fake_close(FAKE_GET);
+    fake_fault(FAKE_PUT, 1, FAKE_REFUSED, -EACCES);
+    struct keep *k = keep(c, true);
+    assert_int_equal(wait_for(k->kept), 0);
+    crash_here();
+    fake_open(FAKE_GET);
+    assert_int_equal(wait_for(k->settled), -EACCES);
+    sf_content_unref(c);
+    after_the_crash(false);
+    expect_pending(0);
+    assert_int_equal(fake_find("b", "k")->len, 400);
+    assert_memory_equal(fake_find("b", "k")->data, data, 400);
+}
+
+/* From many threads, with writes, commits and removals in between. */
+#define THREADS 4
+
+static void *
+hammer(void *arg)
+{
+    struct sf_content *c = arg;
+    for (int i = 0; i < 60; i++) {
+        char text[16];
+        int n = snprintf(text, sizeof text, "round %d", i);
+        (void)!sf_content_write(c, text, (size_t)n, 0);
+        struct sf_commit_args args = {.exists = i > 0};
+        struct keep *k = calloc(1, sizeof *k);
+        k->kept = calloc(1, sizeof *k->kept);
+        k->settled = calloc(1, sizeof *k->settled);
+        for (int j = 0; j < 2; j++) {
+            sf_mutex_init(&(j ? k->kept : k->settled)->lock, 0);
+            sf_cond_init(&(j ? k->kept : k->settled)->cond);
+        }
+        sf_content_keep(c, &args, on_kept, on_settled, k);
+        assert_int_equal(wait_for(k->kept), 0);
+        assert_int_equal(wait_for(k->settled), 0);
+        for (int j = 0; j < 2; j++) {
+            struct got *g = j ? k->kept : k->settled;
+            assert_int_equal(g->calls, 1);
+            sf_cond_fini(&g->cond);
+            sf_mutex_fini(&g->lock);
+            free(g);
+        }
+        free(k);
+    }
+    return NULL;
+}
+
+static void
+from_many_threads(void **state)
+{
+    (void)state;
+    pthread_t t[THREADS];
+    struct sf_content *c = content("k", "x");
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, hammer, c), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(t[i], NULL);
+    assert_int_equal(wait_for(commit(c, true)), 0);
+    assert_true(fake_has("b", "k", "round 59"));
+    sf_content_unref(c);
+    expect_pending(0);
+    assert_int_equal(count_files("staging"), 0);
+    expect_no_conflict();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(acknowledged_then_sent),
+                                       TEST(what_is_kept_is_not_kept_again),
+                                       TEST(the_later_one_goes_instead),
+                                       TEST(one_that_runs_is_followed),
+                                       TEST(what_was_kept_is_sent),
+                                       TEST(a_commit_wants_all),
+                                       TEST(the_record_has_the_bytes),
+                                       TEST(of_more_the_file_has_them),
+                                       TEST(what_arrived_is_not_sent_again),
+                                       TEST(the_follower_knows_what_went_before),
+                                       TEST(a_failure_that_may_pass),
+                                       TEST(a_refusal),
+                                       TEST(nothing_of_what_is_given_up),
+                                       TEST(beyond_the_bounds_it_waits),
+                                       TEST(one_that_is_larger_goes_alone),
+                                       TEST(attributes_go_along),
+                                       TEST(pieces_of_an_object),
+                                       TEST(a_state_without_own_bytes),
+                                       TEST(from_many_threads)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
