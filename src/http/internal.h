@@ -193,9 +193,9 @@ struct sf_http {
     struct http_req_list waiting;
     struct http_due_vec dues; /* of all requests the loop has */
     unsigned queued, n_active, n_waiting;
-    CURL **idle; /* easy handles for reuse, at most max_connections */
-    unsigned n_idle;
-    bool retiring; /* the loop ends: nothing is started any more */
+    CURL **idle;                /* easy handles for reuse, at most max_connections */
+    unsigned n_idle, n_handles; /* kept, and all that there are */
+    bool retiring;              /* the loop ends: nothing is started any more */
 };
 
 /* ---- request.c --------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ http_stats_levels(struct sf_http *http)
         s->peak_queued = s->queued;
     sf_gauge_set(SF_G_HTTP_ACTIVE, s->active);
     sf_gauge_set(SF_G_HTTP_QUEUED, s->queued);
+    sf_gauge_set(SF_G_HTTP_HANDLES, http->n_handles);
 }
 
 void

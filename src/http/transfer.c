@@ -319,17 +319,23 @@ set_options(CURL *e, struct sf_http *http, struct sf_http_req *req, int64_t left
 static CURL *
 easy_take(struct sf_http *http)
 {
-    return http->n_idle ? http->idle[--http->n_idle] : curl_easy_init();
+    if (http->n_idle)
+        return http->idle[--http->n_idle];
+    CURL *e = curl_easy_init();
+    http->n_handles += e != NULL;
+    return e;
 }
 
 static void
 easy_give(struct sf_http *http, CURL *e)
 {
     curl_easy_reset(e); /* keeps the caches, forgets all pointers to the request */
-    if (http->n_idle < http->opts.max_connections)
+    if (http->n_idle < http->opts.max_connections) {
         http->idle[http->n_idle++] = e;
-    else
+    } else {
         curl_easy_cleanup(e);
+        http->n_handles--;
+    }
 }
 
 int
