@@ -58,7 +58,7 @@ FAULTS = {
     "reset-after": Fault({"kind": "reset_after"}),
     "garbage": Fault({"kind": "garbage", "body": "\x16\x03\x01\x02\x05\r\n\r\n"}),
     "truncate": Fault({"kind": "truncate", "after": 60}),
-    "cut": Fault({"kind": "cut", "after": 60}),
+    "cut": Fault({"kind": "cut", "after": 60}, refuses=True),  # a refusal that is cut says nothing else
     "slow": Fault({"kind": "slow", "bytes": 1000, "ms": 30}),
     "delay": Fault({"kind": "delay", "ms": 300}, chance=40),
     "hang": Fault({"kind": "hang"}, chance=4),
