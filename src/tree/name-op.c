@@ -58,11 +58,32 @@ name_op_wait_locked(struct name_op *op)
     return -EINPROGRESS;
 }
 
+static void
+name_op_settled(void *arg, int rc)
+{
+    struct name_op *op = arg;
+    struct sf_tree *t = op->tree;
+    (void)rc; /* without memory, or a journal, this is all that can be done */
+    name_op_finish(op, 0, NULL);
+    tree_lock(t);
+    if (--t->background == 0)
+        sf_cond_broadcast(&t->idle);
+    tree_unlock(t);
+}
+
 void
 name_op_finish(struct name_op *op, int rc, struct node *entry)
 {
     struct sf_tree *t = op->tree;
     struct sf_tree_result res = {0};
+    if (op->settles && rc == 0) {
+        op->settles = false;
+        tree_lock(t);
+        t->background++;
+        tree_unlock(t);
+        sf_writer_settle(t->writer, name_op_settled, op);
+        return;
+    }
     tree_lock(t);
     if (rc == 0 && entry)
         entry_fill_locked(t, entry, &res.entry);

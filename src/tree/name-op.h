@@ -35,6 +35,7 @@ struct name_op {
     bool counted;  /* in the directories' ops */
     bool waits;    /* for the end of a rename */
     bool mknod;
+    bool settles; /* bytes that had a name are given up: no later start may bring them back */
     struct sf_tree_open open; /* create: the handle */
     struct sf_content *content;
     char *bucket, *key; /* of @name */

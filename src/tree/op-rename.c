@@ -87,6 +87,7 @@ renamed_locked(struct name_op *op, const struct sf_version *now)
     struct sf_tree *t = op->tree;
     struct node *n = op->node, *old = node_find_locked(op->dir, op->name);
     if (old && old != n) {
+        op->settles = live(old)->content != NULL;
         if (live(old)->content)
             sf_content_abandon(live(old)->content);
         node_detach_locked(t, old);

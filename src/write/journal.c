@@ -348,6 +348,19 @@ sf_journal_settle(struct sf_journal *j)
     return sf_journal_drop_wait(j, 0); /* no record has this number; changes keep their order */
 }
 
+void
+sf_journal_settle_async(struct sf_journal *j, sf_journal_fn done, void *arg)
+{
+    struct change *c = drop_of(j, 0);
+    if (!c) {
+        done(arg, -ENOMEM);
+        return;
+    }
+    c->done = done;
+    c->arg = arg;
+    sf_env_submit(j->env, &c->w);
+}
+
 /* ---- reading -------------------------------------------------------------------------------- */
 
 /* Values of one short transaction. */

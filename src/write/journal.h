@@ -80,6 +80,8 @@ void sf_journal_numbers(struct sf_journal *j,
 bool sf_journal_has(struct sf_journal *j, uint64_t seq);
 /* Wait until what was asked for before is on disk, drops too. 0 or as sf_journal_drop_wait(). */
 int sf_journal_settle(struct sf_journal *j);
+/* The same without waiting; @done as that of sf_journal_put_async(). */
+void sf_journal_settle_async(struct sf_journal *j, sf_journal_fn done, void *arg);
 
 struct sf_journal_stats {
     unsigned records[SF_RECORD_KINDS];

@@ -65,6 +65,10 @@ void sf_writer_end_by(struct sf_writer *w, int64_t deadline_ms);
 /* Waits for changes under way until @deadline_ms (CLOCK_BOOTTIME); those that begin meanwhile end
  * by then, too. Returns how many remain. */
 unsigned sf_writer_drain(struct sf_writer *w, int64_t deadline_ms);
+/* The records of contents that were sent, or given up, go behind. @done runs when those of all
+ * until now are gone, so that no start brings these bytes back: on the journal's thread, holding no
+ * lock, or before the call returns when memory is gone (-ENOMEM). */
+void sf_writer_settle(struct sf_writer *w, void (*done)(void *arg, int rc), void *arg);
 /* Changes that wait and loads end with -ECANCELED, those that run are waited for. All contents have
  * been given back. The event thread must still run. */
 void sf_writer_free(struct sf_writer *w);

@@ -153,6 +153,12 @@ sf_writer_end_by(struct sf_writer *w, int64_t deadline_ms)
         (void)sf_timer_set(w->timers, &w->cut, deadline_ms);
 }
 
+void
+sf_writer_settle(struct sf_writer *w, void (*done)(void *arg, int rc), void *arg)
+{
+    sf_journal_settle_async(w->journal, done, arg);
+}
+
 unsigned
 sf_writer_drain(struct sf_writer *w, int64_t deadline_ms)
 {

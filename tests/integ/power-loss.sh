@@ -14,6 +14,7 @@ need_devserver "it kills it"
 need_fuse
 need_supafs
 need_root
+b=''
 need python3
 need setfattr
 LOSSYFS=$SF_BUILD/tests/tools/lossyfs
@@ -26,9 +27,9 @@ step "the disk forgets"
 disk=$SF_TMP/disk
 mkdir "$disk"
 "$LOSSYFS" "$disk" 1 &
+at_exit force_umount "$disk" # only if it did not end by itself
 at_exit sf_end_quietly $!
 wait_for 5 is_mounted "$disk" || fail "no disk"
-at_exit umount -l "$disk"
 python3 - "$disk" <<'PY' || fail "see above"
 import mmap, os, random, sys
 os.chdir(sys.argv[1])
@@ -94,6 +95,21 @@ force_umount "$mnt"
 setfattr -n user.lossyfs.lose -v "1 0" "$disk"
 expect_exists "the journal" "$disk"/new/state/*/journal/data.mdb
 
+step "removed while its record was there"
+new_bucket b
+mount_project mnt -o "bucket=$b,sync=writeback,state_dir=$disk/removed"
+for i in 1 2 3; do
+    echo "bytes $i" >"$mnt/f$i"
+    rm "$mnt/f$i"
+    kill -9 "$(daemon_pid "$mnt")"
+    wait_for 5 eval "! stat $mnt"
+    setfattr -n user.lossyfs.lose -v "$i" "$disk"
+    mount_at "$mnt" -o "bucket=$b,sync=writeback,state_dir=$disk/removed" || fail "cannot mount"
+    wait_for 20 eval "[ \"\$(mount_status '$mnt' pending)\" = 0 ]" || fail "it stays pending"
+    expect_eq "nothing comes back" "" "$(list_keys "$b")"
+done
+umount_project "$mnt"
+
 step "random work, killed"
 mkdir "$SF_TMP/runs"
 seed=${SF_SEED:-$RANDOM$RANDOM}
@@ -102,5 +118,5 @@ limit=()
 [ -n "${SF_SOAK:-}${SF_RUNS:-}" ] || limit=(--seconds 12)
 note "SF_SEED=$seed"
 python3 "$(dirname "$0")/power-loss.py" "$SF_TMP/runs" --seed "$seed" --runs "$runs" \
-    --mode "${SF_MODE:-close}" "${limit[@]}" || fail "SF_SEED=$seed: see above"
+    --mode "${SF_MODE:-close,writeback}" "${limit[@]}" || fail "SF_SEED=$seed: see above"
 passed
