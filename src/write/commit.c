@@ -445,14 +445,21 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
     sf_mutex_lock(&c->w->lock);
     DL_APPEND(c->w->running, up);
     sf_mutex_unlock(&c->w->lock);
-    if (!rc)
+    /* A daemon that has ended may have sent it, and made the version of the missing bytes go. */
+    bool sent = rc == -ESTALE && sf_put_was_done(c->w, put);
+    if (sent) {
+        *err = SF_ERR_INIT;
+        rc = 0;
+    } else if (!rc) {
         rc = sf_put_run(c->w, put, err);
+    }
     sf_mutex_lock(&c->w->lock);
     DL_DELETE(c->w->running, up);
     sf_mutex_unlock(&c->w->lock);
     sf_kept_end(c, &snap, put, rc ? err : NULL);
     if (!rc) {
-        sf_bytes_sent(c, &snap, put);
+        if (!sent)
+            sf_bytes_sent(c, &snap, put);
         sf_mutex_lock(&c->lock);
         upload_stored_locked(up, put);
         sf_mutex_unlock(&c->lock);

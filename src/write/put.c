@@ -314,6 +314,20 @@ remember(struct sf_put_run *r)
     sf_known_put(r->w->known, &o);
 }
 
+bool
+sf_put_was_done(struct sf_writer *w, struct sf_put *put)
+{
+    struct sf_put_run r = {
+        .w = w, .p = put, .deadline_ms = sf_writer_deadline(w, 0), .any_base = !put->base};
+    struct sf_err err = SF_ERR_INIT;
+    bool done = put->resume && resume(&r, &err) == 0;
+    if (done)
+        remember(&r);
+    forget_old(&r);
+    sf_put_plan_fini(&r);
+    return done;
+}
+
 int
 sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
 {
@@ -322,9 +336,11 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
     struct sf_err e = SF_ERR_INIT;
     if (put->base)
         r.base = *put->base;
-    struct sf_attrs_carry carry;
-    sf_attrs_carry_begin(w, put, &carry);
+    struct sf_attrs_carry carry = {.e = NULL};
     int rc = put->resume ? resume(&r, &e) : 1;
+    bool carries = rc == 1; /* what is there already was sent without them */
+    if (carries)
+        sf_attrs_carry_begin(w, put, &carry);
     if (!put->resume)
         memcpy(r.op, put->op, sizeof r.op);
     else
@@ -350,7 +366,8 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
     } else {
         remember(&r);
     }
-    sf_attrs_carry_end(&carry, put, !rc);
+    if (carries)
+        sf_attrs_carry_end(&carry, put, !rc);
     forget_old(&r);
     sf_put_plan_fini(&r);
     return rc;

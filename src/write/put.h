@@ -69,6 +69,10 @@ struct sf_put {
  */
 int sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err);
 
+/* Whether an earlier attempt, which put->resume speaks of, has brought all of it; fills @put as a
+ * success does. For bytes that can no longer be had. */
+bool sf_put_was_done(struct sf_writer *w, struct sf_put *put);
+
 /* What a finished one tells; borrows from @put. */
 void sf_put_result(const struct sf_put *put, struct sf_commit *done);
 

@@ -203,6 +203,24 @@ record_of(const struct sf_replayed *rep)
     return rep->c->keep ? &rep->c->keep->rec : &rep->c->kept.rec;
 }
 
+/* What was kept while an earlier state was sent has all that one had, and knows what it left
+ * (`former`). That one may have been sent, and the later one, too: sending it again would take the
+ * later one for somebody else's. */
+static void
+supersede(struct sf_writer *w, const struct sf_replayed *later)
+{
+    struct sf_replayed *rep, *next;
+    DL_FOREACH_SAFE(w->replayed, rep, next)
+    {
+        if (rep == later || strcmp(rep->file, later->file) == 0 ||
+            strcmp(rep->bucket, later->bucket) != 0 || strcmp(rep->key, later->key) != 0)
+            continue;
+        DL_DELETE(w->replayed, rep);
+        (void)sf_content_abandon(rep->c);
+        replayed_free(rep);
+    }
+}
+
 static int
 replay_content(struct sf_writer *w, struct sf_record *r)
 {
@@ -228,6 +246,7 @@ replay_content(struct sf_writer *w, struct sf_record *r)
     sf_info("write", "event=replay object=%s/%s state=%s bytes=%" PRIu64, rec->bucket, rec->key,
             sf_record_state_name(rec->state), rec->size);
     DL_APPEND(w->replayed, rep);
+    supersede(w, rep);
     return 0;
 }
 

@@ -2,6 +2,8 @@
 #include "write-fixture.h"
 
 #include "base/cleanup.h"
+#include "write/mark.h"
+#include "write/meta.h"
 
 /* Contents that are acknowledged when the journal has them: sf_content_keep(). */
 
@@ -251,6 +253,111 @@ one_that_runs_is_followed(void **state)
     expect_pending(0);
     assert_int_equal(count_files("staging"), 0);
     expect_no_conflict();
+}
+
+/* Both were sent, and neither drop reached the disk: no start takes the later one for somebody
+ * else's. */
+static void
+the_earlier_one_does_not_come_back(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "one");
+    fake_close(FAKE_PUT);
+    struct keep *one = keep(c, false);
+    fake_wait_at_gate(FAKE_PUT, 1);
+    set(c, "two");
+    struct keep *two = keep(c, false);
+    assert_int_equal(wait_for(two->kept), 0);
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(one->settled), 0);
+    assert_int_equal(wait_for(two->settled), 0);
+    sf_content_unref(c);
+    after_the_crash(false);
+    expect_pending(0);
+    assert_true(fake_has("b", "k", "two"));
+    expect_no_conflict();
+    assert_int_equal(count_files("staging"), 0);
+    assert_int_equal(count_files("quarantine"), 0);
+}
+
+/* The version that bytes are missing of has gone by our own upload. */
+static void
+sent_before_what_it_lacks_was_gone(void **state)
+{
+    (void)state;
+    fake_set("b", "k", "0123456789");
+    struct sf_content *c = content_of("k", "k");
+    assert_int_equal(sf_content_write(c, "xx", 2, 4), 2);
+    fake_close(FAKE_PUT);
+    struct keep *k = keep(c, true);
+    assert_int_equal(wait_for(k->kept), 0);
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), 0);
+    assert_true(fake_has("b", "k", "0123xx6789"));
+    sf_content_unref(c);
+    after_the_crash(false);
+    expect_pending(0);
+    assert_true(fake_has("b", "k", "0123xx6789"));
+    expect_no_conflict();
+    assert_int_equal(count_files("quarantine"), 0);
+}
+
+static mode_t
+stored_mode(const char *key)
+{
+    struct sf_mark m = {0};
+    assert_int_equal(sf_mark_parse(fake_find("b", key)->cache_control, &m), 1);
+    return m.mode;
+}
+
+static void
+attrs_settled(void *arg, const struct sf_err *err, const struct sf_version *now)
+{
+    (void)arg, (void)err, (void)now;
+}
+
+static void
+attrs_kept(void *arg, const struct sf_err *err)
+{
+    on_write(arg, err);
+}
+
+/* Set while the bytes were on their way: the upload that a start finds done did not have them. */
+static void
+attributes_set_meanwhile_last(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "one");
+    struct sf_mark mark = {.valid = SF_MARK_MODE | SF_MARK_MTIME | SF_MARK_CTIME | SF_MARK_INO,
+                           .mode = 0100644,
+                           .mtime_ns = 5000000000,
+                           .ctime_ns = 6000000000,
+                           .ino = 0xabc};
+    char text[SF_MARK_SIZE];
+    assert_true(sf_mark_format(&mark, text, sizeof text) > 0);
+    fake_close(FAKE_PUT);
+    struct keep *k = keep_with(c, &(struct sf_commit_args){.mark = text});
+    fake_wait_at_gate(FAKE_PUT, 1);
+    mark.mode = 0100600;
+    mark.ctime_ns++;
+    struct got *kept = got_new();
+    const struct sf_attr_change ch = {.bucket = "b", .key = "k", .mark = &mark};
+    sf_write_attrs(writer, &ch, attrs_kept, attrs_settled, kept);
+    assert_int_equal(wait_for(kept), 0);
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), 0);
+    sf_content_unref(c);
+    char was[256];
+    snprintf(was, sizeof was, "%s", fake_find("b", "k")->cache_control);
+    assert_int_equal(stored_mode("k"), 0100644); /* the change waits a second */
+    sf_writer_free(sf_steal(writer));            /* which sends it */
+    fake_describe((struct fake_object *)fake_find("b", "k"), NULL, was, NULL);
+    after_the_crash(false);
+    expect_pending(0);
+    assert_int_equal(stored_mode("k"), 0100600);
 }
 
 /* What was closed is what others see, not what is written since. */
@@ -660,6 +767,9 @@ main(void)
                                        TEST(what_is_kept_is_not_kept_again),
                                        TEST(the_later_one_goes_instead),
                                        TEST(one_that_runs_is_followed),
+                                       TEST(the_earlier_one_does_not_come_back),
+                                       TEST(sent_before_what_it_lacks_was_gone),
+                                       TEST(attributes_set_meanwhile_last),
                                        TEST(what_was_kept_is_sent),
                                        TEST(a_commit_wants_all),
                                        TEST(the_record_has_the_bytes),
