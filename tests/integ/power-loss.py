@@ -103,7 +103,7 @@ class Server:
         with open(os.path.join(self.top, "log"), "ab") as log:
             self.process = start([os.environ["SUPAFS_DEVSERVER"], "--data",
                                   os.path.join(self.top, "data")], log)
-        wait_for(20, self.is_ready, "the server")
+        wait_for(60, self.is_ready, "the server")
 
     def is_ready(self):
         with open(os.path.join(self.top, "log"), "rb") as log:
@@ -400,11 +400,17 @@ class Run:
             if self.loses and self.rng.random() < 0.7:
                 self.lose_power()
         self.mount()
+        early = None
         if self.rng.random() < 0.5:
-            self.compare("the mount, while things are pending,", self.names())
+            try:
+                self.compare("the mount, while things are pending,", self.names())
+            except Wrong as e:
+                early = e
         self.settled()
         self.compare("the bucket", self.objects())
         self.compare("the mount", self.names())
+        if early:  # what is wrong in the end, too, says more
+            raise early
         status = end(self.daemon, signal.SIGTERM)
         if status != 0:
             raise Wrong(f"the last daemon ended with {status}")

@@ -74,7 +74,7 @@ ours() { # FROM OFFSET...: the file with "ours" there, in $SF_TMP/want
     done
 }
 
-for mode in ${SF_MODE:-close}; do
+for mode in ${SF_MODE:-close writeback}; do
     options="attr_ttl=0,write_timeout=1s"
     [ "$mode" = close ] || options="$options,sync=$mode,unsafe_state_dir"
 
