@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The mounts that are compared. Each is mounted afresh for a row, with nothing cached."""
+import json
 import os
 import shutil
 import subprocess
@@ -13,8 +14,12 @@ class Mount:
     """point: the mount point; top: where the bucket is; pid: who serves it."""
     says_stored = False  # `supafs bench` knows when what was written is in the bucket
 
-    def __init__(self, world, link):
-        self.world, self.link = world, link
+    def syncs(self):
+        return None
+
+    def __init__(self, world, link, options=""):
+        """options: further ones, of supafs alone."""
+        self.world, self.link, self.more = world, link, options
         self.own = world.own_folder(self.name.replace(" ", "-"))
         self.point = f"{self.own}/mnt"
         os.mkdir(self.point)
@@ -46,14 +51,19 @@ class Supafs(Mount):
     def mount(self):
         options = f"attr_ttl={TTL},cache_dir={self.own}/cache,state_dir={self.own}/state," \
                   f"log_file={self.world.folder}/supafs.log"
-        if os.environ.get("SUPAFS_BENCH_OPTIONS"):
-            options += "," + os.environ["SUPAFS_BENCH_OPTIONS"]
+        for more in (self.more, os.environ.get("SUPAFS_BENCH_OPTIONS")):
+            options += "," + more if more else ""
         subprocess.run([program("supafs"), "mount", self.link.url, self.point, "-o", options],
                        env={**os.environ, **self.world.server.env, "SUPABASE_URL": self.link.url},
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.top = f"{self.point}/{BUCKET}"
         with open(f"{self.point}/.supafs/status", encoding="utf-8") as lines:
             self.pid = int(next(one for one in lines if one.startswith("pid:")).split()[1])
+
+    def syncs(self):
+        """How often it has waited for its local disk."""
+        with open(f"{self.point}/.supafs/stats", encoding="utf-8") as stats:
+            return json.load(stats)["syncs"]
 
     def umount(self):
         subprocess.run([program("supafs"), "umount", self.point], check=True)
