@@ -74,6 +74,28 @@ hold(const char *dir, enum sf_opt opt, const char *point, int64_t patience_ms, i
     }
 }
 
+/* What is acknowledged from a journal has to be there after a restart of the machine. */
+static int
+check_lasting(const struct sf_dirs *d, const struct sf_config *cfg, struct sf_outcome *o)
+{
+    struct statfs fs;
+    if (strcmp(sf_config_str(cfg, SF_OPT_SYNC), "writeback") != 0 ||
+        sf_config_bool(cfg, SF_OPT_RO) || sf_config_bool(cfg, SF_OPT_UNSAFE_STATE_DIR))
+        return 0;
+    if (statfs(d->state, &fs) < 0)
+        return sf_outcome_fail(o, SF_EXIT_FAILED, "%s: %s", d->state, strerror(errno));
+    const char *kind = sf_dirs_fleeting((uint64_t)fs.f_type);
+    if (!kind)
+        return 0;
+    return sf_outcome_fail(
+        o, SF_EXIT_USAGE,
+        "sync=writeback keeps files that were closed in %s until they are sent, "
+        "and that is on a file system that does not outlive a restart (%s); name "
+        "a directory on a local disk with -o state_dir=DIR, use sync=close, or "
+        "accept that with -o unsafe_state_dir=yes",
+        d->state, kind);
+}
+
 int
 sf_dirs_hold(struct sf_dirs *d, const struct sf_config *cfg, const char *role, const char *subject,
              const char *point, struct sf_outcome *o)
@@ -91,6 +113,7 @@ sf_dirs_hold(struct sf_dirs *d, const struct sf_config *cfg, const char *role, c
                                "cache may be thrown away and the state may not",
                                cache);
     if (hold(d->state, SF_OPT_STATE_DIR, point, patience, &d->state_fd, o) < 0 ||
+        check_lasting(d, cfg, o) < 0 ||
         hold(d->cache, SF_OPT_CACHE_DIR, point, patience, &d->cache_fd, o) < 0) {
         sf_dirs_release(d);
         return -1;

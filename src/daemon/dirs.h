@@ -20,7 +20,8 @@ struct sf_dirs {
 
 /**
  * sf_dirs_hold - make and lock them. Waits for a mount that is being taken down, for as long as a
- * stop may take; fails at once when another one is in use.
+ * stop may take; fails at once when another one is in use, or with sync=writeback when the state
+ * directory would not outlive a restart (unless unsafe_state_dir).
  *
  * Returns 0, or -1 with @o (SF_EXIT_DIRS_HELD names holder and option).
  */

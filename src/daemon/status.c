@@ -19,6 +19,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Everything that the two files tell, taken at one moment. */
@@ -131,6 +132,38 @@ oldest(const struct sf_writer_stats *w)
     return w->pending_since_ns ? (double)(sf_wall_ns() - w->pending_since_ns) / 1e9 : 0;
 }
 
+static bool
+is_writeback(const struct daemon *d)
+{
+    return strcmp(sf_config_str(d->cfg, SF_OPT_SYNC), "writeback") == 0;
+}
+
+static double
+behind_oldest(const struct sf_writer_stats *w)
+{
+    return w->behind_since_ns ? (double)(sf_wall_ns() - w->behind_since_ns) / 1e9 : 0;
+}
+
+/* What close() has acknowledged, and its bounds. */
+static void
+print_behind(const struct daemon *d, const struct sf_writer_stats *w, struct sf_buf *out)
+{
+    int64_t age_ms = sf_config_ms(d->cfg, SF_OPT_WRITEBACK_AGE);
+    sf_buf_printf(out, "sync: %s\n", sf_config_str(d->cfg, SF_OPT_SYNC));
+    if (!is_writeback(d))
+        return;
+    sf_buf_printf(out,
+                  "writeback: %" PRIu64 " of %" PRIu64 " files, %" PRIu64 " of %" PRIu64
+                  " bytes, the oldest %.0f s",
+                  w->behind_files, sf_config_u64(d->cfg, SF_OPT_WRITEBACK_FILES), w->behind_bytes,
+                  sf_config_u64(d->cfg, SF_OPT_WRITEBACK_BYTES), behind_oldest(w));
+    if (age_ms)
+        sf_buf_printf(out, " of %.0f s", (double)age_ms / 1000);
+    if (w->behind_waiting)
+        sf_buf_printf(out, "; closes that wait for room: %u", w->behind_waiting);
+    sf_buf_append(out, "\n", 1);
+}
+
 static void
 print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
 {
@@ -157,6 +190,7 @@ print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
                       "pending_bytes: %" PRIu64 "\n",
                       f->writer.pending_kinds, oldest(&f->writer), f->writer.pending_files,
                       f->writer.pending_bytes);
+    print_behind(d, &f->writer, out);
     if (f->writer.last_failure[0])
         sf_buf_printf(out, "last_failed_upload: %s\n", f->writer.last_failure);
     sf_buf_printf(out, "quarantine: %u\nquarantine_dir: %s/quarantine\n", f->quarantined,
@@ -221,6 +255,18 @@ set(json_t *root, const char *name, uint64_t value)
 }
 
 static void
+add_behind(const struct daemon *d, const struct sf_writer_stats *w, json_t *root)
+{
+    set(root, "writeback_files", w->behind_files);
+    set(root, "writeback_files_max", sf_config_u64(d->cfg, SF_OPT_WRITEBACK_FILES));
+    set(root, "writeback_bytes", w->behind_bytes);
+    set(root, "writeback_bytes_max", sf_config_u64(d->cfg, SF_OPT_WRITEBACK_BYTES));
+    set(root, "writeback_age_max_ms", (uint64_t)sf_config_ms(d->cfg, SF_OPT_WRITEBACK_AGE));
+    json_object_set_new(root, "writeback_oldest_s", json_real(behind_oldest(w)));
+    set(root, "writeback_waiting", w->behind_waiting);
+}
+
+static void
 add_figures(struct daemon *d, json_t *root)
 {
     struct figures f;
@@ -248,6 +294,8 @@ add_figures(struct daemon *d, json_t *root)
     set(root, "pending_files", f.writer.pending_files);
     set(root, "pending_bytes", f.writer.pending_bytes);
     json_object_set_new(root, "pending_oldest_s", json_real(oldest(&f.writer)));
+    if (is_writeback(d))
+        add_behind(d, &f.writer, root);
     set(root, "journal_damaged_records", f.writer.journal_damaged);
     set(root, "quarantine_files", f.quarantined);
     set(root, "cache_memory_bytes", f.cache.memory);

@@ -53,7 +53,7 @@ wait_for 5 has_three || fail "rows: $(rows)"
 expect_eq "objects" "$b/first $b/the\\040second $b/old" "$(column 7)"
 expect_eq "kinds" "content content attrs" "$(column 4)"
 expect_eq "sizes" "3B 4B -" "$(column 3)"
-expect_match "states" "^((rests|uploading):[^ ]* ?){2}rests:" "$(column 5)"
+expect_match "states" "^((rests|uploading|waits)[^ ]* ?){2}(rests|running|waits)" "$(column 5)"
 expect_match "reason" "  .*away" "$(rows | tail -n 1)"
 json=$(queue ls --json "$mnt")
 expect_eq "as JSON" "first the second old" "$(json_get '" ".join(c["key"] for c in d["changes"])' <<<"$json")"
@@ -157,4 +157,42 @@ expect_ok "flush" timeout 20 "$SUPAFS" flush "$mnt"
 expect_eq "stored" 'bytes that stay' "$(stored left)"
 expect_ok "umount" "$SUPAFS" umount "$mnt"
 expect_eq "nothing is left" '' "$(queue ls --state-dir="$state" | awk '$4 != "content" || $5 != "quarantine"' | grep -v '^#')"
+
+step "a state directory that does not last is refused"
+if [ "$(id -u)" = 0 ]; then
+    mkdir "$SF_TMP/memory" "$SF_TMP/mnt-memory"
+    mount -t tmpfs -o mode=700 supafs-test "$SF_TMP/memory" || skip "requires to mount a tmpfs"
+    at_exit umount -l "$SF_TMP/memory"
+    in_memory() {
+        timeout 60 "$SUPAFS" mount "$SF_TMP/mnt-memory" -o "cache_dir=$SF_TMP/cache-memory" \
+            -o "state_dir=$SF_TMP/memory,log_file=$SF_TMP/daemon-memory.log" "$@"
+    }
+    expect_exit "mount" 2 in_memory -o sync=writeback
+    expect_match "says what to do" "$SF_TMP/memory.*\(tmpfs\).*state_dir=DIR.*unsafe_state_dir=yes" "$SF_OUT"
+    expect_exit "forced" 0 in_memory -o sync=writeback,unsafe_state_dir=yes
+    expect_ok "umount" "$SUPAFS" umount "$SF_TMP/mnt-memory"
+    expect_exit "sync=close" 0 in_memory
+    expect_eq "status" close "$(mount_status "$SF_TMP/mnt-memory" sync)"
+    expect_ok "umount" "$SUPAFS" umount "$SF_TMP/mnt-memory"
+fi
+
+step "with sync=writeback: acknowledged, shown with its bounds, dropped and flushed"
+expect_ok "mount" mount_at "$mnt" -o "$options,sync=writeback,writeback_files=9"
+ls "$dir" >/dev/null || fail "ls" # names that are known need no question
+away
+printf behind >"$dir/behind" || fail "close"
+printf aside >"$dir/dropped" || fail "close"
+has_reasons() { [ "$(rows | grep -c '  .*away')" = 2 ]; }
+wait_for 5 has_reasons || fail "rows: $(rows)"
+expect_match "bounds" '^2 of 9 files, 11 of 1073741824 bytes, the oldest [0-9]+ s of 3600 s$' \
+    "$(mount_status "$mnt" writeback)"
+expect_eq "in stats" 11 "$(mount_counter "$mnt" 'd["writeback_bytes"]')"
+path=$(queue drop "$(seq_of dropped)" "$mnt") || fail "drop exited $?"
+expect_eq "the bytes" aside "$(cat "$path")"
+expect_exit "flush" 21 timeout 10 "$SUPAFS" flush --timeout=200ms "$dir/behind"
+clear_faults
+expect_ok "flush" timeout 20 "$SUPAFS" flush "$mnt"
+expect_eq "stored" behind "$(stored behind)"
+expect_eq "not the dropped one" '' "$(list_keys "$b" dropped)"
+expect_ok "umount" "$SUPAFS" umount "$mnt"
 passed

@@ -48,7 +48,8 @@ mount_project() {
 # mount_at MOUNTPOINT [ARGUMENT...]: only the command, for tests of failing starts and of second
 # mounts; its exit status is the command's. Output in $SF_TMP/mount-N.log, N counting mounts.
 # The project is that of SUPABASE_URL; with SF_MOUNT_URL set it is named on the command line instead.
-# Cache and state directories belong to the mount point, so a remount finds them again.
+# Cache and state directories belong to the mount point, so a remount finds them again. They may lie
+# in memory, so that sync=writeback has to be told that this is accepted.
 mount_at() {
     local dir=$1 name own
     shift
@@ -59,6 +60,7 @@ mount_at() {
     sf_limit_memory
     in_cgroup timeout 60 "$SUPAFS" mount ${SF_MOUNT_URL:+"$SF_MOUNT_URL"} "$dir" \
         -o "cache_dir=$own/cache,state_dir=$own/state,log_file=$SF_TMP/daemon-$name.log" \
+        -o unsafe_state_dir=yes \
         "$@" >>"$SF_TMP/mount-$sf_mounts.log" 2>&1 </dev/null
 }
 
