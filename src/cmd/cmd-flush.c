@@ -22,7 +22,7 @@ struct flush_line {
     int n_paths;
     int64_t deadline_ms; /* INT64_MAX = none */
     bool quiet, tty;
-    /* what the mount said last */
+    bool heard; /* what the mount said last */
     uint64_t left, bytes, refused, local;
     char reason[240];
 };
@@ -80,6 +80,7 @@ take_line(void *arg, const char *text)
     char *w[SF_WORDS_MAX], size[16];
     if (!copy || sf_words_split(copy, w) != 5)
         return;
+    l->heard = true;
     l->left = strtoull(w[0], NULL, 10);
     l->bytes = strtoull(w[1], NULL, 10);
     l->refused = strtoull(w[2], NULL, 10);
@@ -94,6 +95,13 @@ static void
 say_left(const struct flush_line *l, const char *point, const char *why)
 {
     char size[16];
+    if (!l->heard) {
+        complain(
+            "%s: %s before the mount has said what is left; nothing is lost, and `supafs queue "
+            "ls` shows it",
+            point, why);
+        return;
+    }
     complain("%s: %s; %" PRIu64 " change%s (%s) %s not in the project yet%s%s", point, why, l->left,
              plural(l->left), human_size(l->bytes, size), l->left == 1 ? "is" : "are",
              l->reason[0] ? ": " : "", l->reason);
@@ -115,6 +123,15 @@ ended(const struct flush_line *l, const char *point)
     return l->refused ? SF_EXIT_REFUSED : l->local ? SF_EXIT_PENDING : SF_EXIT_OK;
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void
+on_signal(int number)
+{
+    (void)number; /* and a read returns with EINTR */
+    interrupted = 1;
+}
+
 /* ---- asking --------------------------------------------------------------------------------- */
 
 static int
@@ -127,10 +144,13 @@ flush_at(struct flush_line *l, const struct control_place *place, bool all)
         snprintf(ms, sizeof ms, "%" PRId64, left > 0 ? left : 0);
     const char *words[] = {"flush", ms, place->path, NULL};
     l->left = l->bytes = l->refused = l->local = 0;
+    l->heard = false;
     l->reason[0] = '\0';
     int rc = control_answers(place->point);
     bool asked = rc == 0;
-    if (asked)
+    if (asked && interrupted)
+        rc = -EINTR;
+    else if (asked)
         rc = control_ask(place->point, words, take_line, l, &said);
     if (l->tty)
         fputs("\033[K", stderr);
@@ -156,12 +176,6 @@ flush_at(struct flush_line *l, const struct control_place *place, bool all)
         complain("%s: %s", place->point, said.len ? said.data : control_trouble(rc));
         return SF_EXIT_FAILED; /* also when it does not answer */
     }
-}
-
-static void
-on_signal(int number)
-{
-    (void)number; /* the read returns with EINTR */
 }
 
 /* The first Ctrl-C ends the waiting with a word about what is left, the second one at once. */
