@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What programs do with the bytes of files beside read() and write(): mappings, holes, ranges.
 
-  data-ops.py DIRECTORY BUCKET LIMIT
+  data-ops.py DIRECTORY BUCKET LIMIT [writeback]
 
 DIRECTORY shows BUCKET, in which an object may have LIMIT bytes. Each check is a function below; it
 gets a directory of its own. What is closed is compared with the bucket.
@@ -16,12 +16,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import objects  # noqa: E402
 
 TOP, BUCKET, LIMIT = sys.argv[1], sys.argv[2], int(sys.argv[3])
+WRITEBACK = "writeback" in sys.argv[4:]
 PAGE = mmap.PAGESIZE
 KEEP, PUNCH, COLLAPSE, ZERO, INSERT = 1, 2, 8, 16, 32
 libc = ctypes.CDLL(None, use_errno=True)
@@ -42,11 +44,30 @@ def same(what, want, got):
                      f"{want[at:at + 16]!r} {got[at:at + 16]!r}")
 
 
+def soon_in_bucket(what, path, want):
+    """At once for close(); with sync=writeback, or after a mapping's end, within seconds."""
+    for _ in range(400):
+        try:
+            if in_bucket(path) == want:
+                return
+        except SystemExit:  # not there yet
+            pass
+        time.sleep(0.05)
+    same(what, want, in_bucket(path))
+
+
+def uploaded(what, path, want):
+    if WRITEBACK:
+        soon_in_bucket(what, path, want)
+    else:
+        same(what, want, in_bucket(path))
+
+
 def stored(path, want):
     """Here and in the bucket."""
     with open(path, "rb") as f:
         same("read of " + path, want, f.read())
-    same("object of " + path, want, in_bucket(path))
+    uploaded("object of " + path, path, want)
 
 
 def fails(code, fn, *args):
@@ -112,8 +133,9 @@ def holes_are_told(d):
         assert os.lseek(fd, 0, os.SEEK_HOLE) == 8 << 20
     os.close(fd)
     fd = os.open(path, os.O_RDONLY)
-    assert os.lseek(fd, 5, os.SEEK_DATA) == 5
-    assert os.lseek(fd, 5, os.SEEK_HOLE) == 8 << 20
+    if not WRITEBACK:  # then it is staged until it is sent
+        assert os.lseek(fd, 5, os.SEEK_DATA) == 5
+        assert os.lseek(fd, 5, os.SEEK_HOLE) == 8 << 20
     assert os.lseek(fd, 0, os.SEEK_END) == 8 << 20
     os.close(fd)
 
@@ -137,7 +159,7 @@ def wait_for(path):
     for _ in range(200):
         if os.path.exists(path):
             return
-        subprocess.run(["sleep", "0.02"], check=True)
+        time.sleep(0.02)
     raise SystemExit(f"{path} does not appear")
 
 
@@ -193,7 +215,7 @@ def two_mappings(d):
     os.close(direct)
     ma.flush()
     os.close(a)
-    same("after the first close", bytes(want), in_bucket(path))
+    uploaded("after the first close", path, bytes(want))
     ma[20:24] = b"late"
     want[20:24] = b"late"
     ma.close()
@@ -212,7 +234,7 @@ def whose_pages(d):
     for fd, m, text in ((a, ma, b"first"), (b, mb, b"other")):
         m[5:10] = want[5:10] = text
         os.close(fd)
-        same("after " + text.decode() + "'s close", bytes(want), in_bucket(path))
+        uploaded("after " + text.decode() + "'s close", path, bytes(want))
     ma.close()
     mb.close()
 
@@ -245,11 +267,7 @@ def mapped_after_close(d):
     m.close()
     with open(path, "rb") as f:
         same("read", bytes(want), f.read())
-    for _ in range(100):
-        if in_bucket(path) == bytes(want):
-            return
-        subprocess.run(["sleep", "0.05"], check=True)
-    stored(path, bytes(want))
+    soon_in_bucket("object of " + path, path, bytes(want))
 
 
 def cut_while_mapped(d):
@@ -272,10 +290,7 @@ def cut_while_mapped(d):
     want[5:8] = b"cut"
     with open(path, "ab"):
         pass
-    for _ in range(100):
-        if in_bucket(path) == bytes(want):
-            break
-        subprocess.run(["sleep", "0.05"], check=True)
+    soon_in_bucket("object of " + path, path, bytes(want))
     stored(path, bytes(want))
     os.truncate(path, 3 * PAGE)
     stored(path, bytes(want) + bytes(3 * PAGE - len(want)))

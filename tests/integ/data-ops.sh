@@ -14,11 +14,11 @@ need python3
 limit=$((5 << 30))
 start_server --global-limit "$limit"
 # shellcheck disable=SC2154 # set by new_bucket and mount_project
-for options in attr_ttl=1s attr_ttl=0,cache_memory=4M,cache_size=0; do
+for options in attr_ttl=1s attr_ttl=0,cache_memory=4M,cache_size=0 sync=writeback; do
     step "$options"
     new_bucket b
     mount_project mnt -o "bucket=$b,$options"
-    expect_ok "data operations" python3 "$(dirname "$0")/data-ops.py" "$mnt" "$b" "$limit"
+    expect_ok "data operations" python3 "$(dirname "$0")/data-ops.py" "$mnt" "$b" "$limit" "${options#sync=}"
     umount_project "$mnt"
     expect_eq "put aside" 0 "$(find "$SF_TMP/own-$(basename "$mnt")" -path '*/quarantine/*' -type f | wc -l)"
 done
