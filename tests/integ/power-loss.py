@@ -219,7 +219,7 @@ class Run:
             self.daemon = start([os.environ["SUPAFS"], "mount", "-f", self.mnt, "-o",
                                  ",".join(options)], log)
         self.say(f"mount {self.mounts} as {self.daemon.pid}")
-        wait_for(30, lambda: self.status("pid") == str(self.daemon.pid) or
+        wait_for(60, lambda: self.status("pid") == str(self.daemon.pid) or
                  self.daemon.poll() is not None, "the mount")
         if self.daemon.poll() is not None:
             raise Wrong(f"supafs mount ended with {self.daemon.returncode}")

@@ -3,7 +3,7 @@
 # kill -9 and loss of power at random moments of random work: what calls have promised is in the
 # bucket once a later mount has nothing pending, the rest is there whole or not at all, and nothing
 # is there twice. SF_SEED=N plays the same dice again, SF_RUNS=K so many runs (all that fit into
-# 12 s, or 2,000 with SF_SOAK).
+# 8 s, or 2,000 with SF_SOAK).
 # shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154
 set -u
 . "$(dirname "$0")/../lib/common.sh"
@@ -115,7 +115,7 @@ mkdir "$SF_TMP/runs"
 seed=${SF_SEED:-$RANDOM$RANDOM}
 runs=${SF_RUNS:-$([ -n "${SF_SOAK:-}" ] && echo 2000 || echo 1000)}
 limit=()
-[ -n "${SF_SOAK:-}${SF_RUNS:-}" ] || limit=(--seconds 12)
+[ -n "${SF_SOAK:-}${SF_RUNS:-}" ] || limit=(--seconds 8)
 note "SF_SEED=$seed"
 python3 "$(dirname "$0")/power-loss.py" "$SF_TMP/runs" --seed "$seed" --runs "$runs" \
     --mode "${SF_MODE:-close,writeback}" "${limit[@]}" || fail "SF_SEED=$seed: see above"
