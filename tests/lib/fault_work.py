@@ -208,10 +208,11 @@ class Worker:
             node.changed = time.monotonic()
             raise problem from None
         node.changed = time.monotonic()
-        if taken:  # what was taken is what was closed
+        if taken and self.writeback and self.fault.refuses:  # told now, refused later
+            node.last = (after[-1], data[:taken]) if len(after) == 1 else None
+        elif taken:  # what was taken is what was closed
             node.may, node.last = list(after), None
-            if not problem and len(after) == 1 and (synced or not self.writeback) and \
-                    not (self.writeback and self.fault.refuses):
+            if not problem and len(after) == 1 and (synced or not self.writeback):
                 self.holds(name, after[0])
         if problem:
             raise problem
@@ -378,7 +379,13 @@ class Worker:
         return True
 
     def look(self):
-        names = {e.name: e.stat().st_size for e in os.scandir(self.dir)}
+        names = {}
+        for entry in os.scandir(self.dir):
+            try:
+                names[entry.name] = entry.stat().st_size
+            except FileNotFoundError:  # a rename that nobody knew of may have come to its end
+                if not self.fault.lies and ABSENT not in self.node(entry.name).may:
+                    self.wrong(f"{entry.name} is listed, and gone for stat(): {self.node(entry.name)}")
         if self.fault.lies:
             return True
         for name, node in self.nodes.items():
