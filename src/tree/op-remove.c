@@ -189,6 +189,22 @@ unlink_send(struct name_op *op)
         unlink_delete(op);
 }
 
+/* A new file that is acknowledged and waits to be sent: the journal forgets it. */
+static bool
+unlink_in_journal(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    tree_lock(t);
+    bool may = n->local_only && !n->replace && live(n)->content;
+    struct sf_content *c = may ? sf_content_ref(live(n)->content) : NULL;
+    tree_unlock(t);
+    bool done = c && sf_content_withdraw(c, remove_done, op);
+    if (c)
+        sf_content_unref(c);
+    return done;
+}
+
 static void
 unlink_go(struct name_op *op)
 {
@@ -202,6 +218,8 @@ unlink_go(struct name_op *op)
         name_op_finish(op, 0, NULL);
         return;
     }
+    if (unlink_in_journal(op))
+        return;
     content_keep_version(t, op->node);
     name_op_keep_dir(op, op->dir, op->bucket, unlink_send);
 }

@@ -175,6 +175,44 @@ keep_replaced(struct name_op *op)
 }
 
 static void
+rename_kept(void *arg, const struct sf_err *err)
+{
+    struct name_op *op = arg;
+    struct sf_tree *t = op->tree;
+    if (err) {
+        commit_start(t, op->node, rename_committed, op);
+        return;
+    }
+    tree_lock(t);
+    int rc = renamed_locked(op, NULL);
+    tree_unlock(t);
+    name_op_finish(op, rc, NULL);
+}
+
+/* A new file that is acknowledged and waits to be sent gets its new name in the journal. */
+static bool
+rename_in_journal(struct name_op *op)
+{
+    struct sf_tree *t = op->tree;
+    struct node *n = op->node;
+    tree_lock(t);
+    struct node *old = node_find_locked(op->dir, op->name);
+    struct sf_content *over = old && old != n ? live(old)->content : NULL;
+    bool may = !op->renames && n->local_only && !n->replace && live(n)->content;
+    struct sf_content *c = may ? sf_content_ref(live(n)->content) : NULL;
+    if (over && c)
+        sf_content_ref(over);
+    tree_unlock(t);
+    if (!c)
+        return false;
+    bool done = sf_content_move_kept(c, op->bucket, op->key, op->replaces, over, rename_kept, op);
+    sf_content_unref(c);
+    if (over)
+        sf_content_unref(over);
+    return done;
+}
+
+static void
 rename_go(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
@@ -192,7 +230,7 @@ rename_go(struct name_op *op)
         name_op_finish(op, rc, NULL);
     else if (op->renames)
         rename_committed(op, 0); /* what is written below goes to the new names afterwards */
-    else
+    else if (!rename_in_journal(op))
         commit_start(t, n, rename_committed, op);
 }
 

@@ -254,6 +254,17 @@ typedef void (*sf_write_fn)(void *arg, const struct sf_err *err);
  */
 void sf_content_keep(struct sf_content *c, const struct sf_commit_args *args, sf_write_fn kept,
                      sf_commit_fn settled, void *arg);
+/**
+ * sf_content_move_kept - another name for what is kept, if no request was made for it: the record
+ * gets it (and @over's records go, a content that it replaces; NULL = none), then @cb runs, and the
+ * caller retargets the content before it returns from there. @exists: as sf_content_retarget().
+ * Returns false when it has begun, or a keep is under way; then nothing was done.
+ */
+bool sf_content_move_kept(struct sf_content *c, const char *bucket, const char *key, bool exists,
+                          struct sf_content *over, sf_write_fn cb, void *arg);
+/* The name of what is kept is gone, and no request was made for it: as sf_content_abandon(), and
+ * @cb when the journal has forgotten it. Returns false as above. */
+bool sf_content_withdraw(struct sf_content *c, sf_write_fn cb, void *arg);
 /* Whether the journal has it to be sent, so that nothing is lost when the process ends here; what
  * was refused is not. */
 bool sf_content_kept(struct sf_content *c);

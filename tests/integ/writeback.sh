@@ -13,7 +13,7 @@ need_supafs
 start_server
 new_bucket b
 # shellcheck disable=SC2154 # set by new_bucket
-opts=bucket=$b,sync=writeback,stop_timeout=3s
+opts=bucket=$b,sync=writeback,stop_timeout=3s,attr_ttl=60
 mount_project mnt -o "$opts"
 # shellcheck disable=SC2154 # set by mount_project
 cd "$mnt" || fail "no mount"
@@ -41,6 +41,19 @@ done
 wait_for 10 is_stored new "edited 3" || fail "it does not come: $(stored new)"
 expect_missing "the other name" new.tmp
 wait_for 10 nothing_waits || fail "pending: $(mount_status "$mnt" pending)"
+
+step "renamed and removed before they are sent: while the service hangs, in the journal alone"
+ls >/dev/null
+pause_server
+for i in $(seq 20); do echo "$i" >"w$i"; done
+expect_ok "mv" timeout 10 mv w20 moved
+expect_ok "mv over another" timeout 10 mv w18 w17
+expect_ok "rm" timeout 10 rm w19
+resume_server
+wait_for 20 nothing_waits || fail "pending: $(mount_status "$mnt" pending)"
+is_stored moved 20 || fail "the renamed one is not there"
+is_stored w17 18 || fail "the replaced one: $(stored w17)"
+for i in 18 19 20; do ! is_stored "w$i" "$i" || fail "w$i was sent"; done
 
 step "kill -9 while the service is away"
 pause_server

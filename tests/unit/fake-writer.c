@@ -776,6 +776,21 @@ sf_content_keep(struct sf_content *c, const struct sf_commit_args *a, sf_write_f
         sf_content_commit(c, a, settled, arg);
 }
 
+bool
+sf_content_move_kept(struct sf_content *c, const char *bucket, const char *key, bool exists,
+                     struct sf_content *over, sf_write_fn cb, void *arg)
+{
+    (void)c, (void)bucket, (void)key, (void)exists, (void)over, (void)cb, (void)arg;
+    return false; /* nothing waits in a journal here */
+}
+
+bool
+sf_content_withdraw(struct sf_content *c, sf_write_fn cb, void *arg)
+{
+    (void)c, (void)cb, (void)arg;
+    return false;
+}
+
 ssize_t
 sf_content_read(struct sf_content *c, void *buf, size_t len, uint64_t off, sf_read_fn cb, void *arg)
 {

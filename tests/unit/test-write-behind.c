@@ -561,6 +561,59 @@ nothing_of_what_is_given_up(void **state)
     assert_int_equal(count_files("staging"), 0);
 }
 
+static void
+another_name(void **state)
+{
+    (void)state;
+    struct got *other, *moved = got_new();
+    struct sf_content *c = behind_another(&other), *over = content("to", "old");
+    assert_false(sf_content_move_kept(c, "b", "to", false, NULL, on_write, moved));
+    struct keep *k = keep(c, false), *o = keep(over, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    assert_int_equal(wait_for(o->kept), 0);
+    usleep(20000); /* the end of the keep */
+    assert_true(sf_content_move_kept(c, "b", "to", true, over, on_write, moved));
+    assert_int_equal(wait_for(moved), 0);
+    assert_int_equal(sf_content_retarget(c, "b", "to", true), 0);
+    sf_content_abandon(over);
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), 0);
+    assert_int_equal(wait_for(o->settled), 0);
+    assert_int_equal(wait_for(other), 0);
+    assert_true(fake_has("b", "to", "one"));
+    assert_null(fake_find("b", "k"));
+    sf_content_unref(c);
+    sf_content_unref(over);
+    fake_remove("b", "to");
+    after_the_crash(true);
+    wait_until("to", "one");
+    expect_pending(0);
+    assert_null(fake_find("b", "k"));
+    expect_no_conflict();
+}
+
+static void
+no_name_any_more(void **state)
+{
+    (void)state;
+    struct got *other, *gone = got_new();
+    struct sf_content *c = behind_another(&other);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    usleep(20000);
+    assert_true(sf_content_withdraw(c, on_write, gone));
+    assert_int_equal(wait_for(gone), 0);
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(k->settled), 0);
+    assert_int_equal(wait_for(other), 0);
+    sf_content_unref(c);
+    after_the_crash(false);
+    expect_pending(0);
+    assert_null(fake_find("b", "k"));
+}
+
 /* ---- bounds --------------------------------------------------------------------------------- */
 
 static void
@@ -779,6 +832,8 @@ main(void)
                                        TEST(a_failure_that_may_pass),
                                        TEST(a_refusal),
                                        TEST(nothing_of_what_is_given_up),
+                                       TEST(another_name),
+                                       TEST(no_name_any_more),
                                        TEST(beyond_the_bounds_it_waits),
                                        TEST(one_that_is_larger_goes_alone),
                                        TEST(attributes_go_along),
