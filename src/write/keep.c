@@ -35,7 +35,7 @@ struct sf_keeping {
     struct sf_keep_ask **tail;
     bool putting; /* what comes to the content from now on is not in it */
     struct sf_keep *keep;
-    uint64_t seq;
+    uint64_t seq, replaces; /* of its record, and of the one that goes with it; 0 = none */
 };
 
 struct sf_keeping_link *
@@ -420,8 +420,12 @@ put_done(void *arg, int rc)
         if (gone)
             sf_journal_drop(c->w->journal, k->seq);
     }
-    if (k->keep) /* what could not be kept, or was kept before, whose record has gone */
-        sf_keep_discard(c, sf_steal(k->keep), false);
+    /* What could not be kept; or was kept before, whose record has gone, unless an attempt that
+     * failed has put it back since this one was begun. */
+    if (k->keep) {
+        bool before = !rc && !gone && k->keep->rec.seq != k->replaces;
+        sf_keep_discard(c, sf_steal(k->keep), before);
+    }
     keep_end(k, rc, queue, told);
 }
 
@@ -430,11 +434,10 @@ put_start(struct sf_keeping *k, int rc)
 {
     struct sf_content *c = k->c;
     struct sf_record rec = {.seq = 0};
-    uint64_t drop = 0;
     sf_mutex_lock(&c->lock);
-    if (c->keep)
-        drop = c->keep->rec.seq;
+    k->replaces = c->keep ? c->keep->rec.seq : 0;
     sf_mutex_unlock(&c->lock);
+    uint64_t drop = k->replaces;
     if (!rc) {
         rec = k->keep->rec; /* whose strings are borrowed */
         rc = k->keep->inlined ? read_inline(&rec, k->keep->snap.stage->fd) : 0;
