@@ -233,6 +233,11 @@ def times():
             neither=["t"])
     changes("create", lambda: make("t/new"), mtime=["t"])
     changes("rename", lambda: os.rename("t/new", "t2/new"), mtime=["t", "t2"])
+    changes("rename of a file", lambda: os.rename("t/f", "t/f2"), mtime=["t"])
+    os.rename("t/f2", "t/f")
+    was = os.stat("t/f")
+    os.rename("t/f", "t/f2")
+    check("times of what is renamed", os.stat("t/f2").st_ctime_ns == was.st_ctime_ns)
     changes("rename of a directory", lambda: os.rename("t/sub", "t2/sub"), mtime=["t", "t2"])
 
 
