@@ -110,9 +110,10 @@ sf_tree_release(struct sf_tree *t, struct sf_file *f)
     live_rw(n)->mappers -= may_map(f->flags);
     live_rw(n)->readers -= f->got;
     bool dirty = live(n)->content && n->parent && sf_content_dirty(live(n)->content);
-    /* Who reads only leaves it to the writers; a writer's last handle sends what is left. */
-    bool wrote = f->wrote || f->created || (may_map(f->flags) && live(n)->mapped);
-    bool commit = dirty && for_writing(f->flags) && (wrote || !live(n)->writers);
+    /* Who reads only leaves it to the writers, but for a file that it made (as flock(1) does); a
+     * writer's last handle sends what is left. */
+    bool wrote = f->wrote || (may_map(f->flags) && live(n)->mapped) || !live(n)->writers;
+    bool commit = dirty && (f->created || (for_writing(f->flags) && wrote));
     if (commit) {
         node_ref_locked(n);
         t->background++;
