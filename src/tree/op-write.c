@@ -139,7 +139,7 @@ change_staged(struct change_op *op, struct sf_content *c)
     ssize_t done = gone ? -EBADF : type_refused(op, c) ? -EPERM : apply_change(op, c);
     bool behind = false;
     tree_lock(t);
-    if (done >= 0 && sf_content_dirty(c)) {
+    if (done >= 0 && (sf_content_dirty(c) || !n->parent)) { /* what is removed is never dirty */
         content_failure_clear_locked(n);
         if (op->file)
             op->file->wrote = true;
@@ -172,7 +172,10 @@ content_for(struct change_op *op, struct sf_content **c)
 {
     struct sf_tree *t = op->tree;
     struct sf_content *fresh = NULL;
-    if (op->what != CH_TRUNCATE || op->off)
+    tree_lock(t);
+    bool have = live(op->node)->content != NULL;
+    tree_unlock(t);
+    if (have || op->what != CH_TRUNCATE || op->off)
         return content_need(t, op->node, c);
     int rc = content_make(t, op->node, &fresh);
     if (rc < 0)
