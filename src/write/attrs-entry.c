@@ -364,17 +364,41 @@ sf_attrs_arm(struct sf_attrs *a, int64_t due_ms)
         (void)sf_timer_set_earlier(a->w->timers, &a->timer, due_ms);
 }
 
+/* The queue goes once sf_attrs_stop() has returned: until these have queued what they have begun it
+ * does not. */
+static bool
+queueing_begins_locked(struct sf_attrs *a)
+{
+    if (a->stopping)
+        return false;
+    a->queueing++;
+    return true;
+}
+
+static void
+queueing_ends(struct sf_attrs *a)
+{
+    SF_GUARD(&a->lock);
+    if (--a->queueing == 0)
+        sf_cond_broadcast(&a->put);
+}
+
 void
 sf_attrs_on_timer(struct sf_timer *t)
 {
     struct sf_attrs *a = (struct sf_attrs *)((char *)t - offsetof(struct sf_attrs, timer));
     struct sf_job *ready;
     sf_mutex_lock(&a->lock);
+    if (!queueing_begins_locked(a)) {
+        sf_mutex_unlock(&a->lock);
+        return;
+    }
     sf_attrs_begin_all_locked(a, NULL, NULL, sf_clock_ms(), &ready);
     int64_t due = sf_attrs_next_due_locked(a);
     sf_mutex_unlock(&a->lock);
     sf_attrs_arm(a, due);
     sf_attrs_queue_all(ready);
+    queueing_ends(a);
 }
 
 /* The record is on disk: say so, and drop those that it has made superfluous. */
@@ -426,7 +450,7 @@ put_done(void *arg, int rc)
         settled = sf_steal(e->settled);
         flushes = sf_steal(e->flushes);
     } else if (e->hurry && e->state == SF_ATTRS_WAITING && e->recorded) {
-        go = begin_locked(a, e);
+        go = queueing_begins_locked(a) && begin_locked(a, e);
     } else {
         again = sf_attrs_put_new_locked(e, &r);
     }
@@ -434,8 +458,10 @@ put_done(void *arg, int rc)
     sf_mutex_unlock(&a->lock);
     if (again)
         sf_attrs_put_start(again, &r);
-    if (go)
+    if (go) {
         sf_attrs_queue(e);
+        queueing_ends(a);
+    }
     if (!drop)
         return;
     sf_attrs_tell(a, settled, &err, NULL);

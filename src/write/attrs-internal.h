@@ -34,11 +34,12 @@ struct sf_attrs {
     struct sf_writer *w; /* constant */
 
     struct sf_mutex lock; /* order 67; protects the fields below and all entries */
-    struct sf_cond put;   /* an entry's `putting` ended */
+    struct sf_cond put;   /* an entry's `putting` ended, or `queueing` is 0 again */
     struct sf_attrs_entry *table;
     struct sf_attrs_list waiting; /* those that wait, in the order in which they are due */
     struct sf_attrs_list local, busy;
     bool stopping;
+    unsigned queueing; /* who is about to queue entries that have begun */
     struct sf_timer timer;
 };
 

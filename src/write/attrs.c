@@ -407,6 +407,8 @@ sf_attrs_stop(struct sf_attrs *a)
 {
     SF_GUARD(&a->lock);
     a->stopping = true;
+    while (a->queueing)
+        sf_cond_wait(&a->put, &a->lock);
 }
 
 void
