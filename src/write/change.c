@@ -12,6 +12,7 @@
 #include "observe/counter.h"
 #include "observe/log.h"
 #include "write/attrs.h"
+#include "write/journal.h"
 #include "write/put.h"
 
 /* ---- queueing ------------------------------------------------------------------------------- */
@@ -304,9 +305,12 @@ rmdir_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
     int rc = below == SF_BELOW_MARKER
                  ? sf_change_remove_marker(ch->w, ch->bucket, ch->key, deadline_ms, err)
                  : 0;
-    if (!rc) /* else its attributes would make the marker again */
-        sf_attrs_gone(ch->w, ch->bucket, ch->key);
-    return rc;
+    if (rc)
+        return rc;
+    sf_attrs_gone(ch->w, ch->bucket,
+                  ch->key);                  /* else its attributes would make the marker again, */
+    (void)sf_journal_settle(ch->w->journal); /* also at a start that finds their record */
+    return 0;
 }
 
 void
