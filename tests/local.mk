@@ -133,6 +133,7 @@ integ_tests = \
 	tests/integ/quickstart.sh \
 	tests/integ/metadata-kept.sh \
 	tests/integ/mixed-load.sh \
+	tests/integ/model.sh \
 	tests/integ/mount-basic.sh \
 	tests/integ/mount-keys.sh \
 	tests/integ/mount-limits.sh \
@@ -414,5 +415,6 @@ include tests/bench/local.mk
 include tests/fuzz/local.mk
 include tests/js/local.mk
 include tests/lib/local.mk
+include tests/model/local.mk
 include tests/replay/local.mk
 include tests/tools/local.mk
