@@ -249,11 +249,11 @@ send_tus(struct sf_put_run *r, struct sf_err *err)
     for (unsigned starts = 0; !complete;) {
         int rc = 0;
         if (!r->tus) {
+            *err = SF_ERR_INIT; /* that the last one is gone says nothing about the bytes */
             if (starts >= STARTS_MAX)
                 return sf_err_set(err, -EIO, "%s/%s: the service forgets resumable uploads",
                                   p->bucket, p->key);
             off = 0;
-            *err = SF_ERR_INIT;
             rc = tus_begin(r, err);
             starts += rc == 0;
         } else if (ask) {

@@ -392,6 +392,13 @@ an_upload_that_the_service_forgot(void **state)
     assert_int_equal(fake_count(FAKE_TUS_CREATE), 2);
     assert_int_equal(fake_find("b", "k")->len, 2 * PIECE + 5);
     sf_content_unref(c);
+
+    c = large_content("l", 2 * PIECE + 6); /* again and again: that refuses nothing */
+    fake_fault(FAKE_TUS_SEND, 1, FAKE_REFUSED, -ENOENT);
+    fake_fault(FAKE_TUS_SEND, 1, FAKE_REFUSED, -ENOENT);
+    fake_fault(FAKE_TUS_SEND, 1, FAKE_REFUSED, -ENOENT);
+    assert_int_equal(wait_for(commit(c, false)), -EIO);
+    sf_content_unref(c);
 }
 
 /* ---- bytes that are there already ----------------------------------------------------------- */
