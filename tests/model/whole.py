@@ -5,7 +5,7 @@ import stat
 
 import names
 from plain import Dir, File, Link
-from world import Wrong, wait_for
+from world import Wrong, libc, wait_for
 
 HERE_MODE = 0o644  # of what other clients write, with the mount's umask
 
