@@ -200,9 +200,11 @@ integ_tsan = \
 unit_no_valgrind = \
 	tests/unit/test-cache-disk-crash \
 	tests/unit/test-cache-disk-damage \
+	tests/unit/test-cache-disk-trouble \
 	tests/unit/test-http-core \
 	tests/unit/test-http-tls \
-	tests/unit/test-observe-log
+	tests/unit/test-observe-log \
+	tests/unit/test-write-delete
 unit_valgrind = $(filter-out $(unit_no_valgrind),$(unit_tests))
 
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
