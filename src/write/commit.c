@@ -391,7 +391,12 @@ upload_take(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put)
     char op[27] = "";
     if (!c->w->plain && sf_op_new(op))
         op[0] = '\0'; /* the put says why */
+    uint64_t refused = 0;
     sf_mutex_lock(&c->lock);
+    if (c->keep) { /* there is no moment in which nothing seems to be kept */
+        refused = atomic_exchange(&c->kept.seq, c->keep->rec.seq);
+        atomic_store(&c->kept.durable, true);
+    }
     struct sf_keep *keep = sf_keep_swap_locked(c, NULL);
     bool kept = keep && up->want <= keep->snap.gen;
     c->uploading = true; /* whoever commits from now on may have written what is not sent */
@@ -407,7 +412,7 @@ upload_take(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put)
     if (kept)
         *snap = keep->snap;
     if (keep)
-        sf_kept_take(c, keep);
+        sf_kept_take(c, keep, refused);
     if (kept)
         sf_content_send(c, snap);
     else

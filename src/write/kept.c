@@ -269,19 +269,17 @@ sf_kept_drop(struct sf_content *c)
 }
 
 void
-sf_kept_take(struct sf_content *c, struct sf_keep *keep)
+sf_kept_take(struct sf_content *c, struct sf_keep *keep, uint64_t refused)
 {
     struct sf_kept *k = &c->kept;
     sf_record_fini(&k->rec); /* of a state before, which was refused */
-    if (atomic_load(&k->seq))
-        sf_journal_drop(c->w->journal, atomic_load(&k->seq));
+    if (refused)
+        sf_journal_drop(c->w->journal, refused);
     k->rec = keep->rec;
     k->gen = keep->snap.gen;
     k->inlined = keep->inlined;
     k->untried = keep->untried;
     k->held = true;
-    atomic_store(&k->seq, k->rec.seq);
-    atomic_store(&k->durable, true);
     free(keep);
 }
 

@@ -32,9 +32,9 @@ struct sf_kept {
 };
 
 struct sf_keep;
-/* An upload of a state begins that the journal has: its record is the upload's. Takes @keep, but
- * not its snapshot. */
-void sf_kept_take(struct sf_content *c, struct sf_keep *keep);
+/* An upload of a state begins that the journal has: its record is the upload's; seq and durable are
+ * set. Takes @keep, but not its snapshot. @refused: the record of a state before; 0 = none. */
+void sf_kept_take(struct sf_content *c, struct sf_keep *keep, uint64_t refused);
 /* Write the record, with the bytes of @fd if @inlined; waits. As sf_journal_put(). */
 int sf_kept_put(struct sf_writer *w, struct sf_record *rec, bool inlined, int fd);
 /* Whether the journal has a state of it that is to be sent. */
