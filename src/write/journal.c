@@ -342,6 +342,88 @@ sf_journal_drop_wait(struct sf_journal *j, uint64_t seq)
     return c ? change_wait(c) : -ENOMEM;
 }
 
+/* ---- the end of a directory's rename --------------------------------------------------------- */
+
+struct moved {
+    struct sf_env_write w;
+    const struct sf_record *dir; /* its record, borrowed */
+};
+
+static bool
+is_below(const char *bucket, const char *key, const struct sf_record *dir)
+{
+    return bucket && key && strcmp(bucket, dir->bucket) == 0 &&
+           strncmp(key, dir->key, strlen(dir->key)) == 0;
+}
+
+static int
+take_new_name(char **bucket, char **key, const struct sf_record *dir)
+{
+    char *to;
+    if (!is_below(*bucket, *key, dir))
+        return 0;
+    if (asprintf(&to, "%s%s", dir->to_key, *key + strlen(dir->key)) < 0)
+        return -ENOMEM;
+    free(*key);
+    *key = to;
+    return sf_record_set(bucket, dir->to_bucket);
+}
+
+static int
+moved_row(struct sf_txn *txn, const struct sf_record *dir, const struct sf_buf *seq,
+          const struct sf_buf *text)
+{
+    sf_autorecord struct sf_record r = {0};
+    sf_autofree char *now = NULL;
+    char why[160] = "";
+    size_t len;
+    /* Cheap for most: some have the bytes of a file in them. */
+    if (!memmem(text->data, text->len, dir->key, strlen(dir->key)) ||
+        sf_record_parse(text->data, text->len, &r, why) || r.kind != SF_RECORD_CONTENT)
+        return 0;
+    if (!is_below(r.bucket, r.key, dir) && !is_below(r.from_bucket, r.from_key, dir))
+        return 0;
+    int rc = take_new_name(&r.bucket, &r.key, dir);
+    if (!rc)
+        rc = take_new_name(&r.from_bucket, &r.from_key, dir);
+    if (!rc)
+        rc = sf_record_format(&r, &now, &len, why);
+    return rc ? rc : sf_txn_put(txn, RECORDS, seq->data, seq->len, now, len);
+}
+
+static int
+moved_run(struct sf_env_write *w, struct sf_txn *txn)
+{
+    const struct sf_record *dir = ((struct moved *)w)->dir;
+    uint64_t from = 0;
+    for (;;) {
+        sf_autobuf struct sf_buf seq = SF_BUF_INIT, text = SF_BUF_INIT;
+        int rc = sf_txn_next(txn, RECORDS, &from, sizeof from, &seq, &text);
+        if (rc == -ENOENT)
+            break;
+        if (!rc)
+            rc = moved_row(txn, dir, &seq, &text);
+        if (rc)
+            return rc;
+        memcpy(&from, seq.data, sizeof from);
+        from = htobe64(be64toh(from) + 1);
+    }
+    return drop_run(txn, dir->seq);
+}
+
+int
+sf_journal_drop_renamed(struct sf_journal *j, const struct sf_record *dir)
+{
+    struct moved m = {.w = {.run = moved_run, .frees = true}, .dir = dir};
+    int rc = sf_env_write_wait(j->env, &m.w);
+    if (rc)
+        sf_error("write", "event=journal-failed record=%" PRIu64 " change=renamed err=%s", dir->seq,
+                 sf_errno_name(rc));
+    else
+        forget(j, dir->seq);
+    return rc;
+}
+
 int
 sf_journal_settle(struct sf_journal *j)
 {

@@ -63,6 +63,14 @@ uint64_t sf_journal_data_bytes(struct sf_journal *j);
 /* Removed along with the next put, or 200 ms later; nobody waits, and a record that survives is
  * done again. */
 void sf_journal_drop(struct sf_journal *j, uint64_t seq);
+/**
+ * sf_journal_drop_renamed - drop the record of a directory's rename, all of which has moved.
+ * @dir: with seq, bucket, key, to_bucket and to_key.
+ * In the same transaction contents that are kept for keys below the old name, or begin with objects
+ * there, get the new one: a start would bring them back under the old name. Waits. 0 or -errno;
+ * then nothing has changed.
+ */
+int sf_journal_drop_renamed(struct sf_journal *j, const struct sf_record *dir);
 /* Waits. 0, also when there is none; -ENOMEM; -EIO. */
 int sf_journal_drop_wait(struct sf_journal *j, uint64_t seq);
 

@@ -366,7 +366,8 @@ rename_dir(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
         rc = sf_change_remove_marker(rn->w, a->to_bucket, a->to_key, sf_writer_deadline(rn->w, 0),
                                      err);
     if (rc) {
-        sf_rename_settle(rn, 0, NULL); /* nothing has moved: there is nothing to bring to its end */
+        sf_rename_settle(rn, rc,
+                         NULL); /* nothing has moved: there is nothing to bring to its end */
         return rc;
     }
     atomic_store(&rn->moving.total, total);

@@ -558,14 +558,16 @@ sf_rename_note(struct sf_rename *rn, enum sf_record_state state, struct sf_err *
 void
 sf_rename_settle(struct sf_rename *rn, int rc, const struct sf_err *err)
 {
-    if (!rn->rec.seq || (rc && sf_failure_is_held(err)))
+    if (!rn->rec.seq || (rc && err && sf_failure_is_held(err)))
         return;
     /* That of a directory names no versions: a start that found it would move what was made under
      * the old name after this one was answered. */
     if (rn->rec.kind == SF_RECORD_RENAME)
         sf_journal_drop(rn->w->journal, rn->rec.seq);
-    else
+    else if (rc)
         (void)sf_journal_drop_wait(rn->w->journal, rn->rec.seq);
+    else
+        (void)sf_journal_drop_renamed(rn->w->journal, &rn->rec);
     rn->rec.seq = 0;
     sf_step(rn->rec.kind == SF_RECORD_RENAME ? SF_STEP_RENAME_DONE : SF_STEP_RENAME_DIR_DONE);
 }

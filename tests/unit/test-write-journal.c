@@ -325,6 +325,54 @@ records_come_back_in_order(void **state)
     assert_true(e.seq > last);
 }
 
+static struct sf_record
+a_content(const char *bucket, const char *key, const char *from)
+{
+    return (struct sf_record){.kind = SF_RECORD_CONTENT,
+                              .state = SF_RECORD_CONTENT_SENDING,
+                              .bucket = (char *)bucket,
+                              .key = (char *)key,
+                              .file = (char *)"f",
+                              .from_bucket = (char *)(from ? "b" : NULL),
+                              .from_key = (char *)from,
+                              .whole = !from,
+                              .synced = true};
+}
+
+static int
+append_names(void *arg, struct sf_record *r)
+{
+    return sf_buf_printf(arg, "%s/%s<%s ", r->bucket, r->key, r->from_key ? r->from_key : "");
+}
+
+static void
+contents_below_a_renamed_directory_get_its_name(void **state)
+{
+    (void)state;
+    sf_autobuf struct sf_buf b = SF_BUF_INIT;
+    struct sf_record rename = {.kind = SF_RECORD_RENAME_DIR,
+                               .state = SF_RECORD_RENAME_DIR_MOVING,
+                               .bucket = (char *)"b",
+                               .key = (char *)"old/",
+                               .to_bucket = (char *)"c",
+                               .to_key = (char *)"new/d/"};
+    struct sf_record all[] = {
+        a_content("b", "old/x", NULL),     a_content("b", "old/y/z", "old/y/z"),
+        a_content("b", "older/x", NULL),   a_content("x", "old/x", NULL),
+        a_content("b", "beside", "old/y"), a_delete("old/w"),
+    };
+    assert_int_equal(sf_journal_put(journal, &all[0]), 0);
+    assert_int_equal(sf_journal_put(journal, &rename), 0);
+    for (unsigned i = 1; i < sizeof all / sizeof all[0]; i++)
+        assert_int_equal(sf_journal_put(journal, &all[i]), 0);
+    assert_int_equal(sf_journal_drop_renamed(journal, &rename), 0);
+    assert_false(sf_journal_has(journal, rename.seq));
+    reopen();
+    assert_int_equal(sf_journal_each(journal, append_names, &b), 0);
+    assert_string_equal(sf_buf_str(&b), "c/new/d/x< c/new/d/y/z<new/d/y/z b/older/x< x/old/x< "
+                                        "b/beside<new/d/y b/old/w< ");
+}
+
 static int
 take_first(void *arg, struct sf_record *r)
 {
@@ -588,6 +636,7 @@ main(void)
         T(what_breaks_a_rule_is_not_written),
         T(what_is_damaged_is_not_read),
         T(records_come_back_in_order),
+        T(contents_below_a_renamed_directory_get_its_name),
         T(a_walk_may_take_and_change),
         T(nobody_has_to_wait),
         T(what_was_put_survives_a_kill),
