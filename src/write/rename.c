@@ -445,36 +445,35 @@ rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
 }
 
 /* Nobody knew what became of it, and its caller has been told so. What was not done stays so: he
- * may have gone another way. After a copy over the target there is only the way ahead. */
+ * may have gone another way. Nor is the source of a copy removed: what he does to the target now
+ * would take the only bytes that there are. */
 static int
 rename_settle(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
 {
     struct sf_move m;
     sf_autoobject struct sf_object source = {0}, target = {0};
-    struct sf_version seen;
     bool moving = rn->rec.state == SF_RECORD_RENAME_MOVING;
     bool removing = rn->rec.state == SF_RECORD_RENAME_REMOVING;
     move_init(&m, rn);
     m.source = rn->rec.source;
-    int s = look_source(&m, &source, err), t = look_target(&m, &target, NULL), rc = 0;
-    sf_version_of_object(&source, &seen);
+    int s = look_source(&m, &source, err), t = look_target(&m, &target, NULL);
     sf_version_of_object(&target, now);
     if (s && s != -ENOENT)
         return s;
     if (t && t != -ENOENT)
         return sf_err_set(err, t, "%s/%s cannot be looked at", m.to_bucket, m.to_key);
     *err = SF_ERR_INIT;
-    rn->arrived = !t && (moving     ? same_id(&m.source, &target)
-                         : removing ? same_bytes(&m.source, now)
-                                    : has_op(&target, rn->rec.op));
+    bool there = !t && (moving     ? same_id(&m.source, &target)
+                        : removing ? same_bytes(&m.source, now)
+                                   : has_op(&target, rn->rec.op));
+    rn->arrived = there && s;
     sf_sources_hold(rn->w, m.bucket, m.key);
-    if (rn->arrived && !moving && !s && sf_version_same(&m.source, &seen))
-        rc = remove_source(&m, err);
-    else if (rn->arrived && !s)
-        foreign_write(&m, "written while nobody knew what became of it; both names exist now");
-    sf_move_told(&m, rc || !rn->arrived ? -EIO : 0, now);
-    sf_rename_settle(rn, rc, err);
-    return rc;
+    if (there && !s)
+        sf_info("write", "event=rename-half-done object=%s/%s to=%s/%s text=%s", m.bucket, m.key,
+                m.to_bucket, m.to_key, "both names exist");
+    sf_move_told(&m, rn->arrived ? 0 : -EIO, now);
+    sf_rename_settle(rn, 0, NULL);
+    return 0;
 }
 
 void
