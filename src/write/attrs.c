@@ -223,13 +223,6 @@ sf_attrs_give_back(struct sf_attrs_entry *e, const struct sf_version *now)
         sf_attrs_come_back(e, e->before, NULL);
 }
 
-/* Do two marks of this mount speak of two files? */
-static bool
-is_another(const struct sf_mark *x, const struct sf_mark *y)
-{
-    return x->valid & y->valid & SF_MARK_INO && x->ino != y->ino;
-}
-
 void
 sf_attrs_carry_begin(struct sf_writer *w, struct sf_put *put, struct sf_attrs_carry *c)
 {
@@ -239,7 +232,7 @@ sf_attrs_carry_begin(struct sf_writer *w, struct sf_put *put, struct sf_attrs_ca
     if (!e)
         return;
     bool marked = put->mark && sf_mark_parse(put->mark, &own);
-    c->another = marked && is_another(&e->mark, &own);
+    c->another = marked && sf_mark_is_another(&e->mark, &own);
     if (c->another) {
         c->e = e;
         return;

@@ -325,6 +325,7 @@ upload_base_locked(struct sf_upload *up, struct sf_put *put)
     SF_ASSERT_HELD(&c->lock);
     put->exists = c->exists || (speaks && up->exists);
     put->exclusive = speaks && up->exclusive && !c->exists;
+    put->renamed = c->renamed;
     up->sent_seq = c->target_seq;
     if (c->have_stored && c->stored_seq == c->target_seq) {
         up->base = c->stored;
@@ -342,6 +343,7 @@ upload_stored_locked(struct sf_upload *up, const struct sf_put *put)
     struct sf_version *v = &c->stored;
     SF_ASSERT_HELD(&c->lock);
     c->have_stored = true;
+    c->renamed = c->renamed && up->sent_seq != c->target_seq;
     c->stored_seq = up->sent_seq;
     *v = (struct sf_version){.size = put->size};
     memcpy(v->id, put->id, sizeof v->id);

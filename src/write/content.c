@@ -485,6 +485,7 @@ sf_content_retarget(struct sf_content *c, const char *bucket, const char *key, b
     c->bucket = sf_steal(b);
     c->key = sf_steal(k);
     c->exists = exists;
+    c->renamed = true;
     c->target_seq++;
     sf_mutex_unlock(&c->lock);
     free(old_bucket);

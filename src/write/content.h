@@ -44,6 +44,7 @@ struct sf_content {
     bool joining;             /* gaps between small extents are being fetched */
     char *bucket, *key;
     bool exists;      /* an object of this key was put there by us */
+    bool renamed;     /* and not uploaded since */
     bool have_stored; /* an upload of ours succeeded, to the target of stored_seq */
     unsigned stored_seq;
     struct sf_version stored; /* what is known of it */

@@ -286,6 +286,12 @@ put_mark(char text[SF_MARK_SIZE], const struct sf_mark *m)
     return PUT(text, len, "\"");
 }
 
+bool
+sf_mark_is_another(const struct sf_mark *x, const struct sf_mark *y)
+{
+    return x->valid & y->valid & SF_MARK_INO && x->ino != y->ino;
+}
+
 int
 sf_mark_format(const struct sf_mark *m, char *buf, size_t size)
 {

@@ -41,6 +41,10 @@ struct sf_mark {
  * @out is untouched. */
 int sf_mark_parse(const char *cache_control, struct sf_mark *out);
 
+/* Do they speak of two files? Only if this mount wrote them both: a copy that another client makes
+ * has the number of what it copied. */
+bool sf_mark_is_another(const struct sf_mark *x, const struct sf_mark *y);
+
 /**
  * sf_mark_format - the directive `supafs="1;..."` alone, which sf_mark_parse() reads as well.
  * @m: a mode must have a type; an owner or ino that cannot be (-1, 0) is left out.

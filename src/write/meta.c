@@ -290,7 +290,8 @@ sf_meta_build(const char *current, const struct sf_meta *m, char **ret)
     sf_autofree char *xattrs = NULL;
     int rc = walk(&w, current);
     if (!rc)
-        rc = sf_xattrs_merge(w.meta.xattrs, m ? m->xattrs : NULL, false, &xattrs);
+        rc = sf_xattrs_merge(m && m->afresh ? NULL : w.meta.xattrs, m ? m->xattrs : NULL, false,
+                             &xattrs);
     if (!rc && m && m->xattrs && xattrs && strlen(xattrs) > SF_XATTRS_MAX)
         rc = -ENOSPC;
     if (!rc)

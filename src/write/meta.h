@@ -16,6 +16,7 @@ struct sf_meta {
     char op[27];     /* the change that wrote the object last; "" = none */
     char sha256[65]; /* of the bytes, lower-case hex; "" = not known */
     char *xattrs;    /* attributes, or changes to them; malloc'd or NULL = none */
+    bool afresh;     /* for sf_meta_build(): attributes that there are belong to another file */
 };
 
 #define SF_XATTRS_MAX 4096 /* bytes of JSON */
@@ -32,7 +33,7 @@ int sf_meta_parse(const char *json, struct sf_meta *out);
 /**
  * sf_meta_build - metadata with an envelope in place of any that it has.
  * @current: of the object that is replaced or changed; NULL or "" = {}. Members of others are kept
- *           byte for byte; attributes are kept and changed by @m->xattrs.
+ *           byte for byte; attributes are kept, but with @m->afresh, and changed by @m->xattrs.
  * @m:       op and sha256 as they shall be; NULL = attrs=none: only attributes remain.
  * @ret:     for free().
  * Returns 0; -ENOSPC the attributes have more than SF_XATTRS_MAX bytes; -EINVAL @current or the

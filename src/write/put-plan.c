@@ -98,7 +98,10 @@ static int
 plan_metadata(struct sf_put_run *r, const struct sf_mark *old_mark, struct sf_err *err)
 {
     const struct sf_put *p = r->p;
+    struct sf_mark own = {.valid = 0};
     struct sf_meta meta = {.op = "", .xattrs = (char *)p->xattrs};
+    if (p->renamed && p->mark && sf_mark_parse(p->mark, &own))
+        meta.afresh = sf_mark_is_another(&own, old_mark);
     snprintf(meta.op, sizeof meta.op, "%s", r->op);
     snprintf(meta.sha256, sizeof meta.sha256, "%s", p->sha256);
     int rc = sf_meta_build(r->old.metadata, r->op[0] ? &meta : NULL, &r->metadata);

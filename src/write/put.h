@@ -25,6 +25,7 @@ struct sf_put {
     const char *const *mimes; /* what the bucket allows; NULL = all */
     bool exists;              /* an object of this key is known: it is replaced */
     bool exclusive; /* what somebody else put there meanwhile is -EEXIST, not a conflict */
+    bool renamed;   /* what is there may be another file, which the rename has replaced */
     const struct sf_version *base; /* the version that is replaced knowingly; NULL = whichever */
     const char *mark;              /* our directive of Cache-Control; NULL = none */
     const char *xattrs;            /* changes to extended attributes, as JSON; NULL = none */

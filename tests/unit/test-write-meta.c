@@ -61,6 +61,13 @@ others_are_kept_as_they_were_spelled(void **state)
     assert_int_equal(sf_meta_build(current, &m, &got), 0);
     assert_string_equal(got, expected);
     free(sf_steal(got));
+    /* so they are when the file is another one, whose attributes are its own */
+    snprintf(current, sizeof current, "{%s,\"supafs\":{\"v\":1,\"x\":{\"user.a\":\"YQ==\"}}}",
+             others);
+    m.afresh = true;
+    assert_int_equal(sf_meta_build(current, &m, &got), 0);
+    assert_string_equal(got, expected);
+    free(sf_steal(got));
     assert_int_equal(sf_meta_build("[1]", &m, &got), -EINVAL);
     assert_int_equal(sf_meta_build("{\"a\":1} x", &m, &got), -EINVAL);
     assert_null(got);
