@@ -183,6 +183,7 @@ hold(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_err *
     bool held = sf_failure_is_held(err);
     bool keep_state = rec->state == SF_RECORD_CONTENT_RESUMABLE ||
                       rec->state == SF_RECORD_CONTENT_MARKING || err->outcome_open;
+    atomic_store(&k->progress.sent, 0); /* of bytes that nobody has got */
     if (!rec->file)
         return;
     if (rec->seq && !atomic_load(&k->seq)) { /* given up meanwhile */

@@ -534,6 +534,16 @@ sf_rename_show(struct sf_rename *rn)
 
 /* ---- the journal ---------------------------------------------------------------------------- */
 
+/* Its names are borrowed from the arguments, also after a start. */
+static void
+set_names(struct sf_rename *rn)
+{
+    rn->rec.bucket = (char *)rn->args.bucket;
+    rn->rec.key = (char *)rn->args.key;
+    rn->rec.to_bucket = (char *)rn->args.to_bucket;
+    rn->rec.to_key = (char *)rn->args.to_key;
+}
+
 int
 sf_rename_note(struct sf_rename *rn, enum sf_record_state state, struct sf_err *err)
 {
@@ -541,10 +551,7 @@ sf_rename_note(struct sf_rename *rn, enum sf_record_state state, struct sf_err *
     bool begun = r->seq != 0;
     r->kind = sf_record_state_kind(state);
     r->state = state;
-    r->bucket = (char *)rn->args.bucket;
-    r->key = (char *)rn->args.key;
-    r->to_bucket = (char *)rn->args.to_bucket;
-    r->to_key = (char *)rn->args.to_key;
+    set_names(rn);
     r->replace = rn->args.replace;
     int rc = sf_journal_put(rn->w->journal, r);
     if (rc)
@@ -565,8 +572,10 @@ sf_rename_settle(struct sf_rename *rn, int rc, const struct sf_err *err)
         sf_journal_drop(rn->w->journal, rn->rec.seq);
     else if (rc)
         (void)sf_journal_drop_wait(rn->w->journal, rn->rec.seq);
-    else
+    else {
+        set_names(rn);
         (void)sf_journal_drop_renamed(rn->w->journal, &rn->rec);
+    }
     rn->rec.seq = 0;
     sf_step(rn->rec.kind == SF_RECORD_RENAME ? SF_STEP_RENAME_DONE : SF_STEP_RENAME_DIR_DONE);
 }

@@ -396,8 +396,14 @@ def play(mount, number, kind, fault):
                                  "skip": case.skip, "times": 1})
     try:
         case.act()
+        # What has nothing written is sent by its RELEASE, for which close() does not wait.
+        for _ in range(60):
+            settle(mount)
+            fired = admin("GET", "/faults")[0]["fired"] if rule else 1
+            if fired:
+                break
+            time.sleep(0.05)
         settle(mount)
-        fired = admin("GET", "/faults")[0]["fired"] if rule else 1
     finally:
         admin("DELETE", "/faults")
     time.sleep(LATE_MS * 1.5 / 1000 if fault == "late" else 0)

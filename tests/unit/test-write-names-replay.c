@@ -228,6 +228,21 @@ half_a_directory(void **state)
     all_moved();
 }
 
+/* The daemon ended behind the last object, or others have moved the rest. */
+static void
+a_directory_of_which_nothing_is_left(void **state)
+{
+    (void)state;
+    char key[30];
+    some_moved();
+    for (int i = 0; i < 35; i++) {
+        snprintf(key, sizeof key, "d/%02d", i);
+        fake_remove("b", key);
+    }
+    restart();
+    assert_int_equal(records(), 0);
+}
+
 /* Also without a restart. */
 static void
 half_a_directory_goes_on(void **state)
@@ -294,6 +309,7 @@ main(void)
         TEST(what_nobody_could_settle_is_settled_later),
         TEST(half_a_copy_keeps_its_source),
         TEST(half_a_directory),
+        TEST(a_directory_of_which_nothing_is_left),
         TEST(half_a_directory_goes_on),
         TEST(a_guessed_type_is_guessed_again),
     };
