@@ -67,7 +67,8 @@ is_dirty(void *arg, struct sf_content *c)
     return sf_content_dirty(c);
 }
 
-/* Acknowledged: the journal has it, or its upload was asked for. Not what a program is writing. */
+/* Acknowledged: the journal has it, or its upload was asked for. Not what a program is writing.
+ * What was dirty a moment ago and is not any more may have been refused, which counts. */
 static int
 take_contents(struct flush *f)
 {
@@ -76,7 +77,8 @@ take_contents(struct flush *f)
     for (size_t i = 0; !rc && i < all.len; i++) {
         struct sf_content *c = all.data[i];
         sf_mutex_lock(&c->lock);
-        bool meant = (sf_kept_seq(c) || c->up) && is_meant(f->args, c->bucket, c->key);
+        bool ended = !sf_content_dirty(c);
+        bool meant = (sf_kept_seq(c) || c->up || ended) && is_meant(f->args, c->bucket, c->key);
         const struct waited w = {c, sf_content_asked_gen_locked(c)};
         sf_mutex_unlock(&c->lock);
         rc = meant ? waited_vec_push(&f->contents, w) : 0;
