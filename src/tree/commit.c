@@ -175,8 +175,10 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
         if (failure)
             *failure = *err;
     }
-    /* Set while it ran: nothing else carries that. */
-    bool again = !rc && done->uploaded && n->set && n->attrs != op->attrs && !attr_travels(n) &&
+    /* Set while it ran: nothing else carries that, as others that wait have nothing to send. It is
+     * asked for before anybody hears of the end, who might rename it. */
+    bool travels = n->local_only || (live(n)->content && sf_content_dirty(live(n)->content));
+    bool again = !rc && done->uploaded && n->set && n->attrs != op->attrs && !travels &&
                  attr_lasts(t, n) && !(n->extra && n->extra->writing);
     tree_unlock(t);
     if (again)

@@ -518,6 +518,37 @@ test_changed_while_an_upload_runs(void **state)
     assert_int_equal(fake_counts.attrs, 1);
 }
 
+/* A close that comes while the bytes are being taken: they go with the time that was before. */
+static void
+test_written_while_an_upload_begins(void **state)
+{
+    (void)state;
+    uint64_t n;
+    struct got w = {0}, x = {0}, more = {0}, is = {0};
+    begin();
+    struct sf_file *f = create(1, "f", "bytes", &n);
+    fake_hold(true);
+    sf_tree_flush(tree, f, keep, &w);
+    usleep(1000);
+    sf_tree_write(tree, f, 5, "more", 4, keep, &more);
+    assert_int_equal(more.err, 0);
+    sf_tree_flush(tree, f, keep, &x);
+    sf_tree_getattr(tree, n, f, keep, &is);
+    assert_true(fake_change());
+    assert_true(fake_change());
+    assert_true(fake_told());
+    assert_true(w.called);
+    fake_hold(false);
+    fake_run();
+    assert_true(x.called);
+    sf_tree_release(tree, f);
+    remount();
+    assert_true(fake_has("b", "f", "bytesmore"));
+    assert_int_equal(stat_of(1, "f").mtime_ns, is.res.attr.mtime_ns);
+    assert_int_equal(fake_counts.puts, 1);
+    assert_int_equal(fake_counts.attrs, 1);
+}
+
 /* After the upload, the handle still open (as editors do): nothing else would carry it. */
 static void
 test_changed_after_fsync(void **state)
@@ -928,6 +959,7 @@ main(void)
         TREE_TEST(listings_do_not_take_it_back),
         TREE_TEST(what_cannot_be_kept),
         TREE_TEST(changed_while_an_upload_runs),
+        TREE_TEST(written_while_an_upload_begins),
         TREE_TEST(changed_after_fsync),
         TREE_TEST(chown_takes_set_id_bits),
         TREE_TEST(settled_after_the_end),
