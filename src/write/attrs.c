@@ -282,12 +282,25 @@ rename_locked(struct sf_attrs_entry *e, const char *key, const char *to_bucket, 
     e->stale = true;
 }
 
-/* Take those that match out of the table, linked by job.next; they count as busy. */
+/* Is the first record of one that matches on its way? */
+static bool
+any_begins_locked(const struct sf_attrs *a, const char *bucket, const char *key)
+{
+    for (const struct sf_attrs_entry *e = a->waiting.first; e; e = e->next)
+        if (e->putting && !e->recorded && sf_attrs_matches(e, bucket, key))
+            return true;
+    return false;
+}
+
+/* Take those that match out of the table, linked by job.next; they count as busy. None is left to
+ * find nothing under its old name. */
 static struct sf_job *
 take_all_locked(struct sf_attrs *a, const char *bucket, const char *key)
 {
     struct sf_attrs_list *const lists[] = {&a->waiting, &a->local};
     struct sf_job *first = NULL;
+    while (a->queueing || any_begins_locked(a, bucket, key))
+        sf_cond_wait(&a->put, &a->lock);
     for (unsigned i = 0; i < 2; i++)
         for (struct sf_attrs_entry *e = lists[i]->first, *next; e; e = next) {
             next = e->next;

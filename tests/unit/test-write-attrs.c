@@ -548,6 +548,24 @@ what_is_local_follows_a_rename(void **state)
     assert_int_equal(records(), 0);
 }
 
+/* Its record is still being written when the name changes. */
+static void
+what_has_just_begun_follows_a_rename(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    sf_attrs_moved(writer, "b", "a", "b", "c");
+    fake_set("b", "c", "text");
+    fake_remove("b", "a");
+    assert_int_equal(wait_for(p->kept), 0);
+    assert_int_equal(wait_for(flush("c")), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_int_equal(stored("c").mode, 0100600);
+    assert_int_equal(records(), 0);
+}
+
 /* chmod, then another write and close within the second: one request brings both. */
 static void
 a_commit_brings_what_is_pending(void **state)
@@ -686,6 +704,7 @@ main(void)
         TEST(an_upload_takes_them_along),
         TEST(a_failed_upload_gives_back_to_a_later_change),
         TEST(what_is_local_follows_a_rename),
+        TEST(what_has_just_begun_follows_a_rename),
         TEST(a_commit_brings_what_is_pending),
         TEST(a_commit_of_another_file_does_not),
         TEST(a_failed_commit_leaves_them_pending),
