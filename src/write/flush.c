@@ -258,6 +258,11 @@ sf_writer_left(struct sf_writer *w, bool settled, struct sf_flush_now *now)
     (void)take_contents(&f);
     (void)take_others(&f);
     look(&f, now);
+    if (!settled)
+        return;
+    now->bytes = 0; /* also what was sent of an upload that ends with the writer */
+    for (size_t i = 0; i < f.contents.len; i++)
+        now->bytes += sf_content_size(f.contents.data[i].c);
 }
 
 int

@@ -356,8 +356,8 @@ struct sf_flush_args {
 int sf_writer_flush(struct sf_writer *w, const struct sf_flush_args *args,
                     struct sf_flush_now *end);
 
-/* What such a wait would wait for now; @settled: all that was done before is known to be (a sync of
- * the local disk). */
+/* What such a wait would wait for now; @settled: what stays here when the writer ends now, and all
+ * that was done before is known to be (a sync of the local disk). */
 void sf_writer_left(struct sf_writer *w, bool settled, struct sf_flush_now *now);
 
 /* What is kept in quarantine/ of a state directory. */
