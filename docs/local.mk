@@ -23,6 +23,7 @@ EXTRA_DIST += \
 	docs/formats/attributes.md \
 	docs/formats/cache.md \
 	docs/formats/journal.md \
+	docs/formats/listings.md \
 	docs/formats/names.md \
 	docs/formats/quarantine.md
 include docs/man/local.mk
