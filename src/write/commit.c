@@ -238,8 +238,8 @@ is_replaced_locked(const struct sf_content *c, const struct sf_upload *next,
     return c->keeping && !sf_failure_is_held(err);
 }
 
-static void
-tell_replaced(struct waiter *w)
+void
+sf_upload_tell_replaced(struct waiter *w)
 {
     const struct sf_commit done = {.superseded = true};
     tell(w, NULL, &done);
@@ -268,7 +268,7 @@ upload_finish(struct sf_upload *up, const struct sf_err *err, struct sf_commit *
     if (again && !next && sf_upload_rest_locked(up)) {
         sf_mutex_unlock(&c->lock); /* it goes on from there, and may have gone already */
         tell(list, &why, NULL);
-        tell_replaced(replaced);
+        sf_upload_tell_replaced(replaced);
         return;
     }
     if (again && !next) { /* nobody waits any more at the end */
@@ -293,7 +293,7 @@ upload_finish(struct sf_upload *up, const struct sf_err *err, struct sf_commit *
     done->still_dirty = sf_content_dirty(c);
     tell(list, err, done);
     tell(lost, &no_memory, NULL);
-    tell_replaced(replaced);
+    sf_upload_tell_replaced(replaced);
     sf_upload_free(up);
 }
 

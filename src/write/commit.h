@@ -60,6 +60,9 @@ bool sf_upload_says_same(const struct sf_upload *a, const struct sf_upload *b);
 struct sf_upload *sf_upload_for_keep_locked(struct sf_content *c, struct sf_upload **fresh,
                                             struct waiter *w, struct waiter **told);
 
+/* Those hear that a later state goes in place of theirs, and are freed; NULL = nobody. */
+void sf_upload_tell_replaced(struct waiter *w);
+
 /* Let it wait. False: nothing waits any more. */
 bool sf_upload_rest_locked(struct sf_upload *up);
 /* True: it rests no more, and the caller queues it. False: it did not, or is being queued now. */

@@ -188,7 +188,6 @@ sf_keep_admitted(struct sf_keeping_link *link)
 static void
 tell(struct sf_keep_ask *asks, int rc)
 {
-    const struct sf_commit superseded = {.superseded = true};
     struct sf_err err = SF_ERR_INIT;
     if (rc)
         (void)!sf_err_set(&err, rc, "the journal cannot be written: %s", strerror(-rc));
@@ -198,21 +197,9 @@ tell(struct sf_keep_ask *asks, int rc)
         struct waiter *w = rc ? NULL : sf_steal(a->waiter);
         if (a->kept)
             a->kept(a->arg, rc ? &err : NULL);
-        if (w) { /* another one goes in its place */
-            w->cb(w->arg, NULL, &superseded);
-            free(w);
-        }
+        sf_upload_tell_replaced(w); /* another one goes in its place */
         ask_free(a);
     }
-}
-
-static void
-tell_replaced(struct waiter *w)
-{
-    const struct sf_commit superseded = {.superseded = true};
-    if (w)
-        w->cb(w->arg, NULL, &superseded);
-    free(w);
 }
 
 /* What it was about is over; go on with what was asked for meanwhile. */
@@ -243,7 +230,7 @@ keep_end(struct sf_keeping *k, int rc, struct sf_upload *queue, struct waiter *t
     sf_mutex_unlock(&c->lock);
     if (!has)
         sf_room_leave(c->w, &c->charge);
-    tell_replaced(told);
+    sf_upload_tell_replaced(told);
     tell(later, -ENOMEM);
     if (queue)
         sf_upload_queue(queue);

@@ -14,6 +14,7 @@
 #include "write/content.h"
 #include "write/journal.h"
 #include "write/keep.h"
+#include "write/pending.h"
 #include "write/put.h"
 #include "write/step.h"
 
@@ -346,14 +347,12 @@ sf_content_kept(struct sf_content *c)
 void
 sf_content_sync_state(struct sf_content *c, char *buf, size_t size)
 {
-    uint64_t all = sf_content_size(c), sent = atomic_load(&c->kept.progress.sent);
     SF_GUARD(&c->lock);
     const struct sf_err *why = &c->failure;
     if (!sf_content_dirty(c))
         snprintf(buf, size, "clean");
     else if (c->uploading)
-        snprintf(buf, size, "uploading %u %%",
-                 all ? (unsigned)(100 * (sent < all ? sent : all) / all) : 0);
+        snprintf(buf, size, "uploading %u %%", sf_pending_percent(c));
     else if (why->code)
         snprintf(buf, size, "%s: %s", sf_failure_is_held(why) ? "pending" : "failed", why->msg);
     else

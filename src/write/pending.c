@@ -73,6 +73,13 @@ sf_pending_sent(struct sf_content *c)
     return sent < all ? sent : all;
 }
 
+unsigned
+sf_pending_percent(struct sf_content *c)
+{
+    uint64_t all = sf_content_size(c);
+    return all ? (unsigned)(100 * sf_pending_sent(c) / all) : 0;
+}
+
 static bool
 has_record(void *arg, struct sf_content *c)
 {
@@ -130,12 +137,11 @@ from_now(const struct view *v, int64_t at_ms)
 static void
 look_at_content(struct view *v, struct sf_content *c)
 {
-    uint64_t all = sf_content_size(c), sent = sf_pending_sent(c);
     SF_GUARD(&c->lock);
     bool rests = c->up && c->up->resting;
     const struct live l = {.seq = sf_kept_seq(c),
                            .running = c->uploading,
-                           .percent = c->uploading && all ? (unsigned)(100 * sent / all) : 0,
+                           .percent = c->uploading ? sf_pending_percent(c) : 0,
                            .next_ms = rests ? from_now(v, c->up->timer.at_ms) : -1,
                            .attempts = c->up ? c->up->tries : 0,
                            .err = c->failure.code};

@@ -21,8 +21,9 @@ void sf_pending_contents_fini(struct sf_content_vec *v);
 /* Contents that have a record, and their bytes. */
 void sf_pending_figures(struct sf_writer *w, unsigned *files, uint64_t *bytes);
 
-/* Bytes of the upload under way that were sent. */
+/* Bytes of the upload under way that were sent, and of a hundred. No lock. */
 uint64_t sf_pending_sent(struct sf_content *c);
+unsigned sf_pending_percent(struct sf_content *c);
 
 /* What the record alone tells; borrows from it. */
 void sf_pending_row_of(const struct sf_record *r, struct sf_pending_row *ret);
