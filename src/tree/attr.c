@@ -379,7 +379,7 @@ getattr_try_locked(struct getattr *g, struct sf_tree_result *res)
     struct sf_tree *t = g->tree;
     struct node *n = g->node;
     int rc = revalidate_locked(t, &g->r, n, &g->w);
-    if (rc < 0 && !(live(n)->open && (rc == -ESTALE || rc == -ENOENT)))
+    if (rc < 0 && !(live(n)->open && rc == -ESTALE))
         return rc; /* fstat(2): handles keep what they have; the kernel does not name them */
     rc = dir_attrs_locked(t, &g->r, n, &g->w);
     if (rc < 0)

@@ -169,6 +169,8 @@ revalidate_locked(struct sf_tree *t, struct resolve *r, struct node *n, struct w
     if (!n->parent)
         return -ESTALE;
     int rc = resolve_locked(t, r, n->parent, node_name(n), w, &found);
+    if (rc == -ENOENT) /* its directory is gone: so is what was in it */
+        return -ESTALE;
     if (rc < 0)
         return rc;
     return rc == 1 && found == n ? 0 : -ESTALE;

@@ -254,6 +254,31 @@ test_replaced_before_the_first_read(void **state)
     sf_tree_release(tree, f);
 }
 
+/* Also when its directory went with it: a descriptor names no path. */
+static void
+test_removed_before_the_first_read(void **state)
+{
+    static const char *const keys[] = {"f", "d/f", "c/d/f"};
+    (void)state;
+    fake_bucket("b");
+    start_ttl("b", 0);
+    for (size_t i = 0; i < 2 * (sizeof keys / sizeof *keys); i++) {
+        const char *key = keys[i / 2];
+        fake_put("b", key, "first");
+        uint64_t dir = 1;
+        if (i / 2 == 2)
+            dir = node(1, "c");
+        if (i / 2 >= 1)
+            dir = node(dir, "d");
+        struct sf_file *f = open_file(node(dir, "f"), O_RDONLY);
+        fake_remove("b", key);
+        if (i % 2) /* seen by others meanwhile */
+            lookup(1, i / 2 == 2 ? "c" : i / 2 == 1 ? "d" : "f");
+        assert_int_equal(read_file(f).err, -ESTALE);
+        sf_tree_release(tree, f);
+    }
+}
+
 /* ---- changes
  * -------------------------------------------------------------------------------------- */
 
@@ -451,6 +476,7 @@ main(void)
         T(late_listing_does_not_kill),
         T(replaced_while_open),
         T(replaced_before_the_first_read),
+        T(removed_before_the_first_read),
         T(write_and_read_back),
         T(flush_without_a_write_uploads_nothing),
         T(refused_upload),
