@@ -54,4 +54,16 @@ if [ "$(id -u)" = 0 ]; then
     expect_ok "and not checked" \
         setpriv --reuid 65534 --regid 65534 --clear-groups cat "$mnt/owners/private"
 fi
+
+step "the runner of pjdfstest: a file that hangs is one failed line"
+mkdir -p "$SF_TMP/suite/open" "$SF_TMP/own"
+printf '%s\n' 'echo 1..3' 'echo ok 1' '(sleep 60; echo ok 2)' >"$SF_TMP/suite/open/00.t"
+printf '%s\n' 'echo 1..2' 'echo ok 1' 'echo not ok 2 - wrong' >"$SF_TMP/suite/open/01.t"
+echo 'open/01.t 2 known: for a reason' >"$SF_TMP/exclude"
+expect_exit "a file that hangs" 1 env SF_SUITE_TIMEOUT=1 \
+    python3 "$SF_SRC/tests/posix/pjdfstest.py" "$SF_TMP/suite" "$SF_TMP/exclude" "$SF_TMP/own" 2
+expect_match "it is told" "open/00.t +1 +1 +1
+    not ok - it ran for more than 1 s, and was ended
+open/01.t +1 +1 +0
+" "$SF_OUT"
 passed

@@ -8,10 +8,11 @@ expected if EXCLUDE has it.
 import concurrent.futures
 import os
 import re
+import signal
 import subprocess
 import sys
 
-LIMIT = 900  # seconds for one file
+LIMIT = float(os.environ.get("SF_SUITE_TIMEOUT") or 900)  # seconds for one file
 RESULT = re.compile(r"(not )?ok (\d+)(.*)")
 WAIVED = "# TO" "DO"  # TAP: the suite itself expects it to fail
 
@@ -35,13 +36,23 @@ def read_excluded(path):
     return out
 
 
+def said_by(script, own):
+    """What it says, as far as it comes, and whether it came to its end."""
+    with subprocess.Popen(["sh", script], cwd=own, text=True, errors="replace",
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, start_new_session=True) as running:
+        try:
+            return running.communicate(timeout=LIMIT)[0], True
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)  # its children hold the pipe, too
+            return running.communicate()[0], False
+
+
 def run(tests, mount, name):
     """Numbers of the assertions that passed, and what was said of those that did not."""
     own = os.path.join(mount, name.replace("/", "-"))
     os.mkdir(own)
-    said = subprocess.run(["sh", os.path.join(tests, name)], cwd=own, text=True, check=False,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, errors="replace",
-                          stderr=subprocess.STDOUT, timeout=LIMIT).stdout
+    said, ended = said_by(os.path.join(tests, name), own)
     passed, failed, plan = set(), {}, None
     for line in said.splitlines():
         m = RESULT.match(line)
@@ -51,6 +62,9 @@ def run(tests, mount, name):
             failed[int(m[2])] = line
         elif line.startswith("1.."):
             plan = int(line[3:].split()[0])
+    if not ended:
+        failed[0] = f"not ok - it ran for more than {LIMIT:.0f} s, and was ended"
+        return passed, failed
     for n in range(1, (plan or 1) + 1):
         if n not in passed and n not in failed:
             failed[n] = f"not ok {n} - it did not come to it"
