@@ -2,8 +2,14 @@
 # Random steps on a mount and on a model of it; tests/integ/model.sh plays them.
 
 EXTRA_DIST += \
+	tests/model/attributes.py \
+	tests/model/both.py \
+	tests/model/entries.py \
+	tests/model/handles.py \
+	tests/model/mappings.py \
 	tests/model/model.py \
 	tests/model/names.py \
+	tests/model/other.py \
 	tests/model/plain.py \
 	tests/model/play.py \
 	tests/model/steps.py \
