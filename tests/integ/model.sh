@@ -30,7 +30,7 @@ if [ -n "${SF_REPLAY:-}" ]; then
 fi
 
 step "a model that is wrong on purpose is found out, and the failure made small"
-SF_OUT=$(python3 "$model" --inject write --steps 50 --pace 0 --shrink 30 --keep "$SF_TMP/wrong" \
+SF_OUT=$(python3 "$model" --inject write --steps 50 --pace 0 --shrink 200 --keep "$SF_TMP/wrong" \
     "$SF_TMP/runs" 8) && fail "nobody noticed: $SF_OUT"
 small=$SF_TMP/wrong/seed-8.small
 expect_exists "the script" "$small"
