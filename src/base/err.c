@@ -2,6 +2,7 @@
 #include "base/err.h"
 
 #include "base/redact.h"
+#include "base/str.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -18,7 +19,8 @@ sf_err_set(struct sf_err *err, int code, const char *fmt, ...)
     err->code = code;
     va_start(ap, fmt);
     errno = saved;
-    vsnprintf(err->msg, sizeof err->msg, fmt, ap);
+    if (vsnprintf(err->msg, sizeof err->msg, fmt, ap) >= (int)sizeof err->msg)
+        (void)sf_utf8_trim(err->msg);
     va_end(ap);
     sf_redact(err->msg);
     errno = saved;
@@ -42,6 +44,7 @@ sf_err_prefix(struct sf_err *err, const char *fmt, ...)
     memcpy(err->msg, head, n);
     int room = (int)(sizeof err->msg - n) - 3; /* for ": " and the NUL */
     snprintf(err->msg + n, sizeof err->msg - n, ": %.*s", room, old);
+    (void)sf_utf8_trim(err->msg);
     sf_redact(err->msg);
     return err->code;
 }

@@ -59,6 +59,53 @@ sf_utf8_valid(const void *s, size_t n)
     return true;
 }
 
+size_t
+sf_utf8_trim(char *s)
+{
+    size_t n = strlen(s), back = 0;
+    while (back < 3 && back < n && ((unsigned char)s[n - 1 - back] & 0xc0) == 0x80)
+        back++;
+    if (back == n)
+        return n;
+    unsigned char lead = (unsigned char)s[n - 1 - back];
+    size_t wanted = lead < 0xc0 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf8 ? 3 : 0;
+    if (back < wanted)
+        n -= back + 1;
+    s[n] = '\0';
+    return n;
+}
+
+/* Of the character of @n bytes at @s; 0 = there is none. */
+static bool
+is_shown(const char *s, size_t n, const char *also)
+{
+    unsigned char c = (unsigned char)s[0];
+    if (n == 1)
+        return c >= 0x20 && c != 0x7f && !strchr(also, c);
+    return n > 0 && !(c == 0xc2 && (unsigned char)s[1] < 0xa0);
+}
+
+int
+sf_str_escape(struct sf_buf *out, const char *s, const char *also)
+{
+    size_t before = out->len, left = strlen(s);
+    int rc = 0;
+    while (left && !rc) {
+        size_t n = sf_utf8_char(s, left);
+        bool shown = is_shown(s, n, also);
+        n = n ? n : 1;
+        if (shown)
+            rc = sf_buf_append(out, s, n);
+        for (size_t i = 0; !shown && i < n && !rc; i++)
+            rc = sf_buf_printf(out, "\\%03o", (unsigned char)s[i]);
+        s += n;
+        left -= n;
+    }
+    if (rc)
+        sf_buf_truncate(out, before);
+    return rc;
+}
+
 static bool
 is_unreserved(unsigned char c)
 {

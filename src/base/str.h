@@ -18,6 +18,18 @@ size_t sf_utf8_char(const void *s, size_t n);
  * A NUL byte is a valid character. */
 bool sf_utf8_valid(const void *s, size_t n);
 
+/* Drop a character of which only the beginning is left at the end of a text that was cut; in place.
+ * Returns the new length. */
+size_t sf_utf8_trim(char *s);
+
+/*
+ * Append a text as it may be shown on a terminal: control characters (of C0 and C1, and DEL), bytes
+ * that are not UTF-8, and the ASCII characters in @also become a backslash and three octal digits.
+ * With a backslash in @also the text can be read back. Returns 0 or -ENOMEM; @out is then as
+ * before.
+ */
+int sf_str_escape(struct sf_buf *out, const char *s, const char *also);
+
 /*
  * Percent-encoding. Everything but A-Z a-z 0-9 - . _ ~ becomes %XX; the first form keeps '/' too,
  * so that it suits a whole path. Both append to @out and return 0 or -ENOMEM.

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "control/words.h"
 
+#include "base/str.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -11,9 +13,8 @@ sf_words_append(struct sf_buf *line, const char *word)
     int rc = before ? sf_buf_putc(line, ' ') : 0;
     if (!rc && !*word)
         rc = sf_buf_puts(line, "\\000");
-    for (; !rc && *word; word++)
-        rc = strchr(" \t\n\\", *word) ? sf_buf_printf(line, "\\%03o", (unsigned char)*word)
-                                      : sf_buf_putc(line, *word);
+    if (!rc)
+        rc = sf_str_escape(line, word, " \\");
     if (rc)
         sf_buf_truncate(line, before);
     return rc;

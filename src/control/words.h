@@ -5,8 +5,9 @@
 #include "base/buf.h"
 
 /*
- * Words on a line, as in /proc/self/mountinfo: one blank between them; blank, tab, newline and
- * backslash in a word are \040 \011 \012 \134, an empty word is \000. So any file name is a word.
+ * Words on a line, as in /proc/self/mountinfo: one blank between them; blank and backslash in a
+ * word are \040 and \134, control characters and bytes that are not UTF-8 are escaped in the same
+ * way (so a word can be shown on a terminal), an empty word is \000. So any file name is a word.
  */
 #define SF_WORDS_MAX 64
 

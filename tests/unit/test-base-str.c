@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "base/err.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -219,6 +220,81 @@ utf8(void **state)
 }
 
 static void
+trim_drops_only_what_was_cut_off(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to;
+    } t[] = {
+        {"", ""},
+        {"ascii", "ascii"},
+        {"\xe2\x82\xac", "\xe2\x82\xac"},
+        {"a\xe2\x82", "a"},
+        {"a\xe2", "a"},
+        {"a\xc3", "a"},
+        {"a\xc3\xa4", "a\xc3\xa4"},
+        {"\xf0\x90\x80", ""},
+        {"\xf0\x90\x80\x80", "\xf0\x90\x80\x80"},
+        {"\x80\x80", "\x80\x80"}, /* never was a character */
+        {"a\x80", "a\x80"},
+        {"\xff", "\xff"},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        char text[16];
+        memcpy(text, t[i].from, strlen(t[i].from) + 1);
+        assert_int_equal(sf_utf8_trim(text), strlen(t[i].to));
+        assert_string_equal(text, t[i].to);
+    }
+}
+
+static void
+messages_are_cut_between_characters(void **state)
+{
+    (void)state;
+    char text[400] = "";
+    for (size_t i = 0; i + 4 < sizeof text; i += 3)
+        memcpy(text + i, "\xe2\x82\xac", 4);
+    for (size_t shift = 0; shift < 3; shift++) {
+        struct sf_err err = SF_ERR_INIT;
+        assert_int_equal(sf_err_set(&err, -EIO, "%.*s%s", (int)shift, "abc", text), -EIO);
+        assert_true(strlen(err.msg) >= sizeof err.msg - 4);
+        assert_true(sf_utf8_valid(err.msg, strlen(err.msg)));
+        sf_err_prefix(&err, "%.*s", (int)shift + 1, "abc");
+        assert_true(sf_utf8_valid(err.msg, strlen(err.msg)));
+    }
+}
+
+static void
+escapes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *also, *to;
+    } t[] = {
+        {"", "", ""},
+        {"plain text", "", "plain text"},
+        {"\\ and \xe2\x82\xac", "", "\\ and \xe2\x82\xac"},
+        {"a b\\", " \\", "a\\040b\\134"},
+        {"\033]0;title\a\x7f\r\n\t", "", "\\033]0;title\\007\\177\\015\\012\\011"},
+        {"\xc2\x9b"
+         "31m",
+         "", "\\302\\23331m"}, /* CSI as one character */
+        {"\xc2\xa0", "", "\xc2\xa0"},
+        {"\x9b"
+         "31m\xff",
+         "", "\\23331m\\377"}, /* CSI as one byte */
+        {"cut\xe2\x82", "", "cut\\342\\202"},
+    };
+    sf_autobuf struct sf_buf out = SF_BUF_INIT;
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        sf_buf_clear(&out);
+        assert_int_equal(sf_buf_puts(&out, "> "), 0);
+        assert_int_equal(sf_str_escape(&out, t[i].from, t[i].also), 0);
+        assert_string_equal(out.data + 2, t[i].to);
+    }
+}
+
+static void
 prefixes(void **state)
 {
     (void)state;
@@ -232,9 +308,16 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(urls),     cmocka_unit_test(hex),   cmocka_unit_test(base64),
-        cmocka_unit_test(numbers),  cmocka_unit_test(sizes), cmocka_unit_test(utf8),
+        cmocka_unit_test(urls),
+        cmocka_unit_test(hex),
+        cmocka_unit_test(base64),
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(utf8),
         cmocka_unit_test(prefixes),
+        cmocka_unit_test(trim_drops_only_what_was_cut_off),
+        cmocka_unit_test(messages_are_cut_between_characters),
+        cmocka_unit_test(escapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
