@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +75,6 @@ static int
 start(struct daemon *d, const struct sf_mount_args *a, struct sf_outcome *o)
 {
     struct sf_err err = SF_ERR_INIT;
-    sigset_t set;
     if (open_log(a->cfg, a->foreground, o) < 0 || sf_place_prepare(a->mountpoint, d->point, o) < 0)
         return -1;
     if (sf_fuse_available(&err) < 0)
@@ -84,13 +82,6 @@ start(struct daemon *d, const struct sf_mount_args *a, struct sf_outcome *o)
     harden();
     if (start_all(d, a->key, o) < 0)
         return -1;
-    /* From now on a signal means an orderly stop; before, it may just end the process. */
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
     sf_outcome_say(o, "%s is mounted on %s", sf_config_str(a->cfg, SF_OPT_URL), d->point);
     return 0;
 }

@@ -43,7 +43,10 @@ void stop_free(struct daemon *d);
 /* status.c: the virtual files. 0 or -errno. */
 int status_register(struct daemon *d);
 
-/* serve.c: until a signal or the end of the session says stop. */
+/* serve.c: from now on a signal waits for serve(), and means an orderly stop. Called before
+ * anything is mounted; what came before may just end the process. */
+void hold_signals(void);
+/* Until a signal or the end of the session says stop. */
 void serve(struct daemon *d);
 
 #endif

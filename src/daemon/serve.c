@@ -12,6 +12,24 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+static void
+served_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+}
+
+void
+hold_signals(void)
+{
+    sigset_t set;
+    served_signals(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
 /* On the event thread, which is where the key's file is read otherwise too. */
 static void
 reload_key(void *arg)
@@ -54,10 +72,7 @@ void
 serve(struct daemon *d)
 {
     sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    served_signals(&set);
     sf_autofd int fd = signalfd(-1, &set, SFD_CLOEXEC);
     struct pollfd p[2] = {{.fd = fd, .events = POLLIN},
                           {.fd = sf_fuse_ended_fd(d->fuse), .events = POLLIN}};

@@ -283,6 +283,7 @@ start_all(struct daemon *d, struct sf_key_choice *key, struct sf_outcome *o)
         return -1;
     if (there == 0)
         ask_limit(d);
+    hold_signals();
     if (start_fuse(d, o) < 0)
         return -1;
     sf_info("daemon", "event=mounted mountpoint=%s project=%s role=%s pid=%ld", d->point,

@@ -174,6 +174,24 @@ expect_eq "mode of the log" 600 "$(stat -c %a "$log")"
 expect_eq "it serves" data "$(cat "$mnt/$bucket/slow")"
 umount_project "$mnt"
 
+step "SIGTERM in the moment in which it is mounted: an orderly stop"
+python3 - "$mnt" "$SUPAFS" mount -f "$mnt" -o "cache_dir=$SF_TMP/own-at-once/c" \
+    -o "state_dir=$SF_TMP/own-at-once/s" <<'PY' || fail "see above"
+import subprocess, sys
+def is_mounted(point):
+    with open("/proc/self/mountinfo") as table:
+        return any(line.split()[4] == point for line in table)
+for _ in range(5):
+    daemon = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not is_mounted(sys.argv[1]) and daemon.poll() is None:
+        pass
+    daemon.terminate()
+    if daemon.wait(20) != 0:
+        sys.exit(f"it ended with {daemon.returncode}")
+    if is_mounted(sys.argv[1]):
+        sys.exit("it is still mounted")
+PY
+
 step "in the foreground, under a service manager"
 python3 - "$SF_TMP/notify" >"$SF_TMP/notified" <<'PY' &
 import socket, sys
