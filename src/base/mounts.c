@@ -26,6 +26,16 @@ unescape(char *s)
     *w = '\0';
 }
 
+/* "rw,user_id=1000,group_id=1000" */
+static long
+owner_of(const char *options)
+{
+    const char *at = options ? strstr(options, "user_id=") : NULL;
+    if (!at || (at != options && at[-1] != ','))
+        return -1;
+    return strtol(at + strlen("user_id="), NULL, 10);
+}
+
 /* "ID PARENT MAJ:MIN ROOT POINT OPTIONS [TAG]... - FSTYPE SOURCE SUPEROPTIONS" */
 static int
 parse(char *line, struct sf_mount *m)
@@ -50,6 +60,7 @@ parse(char *line, struct sf_mount *m)
     m->point = word[4];
     m->fstype = fstype;
     m->source = source;
+    m->owner = owner_of(strtok_r(NULL, " \n", &save));
     return 1;
 }
 
@@ -83,6 +94,7 @@ found(struct find *f, const struct sf_mount *m)
     f->found = 1;
     f->out->major = m->major;
     f->out->minor = m->minor;
+    f->out->owner = m->owner;
     snprintf(f->out->point, sizeof f->out->point, "%s", m->point);
     snprintf(f->out->fstype, sizeof f->out->fstype, "%s", m->fstype);
     snprintf(f->out->source, sizeof f->out->source, "%s", m->source);

@@ -10,11 +10,13 @@ struct sf_mount {
     const char *point;  /* as the kernel names it: absolute, without links */
     const char *fstype; /* "fuse.supafs" */
     const char *source;
+    long owner; /* of FUSE: the user who mounted; -1 = the list does not say */
 };
 
 /* A mount's own copy; point and source are cut when they are longer. */
 struct sf_mount_copy {
     unsigned major, minor;
+    long owner;
     char point[4096], fstype[64], source[1024];
 };
 

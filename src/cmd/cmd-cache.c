@@ -99,8 +99,8 @@ print_file(struct cache_line *l, uint64_t size, uint64_t here, bool pinned, cons
     if (l->json)
         add_json(l, size, here, pinned, path);
     else
-        printf("%12" PRIu64 " %12" PRIu64 " %3.0f %% %-6s %s\n", here, size,
-               size ? (double)here / (double)size * 100 : 100.0, pinned ? "pinned" : "", path);
+        say(stdout, "%12" PRIu64 " %12" PRIu64 " %3.0f %% %-6s %s", here, size,
+            size ? (double)here / (double)size * 100 : 100.0, pinned ? "pinned" : "", path);
 }
 
 static void
@@ -163,7 +163,7 @@ print_budgets(const struct control_place *place)
         return;
     for (char *line = strtok_r(text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
         if (strncmp(line, "cache", 5) == 0 || strncmp(line, "link:", 5) == 0)
-            puts(line);
+            say(stdout, "%s", line);
 }
 
 static void
@@ -173,12 +173,10 @@ print_sum(struct cache_line *l, const struct control_place *place)
         json_t *o = json_pack("{s:I, s:I, s:I, s:I}", "files", (json_int_t)l->files, "size",
                               (json_int_t)l->size, "cached", (json_int_t)l->here, "pinned",
                               (json_int_t)l->pinned);
-        json_dumpf(o, stdout, JSON_INDENT(2));
-        putchar('\n');
+        say_json(o);
         json_decref(o);
     } else if (l->json) {
-        json_dumpf(l->list, stdout, JSON_INDENT(2));
-        putchar('\n');
+        say_json(l->list);
     } else if (l->totals_only) {
         printf("%" PRIu64 " files, %.1f MiB, of which %.1f MiB are cached; %" PRIu64 " pinned\n",
                l->files, (double)l->size / MIB, (double)l->here / MIB, l->pinned);

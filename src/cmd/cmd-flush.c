@@ -2,6 +2,7 @@
 #include "cmd/cmd.h"
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "config/value.h"
 #include "control/words.h"
 #include "daemon/exit.h"
@@ -77,7 +78,7 @@ take_line(void *arg, const char *text)
 {
     struct flush_line *l = arg;
     sf_autofree char *copy = strdup(text);
-    char *w[SF_WORDS_MAX], size[16];
+    char *w[SF_WORDS_MAX], size[16], why[REASON_SHOWN + 1];
     if (!copy || sf_words_split(copy, w) != 5)
         return;
     l->heard = true;
@@ -85,10 +86,12 @@ take_line(void *arg, const char *text)
     l->bytes = strtoull(w[1], NULL, 10);
     l->refused = strtoull(w[2], NULL, 10);
     l->local = strtoull(w[3], NULL, 10);
-    snprintf(l->reason, sizeof l->reason, "%s", harmless(w[4]));
+    snprintf(l->reason, sizeof l->reason, "%s", w[4]);
+    (void)sf_utf8_trim(l->reason);
     if (l->tty && l->left)
-        fprintf(stderr, "%" PRIu64 " change%s left, %s%s%.*s\033[K\r", l->left, plural(l->left),
-                human_size(l->bytes, size), l->reason[0] ? "; " : "", REASON_SHOWN, l->reason);
+        fprintf(stderr, "%" PRIu64 " change%s left, %s%s%s\033[K\r", l->left, plural(l->left),
+                human_size(l->bytes, size), l->reason[0] ? "; " : "",
+                shortened(l->reason, why, sizeof why));
 }
 
 static void

@@ -87,7 +87,7 @@ tell(const struct sf_outcome *said)
     while (*line) {
         const char *end = strchrnul(line, '\n');
         bool warning = sf_str_starts(line, "warning: ");
-        fprintf(warning ? stderr : stdout, "supafs: %.*s\n", (int)(end - line), line);
+        say(warning ? stderr : stdout, "supafs: %.*s", (int)(end - line), line);
         line = *end ? end + 1 : end;
     }
     fflush(stdout);

@@ -24,15 +24,7 @@ word(struct sf_buf *b, const char *bucket, const char *key)
         return "-";
     if (sf_buf_printf(&whole, "%s/%s", bucket, key ? key : "") || sf_words_append(b, whole.data))
         return "?";
-    return harmless(b->data);
-}
-
-/* A sentence at the end of a line. */
-static const char *
-sentence(struct sf_buf *b, const char *text)
-{
-    sf_buf_clear(b);
-    return sf_buf_puts(b, text) ? "?" : harmless(b->data);
+    return b->data;
 }
 
 /* What becomes of it, as one word. */
@@ -79,7 +71,7 @@ begin(struct queue_print *p)
         return;
     p->begun = true;
     if ((p->titles || p->offline) && !p->show)
-        printf("# %s%s\n", p->title, p->offline ? " (not mounted)" : "");
+        say(stdout, "# %s%s", p->title, p->offline ? " (not mounted)" : "");
     if (p->tty && !p->show)
         printf("%7s %7s %6s %-10s %-14s %5s %s\n", "SEQ", "AGE", "SIZE", "KIND", "STATE", "TRIES",
                "OBJECT");
@@ -88,54 +80,54 @@ begin(struct queue_print *p)
 static void
 print_change(struct queue_print *p, const struct sf_pending_row *r)
 {
-    sf_autobuf struct sf_buf from = SF_BUF_INIT, to = SF_BUF_INIT, why = SF_BUF_INIT;
+    sf_autobuf struct sf_buf from = SF_BUF_INIT, to = SF_BUF_INIT;
     char age[16], size[16], state[32];
-    bool bytes = strcmp(r->kind, "content") == 0;
-    printf("%7" PRIu64 " %7s %6s %-10s %-14s %5u %s", r->seq, human_age(age_of(r->made_ns), age),
-           bytes ? human_size(r->size, size) : "-", r->kind, doing(p, r, state), r->attempts,
-           word(&from, r->bucket, r->key));
-    if (r->to_key && *r->to_key)
-        printf(" -> %s", word(&to, r->to_bucket, r->to_key));
-    if (r->reason && *r->reason)
-        printf("  %s", sentence(&why, r->reason));
-    putchar('\n');
+    bool bytes = strcmp(r->kind, "content") == 0, moves = r->to_key && *r->to_key;
+    bool why = r->reason && *r->reason;
+    say(stdout, "%7" PRIu64 " %7s %6s %-10s %-14s %5u %s%s%s%s%s", r->seq,
+        human_age(age_of(r->made_ns), age), bytes ? human_size(r->size, size) : "-", r->kind,
+        doing(p, r, state), r->attempts, word(&from, r->bucket, r->key), moves ? " -> " : "",
+        moves ? word(&to, r->to_bucket, r->to_key) : "", why ? "  " : "", why ? r->reason : "");
 }
 
 static void
 print_all_of_it(struct queue_print *p, const struct sf_pending_row *r)
 {
-    sf_autobuf struct sf_buf from = SF_BUF_INIT, to = SF_BUF_INIT, why = SF_BUF_INIT;
+    sf_autobuf struct sf_buf from = SF_BUF_INIT, to = SF_BUF_INIT;
     char age[16], state[32], made[32];
     sf_time_format_ms(r->made_ns, made);
-    printf("seq: %" PRIu64 "\nkind: %s\njournal: %s\nstate: %s\nobject: %s\n", r->seq, r->kind,
-           r->state, doing(p, r, state), word(&from, r->bucket, r->key));
+    say(stdout, "seq: %" PRIu64, r->seq);
+    say(stdout, "kind: %s", r->kind);
+    say(stdout, "journal: %s", r->state);
+    say(stdout, "state: %s", doing(p, r, state));
+    say(stdout, "object: %s", word(&from, r->bucket, r->key));
     if (r->to_key && *r->to_key)
-        printf("to: %s\n", word(&to, r->to_bucket, r->to_key));
+        say(stdout, "to: %s", word(&to, r->to_bucket, r->to_key));
     if (strcmp(r->kind, "content") == 0)
-        printf("size: %" PRIu64 "\n", r->size);
+        say(stdout, "size: %" PRIu64, r->size);
     if (r->file && *r->file)
-        printf("bytes: %s/staging/%s\n", p->state_dir, r->file);
-    printf("since: %s\nage: %s\nattempts: %u\n", made, human_age(age_of(r->made_ns), age),
-           r->attempts);
+        say(stdout, "bytes: %s/staging/%s", p->state_dir, r->file);
+    say(stdout, "since: %s", made);
+    say(stdout, "age: %s", human_age(age_of(r->made_ns), age));
+    say(stdout, "attempts: %u", r->attempts);
     if (r->err)
-        printf("errno: %s\n", sf_errno_name(r->err));
+        say(stdout, "errno: %s", sf_errno_name(r->err));
     if (r->reason && *r->reason)
-        printf("reason: %s\n", sentence(&why, r->reason));
+        say(stdout, "reason: %s", r->reason);
 }
 
 static void
 print_aside(const struct sf_quarantine_row *r)
 {
-    sf_autobuf struct sf_buf object = SF_BUF_INIT, path = SF_BUF_INIT, why = SF_BUF_INIT;
+    sf_autobuf struct sf_buf object = SF_BUF_INIT, path = SF_BUF_INIT;
     char age[16] = "-", size[16];
     int64_t seconds;
     if (age_of_text(r->time, &seconds))
         human_age(seconds, age);
-    if (sf_words_append(&path, r->path) == 0)
-        (void)harmless(path.data);
-    printf("%7s %7s %6s %-10s %-14s %5s %s  %s  %s\n", "-", age, human_size(r->size, size),
-           "content", "quarantine", "-", word(&object, r->bucket, r->key), sf_buf_str(&path),
-           sentence(&why, r->reason && *r->reason ? r->reason : "there is no note"));
+    (void)sf_words_append(&path, r->path);
+    say(stdout, "%7s %7s %6s %-10s %-14s %5s %s  %s  %s", "-", age, human_size(r->size, size),
+        "content", "quarantine", "-", word(&object, r->bucket, r->key), sf_buf_str(&path),
+        r->reason && *r->reason ? r->reason : "there is no note");
 }
 
 static void
@@ -283,8 +275,7 @@ queue_end(struct queue_print *p, bool many)
     if (p->json && p->show)
         root = json_array_get(json_object_get(json_array_get(p->places, 0), "changes"), 0);
     if (p->json && root) {
-        json_dumpf(root, stdout, JSON_INDENT(2));
-        putchar('\n');
+        say_json(root);
     } else if (p->json && many) {
         puts("[]");
     }

@@ -127,8 +127,8 @@ static void
 take_change(struct queue_print *p, char *const *w)
 {
     const struct sf_pending_row r = {.seq = strtoull(w[1], NULL, 10),
-                                     .kind = harmless(w[2]),
-                                     .state = harmless(w[3]),
+                                     .kind = w[2],
+                                     .state = w[3],
                                      .size = strtoull(w[4], NULL, 10),
                                      .made_ns = number(w[5], INT64_MAX),
                                      .attempts = (unsigned)strtoul(w[6], NULL, 10),
@@ -164,7 +164,7 @@ take_line(void *arg, const char *text)
                                             .reason = or_null(w[7])};
         queue_aside(p, &r);
     } else if (n == 2 && strcmp(w[0], "state") == 0) {
-        snprintf(p->state_dir, sizeof p->state_dir, "%s", harmless(w[1]));
+        snprintf(p->state_dir, sizeof p->state_dir, "%s", w[1]);
     }
 }
 
@@ -356,10 +356,9 @@ take_done(void *arg, const char *text)
     char *w[SF_WORDS_MAX];
     int n = copy ? sf_words_split(copy, w) : 0;
     if (n == 2 && strcmp(w[0], "woken") == 0)
-        printf("%s change%s tried again now\n", harmless(w[1]),
-               strcmp(w[1], "1") == 0 ? " is" : "s are");
+        say(stdout, "%s change%s tried again now", w[1], strcmp(w[1], "1") == 0 ? " is" : "s are");
     else if (n == 2 && strcmp(w[0], "kept") == 0)
-        printf("%s\n", harmless(w[1]));
+        say(stdout, "%s", w[1]);
     else if (n == 1 && strcmp(w[0], "empty") == 0)
         complain("change %" PRIu64 " was an empty file: it is dropped, and nothing is kept of it",
                  l->seq);

@@ -67,8 +67,7 @@ print_json(const struct point_vec *points, bool all)
         json_object_set(root, "mounts", list);
     else
         root = json_incref(json_array_get(list, 0));
-    json_dumpf(root, stdout, JSON_INDENT(2));
-    putchar('\n');
+    say_json(root);
     json_decref(list);
     json_decref(root);
     return failed ? SF_EXIT_FAILED : SF_EXIT_OK;
@@ -84,9 +83,11 @@ print_text(const struct point_vec *points, bool all)
         if (i)
             putchar('\n');
         if (rc < 0)
-            printf("mountpoint: %s\ntrouble: %s\n", points->data[i], control_trouble(rc));
+            say(stdout, "mountpoint: %s", points->data[i]);
+        if (rc < 0)
+            say(stdout, "trouble: %s", control_trouble(rc));
         else
-            fputs(sf_buf_str(&text), stdout);
+            say_lines(stdout, sf_buf_str(&text));
         failed |= rc < 0 && !(all && rc == -EACCES); /* others' mounts are their business */
     }
     return failed ? SF_EXIT_FAILED : SF_EXIT_OK;

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/mounts.h"
 #include "base/str.h"
+#include "cmd/process.h"
 #include "daemon/exit.h"
 #include "daemon/place.h"
 
@@ -26,6 +27,7 @@
 #define DEFAULT_STOP_MS 60000
 #define LOOK_MS         250
 #define SOON_MS         1000 /* what takes no longer is not spoken of */
+#define REASON_SHOWN    60
 
 struct umount_line {
     const char *point;
@@ -74,23 +76,31 @@ struct target {
     int64_t stop_ms;
     pid_t pid; /* 0 = not known */
     int pidfd;
+    bool dead; /* nobody answers there */
     bool tty;
 };
 
 static void
-ask(struct target *t)
+ask(struct target *t, const struct sf_mount_copy *m)
 {
     sf_autobuf struct sf_buf text = SF_BUF_INIT;
     char value[PATH_MAX];
     uint64_t pid;
     t->stop_ms = DEFAULT_STOP_MS;
     t->pidfd = -1;
-    if (control_read(t->point, "status", &text) < 0)
+    t->dead = control_read(t->point, "status", &text) < 0;
+    if (t->dead)
         return;
-    if (control_value(text.data, "pid", value, sizeof value) == 0 && !sf_parse_u64(value, &pid)) {
-        t->pid = (pid_t)pid;
-        t->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+    if (control_value(text.data, "pid", value, sizeof value) < 0 || sf_parse_u64(value, &pid))
+        pid = 0;
+    t->pidfd = pid && pid <= INT_MAX ? process_of_mount(m, (pid_t)pid) : -EPERM;
+    if (t->pidfd < 0) {
+        complain("%s does not name a process of supafs that serves it; it is unmounted, and no "
+                 "process is told or waited for",
+                 t->point);
+        return; /* nor is anything else believed that it says */
     }
+    t->pid = (pid_t)pid;
     if (control_value(text.data, "option stop_timeout", value, sizeof value) == 0)
         t->stop_ms = answer_ms(value);
     if (t->stop_ms < 0)
@@ -137,19 +147,20 @@ read_progress(const struct target *t, struct progress *p)
                            .bytes = number(text.data, "bytes"),
                            .seconds = number(text.data, "seconds")};
     (void)control_value(text.data, "reason", p->reason, sizeof p->reason);
-    (void)harmless(p->reason);
+    (void)sf_utf8_trim(p->reason);
     return p->left > 0;
 }
 
 static void
 show_progress(const struct target *t, const struct progress *p, bool first)
 {
-    char size[16], age[16];
+    char size[16], age[16], why[REASON_SHOWN + 1];
     human_size(p->bytes, size);
     human_age((int64_t)p->seconds, age);
     if (t->tty)
-        fprintf(stderr, "%" PRIu64 " change%s left, %s, for %s at most%s%.60s\033[K\r", p->left,
-                plural(p->left), size, age, p->reason[0] ? "; " : "", p->reason);
+        fprintf(stderr, "%" PRIu64 " change%s left, %s, for %s at most%s%s\033[K\r", p->left,
+                plural(p->left), size, age, p->reason[0] ? "; " : "",
+                shortened(p->reason, why, sizeof why));
     else if (first)
         complain("%" PRIu64 " change%s (%s) left to send; waiting for %s at most", p->left,
                  plural(p->left), size, age);
@@ -261,8 +272,8 @@ run(struct umount_line *l)
         complain("nothing of supafs is mounted on %s; `supafs status` lists the mounts", t.point);
         return SF_EXIT_USAGE;
     }
-    ask(&t);
-    rc = sf_place_unmount(t.point, l->lazy || t.pid == 0, &err);
+    ask(&t, &m);
+    rc = sf_place_unmount(t.point, l->lazy || t.dead, &err);
     if (rc < 0)
         return refuse(&t, rc, err.msg);
     if (l->lazy)

@@ -2,8 +2,11 @@
 #ifndef SF_CMD_CMD_H
 #define SF_CMD_CMD_H
 
+#include <jansson.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/buf.h"
 #include "base/mounts.h"
@@ -23,11 +26,17 @@ int cmd_queue(int argc, char **argv);
 
 #define EXIT_INTERRUPTED 130 /* Ctrl-C ended a waiting; as shells have it */
 
-/* What others wrote, for a terminal: no control characters. Changed in place and returned. */
-char *harmless(char *text);
-
-/* "supafs: TEXT" on the standard error output. */
+/* A line for people: control characters in it and what is not UTF-8 are escaped (sf_str_escape()),
+ * so that no name and no mount can write to a terminal. */
+__attribute__((format(printf, 2, 3))) void say(FILE *to, const char *fmt, ...);
+/* "supafs: TEXT" on the standard error output, in the same way. */
 __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
+/* A text of several lines, whose newlines stay. */
+void say_lines(FILE *to, const char *text);
+/* For a line that is written over and over: escaped and cut. Returns @out. */
+const char *shortened(const char *text, char *out, size_t size);
+/* JSON on the standard output. */
+void say_json(const json_t *root);
 
 /**
  * control_read - read a file of a mount's control tree without ever hanging on a dead mount.

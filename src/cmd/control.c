@@ -10,11 +10,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,37 +22,26 @@
 #define PATIENCE_MS 5000
 #define MAX_TEXT    (1u << 20)
 
-char *
-harmless(char *text)
+/* POINT/.supafs/NAME. What lies there may be no mount of ours: its links lead nowhere, so that it
+ * cannot have other files read or written by who asks it. */
+static int
+open_file(const char *point, const char *name, int flags)
 {
-    for (char *p = text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
-    return text;
-}
-
-void
-complain(const char *fmt, ...)
-{
-    char text[4096 + PATH_MAX];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    fprintf(stderr, "supafs: %s\n", harmless(text));
+    sf_autofd int top = open(point, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    sf_autofd int dir =
+        top < 0 ? -1 : openat(top, ".supafs", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = dir < 0 ? -1 : openat(dir, name, flags | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
 /* In a child, because open(2) on a mount that does not answer cannot be given up. Ends with the
  * errno as status. */
 static void __attribute__((noreturn)) read_in_child(const char *point, const char *name, int to)
 {
-    char path[PATH_MAX], buf[4096];
-    int n = snprintf(path, sizeof path, "%s/.supafs/%s", point, name);
-    if (n < 0 || (size_t)n >= sizeof path)
-        _exit(ENAMETOOLONG);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char buf[4096];
+    int fd = open_file(point, name, O_RDONLY);
     if (fd < 0)
-        _exit(errno & 0xff);
+        _exit(-fd & 0xff);
     for (;;) {
         ssize_t got = read(fd, buf, sizeof buf);
         if (got <= 0)
@@ -203,17 +190,6 @@ control_find(const char *path, struct control_place *ret)
 }
 
 static int
-open_control(const char *point)
-{
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/.supafs/control", point);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return -ENAMETOOLONG;
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
-static int
 send_words(int fd, const char *const *words)
 {
     sf_autobuf struct sf_buf line = SF_BUF_INIT;
@@ -249,7 +225,7 @@ int
 control_ask(const char *point, const char *const *words, void (*line)(void *arg, const char *text),
             void *arg, struct sf_buf *said)
 {
-    sf_autofd int fd = open_control(point);
+    sf_autofd int fd = open_file(point, "control", O_RDWR);
     if (fd < 0)
         return fd;
     struct answer a = ANSWER_INIT(line, arg);
@@ -258,40 +234,4 @@ control_ask(const char *point, const char *const *words, void (*line)(void *arg,
         rc = pass_lines(fd, &a, said);
     answer_fini(&a);
     return rc;
-}
-
-/* ---- for people ----------------------------------------------------------------------------- */
-
-const char *
-human_size(uint64_t bytes, char out[16])
-{
-    static const char units[] = "BKMGTP";
-    double v = (double)bytes;
-    unsigned u = 0;
-    for (; v >= 1023.95 && units[u + 1]; u++)
-        v /= 1024;
-    snprintf(out, 16, u && v < 99.95 ? "%.1f%c" : "%.0f%c", v, units[u]);
-    return out;
-}
-
-const char *
-human_age(int64_t s, char out[16])
-{
-    if (s < 0)
-        s = 0;
-    if (s < 60)
-        snprintf(out, 16, "%ds", (int)s);
-    else if (s < 3600)
-        snprintf(out, 16, "%dm%02ds", (int)(s / 60), (int)(s % 60));
-    else if (s < 86400)
-        snprintf(out, 16, "%dh%02dm", (int)(s / 3600), (int)(s / 60 % 60));
-    else
-        snprintf(out, 16, "%dd%02dh", (int)(s / 86400 % 100000), (int)(s / 3600 % 24));
-    return out;
-}
-
-const char *
-plural(uint64_t n)
-{
-    return n == 1 ? "" : "s";
 }

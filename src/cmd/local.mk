@@ -20,7 +20,10 @@ supafs_SOURCES = \
 	src/cmd/cmd-warmup.c \
 	src/cmd/cmd.h \
 	src/cmd/control.c \
-	src/cmd/main.c
+	src/cmd/main.c \
+	src/cmd/process.c \
+	src/cmd/process.h \
+	src/cmd/say.c
 supafs_LDADD = $(supafs_libs)
 
 # The name by which mount(8) and fstab(5) find it: `mount -t supafs PROJECT DIR`.

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * passthrough SOURCE MOUNTPOINT [TTL-SECONDS]
+ * passthrough SOURCE MOUNTPOINT [TTL-SECONDS [SUBTYPE]]
  *
  * Another directory's files, for reading, as directly as FUSE can show them: what a mount could
  * reach for what it has cached. Low-level API, several threads, names and attributes kept by the
  * kernel for as long as those of the mount it is compared with. Runs in the foreground, ends when
- * unmounted.
+ * unmounted. With SUBTYPE its type is fuse.SUBTYPE: tests play a mount of somebody
+ * else that says it is supafs.
  */
 #define FUSE_USE_VERSION 314
 
@@ -227,10 +228,24 @@ do_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fuse_reply_err(req, 0);
 }
 
+static void
+do_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    char target[4096];
+    ssize_t n = readlinkat(node_of(ino)->fd, "", target, sizeof target - 1);
+    if (n < 0) {
+        fuse_reply_err(req, errno);
+        return;
+    }
+    target[n] = '\0';
+    fuse_reply_readlink(req, target);
+}
+
 static const struct fuse_lowlevel_ops operations = {
     .lookup = do_lookup,
     .forget = do_forget,
     .getattr = do_getattr,
+    .readlink = do_readlink,
     .open = do_open,
     .read = do_read,
     .flush = do_flush,
@@ -244,13 +259,14 @@ static const struct fuse_lowlevel_ops operations = {
 int
 main(int argc, char **argv)
 {
-    char *arg[] = {argv[0], NULL};
-    struct fuse_args args = FUSE_ARGS_INIT(1, arg);
-    if (argc < 3 || argc > 4) {
-        fputs("usage: passthrough SOURCE MOUNTPOINT [TTL-SECONDS]\n", stderr);
+    char subtype[64], *arg[] = {argv[0], subtype, NULL};
+    struct fuse_args args = FUSE_ARGS_INIT(argc == 5 ? 2 : 1, arg);
+    if (argc < 3 || argc > 5) {
+        fputs("usage: passthrough SOURCE MOUNTPOINT [TTL-SECONDS [SUBTYPE]]\n", stderr);
         return 2;
     }
-    if (argc == 4)
+    snprintf(subtype, sizeof subtype, "-osubtype=%s", argc == 5 ? argv[4] : "");
+    if (argc > 3)
         ttl = strtod(argv[3], NULL);
     root.fd = open(argv[1], O_PATH | O_CLOEXEC);
     struct fuse_session *se = fuse_session_new(&args, &operations, sizeof operations, NULL);
