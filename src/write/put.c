@@ -54,6 +54,8 @@ is_known_here(struct sf_put_run *r)
 {
     struct sf_known_object o;
     const struct sf_version *former = r->p->former;
+    if (r->op[0] && strcmp(r->op, r->old_meta.op) == 0)
+        return true; /* these very bytes, by a request that was given up */
     if (r->p->former_op[0] && strcmp(r->p->former_op, r->old_meta.op) == 0)
         return true;
     if (former && !r->old_meta.op[0] && former->size == r->old.size && former->etag[0] &&
@@ -99,7 +101,7 @@ judge_old(struct sf_put_run *r, struct sf_err *err)
 {
     struct sf_put *p = r->p;
     if (!r->have_old) {
-        p->exists = false;
+        p->exists = r->unexpected = false;
         return 0;
     }
     bool expected = !r->unexpected && (r->any_base || is_base(r));
@@ -208,7 +210,8 @@ after_failure(struct sf_put_run *r, int rc, struct sf_err *err)
             return rc;
         if (++r->turns > TURNS_MAX)
             return rc;
-        p->exists = r->unexpected = true; /* somebody was quicker: look at it */
+        if (!p->exists) /* somebody was quicker: look at it; else it is compared once more */
+            p->exists = r->unexpected = true;
         return 1;
     }
     if (rc != -EEXIST && !err->outcome_open)

@@ -380,6 +380,49 @@ pieces_with_lost_replies(void **state)
     sf_content_unref(c);
 }
 
+/* A piece may be refused with a 409 without a word. That says nothing of an object that is to be
+ * replaced: only another version than the known one is somebody else's. */
+static void
+a_refused_piece_is_no_conflict(void **state)
+{
+    (void)state;
+    fake_request_limit(PIECE);
+    for (int opaque = 0; opaque < 2; opaque++) {
+        fake_opaque_etags(opaque);
+        fake_set("b", "k", "seen");
+        struct sf_version base = version_of("k");
+        const struct sf_commit_args args = {.exists = true, .base = &base};
+        struct sf_content *c = large_content("k", PIECE + 5);
+        fake_fault(FAKE_TUS_SEND, 1, FAKE_REFUSED, -EEXIST);
+        struct got *g = commit_args(c, &args);
+        assert_int_equal(wait_for(g), 0);
+        assert_string_equal(g->conflict, "");
+        assert_int_equal(fake_find("b", "k")->len, PIECE + 5);
+        sf_content_unref(c);
+
+        fake_set("b", "k", "elsewhere"); /* while it is sent */
+        fake_fault(FAKE_TUS_SEND, 1, FAKE_REFUSED, -EEXIST);
+        c = large_content("k", PIECE + 6);
+        g = commit_args(c, &args);
+        assert_int_equal(wait_for(g), 0);
+        assert_string_equal(kept_of(g)->data, "elsewhere");
+        sf_content_unref(c);
+        fake_remove("b", "k");
+
+        c = large_content("k", PIECE + 7); /* nothing is there, nor was: our own end of it comes */
+        fake_fault(FAKE_TUS_SEND, 1, FAKE_REFUSED, -EEXIST);
+        fake_fault(FAKE_TUS_SEND, 1, FAKE_LOST_AFTER, -EIO);
+        fake_fault(FAKE_TUS_SEND, 1, FAKE_LOST_AFTER, -EIO);
+        fake_fault(FAKE_TUS_OFFSET, 1, FAKE_REFUSED, -ENOENT);
+        g = commit(c, false);
+        assert_int_equal(wait_for(g), 0);
+        assert_string_equal(g->conflict, "");
+        assert_int_equal(fake_find("b", "k")->len, PIECE + 7);
+        sf_content_unref(c);
+        fake_remove("b", "k");
+    }
+}
+
 static void
 an_upload_that_the_service_forgot(void **state)
 {
@@ -696,6 +739,7 @@ main(void)
         TEST(the_mark_goes_along),
         TEST(large_files_go_in_pieces),
         TEST(pieces_with_lost_replies),
+        TEST(a_refused_piece_is_no_conflict),
         TEST(an_upload_that_the_service_forgot),
         TEST(known_bytes_are_copied),
         TEST(the_same_again_sends_no_bytes),
