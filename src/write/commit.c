@@ -13,6 +13,7 @@
 #include "observe/counter.h"
 #include "observe/log.h"
 #include "write/bytes.h"
+#include "write/delete.h"
 #include "write/fetch.h"
 #include "write/keep.h"
 
@@ -290,6 +291,8 @@ upload_finish(struct sf_upload *up, const struct sf_err *err, struct sf_commit *
         sf_upload_queue(next);
     else if (!err && done->uploaded)
         sf_upload_wake_all(c->w); /* the service is there */
+    if (!err && done->uploaded)
+        sf_deletes_wake(c->w->deletes);
     done->still_dirty = sf_content_dirty(c);
     tell(list, err, done);
     tell(lost, &no_memory, NULL);

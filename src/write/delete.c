@@ -53,9 +53,11 @@ struct sf_deletes {
     struct removal *first, **tail;
     size_t n;
     int64_t since_ms;      /* the oldest is collected since then */
+    int64_t quiet_ms;      /* when no more are waited for */
     unsigned failures;     /* in a row, of requests that may succeed later */
-    int64_t hold_until_ms; /* because of these */
-    struct sf_err why;     /* of the last of them */
+    int64_t failed_ms;     /* the last of these */
+    int64_t hold_until_ms; /* because of them */
+    struct sf_err why;     /* of the last */
     bool stopped;
 };
 
@@ -63,7 +65,8 @@ struct batch {
     struct sf_job job;
     struct sf_deletes *d;
     struct removal *first;
-    bool again; /* some are to be tried later */
+    unsigned failures; /* before it was taken */
+    bool again;        /* some are to be tried later */
     struct sf_removed removed[BATCH_MAX];
     const char *keys[BATCH_MAX];
 };
@@ -117,6 +120,7 @@ removal_end(struct removal *r, const struct sf_err *err, bool keep)
 /* ---- a batch -------------------------------------------------------------------------------- */
 
 static void collect(struct sf_deletes *d, struct removal *r);
+static void arm(struct sf_deletes *d);
 
 /* After a lost reply, or one that did not name it: 0 gone; 1 it is there; or why that is open. */
 static int
@@ -159,17 +163,22 @@ removal_settle(struct removal *r, bool answered, int64_t deadline_ms)
     return true;
 }
 
-/* The service could not do it, or nobody knows: not for a while, longer each time. */
+/* The service could not do it, or nobody knows: not for a while, longer each time. Of those that
+ * were under way at the same time one counts. */
 static void
-hold(struct sf_deletes *d, const struct sf_err *err)
+hold(const struct batch *b, const struct sf_err *err)
 {
+    struct sf_deletes *d = b->d;
     int64_t pause = RETRY_MIN;
     SF_GUARD(&d->lock);
     d->why = *err;
+    if (b->failures != d->failures)
+        return;
     for (unsigned i = 0; i < d->failures && pause < RETRY_MAX; i++)
         pause *= 2;
     d->failures++;
-    d->hold_until_ms = sf_clock_ms() + (pause < RETRY_MAX ? pause : RETRY_MAX);
+    d->failed_ms = sf_clock_ms();
+    d->hold_until_ms = d->failed_ms + (pause < RETRY_MAX ? pause : RETRY_MAX);
 }
 
 /* What is open or has to wait goes back to those collected, and is tried later. */
@@ -177,7 +186,7 @@ static void
 again(struct batch *b, struct removal *r, const struct sf_err *err)
 {
     if (!b->again)
-        hold(b->d, err);
+        hold(b, err);
     b->again = true;
     if (sf_writer_stopping(b->d->w))
         removal_end(r, err, true);
@@ -263,9 +272,11 @@ batch_run(struct sf_job *job, const struct sf_err *refused)
     else
         batch_failed(b, &err);
     if (!b->again) {
-        SF_GUARD(&b->d->lock);
+        sf_mutex_lock(&b->d->lock);
         b->d->failures = 0;
         b->d->hold_until_ms = 0;
+        sf_mutex_unlock(&b->d->lock);
+        arm(b->d); /* others may wait for the end of that */
     }
     free(b);
 }
@@ -281,6 +292,7 @@ batch_take_locked(struct sf_deletes *d)
         return NULL;
     b->job.run = batch_run;
     b->d = d;
+    b->failures = d->failures;
     struct removal **out = &b->first;
     size_t n = 0;
     for (struct removal **p = &d->first, *r; (r = *p) && n < BATCH_MAX;) {
@@ -340,13 +352,37 @@ timer_due(struct sf_timer *t)
     sf_deletes_hurry((struct sf_deletes *)((char *)t - offsetof(struct sf_deletes, timer)));
 }
 
-/* When those collected are to be sent. */
-static int64_t
-due_ms_locked(const struct sf_deletes *d, int64_t now)
+/* Set the timer to when those collected are to be sent. Whoever changes that calls this afterwards;
+ * the last to set it has seen the last change. */
+static void
+arm(struct sf_deletes *d)
 {
-    int64_t latest = d->since_ms + LATEST_MS;
-    int64_t at = now + QUIET_MS < latest ? now + QUIET_MS : latest;
-    return at < d->hold_until_ms ? d->hold_until_ms : at;
+    for (int64_t set = 0;;) {
+        sf_mutex_lock(&d->lock);
+        int64_t at = d->quiet_ms < d->hold_until_ms ? d->hold_until_ms : d->quiet_ms;
+        bool any = d->first != NULL;
+        sf_mutex_unlock(&d->lock);
+        if (!any || at == set)
+            return;
+        set = at;
+        if (sf_timer_set(d->w->timers, &d->timer, at)) {
+            sf_deletes_hurry(d);
+            return;
+        }
+    }
+}
+
+void
+sf_deletes_wake(struct sf_deletes *d)
+{
+    sf_mutex_lock(&d->lock);
+    int64_t at = d->failed_ms + RETRY_MIN;
+    bool sooner = d->first && at < d->hold_until_ms;
+    if (sooner)
+        d->hold_until_ms = at;
+    sf_mutex_unlock(&d->lock);
+    if (sooner)
+        arm(d);
 }
 
 static void
@@ -359,18 +395,21 @@ collect(struct sf_deletes *d, struct removal *r)
     if (!stopped) {
         if (!d->n++)
             d->since_ms = now;
+        int64_t latest = d->since_ms + LATEST_MS;
+        d->quiet_ms = now + QUIET_MS < latest ? now + QUIET_MS : latest;
         *d->tail = r;
         d->tail = &r->next;
     }
     bool full = d->n >= BATCH_MAX && now >= d->hold_until_ms;
-    int64_t at = due_ms_locked(d, now);
     sf_mutex_unlock(&d->lock);
     if (stopped) {
         struct sf_err err = SF_ERR_INIT;
         (void)!sf_err_set(&err, -ECANCELED, "the writer is being stopped");
         removal_end(r, &err, true);
-    } else if (full || sf_timer_set(d->w->timers, &d->timer, at)) {
+    } else if (full) {
         sf_deletes_hurry(d);
+    } else {
+        arm(d);
     }
 }
 

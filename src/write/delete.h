@@ -23,6 +23,10 @@ void sf_deletes_hurry(struct sf_deletes *d);
 /* The same, also when an earlier failure says to wait. */
 void sf_deletes_retry(struct sf_deletes *d);
 
+/* The service has just done something else: what failed a second ago may go again now, however
+ * often it has failed. */
+void sf_deletes_wake(struct sf_deletes *d);
+
 /* Whether those collected wait because requests have failed. */
 struct sf_deletes_hold {
     unsigned failures; /* in a row; 0 = no */

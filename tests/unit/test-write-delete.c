@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "write-fixture.h"
 
+#include "write/delete.h"
 #include "write/journal.h"
+#include "write/writer.h"
 
 /* Removals that are acknowledged first: kept before settled, many in one request, in order with
  * other changes of their keys; nothing acknowledged is forgotten. */
@@ -142,6 +144,55 @@ lost_replies(void **state)
     assert_int_equal(fake_count(FAKE_DELETE), 4);
 }
 
+/* How long those wait whose requests have failed @n times in a row by now. */
+static int64_t
+held_until(unsigned n)
+{
+    struct sf_deletes_hold hold = {0};
+    for (int i = 0; i < 10000 && hold.failures < n; i++) {
+        usleep(1000);
+        sf_deletes_hold(writer->deletes, &hold);
+    }
+    assert_int_equal(hold.failures, n);
+    return hold.until_ms;
+}
+
+static void
+failures_at_the_same_time_are_one(void **state)
+{
+    (void)state;
+    struct both *b[4];
+    char key[20];
+    fake_close(FAKE_DELETE);
+    fake_fault(FAKE_DELETE, 4, FAKE_REFUSED, -ECONNREFUSED);
+    for (int i = 0; i < 4; i++) { /* each in a request of its own */
+        snprintf(key, sizeof key, "k%d", i);
+        fake_set("b", key, "x");
+        b[i] = behind(key, NULL);
+        fake_wait_at_gate(FAKE_DELETE, (unsigned)i + 1);
+    }
+    int64_t start = sf_clock_ms();
+    fake_open(FAKE_DELETE);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(wait_for(b[i]->settled), 0);
+    assert_true(sf_clock_ms() - start < 4000); /* a pause, not that of four in a row */
+}
+
+static void
+what_succeeds_elsewhere_ends_a_long_pause(void **state)
+{
+    (void)state;
+    fake_set("b", "k", "x");
+    fake_fault(FAKE_DELETE, 2, FAKE_REFUSED, -ECONNREFUSED);
+    struct both *b = behind("k", NULL);
+    int64_t until = held_until(2);
+    struct sf_content *c = content("other", "text");
+    assert_int_equal(wait_for(commit(c, false)), 0);
+    assert_int_equal(wait_for(b->settled), 0);
+    assert_true(sf_clock_ms() < until);
+    sf_content_unref(c);
+}
+
 static void
 the_next_writer_does_what_is_left(void **state)
 {
@@ -201,6 +252,8 @@ main(void)
         TEST(what_came_before_it_is_done_before),
         TEST(refusals),
         TEST(lost_replies),
+        TEST(failures_at_the_same_time_are_one),
+        TEST(what_succeeds_elsewhere_ends_a_long_pause),
         TEST(the_next_writer_does_what_is_left),
         TEST(rmdir_waits_for_them),
     };
