@@ -8,7 +8,6 @@
 #include "base/hash.h"
 #include "write/commit.h"
 
-#define FIRST_MS  1000
 #define LAST_MS   60000
 #define CALLS_MAX 256 /* more workers there are not */
 #define WAKE_MANY 16  /* at once; each that succeeds wakes others */
@@ -16,9 +15,9 @@
 /* Uploads that failed and wait to be tried again. */
 
 static int64_t
-pause_of(unsigned tries)
+pause_of(const struct sf_writer *w, unsigned tries)
 {
-    int64_t ms = FIRST_MS;
+    int64_t ms = w->retry_ms;
     for (unsigned i = 1; i < tries && ms < LAST_MS; i++)
         ms *= 2;
     if (ms > LAST_MS)
@@ -63,7 +62,7 @@ sf_upload_rest_locked(struct sf_upload *up)
     up->mimes = NULL; /* whose they are has been called back */
     up->resting = true;
     up->timer.fn = due;
-    if (sf_timer_set(w->timers, &up->timer, sf_clock_ms() + pause_of(++up->tries)) == 0)
+    if (sf_timer_set(w->timers, &up->timer, sf_clock_ms() + pause_of(w, ++up->tries)) == 0)
         return true;
     up->resting = false;
     leave_list(up);

@@ -37,6 +37,8 @@ struct sf_writer_opts {
     unsigned max_queue;      /* changes waiting or running; beyond it -EAGAIN; 0 = 65536 */
     int64_t timeout_ms;      /* of one change with its retries, from when it runs; an upload has 1 s
                                 per MiB more; 0 = 60000 */
+    int64_t retry_ms;        /* before an upload that failed is tried again, longer each time up to
+                                a minute; 0 = 1000 */
     uint64_t standard_limit; /* largest body of one request in bytes; more goes in pieces; 0 =
                                 unknown */
     uint64_t attr_copy_max;  /* bytes of an object that is copied onto itself for new attributes */

@@ -28,6 +28,7 @@
 #define WORKERS_DEFAULT 8
 #define QUEUE_DEFAULT   65536
 #define TIMEOUT_DEFAULT 60000
+#define RETRY_DEFAULT   1000
 #define KEEPERS         4    /* threads that sync files */
 #define BYTES_PER_MS    1024 /* a link slower than 1 MiB/s gets more time by the size */
 #define SETTLE_MS       5000 /* of a deadline, kept for settling a lost reply */
@@ -116,6 +117,7 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     w->cache = opts->cache;
     w->plain = opts->plain;
     w->timeout_ms = opts->timeout_ms > 0 ? opts->timeout_ms : TIMEOUT_DEFAULT;
+    w->retry_ms = opts->retry_ms > 0 ? opts->retry_ms : RETRY_DEFAULT;
     w->attr_copy_max = opts->attr_copy_max;
     w->drain_ms = INT64_MAX;
     w->keep_open_max = opts->keep_open_max;

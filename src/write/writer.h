@@ -42,7 +42,7 @@ struct sf_writer {
     struct sf_pool *fetchers;   /* threads that fetch missing bytes */
     struct sf_pool *keepers;    /* and those that sync files */
     struct sf_room *room;
-    int64_t timeout_ms;
+    int64_t timeout_ms, retry_ms;
     uint64_t keep_open_max;
     uint64_t attr_copy_max; /* bytes */
 

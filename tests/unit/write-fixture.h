@@ -94,18 +94,23 @@ has_come(struct got *g)
     return g->calls > 0;
 }
 
+/* What is the same for all is filled in. */
+static void
+writer_start_with(struct sf_writer_opts opts)
+{
+    struct sf_err err = SF_ERR_INIT;
+    opts.state_dir = state_dir;
+    opts.timeout_ms = 4000;
+    opts.keep_open_max = KEEP_OPEN_MAX;
+    opts.attr_copy_max = 1000;
+    if (sf_writer_new(&opts, NULL, &writer, &err))
+        fail_msg("sf_writer_new: %s", err.msg);
+}
+
 static void
 writer_start(unsigned workers, unsigned max_queue)
 {
-    const struct sf_writer_opts opts = {.state_dir = state_dir,
-                                        .workers = workers,
-                                        .max_queue = max_queue,
-                                        .timeout_ms = 4000,
-                                        .keep_open_max = KEEP_OPEN_MAX,
-                                        .attr_copy_max = 1000};
-    struct sf_err err = SF_ERR_INIT;
-    if (sf_writer_new(&opts, NULL, &writer, &err))
-        fail_msg("sf_writer_new: %s", err.msg);
+    writer_start_with((struct sf_writer_opts){.workers = workers, .max_queue = max_queue});
 }
 
 /* In @dir or /tmp. */
