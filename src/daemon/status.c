@@ -161,6 +161,9 @@ print_behind(const struct daemon *d, const struct sf_writer_stats *w, struct sf_
         sf_buf_printf(out, " of %.0f s", (double)age_ms / 1000);
     if (w->behind_waiting)
         sf_buf_printf(out, "; closes that wait for room: %u", w->behind_waiting);
+    if (w->behind_stuck)
+        sf_buf_printf(out, "; stuck, and not counted: %" PRIu64 " (supafs queue ls tells why)",
+                      w->behind_stuck);
     sf_buf_append(out, "\n", 1);
 }
 
@@ -264,6 +267,7 @@ add_behind(const struct daemon *d, const struct sf_writer_stats *w, json_t *root
     set(root, "writeback_age_max_ms", (uint64_t)sf_config_ms(d->cfg, SF_OPT_WRITEBACK_AGE));
     json_object_set_new(root, "writeback_oldest_s", json_real(behind_oldest(w)));
     set(root, "writeback_waiting", w->behind_waiting);
+    set(root, "writeback_stuck", w->behind_stuck);
 }
 
 static void

@@ -240,6 +240,10 @@ sf_kept_end(struct sf_content *c, const struct sf_snapshot *snap, const struct s
     struct sf_kept *k = &c->kept;
     if (err && !atomic_load(&c->abandoned)) {
         hold(c, snap, err, put->reached);
+        if (sf_failure_is_held(err) && sf_room_failed(c->w, &c->charge))
+            sf_warn("write", "event=upload-stuck object=%s/%s bytes=%llu err=%s reason=%s text=%s",
+                    put->bucket, put->key, (unsigned long long)snap->size, sf_errno_name(err->code),
+                    err->msg, "others are sent; it is tried on, and holds up no close()");
         return;
     }
     if (k->held)
@@ -252,6 +256,8 @@ sf_kept_end(struct sf_content *c, const struct sf_snapshot *snap, const struct s
     sf_record_fini(&k->rec);
     remove_old(c);
     sf_step(SF_STEP_CONTENT_DONE);
+    if (!err)
+        sf_room_stored(c->w);
     leave_room(c);
 }
 

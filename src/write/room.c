@@ -8,6 +8,8 @@
 #include "observe/log.h"
 #include "write/keep.h"
 
+#define LET_MS 60000 /* until one more is let in, while nothing is stored */
+
 /*
  * How much may be acknowledged and not in the bucket. Who finds no room waits, in order; it is let
  * in when something was sent. One that has a place already gets its own place again.
@@ -16,9 +18,12 @@ struct sf_room {
     uint64_t max_files, max_bytes;
     int64_t max_age_ns; /* 0 = none */
 
-    struct sf_mutex lock; /* leaf; protects the fields below */
-    uint64_t files, bytes;
-    struct sf_charge *charges;       /* oldest first */
+    struct sf_mutex lock;            /* leaf; protects the fields below */
+    uint64_t files, bytes;           /* without what is stuck */
+    struct sf_charge *charges;       /* these, oldest first */
+    uint64_t stuck;                  /* files */
+    uint64_t stored;                 /* counts what the service has taken */
+    int64_t let_until_ms;            /* nobody is let in past what is too old */
     struct sf_keeping_link *waiting; /* in order */
     unsigned n_waiting;
     bool open;
@@ -59,24 +64,48 @@ charge_locked(struct sf_room *r, struct sf_charge *ch, uint64_t bytes, int64_t m
         DL_APPEND(r->charges, ch);
         r->files++;
     }
-    r->bytes += bytes - ch->bytes; /* wraps to a subtraction */
+    if (!ch->stuck)
+        r->bytes += bytes - ch->bytes; /* wraps to a subtraction */
     ch->bytes = bytes;
+}
+
+static bool
+counts(const struct sf_charge *ch)
+{
+    return ch->on && !ch->stuck;
+}
+
+/* The oldest of the others, if it is too old; else NULL. */
+static const struct sf_charge *
+too_old_locked(const struct sf_room *r, const struct sf_charge *ch)
+{
+    const struct sf_charge *oldest = r->charges == ch ? ch->next : r->charges;
+    bool old = oldest && r->max_age_ns && sf_wall_ns() - oldest->made_ns > r->max_age_ns;
+    return old ? oldest : NULL;
 }
 
 /* NULL, or which bound is in the way of this content with so many bytes. */
 static const char *
 bound_locked(const struct sf_room *r, const struct sf_charge *ch, uint64_t bytes)
 {
-    uint64_t files = r->files - ch->on, others = r->bytes - ch->bytes, sum;
+    uint64_t files = r->files - counts(ch), others = r->bytes - (counts(ch) ? ch->bytes : 0), sum;
     if (r->open || !files)
         return NULL;
     if (files >= r->max_files)
         return "writeback_files";
     if (__builtin_add_overflow(others, bytes, &sum) || sum > r->max_bytes)
         return "writeback_bytes";
-    if (r->max_age_ns && sf_wall_ns() - r->charges->made_ns > r->max_age_ns)
-        return "writeback_age";
-    return NULL;
+    const struct sf_charge *old = too_old_locked(r, ch);
+    return old && (!old->strikes || sf_clock_ms() < r->let_until_ms) ? "writeback_age" : NULL;
+}
+
+/* It has found room. */
+static void
+admit_locked(struct sf_room *r, struct sf_charge *ch, uint64_t bytes)
+{
+    if (!r->open && too_old_locked(r, ch))
+        r->let_until_ms = sf_clock_ms() + LET_MS;
+    charge_locked(r, ch, bytes, sf_wall_ns());
 }
 
 static void
@@ -101,7 +130,7 @@ let_in_locked(struct sf_room *r)
         DL_DELETE(r->waiting, l);
         l->waits = false;
         r->n_waiting--;
-        charge_locked(r, l->charge, l->bytes, sf_wall_ns());
+        admit_locked(r, l->charge, l->bytes);
         DL_APPEND(in, l);
     }
     if (!r->waiting)
@@ -136,7 +165,10 @@ sf_room_enter(struct sf_writer *w, struct sf_keeping *k, uint64_t bytes)
         wait_locked(r, l, bound);
         return false;
     }
-    charge_locked(r, l->charge, more, sf_wall_ns());
+    if (must)
+        charge_locked(r, l->charge, more, sf_wall_ns());
+    else
+        admit_locked(r, l->charge, more);
     return true;
 }
 
@@ -146,7 +178,7 @@ sf_room_wait(struct sf_writer *w, struct sf_keeping *k)
     struct sf_room *r = w->room;
     struct sf_keeping_link *l = sf_keeping_link(k);
     SF_GUARD(&r->lock);
-    if (r->open || r->files <= l->charge->on)
+    if (r->open || r->files <= counts(l->charge))
         return false;
     l->bytes = l->charge->bytes;
     wait_locked(r, l, "journal");
@@ -160,17 +192,60 @@ sf_room_charge(struct sf_writer *w, struct sf_charge *ch, uint64_t bytes, int64_
     charge_locked(w->room, ch, bytes, made_ns ? made_ns : sf_wall_ns());
 }
 
+static void
+stop_counting_locked(struct sf_room *r, struct sf_charge *ch)
+{
+    if (ch->stuck)
+        return;
+    DL_DELETE(r->charges, ch);
+    r->files--;
+    r->bytes -= ch->bytes;
+}
+
 void
 sf_room_leave(struct sf_writer *w, struct sf_charge *ch)
 {
     struct sf_room *r = w->room;
     sf_mutex_lock(&r->lock);
     if (ch->on) {
-        DL_DELETE(r->charges, ch);
-        r->files--;
-        r->bytes -= ch->bytes;
+        r->stuck -= ch->stuck;
+        stop_counting_locked(r, ch);
         *ch = (struct sf_charge){.on = false};
     }
+    struct sf_keeping_link *in = let_in_locked(r);
+    sf_mutex_unlock(&r->lock);
+    go_on(in);
+}
+
+bool
+sf_room_failed(struct sf_writer *w, struct sf_charge *ch)
+{
+    struct sf_room *r = w->room;
+    bool stuck = false;
+    sf_mutex_lock(&r->lock);
+    if (counts(ch) && (!ch->strikes || ch->stored != r->stored)) {
+        ch->strikes++;
+        ch->stored = r->stored;
+        stuck = ch->strikes >= SF_ROOM_STRIKES;
+    }
+    if (stuck) {
+        stop_counting_locked(r, ch);
+        ch->stuck = true;
+        r->stuck++;
+    }
+    struct sf_keeping_link *in = let_in_locked(r);
+    sf_mutex_unlock(&r->lock);
+    go_on(in);
+    return stuck;
+}
+
+void
+sf_room_stored(struct sf_writer *w)
+{
+    struct sf_room *r = w->room;
+    sf_mutex_lock(&r->lock);
+    r->stored++;
+    r->let_until_ms = 0;
     struct sf_keeping_link *in = let_in_locked(r);
     sf_mutex_unlock(&r->lock);
     go_on(in);
@@ -207,6 +282,7 @@ sf_room_get_stats(struct sf_room *r, struct sf_room_stats *out)
     SF_GUARD(&r->lock);
     *out = (struct sf_room_stats){.files = r->files,
                                   .bytes = r->bytes,
+                                  .stuck = r->stuck,
                                   .waiting = r->n_waiting,
                                   .oldest_ns = r->charges ? r->charges->made_ns : 0};
 }

@@ -5,16 +5,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Internal to src/write: how much is acknowledged before the bucket has it, and who waits because
- * that is too much. Thread-safe. */
+/*
+ * Internal to src/write: how much is acknowledged before the bucket has it, and who waits because
+ * that is too much. Thread-safe.
+ *
+ * One file that cannot be sent shall not hold up all others: what has failed SF_ROOM_STRIKES times,
+ * each time but the first after something else was stored, is stuck, and counts for no bound any
+ * more. That needs others that are sent: where an old file that has failed is in the way, one that
+ * waits is let in, and the next when something was stored, or after a minute.
+ */
 struct sf_keeping;
 struct sf_room;
 struct sf_writer;
+
+#define SF_ROOM_STRIKES 3
 
 /* What a content takes of the room. */
 struct sf_charge {
     struct sf_charge *prev, *next; /* oldest first; room's lock protects all of it */
     bool on;
+    bool stuck;       /* in no list, and counted apart */
+    unsigned strikes; /* its failures, but only one of those between which nothing was stored */
+    uint64_t stored;  /* the room's count at the last of them */
     uint64_t bytes;
     int64_t made_ns; /* wall clock; of the first keep that is not in the bucket */
 };
@@ -30,13 +42,18 @@ bool sf_room_wait(struct sf_writer *w, struct sf_keeping *k);
 void sf_room_charge(struct sf_writer *w, struct sf_charge *ch, uint64_t bytes, int64_t made_ns);
 /* Nothing of it is kept any more. */
 void sf_room_leave(struct sf_writer *w, struct sf_charge *ch);
+/* An upload of it has failed, and will be tried again. True: it is stuck from now on. */
+bool sf_room_failed(struct sf_writer *w, struct sf_charge *ch);
+/* The service has taken something. */
+void sf_room_stored(struct sf_writer *w);
 /* @k waits no more. True: it did. */
 bool sf_room_cancel(struct sf_writer *w, struct sf_keeping *k);
 /* While it is open nobody waits. */
 void sf_room_open(struct sf_writer *w, bool open);
 
 struct sf_room_stats {
-    uint64_t files, bytes;
+    uint64_t files, bytes; /* without what is stuck, as is the oldest */
+    uint64_t stuck;        /* files */
     unsigned waiting;
     int64_t oldest_ns; /* wall clock; 0 = none */
 };

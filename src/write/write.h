@@ -95,8 +95,9 @@ struct sf_writer_stats {
     unsigned journal_damaged; /* records that the start could not read */
     uint64_t journal_syncs;   /* synced transactions since the start */
     /* contents of sf_content_keep() that the bucket does not have: files, bytes, since when (wall
-     * clock, 0 = none), and how many wait for room; and how many keeps there were */
-    uint64_t behind_files, behind_bytes;
+     * clock, 0 = none), without those that are stuck; and how many wait for room; and how many
+     * keeps there were */
+    uint64_t behind_files, behind_bytes, behind_stuck;
     int64_t behind_since_ns;
     unsigned behind_waiting;
     uint64_t kept;
@@ -249,7 +250,8 @@ typedef void (*sf_write_fn)(void *arg, const struct sf_err *err);
  *           the writer ends, and the next one does it.
  *
  * Beyond the bounds of the writer it waits, in order, until there is room; also while the journal
- * is full. Keeps of a content at the same time become one. What is kept while an earlier state
+ * is full. What has failed several times while others were stored takes no room (write/room.h).
+ * Keeps of a content at the same time become one. What is kept while an earlier state
  * waits for its upload takes its place; an upload that runs is followed by another one. An upload
  * sends what was kept, unless a commit wants newer bytes. Thread-safe; does local I/O of up to 64
  * KiB.

@@ -382,6 +382,7 @@ sf_writer_stats(struct sf_writer *w, struct sf_writer_stats *out)
     out->behind_bytes = room.bytes;
     out->behind_since_ns = room.oldest_ns;
     out->behind_waiting = room.waiting;
+    out->behind_stuck = room.stuck;
     out->kept = atomic_load(&w->kept);
     pending_stats(w, out);
 }

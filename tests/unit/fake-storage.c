@@ -49,6 +49,8 @@ static struct fault faults[FAULTS_MAX];
 static size_t n_faults;
 static unsigned serial, version;
 static char protected[200]; /* this key is never removed, and nobody says so */
+static char failing[200];   /* this one is never put */
+static int failing_code;
 static bool opaque, spoil, closed[FAKE_OPS], running;
 static unsigned at_gate[FAKE_OPS], counts[FAKE_OPS], active[FAKE_OPS], peak[FAKE_OPS];
 static void (*meanwhile[FAKE_OPS])(void);
@@ -226,6 +228,15 @@ fake_fault(enum fake_op op, unsigned n, enum fake_fault fault, int code)
     pthread_mutex_lock(&lock);
     assert(n_faults < FAULTS_MAX);
     faults[n_faults++] = (struct fault){op, n, fault, code};
+    pthread_mutex_unlock(&lock);
+}
+
+void
+fake_fail_key(const char *key, int code)
+{
+    pthread_mutex_lock(&lock);
+    snprintf(failing, sizeof failing, "%s", key);
+    failing_code = code;
     pthread_mutex_unlock(&lock);
 }
 
@@ -445,7 +456,9 @@ sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *a, int64_t 
 {
     (void)st, (void)deadline_ms;
     enter(FAKE_PUT);
-    int code = 0, fault = fault_locked(FAKE_PUT, &code);
+    int code = failing_code, fault = FAKE_LOST_BEFORE;
+    if (strcmp(a->key, failing) != 0)
+        fault = fault_locked(FAKE_PUT, &code);
     int rc = shall_do(fault) ? put_locked(a, a->upsert ? "put" : "post", id) : 0;
     if (rc)
         fault = -1; /* the true answer comes first */
@@ -889,7 +902,7 @@ void
 fake_start(void)
 {
     running = true;
-    protected[0] = '\0';
+    protected[0] = failing[0] = '\0';
     opaque = function = false;
     request_limit = 0;
     fake_forget_tus();

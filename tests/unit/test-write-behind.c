@@ -12,15 +12,9 @@
 static void
 restart_with(unsigned workers, uint64_t files, uint64_t bytes)
 {
-    const struct sf_writer_opts opts = {.state_dir = state_dir,
-                                        .workers = workers,
-                                        .timeout_ms = 4000,
-                                        .behind_files = files,
-                                        .behind_bytes = bytes};
-    struct sf_err err = SF_ERR_INIT;
     sf_writer_free(writer);
-    if (sf_writer_new(&opts, NULL, &writer, &err))
-        fail_msg("sf_writer_new: %s", err.msg);
+    writer_start_with(
+        (struct sf_writer_opts){.workers = workers, .behind_files = files, .behind_bytes = bytes});
 }
 
 /* One keep: answered twice. */
@@ -675,6 +669,140 @@ one_that_is_larger_goes_alone(void **state)
     sf_content_unref(d);
 }
 
+/* @age_ms: of what waits. Nothing is tried again unless somebody asks for it, or a success does. */
+static void
+restart_with_age(int64_t age_ms)
+{
+    sf_writer_free(writer);
+    writer_start_with((struct sf_writer_opts){
+        .workers = 4, .retry_ms = 60000, .behind_files = 100, .behind_age_ms = age_ms});
+}
+
+static struct sf_writer_stats
+stats(void)
+{
+    struct sf_writer_stats st;
+    sf_writer_stats(writer, &st);
+    return st;
+}
+
+static int
+count_resting(void *arg, const struct sf_pending_row *r)
+{
+    *(unsigned *)arg += r->next_ms >= 0;
+    return 0;
+}
+
+/* So many have failed, and wait to be tried again. */
+static void
+expect_resting(unsigned n)
+{
+    unsigned rest = 0;
+    for (int i = 0; i < 1000 && rest != n; i++, usleep(5000)) {
+        rest = 0;
+        assert_int_equal(sf_writer_each_pending(writer, count_resting, &rest), 0);
+    }
+    assert_int_equal(rest, n);
+}
+
+static void
+what_is_too_old_holds_up_others(void **state)
+{
+    (void)state;
+    restart_with_age(50);
+    fake_close(FAKE_PUT);
+    struct sf_content *c = content("k", "text"), *d = content("l", "text");
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    fake_wait_at_gate(FAKE_PUT, 1);
+    usleep(60000);
+    set(c, "new"); /* its own age is not in its way */
+    struct keep *again = keep(c, false);
+    assert_int_equal(wait_for(again->kept), 0);
+    struct keep *l = keep(d, false);
+    usleep(30000);
+    assert_false(has_come(l->kept));
+    assert_int_equal(stats().behind_waiting, 1);
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(l->settled), 0);
+    assert_int_equal(wait_for(again->settled), 0);
+    assert_int_equal(wait_for(k->settled), 0);
+    sf_content_unref(c);
+    sf_content_unref(d);
+}
+
+/* While nothing is stored one may see whether anything can be: all else waits. */
+static void
+one_goes_by_while_nothing_is_stored(void **state)
+{
+    (void)state;
+    struct sf_content *c[4];
+    struct keep *k[4];
+    restart_with_age(50);
+    for (int i = 0; i < 4; i++)
+        c[i] = content((char[]){'k', (char)('0' + i), 0}, "text");
+    fake_fault(FAKE_PUT, 2, FAKE_REFUSED, -ECONNREFUSED);
+    k[0] = keep(c[0], false);
+    assert_int_equal(wait_for(k[0]->kept), 0);
+    expect_resting(1);
+    usleep(60000);
+    k[1] = keep(c[1], false);
+    assert_int_equal(wait_for(k[1]->kept), 0);
+    expect_resting(2);
+    for (int i = 2; i < 4; i++)
+        k[i] = keep(c[i], false);
+    usleep(30000);
+    assert_false(has_come(k[2]->kept) || has_come(k[3]->kept));
+    assert_int_equal(stats().behind_waiting, 2);
+    assert_int_equal(sf_writer_pending_retry(writer, 0, NULL), 2);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(wait_for(k[i]->kept), 0);
+        assert_int_equal(wait_for(k[i]->settled), 0);
+        sf_content_unref(c[i]);
+    }
+    expect_pending(0);
+}
+
+static void
+one_that_cannot_be_sent_holds_up_nobody(void **state)
+{
+    (void)state;
+    restart_with_age(50);
+    fake_fail_key("stuck", -EIO);
+    struct sf_content *c = content("stuck", "text");
+    struct keep *k = keep(c, false), *l;
+    assert_int_equal(wait_for(k->kept), 0);
+    expect_resting(1);
+    usleep(60000);
+    for (int i = 0; i < 10; i++) { /* each finds the way */
+        struct sf_content *d = content((char[]){'k', (char)('0' + i), 0}, "text");
+        l = keep(d, false);
+        assert_int_equal(wait_for(l->kept), 0);
+        assert_int_equal(wait_for(l->settled), 0);
+        (void)sf_writer_pending_retry(writer, 0, NULL);
+        expect_resting(1);
+        sf_content_unref(d);
+    }
+    expect_pending(1);
+    struct sf_writer_stats st = stats();
+    assert_int_equal(st.behind_stuck, 1);
+    assert_int_equal(st.behind_files, 0);
+    assert_int_equal(st.behind_bytes, 0);
+    assert_int_equal(st.behind_since_ns, 0);
+    set(c, "more text"); /* nor does it hold up itself */
+    struct keep *again = keep(c, false);
+    assert_int_equal(wait_for(again->kept), 0);
+    assert_int_equal(stats().behind_bytes, 0);
+    fake_fail_key("", 0);
+    (void)sf_writer_pending_retry(writer, 0, NULL);
+    assert_int_equal(wait_for(again->settled), 0);
+    assert_int_equal(wait_for(k->settled), 0);
+    assert_true(fake_has("b", "stuck", "more text"));
+    sf_content_unref(c);
+    expect_pending(0);
+    assert_int_equal(stats().behind_stuck, 0);
+}
+
 /* ---- attributes and pieces ------------------------------------------------------------------ */
 
 static void
@@ -836,6 +964,9 @@ main(void)
                                        TEST(no_name_any_more),
                                        TEST(beyond_the_bounds_it_waits),
                                        TEST(one_that_is_larger_goes_alone),
+                                       TEST(what_is_too_old_holds_up_others),
+                                       TEST(one_goes_by_while_nothing_is_stored),
+                                       TEST(one_that_cannot_be_sent_holds_up_nobody),
                                        TEST(attributes_go_along),
                                        TEST(pieces_of_an_object),
                                        TEST(a_state_without_own_bytes),
