@@ -386,8 +386,7 @@ tests_unit_test_cache_predict_SOURCES = tests/unit/test-cache-predict.c \
 tests_unit_test_cache_traces_SOURCES = tests/unit/test-cache-traces.c tests/unit/policy-sim.c \
 	tests/unit/policy-sim.h tests/unit/cache-trace.c tests/unit/cache-trace.h
 
-tests_unit_test_lossy_disk_SOURCES = tests/unit/test-lossy-disk.c tests/tools/lossy-disk.c \
-	tests/tools/lossy-disk.h
+tests_unit_test_lossy_disk_SOURCES = tests/unit/test-lossy-disk.c $(lossy_disk)
 
 # The toy server and the completions of the http tests.
 http_test_lib = tests/lib/http-got.c tests/lib/http-got.h tests/lib/toy-server.c \
