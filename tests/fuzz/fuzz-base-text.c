@@ -33,7 +33,7 @@ coding(const char *text, size_t len, code_fn encode, decode_fn decode, bool exac
 }
 
 static void
-hex(const char *text, size_t len)
+hex(char *text, size_t len)
 {
     char *out = malloc(2 * len + 1), *back = malloc(len ? len : 1);
     REQUIRE(out && back);
@@ -47,8 +47,9 @@ hex(const char *text, size_t len)
 }
 
 static void
-times(const char *text)
+times(char *text, size_t len)
 {
+    (void)len;
     int64_t ns = 77, again = 0;
     char out[32];
     int rc = sf_time_parse(text, &ns);
@@ -65,8 +66,9 @@ times(const char *text)
 }
 
 static void
-numbers(const char *text)
+numbers(char *text, size_t len)
 {
+    (void)len;
     uint64_t u = 77, size = 77;
     int64_t i = 77;
     char again[32];
@@ -85,7 +87,7 @@ numbers(const char *text)
 
 /* Characters are taken one after the other; together they are the text. */
 static void
-utf8(const char *text, size_t len)
+utf8(char *text, size_t len)
 {
     size_t at = 0, n;
     while (at < len && (n = sf_utf8_char(text + at, len - at)) > 0) {
@@ -97,7 +99,7 @@ utf8(const char *text, size_t len)
 
 /* Once is enough, and it never gets longer. A key between a text's halves is gone. */
 static void
-redact(const char *text, size_t len)
+redact(char *text, size_t len)
 {
     static const char key[] = "sb_secret_0123456789abcdefghij";
     sf_autofree char *once = fuzz_text(text, len), *twice = NULL, *planted = NULL;
@@ -114,8 +116,23 @@ redact(const char *text, size_t len)
 
 /* An argument stays one argument: the line has the pairs of the format and no others. */
 static void
-line(const char *text)
+escape(char *text, size_t len)
 {
+    sf_autobuf struct sf_buf out = SF_BUF_INIT, again = SF_BUF_INIT;
+    REQUIRE(sf_str_escape(&out, text, "\\") == 0 && sf_utf8_valid(out.data, out.len));
+    REQUIRE(out.len >= strlen(text));
+    for (const char *p = out.data; *p; p++)
+        REQUIRE((unsigned char)*p >= ' ' && *p != 0x7f &&
+                !((unsigned char)p[0] == 0xc2 && (unsigned char)p[1] < 0xa0));
+    /* once more changes nothing, and all can be read back */
+    REQUIRE(sf_str_escape(&again, out.data, "") == 0 && strcmp(again.data, out.data) == 0);
+    REQUIRE(sf_utf8_trim(text) <= len);
+}
+
+static void
+line(char *text, size_t len)
+{
+    (void)len;
     static struct sf_line l;
     unsigned quotes = 0;
     memset(&l, 0, sizeof l);
@@ -138,41 +155,30 @@ line(const char *text)
     REQUIRE(pairs == 4 || l.truncated);
 }
 
+static void
+base64(char *text, size_t len)
+{
+    coding(text, len, sf_base64_encode, sf_base64_decode, true);
+}
+
+static void
+base64url(char *text, size_t len)
+{
+    coding(text, len, sf_base64url_encode, sf_base64url_decode, true);
+}
+
+static void
+url(char *text, size_t len)
+{
+    coding(text, len, sf_url_encode, sf_url_decode, false);
+    coding(text, len, sf_url_encode_path, sf_url_decode, false);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size == 0)
-        return 0;
-    size_t len = size - 1;
-    sf_autofree char *text = fuzz_text(data + 1, len);
-    switch (data[0]) {
-    case 'b':
-        coding(text, len, sf_base64_encode, sf_base64_decode, true);
-        break;
-    case 'B':
-        coding(text, len, sf_base64url_encode, sf_base64url_decode, true);
-        break;
-    case 'u':
-        coding(text, len, sf_url_encode, sf_url_decode, false);
-        coding(text, len, sf_url_encode_path, sf_url_decode, false);
-        break;
-    case 'h':
-        hex(text, len);
-        break;
-    case 't':
-        times(text);
-        break;
-    case 'n':
-        numbers(text);
-        break;
-    case '8':
-        utf8(text, len);
-        break;
-    case 'r':
-        redact(text, len);
-        break;
-    default:
-        line(text);
-    }
-    return 0;
+    static const struct fuzz_way ways[] = {
+        {'b', base64},  {'B', base64url}, {'u', url},    {'h', hex},    {'t', times},
+        {'n', numbers}, {'8', utf8},      {'r', redact}, {'e', escape}, {'l', line}};
+    return fuzz_choose(ways, sizeof ways / sizeof *ways, data, size);
 }

@@ -9,9 +9,21 @@
 /* First byte: 'w' a line of words, 'a' an answer to a verb, 'v' lines of a status, 'f' what is said
  * of a file, 't' a request as it is written to the control file; else a time. */
 
+/* Any text without a NUL is a word. */
 static void
-words(char *line)
+one_word(const char *text)
 {
+    char *word[SF_WORDS_MAX];
+    sf_autobuf struct sf_buf out = SF_BUF_INIT;
+    REQUIRE(sf_words_append(&out, text) == 0);
+    REQUIRE(sf_words_split(out.data, word) == 1 && strcmp(word[0], text) == 0);
+}
+
+static void
+words(char *line, size_t len)
+{
+    (void)len;
+    one_word(line);
     char *word[SF_WORDS_MAX], *again[SF_WORDS_MAX];
     sf_autobuf struct sf_buf out = SF_BUF_INIT;
     int n = sf_words_split(line, word);
@@ -24,16 +36,6 @@ words(char *line)
     REQUIRE(sf_words_split(out.data, again) == n);
     for (int i = 0; i < n; i++)
         REQUIRE(strcmp(word[i], again[i]) == 0);
-}
-
-/* Any text without a NUL is a word. */
-static void
-one_word(const char *text)
-{
-    char *word[SF_WORDS_MAX];
-    sf_autobuf struct sf_buf out = SF_BUF_INIT;
-    REQUIRE(sf_words_append(&out, text) == 0);
-    REQUIRE(sf_words_split(out.data, word) == 1 && strcmp(word[0], text) == 0);
 }
 
 struct heard {
@@ -63,7 +65,7 @@ answer_in(const char *text, size_t len, size_t step, struct heard *h, struct sf_
 
 /* The same lines and result in whatever pieces they come. */
 static void
-answer(const char *text, size_t len)
+answer(char *text, size_t len)
 {
     struct heard whole = {SF_BUF_INIT}, bytes = {SF_BUF_INIT};
     sf_autobuf struct sf_buf said = SF_BUF_INIT, said2 = SF_BUF_INIT;
@@ -76,8 +78,9 @@ answer(const char *text, size_t len)
 }
 
 static void
-value(const char *text)
+value(char *text, size_t len)
 {
+    (void)len;
     char out[16] = "untouched", large[4096];
     REQUIRE(control_value(NULL, "pid", out, sizeof out) == -ENOENT);
     int rc = control_value(text, "pid", out, sizeof out);
@@ -88,8 +91,9 @@ value(const char *text)
 }
 
 static void
-file_line(char *line)
+file_line(char *line, size_t len)
 {
+    (void)len;
     uint64_t n[3] = {77, 77, 77};
     struct answer_file f = {.path = NULL};
     int rc = answer_counts(line, n);
@@ -120,7 +124,7 @@ on_read(void *arg, int err, const struct sf_tree_result *res)
 
 /* Written in two pieces: one request at most, the first line; what is answered can be read. */
 static void
-talk(const char *text, size_t len)
+talk(char *text, size_t len)
 {
     struct heard h = {SF_BUF_INIT};
     struct answer a = ANSWER_INIT(hear, &h);
@@ -144,32 +148,17 @@ talk(const char *text, size_t len)
     asked = NULL;
 }
 
+static void
+duration(char *text, size_t len)
+{
+    (void)len;
+    REQUIRE(answer_ms(text) >= -1 && answer_ms(text) <= INT32_MAX);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size == 0)
-        return 0;
-    size_t len = size - 1;
-    sf_autofree char *text = fuzz_text(data + 1, len);
-    switch (data[0]) {
-    case 'w':
-        one_word(text);
-        words(text);
-        break;
-    case 'a':
-        answer(text, len);
-        break;
-    case 'v':
-        value(text);
-        break;
-    case 'f':
-        file_line(text);
-        break;
-    case 't':
-        talk(text, len);
-        break;
-    default:
-        REQUIRE(answer_ms(text) >= -1 && answer_ms(text) <= INT32_MAX);
-    }
-    return 0;
+    static const struct fuzz_way ways[] = {{'w', words},     {'a', answer}, {'v', value},
+                                           {'f', file_line}, {'t', talk},   {'d', duration}};
+    return fuzz_choose(ways, sizeof ways / sizeof *ways, data, size);
 }

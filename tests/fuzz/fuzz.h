@@ -34,6 +34,25 @@ fuzz_text(const void *data, size_t size)
     return text;
 }
 
+/* One of the parsers that a target tries: the first byte of an input chooses it, the last way is
+ * for all other bytes. @text: its own, of @len bytes and a NUL; may be changed. */
+struct fuzz_way {
+    char letter;
+    void (*fn)(char *text, size_t len);
+};
+
+static inline int
+fuzz_choose(const struct fuzz_way *ways, size_t n, const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    sf_autofree char *text = fuzz_text(data + 1, size - 1);
+    while (n-- > 1 && ways->letter != (char)data[0])
+        ways++;
+    ways->fn(text, size - 1);
+    return 0;
+}
+
 /* A text that may stand on a terminal and in a log: no byte below a space, none behind '~'. */
 static inline void
 fuzz_printable(const char *text)
