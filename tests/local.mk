@@ -98,6 +98,7 @@ unit_tests = \
 	tests/unit/test-write-pending \
 	tests/unit/test-write-quarantine \
 	tests/unit/test-write-rename-dir \
+	tests/unit/test-write-replay \
 	tests/unit/test-write-step \
 	tests/unit/test-write-timer
 
@@ -354,7 +355,8 @@ tests_unit_test_cache_tiers_SOURCES = tests/unit/test-cache-tiers.c tests/unit/c
 
 # The writer over a Storage service in memory.
 write_test_lib = tests/unit/fake-storage.c tests/unit/fake-storage.h \
-	tests/unit/fake-storage-internal.h tests/unit/fake-tus.c tests/unit/write-fixture.h
+	tests/unit/fake-storage-internal.h tests/unit/fake-tus.c tests/unit/write-fixture.h \
+	tests/unit/keep-fixture.h
 tests_unit_test_write_attrs_SOURCES = tests/unit/test-write-attrs.c $(write_test_lib)
 tests_unit_test_write_behind_SOURCES = tests/unit/test-write-behind.c $(write_test_lib)
 tests_unit_test_write_bytes_SOURCES = tests/unit/test-write-bytes.c $(write_test_lib)
@@ -370,6 +372,7 @@ tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test
 tests_unit_test_write_pending_SOURCES = tests/unit/test-write-pending.c $(write_test_lib)
 tests_unit_test_write_quarantine_SOURCES = tests/unit/test-write-quarantine.c $(write_test_lib)
 tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(write_test_lib)
+tests_unit_test_write_replay_SOURCES = tests/unit/test-write-replay.c $(write_test_lib)
 
 tests_unit_test_cache_disk_crash_SOURCES = tests/unit/test-cache-disk-crash.c \
 	tests/unit/disk-fixture.h

@@ -407,7 +407,10 @@ upload_take(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put)
     c->uploading = true; /* whoever commits from now on may have written what is not sent */
     c->sending_kept = kept;
     up->gen = kept ? keep->snap.gen : atomic_load(&c->gen);
-    memcpy(c->sending_op, keep ? keep->rec.op : op, sizeof c->sending_op);
+    memcpy(c->sending_ops, keep ? keep->rec.former : c->kept.rec.former, sizeof c->sending_ops);
+    sf_former_add(c->sending_ops, keep ? keep->rec.op : c->kept.rec.op);
+    if (!kept)
+        sf_former_add(c->sending_ops, op);
     c->sending_leaves = keep ? keep->leaves : (struct sf_version){.id = ""};
     upload_base_locked(up, put);
     sf_mutex_unlock(&c->lock);

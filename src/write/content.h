@@ -57,10 +57,10 @@ struct sf_content {
     struct sf_keep *keep;     /* what the journal has, and whose upload has not begun; see keep.h */
     struct sf_keeping *keeping;
     struct sf_keep_ask *asks; /* for the one after that */
-    /* of the upload that runs: whether the journal has all of it, its operation, and what it makes
-     */
+    /* of the upload that runs: whether the journal has all of it, its operation before those of
+     * earlier states, and what it makes */
     bool sending_kept;
-    char sending_op[27];
+    char sending_ops[SF_FORMER_SIZE];
     struct sf_version sending_leaves;
 
     struct sf_charge charge; /* room's lock */

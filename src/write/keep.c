@@ -284,11 +284,11 @@ follow_locked(struct sf_content *c, struct sf_record *rec)
         memcpy(rec->former, before->former, sizeof rec->former);
         rec->target = before->target;
         if (!c->keep->untried) {
-            memcpy(rec->former, before->op, sizeof rec->former);
+            sf_former_add(rec->former, before->op);
             rec->target = c->keep->leaves;
         }
     } else if (c->uploading) {
-        memcpy(rec->former, c->sending_op, sizeof rec->former);
+        memcpy(rec->former, c->sending_ops, sizeof rec->former);
         rec->target = c->sending_leaves;
     }
 }

@@ -89,8 +89,8 @@ sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_pu
     struct sf_record *rec = &k->rec;
     put->progress = &k->progress;
     atomic_store(&k->progress.sent, 0);
-    memcpy(put->former_op, rec->former, sizeof put->former_op);
-    put->former = rec->target.size ? &rec->target : NULL;
+    memcpy(put->former, rec->former, sizeof put->former);
+    put->former_left = rec->target.size ? &rec->target : NULL;
     if (is_of(c, snap, put) && fill_extents(c, snap, rec) == 0) {
         put->resume = is_open(rec) && !k->untried;
         if (is_open(rec) && k->untried)
@@ -102,8 +102,8 @@ sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_pu
     }
     k->inlined = false;
     if (is_open(rec) && !k->untried) /* what came of it is ours, and no conflict */
-        memcpy(put->former_op, rec->op, sizeof put->former_op);
-    memcpy(rec->former, put->former_op, sizeof rec->former);
+        sf_former_add(rec->former, rec->op);
+    memcpy(put->former, rec->former, sizeof put->former);
     if (rec->file && strcmp(rec->file, sf_snapshot_file(snap)) != 0) {
         free(k->old_file);
         k->old_file = sf_steal(rec->file);

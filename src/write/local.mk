@@ -29,6 +29,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/fetch.c \
 	src/write/flush.c \
 	src/write/left.c \
+	src/write/op.c \
+	src/write/op.h \
 	src/write/pending.c \
 	src/write/pending.h \
 	src/write/fetch.h \

@@ -53,13 +53,11 @@ static bool
 is_known_here(struct sf_put_run *r)
 {
     struct sf_known_object o;
-    const struct sf_version *former = r->p->former;
+    struct sf_version now;
+    sf_version_of_object(&r->old, &now);
     if (r->op[0] && strcmp(r->op, r->old_meta.op) == 0)
         return true; /* these very bytes, by a request that was given up */
-    if (r->p->former_op[0] && strcmp(r->p->former_op, r->old_meta.op) == 0)
-        return true;
-    if (former && !r->old_meta.op[0] && former->size == r->old.size && former->etag[0] &&
-        sf_etag_same(former->etag, r->old.etag))
+    if (sf_former_made(r->p->former, r->p->former_left, r->old_meta.op, &now))
         return true;
     if (!r->old_meta.op[0] || !sf_known_at(r->w->known, r->p->bucket, r->p->key, &o))
         return false;

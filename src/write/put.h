@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "supabase/storage.h"
+#include "write/op.h"
 
 struct sf_commit;
 struct sf_record;
@@ -43,10 +44,10 @@ struct sf_put {
     bool inlined;          /* the record has the bytes */
     char op[27];           /* what it is sent under; "" = an id is made */
     bool resume;           /* an earlier attempt with rec->op may have taken effect */
-    char former_op[27];    /* or one with other bytes, which were ours, too; "" = none */
-    const struct sf_version *former; /* the same of objects that carry no id; NULL = none */
-    bool reached;                    /* set: something of this may have come to the service */
-    struct sf_progress *progress;    /* NULL = nobody looks */
+    char former[SF_FORMER_SIZE]; /* or one of these with other bytes, which were ours, too */
+    const struct sf_version *former_left; /* the same of objects that carry no id; NULL = none */
+    bool reached;                         /* set: something of this may have come to the service */
+    struct sf_progress *progress;         /* NULL = nobody looks */
 
     /* on success; what is not known is "" */
     char id[40], version[40], etag[136];

@@ -178,22 +178,7 @@ sf_record_set(char **field, const char *value)
     return 0;
 }
 
-/* ---- ids ------------------------------------------------------------------------------------ */
-
-static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
-
-int
-sf_op_new(char out[SF_OP_LEN + 1])
-{
-    unsigned char raw[SF_OP_LEN];
-    int rc = sf_random_bytes(raw, sizeof raw);
-    if (rc)
-        return rc;
-    for (size_t i = 0; i < SF_OP_LEN; i++)
-        out[i] = base32[raw[i] % 32];
-    out[SF_OP_LEN] = '\0';
-    return 0;
-}
+/* ---- the boot ------------------------------------------------------------------------------- */
 
 void
 sf_boot_id(char out[37])
@@ -248,7 +233,7 @@ wrong(const struct sf_record *r)
     bool content = r->kind == SF_RECORD_CONTENT, dir = r->kind == SF_RECORD_RENAME_DIR;
     if (!is_name(r->bucket) || !r->key || !r->key[0])
         return "no bucket or key";
-    if (r->op[0] && (strlen(r->op) != SF_OP_LEN || strspn(r->op, base32) != SF_OP_LEN))
+    if ((r->op[0] && !sf_op_is(r->op)) || !sf_former_is(r->former))
         return "no operation id";
     if (r->sha256[0] && (strlen(r->sha256) != 64 || strspn(r->sha256, "0123456789abcdef") != 64))
         return "no SHA-256";
@@ -256,8 +241,6 @@ wrong(const struct sf_record *r)
         return "no file, or one that is not wanted";
     if (r->data && (!content || !r->whole))
         return "bytes of what is not whole";
-    if (r->former[0] && (strlen(r->former) != SF_OP_LEN || strspn(r->former, base32) != SF_OP_LEN))
-        return "no operation id";
     if (r->tus && !is_name(r->tus))
         return "no upload";
     if ((r->from_key && !r->from_key[0]) || (r->from_bucket && !is_name(r->from_bucket)))

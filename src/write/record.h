@@ -8,6 +8,7 @@
 
 #include "supabase/storage.h"
 #include "write/extents.h"
+#include "write/op.h"
 
 /*
  * Internal to src/write: one change that is acknowledged, or half done, and not yet in Supabase,
@@ -25,7 +26,6 @@ enum sf_record_state { /* SF_RECORD_CONTENT_SENDING, ... */
                        SF_RECORD_STATES
 };
 
-#define SF_OP_LEN       26        /* characters of an operation id */
 #define SF_RECORD_BYTES (1 << 20) /* a record is never longer */
 
 /* Zeroed is a valid start. The strings are the record's own; NULL = not told. */
@@ -61,8 +61,10 @@ struct sf_record {
     char sha256[65];                /* hex; "" = not known */
     char *conflict_key;
     char *data; /* all `size` bytes, in place of those of the file; NULL = the file has them */
-    char former[SF_OP_LEN + 1]; /* op of the upload of ours that was under way when this was kept;
-                                   `target` is what it leaves, as far as that is known */
+    /* Ops of uploads of earlier states of the same content that may have been sent and not been
+     * followed yet, the latest first, with a space between; `target` is what that one leaves, as
+     * far as it is known. */
+    char former[SF_FORMER_SIZE];
 
     /* rename, rename-dir */
     char *to_bucket, *to_key;
@@ -80,9 +82,6 @@ int sf_record_copy(const struct sf_record *r, struct sf_record *ret);
 
 /* Replace a string of a record; @value NULL = none. 0 or -ENOMEM, then it is as before. */
 int sf_record_set(char **field, const char *value);
-
-/* A new operation id: base32, unpredictable. 0 or -errno. */
-int sf_op_new(char out[SF_OP_LEN + 1]);
 
 /* The id of this boot of the machine, "" when the kernel does not tell it. */
 void sf_boot_id(char out[37]);

@@ -127,6 +127,19 @@ make_durable(struct sf_writer *w, const struct sf_stage *s, struct sf_record *r)
     return sf_journal_put(w->journal, r);
 }
 
+/* The object that missing bytes come from may have been replaced by this state, or by one before.
+ */
+static void
+replaced_by_former(struct sf_base *b, const struct sf_record *r)
+{
+    char ops[SF_FORMER_SIZE];
+    if (!sf_base_is(b, r->bucket, r->key))
+        return;
+    memcpy(ops, r->former, sizeof ops);
+    sf_former_add(ops, r->op);
+    sf_base_replaced_by(b, ops, &r->target);
+}
+
 /* A dirty content of a file that is there. The record becomes its own. */
 static int
 adopt(struct sf_writer *w, struct sf_record *r, struct sf_content **ret)
@@ -141,6 +154,8 @@ adopt(struct sf_writer *w, struct sf_record *r, struct sf_content **ret)
                               r->n_extents, r->whole ? NULL : &src, &c, NULL);
     if (rc)
         return rc;
+    if (c->base)
+        replaced_by_former(c->base, r);
     rc = inlined ? 0 : make_durable(w, c->stage, r);
     struct sf_keep *keep = rc ? NULL : calloc(1, sizeof *keep);
     sf_mutex_lock(&c->io);

@@ -13,6 +13,7 @@
 #include "write/bytes.h"
 #include "write/content.h"
 #include "write/fetch.h"
+#include "write/meta.h"
 
 #define TURNS_MAX 4 /* looks under the other name while a directory is being renamed */
 
@@ -75,17 +76,33 @@ int
 sf_base_set(struct sf_base *b, const struct sf_source *src)
 {
     SF_GUARD(&b->w->lock);
+    b->former[0] = '\0';
+    b->left = (struct sf_version){.id = ""};
     return base_set_locked(b, src);
+}
+
+static void
+base_renew_locked(struct sf_base *b, const struct sf_version *v)
+{
+    b->v = *v;
+    b->md5_etag[0] = '\0';
+    b->lost = 0;
+    b->gen++;
 }
 
 void
 sf_base_renew(struct sf_base *b, const struct sf_version *v)
 {
     SF_GUARD(&b->w->lock);
-    b->v = *v;
-    b->md5_etag[0] = '\0';
-    b->lost = 0;
-    b->gen++;
+    base_renew_locked(b, v);
+}
+
+void
+sf_base_replaced_by(struct sf_base *b, const char *former, const struct sf_version *left)
+{
+    SF_GUARD(&b->w->lock);
+    memcpy(b->former, former, sizeof b->former);
+    b->left = *left;
 }
 
 int
@@ -136,8 +153,8 @@ sf_base_is(struct sf_base *b, const char *bucket, const char *key)
 /* One request as it is sent. */
 struct ask {
     char *bucket, *key;
-    struct sf_version v;
-    char md5_etag[36];
+    struct sf_version v, left;
+    char md5_etag[36], former[SF_FORMER_SIZE];
     unsigned moves, gen;
 };
 
@@ -146,6 +163,12 @@ ask_fini(struct ask *a)
 {
     free(a->bucket);
     free(a->key);
+}
+
+static bool
+is_now_locked(const struct sf_base *b, const struct ask *a)
+{
+    return b->moves == a->moves && b->gen == a->gen;
 }
 
 static int
@@ -185,6 +208,8 @@ ask_locked(struct sf_base *b, struct ask *a, int64_t deadline_ms, struct sf_err 
     a->v = b->v;
     a->moves = b->moves;
     a->gen = b->gen;
+    a->left = b->left;
+    memcpy(a->former, b->former, sizeof a->former);
     memcpy(a->md5_etag, b->md5_etag, sizeof a->md5_etag);
     return 0;
 }
@@ -210,10 +235,38 @@ look(struct sf_base *b, struct ask *a, int64_t deadline_ms, struct sf_err *err)
     }
     SF_GUARD(&w->lock);
     b->looking = false;
-    if (!rc && b->moves == a->moves && b->gen == a->gen)
+    if (!rc && is_now_locked(b, a))
         b->v = v;
     sf_cond_broadcast(&w->bases_changed);
     return rc;
+}
+
+/* The version is gone. An earlier state of this content that an upload of ours has put there has
+ * the missing bytes, too: what this state lacks that one did not change. 0 it is the version now; 1
+ * somebody else has changed that; -ESTALE there is none; or the error. */
+static int
+look_for_former(struct sf_base *b, const struct ask *a, int64_t deadline_ms, struct sf_err *err)
+{
+    sf_autoobject struct sf_object now = {0};
+    sf_defer(sf_meta_fini) struct sf_meta meta = {.op = ""};
+    struct sf_version v;
+    if (!a->former[0] && !a->left.etag[0])
+        return -ESTALE;
+    int rc = sf_storage_info_wait(b->w->st, a->bucket, a->key, deadline_ms, &now, err);
+    if (rc)
+        return rc == -ENOENT ? -ESTALE : rc;
+    if (sf_meta_parse(now.metadata, &meta) < 0)
+        return sf_err_set(err, -ENOMEM, "out of memory");
+    sf_version_of_object(&now, &v);
+    if (!sf_former_made(a->former, &a->left, meta.op, &v))
+        return -ESTALE;
+    SF_GUARD(&b->w->lock);
+    if (!is_now_locked(b, a))
+        return 1;
+    sf_info("write", "event=source-followed object=%s/%s bytes=%" PRIu64, a->bucket, a->key,
+            v.size);
+    base_renew_locked(b, &v);
+    return 0;
 }
 
 /* The same bytes under another name, as far as is known. */
@@ -241,7 +294,8 @@ move_locked(struct sf_base *b, const char *bucket, const char *key, const struct
     b->gen = gen; /* the bytes are the same */
 }
 
-/* 0; 1: its name has changed meanwhile, ask again; or the error. */
+/* 0 (but the bytes are none when @gen is not the present one); 1: its name has changed meanwhile,
+ * ask again; or the error. */
 static int
 try_fetch(struct sf_base *b, struct sf_get *g, uint64_t off, size_t len, int64_t deadline_ms,
           bool last, unsigned *gen, struct sf_err *err)
@@ -262,10 +316,14 @@ try_fetch(struct sf_base *b, struct sf_get *g, uint64_t off, size_t len, int64_t
     *gen = a.gen;
     if (rc != -ESTALE && rc != -ENOENT)
         return rc;
+    *err = SF_ERR_INIT;
+    rc = look_for_former(b, &a, deadline_ms, err);
+    if (rc != -ESTALE)
+        return rc;
     sf_autofree char *bucket = NULL, *key = NULL; /* a directory above may be moving */
     bool elsewhere = sf_write_other_name(w, a.bucket, a.key, &bucket, &key) != SF_NAME_STAYS;
     SF_GUARD(&w->lock);
-    if (b->moves != a.moves || b->gen != a.gen || held_locked(w, a.bucket, a.key))
+    if (!is_now_locked(b, &a) || held_locked(w, a.bucket, a.key))
         return 1;
     if (elsewhere && !last) {
         move_locked(b, bucket, key, NULL);
@@ -429,6 +487,8 @@ sf_sources_moved(struct sf_writer *w, const char *bucket, const char *key, const
             continue;
         if (was_locked(b, was))
             move_locked(b, to_bucket, to_key, now);
+        else if (b->former[0] || b->left.etag[0]) /* of which it was one, perhaps */
+            move_locked(b, to_bucket, to_key, NULL);
         else
             b->lost = -ESTALE;
     }

@@ -3,6 +3,7 @@
 #define SF_WRITE_SOURCE_H
 
 #include "supabase/storage.h"
+#include "write/op.h"
 
 /*
  * Internal to src/write: the version of an object that a content's missing bytes come from. All of
@@ -18,12 +19,14 @@ struct sf_base {
     struct sf_writer *w;
     struct sf_content *c; /* whose it is; not counted */
     char *bucket, *key;
-    struct sf_version v; /* no ETag: has to be looked at first */
-    char md5_etag[36];   /* "" or what an ETag that is an MD5 has to be */
-    bool looking;        /* somebody does */
-    unsigned moves;      /* counts changes of its name */
-    unsigned gen;        /* counts versions: bytes fetched of another one are not used */
-    int lost;            /* -ESTALE: there is no such version any more */
+    struct sf_version v;         /* no ETag: has to be looked at first */
+    char md5_etag[36];           /* "" or what an ETag that is an MD5 has to be */
+    bool looking;                /* somebody does */
+    unsigned moves;              /* counts changes of its name */
+    unsigned gen;                /* counts versions: bytes fetched of another one are not used */
+    char former[SF_FORMER_SIZE]; /* what these uploads have made of it has the missing bytes, too */
+    struct sf_version left;      /* that of the latest of them, as far as that is known */
+    int lost;                    /* -ESTALE: there is no such version any more */
 };
 
 /* A change of an object's name under way: what is asked for may be at either. */
@@ -39,6 +42,8 @@ void sf_base_free(struct sf_base *b); /* may be NULL */
 int sf_base_set(struct sf_base *b, const struct sf_source *src);
 /* The same object, of which this is the version. */
 void sf_base_renew(struct sf_base *b, const struct sf_version *v);
+/* Uploads of the content's own earlier states may have replaced the version: as in a record. */
+void sf_base_replaced_by(struct sf_base *b, const char *former, const struct sf_version *left);
 /* An owned copy of what it is now. 0 or -ENOMEM. */
 int sf_base_get(struct sf_base *b, char **bucket, char **key, struct sf_version *v);
 unsigned sf_base_gen(struct sf_base *b);
@@ -47,7 +52,7 @@ bool sf_base_is(struct sf_base *b, const char *bucket, const char *key);
 
 /**
  * sf_base_fetch - read a range of the version; waits; on a fetching thread.
- * @gen: of what the bytes are.
+ * @gen: of what the bytes are; when it is not that of the version any more they are of no account.
  * Returns 0; -ESTALE there is no such version any more, which is remembered; -EIO; what the service
  * answered.
  */

@@ -28,7 +28,7 @@ keeps_the_rules(const struct sf_record *r)
     REQUIRE(!r->data || (r->kind == SF_RECORD_CONTENT && r->whole && r->size <= SF_RECORD_BYTES));
     for (uint64_t i = 0; r->data && i < r->size; i++)
         sum += (unsigned char)r->data[i];
-    REQUIRE(strlen(r->former) == 0 || strlen(r->former) == SF_OP_LEN);
+    REQUIRE((strlen(r->former) + 1) % (SF_OP_LEN + 1) <= 1 && strlen(r->former) < SF_FORMER_SIZE);
     if (r->kind == SF_RECORD_RENAME || r->kind == SF_RECORD_RENAME_DIR)
         REQUIRE(r->to_bucket && r->to_bucket[0] && r->to_key && r->to_key[0]);
 }

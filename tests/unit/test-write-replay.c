@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "keep-fixture.h"
+
+#include "base/cleanup.h"
+
+/* What a start makes of the journal of a process that ended anywhere: sf_replay_start(). */
+
+static char *one_left; /* metadata of the object that the first state made */
+
+static void
+note_one(void)
+{
+    one_left = strdup(fake_find("b", "k")->metadata);
+}
+
+/* As if nothing had come that was sent after the first state. */
+static void
+only_one_came(void)
+{
+    fake_describe(fake_set("b", "k", "0123xx6789"), NULL, NULL, one_left);
+}
+
+static void
+find_content(void *arg, const struct sf_pending *p)
+{
+    struct sf_content **ret = arg;
+    assert_null(*ret);
+    *ret = sf_content_ref(p->content);
+}
+
+/* A state that is kept while the one before it is being sent lacks bytes of the version which that
+ * one replaces: what came of it has them, too. So it is for one that follows after a start. */
+static void
+what_the_former_left_has_the_rest(void **state)
+{
+    (void)state;
+    fake_set("b", "k", "0123456789");
+    struct sf_content *c = content_of("k", "k");
+    assert_int_equal(sf_content_write(c, "xx", 2, 4), 2);
+    fake_close(FAKE_GET);
+    fake_meanwhile(FAKE_PUT, note_one);
+    struct keep *one = keep(c, true);
+    fake_wait_at_gate(FAKE_GET, 1); /* its upload has begun */
+    assert_int_equal(sf_content_write(c, "yy", 2, 6), 2);
+    assert_int_equal(sf_content_truncate(c, 9), 0);
+    struct keep *two = keep(c, true), *three;
+    assert_int_equal(wait_for(two->kept), 0);
+    crash_here();
+    fake_open(FAKE_GET);
+    assert_int_equal(wait_for(one->settled), 0);
+    assert_int_equal(wait_for(two->settled), 0);
+    assert_true(fake_has("b", "k", "0123xxyy8"));
+    sf_content_unref(c);
+    only_one_came();
+    fake_close(FAKE_GET);
+    after_the_crash(false);
+
+    fake_wait_at_gate(FAKE_GET, 1);
+    c = NULL;
+    sf_writer_pending(writer, find_content, &c);
+    assert_int_equal(sf_content_write(c, "zz", 2, 0), 2);
+    three = keep(c, true);
+    assert_int_equal(wait_for(three->kept), 0);
+    crash_here();
+    fake_open(FAKE_GET);
+    assert_int_equal(wait_for(three->settled), 0);
+    sf_content_unref(c);
+    expect_pending(0);
+    assert_true(fake_has("b", "k", "zz23xxyy8"));
+    only_one_came();
+    after_the_crash(false);
+    expect_pending(0);
+    assert_true(fake_has("b", "k", "zz23xxyy8"));
+    expect_no_conflict();
+    assert_int_equal(count_files("quarantine"), 0);
+    free(one_left);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(what_the_former_left_has_the_rest)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
