@@ -139,7 +139,8 @@ sf_attrs_merge_locked(struct sf_attrs_entry *to, struct sf_attrs_entry *e)
     char *xattrs = NULL;
     int rc = seqs_reserve(&to->older, e->older.len + 1);
     if (!rc)
-        rc = sf_xattrs_merge(e->xattrs, to->xattrs, true, &xattrs);
+        rc = sf_xattrs_merge(sf_mark_is_another(&to->mark, &e->mark) ? NULL : e->xattrs, to->xattrs,
+                             true, &xattrs);
     if (rc)
         return rc;
     free(to->xattrs);
@@ -200,8 +201,8 @@ sf_attrs_tell(struct sf_attrs *a, struct sf_attrs_told *t, const struct sf_err *
 
 /* ---- the record ------------------------------------------------------------------------------ */
 
-static int
-record_of(const struct sf_attrs_entry *e, enum sf_record_state state, struct sf_record *r)
+int
+sf_attrs_record_of(const struct sf_attrs_entry *e, enum sf_record_state state, struct sf_record *r)
 {
     char mark[SF_MARK_SIZE];
     *r = (struct sf_record){.seq = e->seq,
@@ -231,7 +232,7 @@ int
 sf_attrs_record(struct sf_attrs_entry *e, enum sf_record_state state)
 {
     sf_autorecord struct sf_record r;
-    int rc = record_of(e, state, &r);
+    int rc = sf_attrs_record_of(e, state, &r);
     return rc ? rc : sf_journal_put(e->w->journal, &r);
 }
 
@@ -263,8 +264,8 @@ sf_attrs_put_new_locked(struct sf_attrs_entry *e, struct sf_record *r)
         return NULL;
     p = malloc(sizeof *p);
     if (!p ||
-        record_of(e, e->state == SF_ATTRS_LOCAL ? SF_RECORD_ATTRS_LOCAL : SF_RECORD_ATTRS_WANTED,
-                  r)) {
+        sf_attrs_record_of(
+            e, e->state == SF_ATTRS_LOCAL ? SF_RECORD_ATTRS_LOCAL : SF_RECORD_ATTRS_WANTED, r)) {
         free(p);
         return NULL;
     }
@@ -298,22 +299,23 @@ begin_locked(struct sf_attrs *a, struct sf_attrs_entry *e)
     return true;
 }
 
+/* Until they are in their lanes no rename changes their names, and sf_attrs_stop(), after which the
+ * queue goes, does not return. */
 void
-sf_attrs_queue(struct sf_attrs_entry *e)
+sf_attrs_queue_all(struct sf_attrs *a, struct sf_job *first)
 {
-    struct sf_job_key key = {e->bucket, e->key};
-    sf_queue_add(e->w->queue, &e->job, &key, 1);
-}
-
-/* Queue those of @first, linked by job.next. */
-void
-sf_attrs_queue_all(struct sf_job *first)
-{
+    if (!first)
+        return;
     while (first) {
+        const struct sf_attrs_entry *e = (struct sf_attrs_entry *)first;
         struct sf_job *next = first->next;
-        sf_attrs_queue((struct sf_attrs_entry *)first);
+        struct sf_job_key key = {e->bucket, e->key};
+        sf_queue_add(a->w->queue, first, &key, 1);
         first = next;
     }
+    SF_GUARD(&a->lock);
+    if (--a->queueing == 0)
+        sf_cond_broadcast(&a->put);
 }
 
 /* Is it an entry of this key, or of one below this prefix? */
@@ -335,7 +337,7 @@ sf_attrs_begin_all_locked(struct sf_attrs *a, const char *bucket, const char *ke
 {
     struct sf_job **end = ready;
     *ready = NULL;
-    for (struct sf_attrs_entry *e = a->waiting.first, *next; e; e = next) {
+    for (struct sf_attrs_entry *e = a->waiting.first, *next; e && !a->stopping; e = next) {
         next = e->next;
         if (e->due_ms > due_ms)
             break;
@@ -345,6 +347,7 @@ sf_attrs_begin_all_locked(struct sf_attrs *a, const char *bucket, const char *ke
         *end = &e->job;
         end = &e->job.next;
     }
+    a->queueing += *ready != NULL;
 }
 
 /* When the timer has to run next; 0 = not. Those that hurry are begun without it. */
@@ -364,41 +367,17 @@ sf_attrs_arm(struct sf_attrs *a, int64_t due_ms)
         (void)sf_timer_set_earlier(a->w->timers, &a->timer, due_ms);
 }
 
-/* The queue goes once sf_attrs_stop() has returned: until these have queued what they have begun it
- * does not. */
-static bool
-queueing_begins_locked(struct sf_attrs *a)
-{
-    if (a->stopping)
-        return false;
-    a->queueing++;
-    return true;
-}
-
-static void
-queueing_ends(struct sf_attrs *a)
-{
-    SF_GUARD(&a->lock);
-    if (--a->queueing == 0)
-        sf_cond_broadcast(&a->put);
-}
-
 void
 sf_attrs_on_timer(struct sf_timer *t)
 {
     struct sf_attrs *a = (struct sf_attrs *)((char *)t - offsetof(struct sf_attrs, timer));
     struct sf_job *ready;
     sf_mutex_lock(&a->lock);
-    if (!queueing_begins_locked(a)) {
-        sf_mutex_unlock(&a->lock);
-        return;
-    }
     sf_attrs_begin_all_locked(a, NULL, NULL, sf_clock_ms(), &ready);
-    int64_t due = sf_attrs_next_due_locked(a);
+    int64_t due = a->stopping ? 0 : sf_attrs_next_due_locked(a);
     sf_mutex_unlock(&a->lock);
     sf_attrs_arm(a, due);
-    sf_attrs_queue_all(ready);
-    queueing_ends(a);
+    sf_attrs_queue_all(a, ready);
 }
 
 /* The record is on disk: say so, and drop those that it has made superfluous. */
@@ -438,7 +417,7 @@ put_done(void *arg, int rc)
     struct sf_attrs *a = e->w->attrs;
     struct sf_record r;
     struct sf_attrs_told *settled = NULL, *flushes = NULL;
-    bool go = false;
+    struct sf_job *go = NULL;
     struct sf_err err = SF_ERR_INIT;
     put_told(p, rc, &err);
     sf_mutex_lock(&a->lock);
@@ -450,7 +429,11 @@ put_done(void *arg, int rc)
         settled = sf_steal(e->settled);
         flushes = sf_steal(e->flushes);
     } else if (e->hurry && e->state == SF_ATTRS_WAITING && e->recorded) {
-        go = queueing_begins_locked(a) && begin_locked(a, e);
+        if (!a->stopping && begin_locked(a, e)) {
+            e->job.next = NULL;
+            go = &e->job;
+            a->queueing++;
+        }
     } else {
         again = sf_attrs_put_new_locked(e, &r);
     }
@@ -458,10 +441,7 @@ put_done(void *arg, int rc)
     sf_mutex_unlock(&a->lock);
     if (again)
         sf_attrs_put_start(again, &r);
-    if (go) {
-        sf_attrs_queue(e);
-        queueing_ends(a);
-    }
+    sf_attrs_queue_all(a, go);
     if (!drop)
         return;
     sf_attrs_tell(a, settled, &err, NULL);

@@ -48,6 +48,9 @@ struct sf_attrs {
 /* Mark of somebody else's version, whose own mark is @theirs: its times and number are kept, what
  * was set here is set. */
 struct sf_mark sf_attrs_for_another(const struct sf_mark *ours, const struct sf_mark *theirs);
+/* Is what has the name now another file than the one that was meant? @mark: what it says. */
+bool sf_attrs_is_replaced(const struct sf_attrs_entry *e, const struct sf_version *is,
+                          const struct sf_mark *mark);
 
 /* ---- attrs-entry.c --------------------------------------------------------------------------- */
 
@@ -67,7 +70,8 @@ void sf_attrs_list_remove_locked(struct sf_attrs_list *l, struct sf_attrs_entry 
 void sf_attrs_grab_locked(struct sf_attrs *a, struct sf_attrs_entry *e);
 /* Is it an entry of this key (NULL for both = any), or of one below this prefix? */
 bool sf_attrs_matches(const struct sf_attrs_entry *e, const char *bucket, const char *key);
-/* @to, of the same key and younger, takes over what @e has; their records become one. */
+/* @to, of the same key and younger, takes over what @e has, but nothing of another file's; their
+ * records become one. */
 int sf_attrs_merge_locked(struct sf_attrs_entry *to, struct sf_attrs_entry *e);
 
 void sf_attrs_told_add(struct sf_attrs_told **list, struct sf_attrs_told *t);
@@ -80,6 +84,8 @@ void sf_attrs_flush_one(struct sf_attrs *a, struct sf_attrs_flush *f, const stru
 /* A record on its way to the journal: taken under the lock (NULL: nothing to write, or one is on
  * its way), started without it; it frees @r. */
 struct sf_attrs_put;
+int sf_attrs_record_of(const struct sf_attrs_entry *e, enum sf_record_state state,
+                       struct sf_record *r);
 struct sf_attrs_put *sf_attrs_put_new_locked(struct sf_attrs_entry *e, struct sf_record *r);
 void sf_attrs_put_start(struct sf_attrs_put *p, struct sf_record *r);
 /* Records that the entry's own has made superfluous. No lock held. */
@@ -88,8 +94,8 @@ void sf_attrs_drop_older(struct sf_attrs_entry *e);
 /* Begin those that match and are due by @due_ms; *ready is for sf_attrs_queue_all(). */
 void sf_attrs_begin_all_locked(struct sf_attrs *a, const char *bucket, const char *key,
                                int64_t due_ms, struct sf_job **ready);
-void sf_attrs_queue_all(struct sf_job *first);
-void sf_attrs_queue(struct sf_attrs_entry *e);
+/* Queue those of @first, linked by job.next, for which `queueing` was raised once; NULL = none. */
+void sf_attrs_queue_all(struct sf_attrs *a, struct sf_job *first);
 /* When the timer has to run next (0 = not), and let it. */
 int64_t sf_attrs_next_due_locked(const struct sf_attrs *a);
 void sf_attrs_arm(struct sf_attrs *a, int64_t due_ms);
@@ -104,6 +110,8 @@ void sf_attrs_complete_record(struct sf_attrs_entry *e);
  * @why, NULL = it is as it should be. */
 void sf_attrs_come_back(struct sf_attrs_entry *e, enum sf_attrs_state state,
                         const struct sf_err *why);
+/* The object is not there any more: it is over, whatever was on its way to the journal. */
+void sf_attrs_end(struct sf_attrs_entry *e);
 /* It is over: @now has the attributes, or @err, the object is gone. */
 void sf_attrs_settle(struct sf_attrs_entry *e, const struct sf_err *err,
                      const struct sf_version *now);

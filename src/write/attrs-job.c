@@ -25,9 +25,14 @@ sf_attrs_come_back(struct sf_attrs_entry *e, enum sf_attrs_state state, const st
     struct sf_record r;
     struct sf_attrs_put *p = NULL;
     sf_mutex_lock(&a->lock);
+    struct sf_attrs_entry *newer = sf_attrs_find_locked(a, e->bucket, e->key);
+    if (newer && sf_mark_is_another(&newer->mark, &e->mark)) {
+        sf_mutex_unlock(&a->lock);
+        sf_attrs_end(e);
+        return;
+    }
     sf_attrs_list_remove_locked(&a->busy, e);
     struct sf_attrs_told *flushes = sf_steal(e->flushes);
-    struct sf_attrs_entry *newer = sf_attrs_find_locked(a, e->bucket, e->key);
     e->state = state;
     e->running = e->hurry = false;
     int rc = newer ? sf_attrs_merge_locked(newer, e) : sf_attrs_add_locked(a, e);
@@ -47,6 +52,21 @@ sf_attrs_come_back(struct sf_attrs_entry *e, enum sf_attrs_state state, const st
     sf_attrs_tell(a, sf_steal(e->kept), &err, NULL);
     sf_attrs_tell(a, sf_steal(e->settled), &err, NULL);
     sf_attrs_entry_free(e);
+}
+
+void
+sf_attrs_end(struct sf_attrs_entry *e)
+{
+    struct sf_attrs *a = e->w->attrs;
+    struct sf_err err = SF_ERR_INIT;
+    (void)!sf_err_set(&err, -ENOENT, "%s/%s is gone", e->bucket, e->key);
+    sf_mutex_lock(&a->lock);
+    while (e->putting)
+        sf_cond_wait(&a->put, &a->lock);
+    struct sf_attrs_told *kept = sf_steal(e->kept);
+    sf_mutex_unlock(&a->lock);
+    sf_attrs_tell(a, kept, NULL, NULL);
+    sf_attrs_settle(e, &err, NULL);
 }
 
 /* It is over: the object has the attributes, or is gone. */
@@ -148,17 +168,23 @@ sf_attrs_job(struct sf_job *job, const struct sf_err *refused)
     struct sf_attrs *a = e->w->attrs;
     struct sf_err err = SF_ERR_INIT;
     struct sf_version now = {0};
-    if (refused) {
-        hold(e, refused);
+    sf_mutex_lock(&a->lock);
+    bool gone = e->gone, again = e->moved && !gone && !refused;
+    e->running = !again; /* from here on it keeps its name */
+    e->moved = false;
+    a->queueing += again;
+    e->job.next = NULL;
+    sf_mutex_unlock(&a->lock);
+    if (again) {
+        sf_attrs_queue_all(a, job); /* in the lane of its new name */
         return;
     }
-    sf_mutex_lock(&a->lock);
-    e->running = !e->moved; /* from here on it keeps its name */
-    e->moved = false;
-    bool run = e->running;
-    sf_mutex_unlock(&a->lock);
-    if (!run) {
-        sf_attrs_queue(e); /* in the lane of its new name */
+    if (gone) {
+        sf_attrs_end(e);
+        return;
+    }
+    if (refused) {
+        hold(e, refused);
         return;
     }
     sf_attrs_complete_record(e);

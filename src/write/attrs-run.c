@@ -266,6 +266,9 @@ turn(struct work *k, struct sf_version *now, struct sf_err *err)
         sf_sources_renewed(k->w, e->bucket, e->key, &k->copied, now);
         return 0;
     }
+    struct sf_mark is = {.valid = 0};
+    if (sf_mark_parse(k->old.cache_control, &is) == 1 && sf_attrs_is_replaced(e, &k->is, &is))
+        return sf_err_set(err, -ENOENT, "%s/%s is another file now", e->bucket, e->key);
     if (!e->op[0] && (rc = sf_op_new(e->op)))
         return sf_err_set(err, rc, "no random bytes: %s", strerror(-rc));
     rc = prepare(k, err);

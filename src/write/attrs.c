@@ -104,7 +104,7 @@ sf_attrs_push(struct sf_writer *w, const char *bucket, const char *key)
     sf_mutex_lock(&a->lock);
     sf_attrs_begin_all_locked(a, bucket, key, INT64_MAX, &ready);
     sf_mutex_unlock(&a->lock);
-    sf_attrs_queue_all(ready);
+    sf_attrs_queue_all(a, ready);
 }
 
 /* Wait for those of a list that match. Without memory they are not waited for, and @f says so. */
@@ -172,6 +172,16 @@ sf_attrs_for_another(const struct sf_mark *ours, const struct sf_mark *theirs)
     return m;
 }
 
+bool
+sf_attrs_is_replaced(const struct sf_attrs_entry *e, const struct sf_version *is,
+                     const struct sf_mark *mark)
+{
+    /* Of two objects with one number, which a foreign copy makes, a mount gives one another number:
+     * what it has seen itself is what it means. An id alone says nothing, as names keep it. */
+    bool seen = (e->seen.version[0] || e->seen.etag[0]) && sf_version_same(&e->seen, is);
+    return !seen && sf_mark_is_another(&e->mark, mark);
+}
+
 /* More busy ones than this are not looked through for a name. */
 #define BUSY_MAX 256
 
@@ -189,6 +199,8 @@ sf_write_attrs_pending(struct sf_writer *w, const char *bucket, const char *key,
         if (!strcmp(b->bucket, bucket) && !strcmp(b->key, key))
             e = b;
     if (!e)
+        return false;
+    if (sf_attrs_is_replaced(e, is, m))
         return false;
     bool same = !sf_version_known(&e->seen) || sf_version_same(&e->seen, is);
     *m = same ? e->mark : sf_attrs_for_another(&e->mark, m);
@@ -282,13 +294,15 @@ rename_locked(struct sf_attrs_entry *e, const char *key, const char *to_bucket, 
     e->stale = true;
 }
 
-/* Is the first record of one that matches on its way? */
+/* Is a record of one that matches on its way? */
 static bool
-any_begins_locked(const struct sf_attrs *a, const char *bucket, const char *key)
+any_putting_locked(const struct sf_attrs *a, const char *bucket, const char *key)
 {
-    for (const struct sf_attrs_entry *e = a->waiting.first; e; e = e->next)
-        if (e->putting && !e->recorded && sf_attrs_matches(e, bucket, key))
-            return true;
+    const struct sf_attrs_list *const lists[] = {&a->waiting, &a->local, &a->busy};
+    for (unsigned i = 0; i < 3; i++)
+        for (const struct sf_attrs_entry *e = lists[i]->first; e; e = e->next)
+            if (e->putting && sf_attrs_matches(e, bucket, key))
+                return true;
     return false;
 }
 
@@ -299,7 +313,7 @@ take_all_locked(struct sf_attrs *a, const char *bucket, const char *key)
 {
     struct sf_attrs_list *const lists[] = {&a->waiting, &a->local};
     struct sf_job *first = NULL;
-    while (a->queueing || any_begins_locked(a, bucket, key))
+    while (a->queueing || any_putting_locked(a, bucket, key))
         sf_cond_wait(&a->put, &a->lock);
     for (unsigned i = 0; i < 2; i++)
         for (struct sf_attrs_entry *e = lists[i]->first, *next; e; e = next) {
@@ -313,45 +327,74 @@ take_all_locked(struct sf_attrs *a, const char *bucket, const char *key)
     return first;
 }
 
+SF_VEC_DEFINE(record_vec, struct sf_record);
+
+/* Those that are queued, behind whoever moves the object: their records get the new name as well.
+ * Without memory that is done when they run. */
+static void
+move_queued_locked(struct sf_attrs *a, const char *bucket, const char *key, const char *to_bucket,
+                   const char *to_key, struct record_vec *records)
+{
+    for (struct sf_attrs_entry *e = a->busy.first; e; e = e->next) {
+        struct sf_record r;
+        if (e->running || !sf_attrs_matches(e, bucket, key))
+            continue;
+        rename_locked(e, key, to_bucket, to_key);
+        e->moved = true;
+        if (sf_attrs_record_of(e, SF_RECORD_ATTRS_WANTED, &r) == 0 && record_vec_push(records, r))
+            sf_record_fini(&r);
+    }
+}
+
 void
 sf_attrs_moved(struct sf_writer *w, const char *bucket, const char *key, const char *to_bucket,
                const char *to_key)
 {
     struct sf_attrs *a = w->attrs;
-    sf_attrs_gone(w, to_bucket, to_key);
+    struct record_vec records = {0};
+    bool gone = sf_attrs_gone(w, to_bucket, to_key);
     sf_mutex_lock(&a->lock);
     struct sf_job *job = take_all_locked(a, bucket, key);
-    for (struct sf_attrs_entry *e = a->busy.first; e; e = e->next)
-        if (!e->running && sf_attrs_matches(e, bucket, key)) {
-            rename_locked(e, key, to_bucket, to_key);
-            e->moved = true;
-        }
+    move_queued_locked(a, bucket, key, to_bucket, to_key, &records);
     for (struct sf_job *j = job; j; j = j->next)
         rename_locked((struct sf_attrs_entry *)j, key, to_bucket, to_key);
     sf_mutex_unlock(&a->lock);
+    for (size_t i = 0; i < records.len; i++) {
+        (void)sf_journal_put(w->journal, &records.data[i]);
+        sf_record_fini(&records.data[i]);
+    }
+    record_vec_fini(&records);
     while (job) {
         struct sf_attrs_entry *e = (struct sf_attrs_entry *)job;
         job = job->next;
         sf_attrs_complete_record(e);
         sf_attrs_come_back(e, e->before, NULL);
     }
+    if (gone)
+        (void)sf_journal_settle(w->journal);
 }
 
-void
+bool
 sf_attrs_gone(struct sf_writer *w, const char *bucket, const char *key)
 {
     struct sf_attrs *a = w->attrs;
-    struct sf_err err = SF_ERR_INIT;
-    (void)!sf_err_set(&err, -ENOENT, "%s/%s is gone", bucket, key);
     sf_mutex_lock(&a->lock);
     struct sf_job *job = take_all_locked(a, bucket, key);
+    bool any = job != NULL;
+    for (struct sf_attrs_entry *e = a->busy.first; e; e = e->next) {
+        if (e->running || !sf_attrs_matches(e, bucket, key))
+            continue;
+        e->gone = any = true;
+        sf_journal_drop(w->journal, e->seq);
+        sf_attrs_drop_older(e);
+    }
     sf_mutex_unlock(&a->lock);
     while (job) {
         struct sf_attrs_entry *e = (struct sf_attrs_entry *)job;
         job = job->next;
-        sf_attrs_complete_record(e);
-        sf_attrs_settle(e, &err, NULL);
+        sf_attrs_end(e);
     }
+    return any;
 }
 
 /* ---- for a person who looks ------------------------------------------------------------------ */
@@ -378,7 +421,7 @@ sf_attrs_retry(struct sf_writer *w, uint64_t seq)
         sf_attrs_begin_all_locked(a, one ? one->bucket : NULL, one ? one->key : NULL, INT64_MAX,
                                   &ready);
     sf_mutex_unlock(&a->lock);
-    sf_attrs_queue_all(ready);
+    sf_attrs_queue_all(a, ready);
     return n;
 }
 
@@ -470,7 +513,8 @@ sf_replay_attrs(struct sf_writer *w, struct sf_record *r)
             (void)sf_mark_parse(r->mark, &e->mark);
         e->state = r->state == SF_RECORD_ATTRS_LOCAL ? SF_ATTRS_LOCAL : SF_ATTRS_WAITING;
         sf_mutex_lock(&a->lock);
-        older = sf_attrs_find_locked(a, e->bucket, e->key);
+        while ((older = sf_attrs_find_locked(a, e->bucket, e->key)) && older->putting)
+            sf_cond_wait(&a->put, &a->lock);
         if (older) { /* two of one key: the later one has it all */
             sf_attrs_remove_locked(a, older);
             rc = sf_attrs_merge_locked(e, older);
@@ -483,13 +527,21 @@ sf_replay_attrs(struct sf_writer *w, struct sf_record *r)
         sf_mutex_unlock(&a->lock);
         if (rc)
             sf_attrs_entry_free(e);
-        else
-            sf_attrs_arm(a, e->due_ms);
     }
     if (p)
         sf_attrs_put_start(p, &again);
     sf_record_fini(r);
     return rc;
+}
+
+void
+sf_attrs_replayed(struct sf_writer *w)
+{
+    struct sf_attrs *a = w->attrs;
+    sf_mutex_lock(&a->lock);
+    int64_t due = sf_attrs_next_due_locked(a);
+    sf_mutex_unlock(&a->lock);
+    sf_attrs_arm(a, due);
 }
 
 void

@@ -41,6 +41,7 @@ struct sf_attrs_entry {
     enum sf_attrs_state state, before; /* before an upload took it */
     bool running;                      /* busy, and its name stays what it is */
     bool moved;                        /* busy in the lane of another name than it has now */
+    bool gone;                         /* busy, and its object is not there any more */
     int64_t due_ms;
     unsigned attempts;
     int err; /* of the last failure */
@@ -97,14 +98,20 @@ void sf_attrs_carry_end(struct sf_attrs_carry *c, struct sf_put *put, bool done)
 /* Whether mark @a was set after @b, both by this mount. */
 bool sf_attrs_is_newer(const struct sf_mark *a, const struct sf_mark *b);
 
-/* The server moved an object, or all below a prefix: what is local goes along. On a worker. */
+/* The server moved an object, or all below a prefix: what is local goes along, and what was pending
+ * for the new name is gone. On a worker that has both lanes; the journal has it when this returns,
+ * so that a start puts nothing on what has the names then. */
 void sf_attrs_moved(struct sf_writer *w, const char *bucket, const char *key, const char *to_bucket,
                     const char *to_key);
-/* It is gone, and with it what was pending. */
-void sf_attrs_gone(struct sf_writer *w, const char *bucket, const char *key);
+/* It is gone, and with it what was pending. On a worker that has its lane. Returns whether there
+ * was anything: then its record goes with sf_journal_settle(), or a while later. */
+bool sf_attrs_gone(struct sf_writer *w, const char *bucket, const char *key);
 
-/* A record of the journal, at the start; @r is taken. 0 or -ENOMEM. */
+/* A record of the journal, at the start; @r is taken. 0 or -ENOMEM. None is written before
+ * sf_attrs_replayed(): a rename that stands behind it in the journal goes first, and tells what
+ * became of the object. */
 int sf_replay_attrs(struct sf_writer *w, struct sf_record *r);
+void sf_attrs_replayed(struct sf_writer *w);
 
 /* Try now what waits after a failure, and what is local: the entry whose record is @seq, or all
  * (0). Returns how many these are. */

@@ -152,8 +152,8 @@ delete_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
         return rc;
     deadline_ms = sf_writer_deadline(w, 0); /* what was fetched took its time */
     rc = sf_change_delete(w, ch->bucket, ch->key, NULL, deadline_ms, err);
-    if (!rc || rc == -ENOENT)
-        sf_attrs_gone(w, ch->bucket, ch->key);
+    if ((!rc || rc == -ENOENT) && sf_attrs_gone(w, ch->bucket, ch->key))
+        (void)sf_journal_settle(w->journal); /* what gets this name next is another file */
     return rc;
 }
 
@@ -307,8 +307,8 @@ rmdir_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
                  : 0;
     if (rc)
         return rc;
-    sf_attrs_gone(ch->w, ch->bucket,
-                  ch->key);                  /* else its attributes would make the marker again, */
+    (void)sf_attrs_gone(ch->w, ch->bucket,
+                        ch->key);            /* else its attributes would make the marker again, */
     (void)sf_journal_settle(ch->w->journal); /* also at a start that finds their record */
     return 0;
 }

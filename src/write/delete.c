@@ -96,7 +96,7 @@ removal_end(struct removal *r, const struct sf_err *err, bool keep)
     struct sf_queue *q = r->w->queue;
     struct sf_place *place = r->place;
     if (!err || err->code == -ENOENT) {
-        sf_attrs_gone(r->w, r->bucket, r->key);
+        (void)sf_attrs_gone(r->w, r->bucket, r->key); /* their records go before that one's */
     } else if (!keep) {
         sf_warn("write", "event=removal-refused object=%s/%s err=%s reason=%s", r->bucket, r->key,
                 sf_errno_name(err->code), err->msg);

@@ -342,6 +342,7 @@ rename_go(struct sf_rename *rn, struct sf_err *err)
         return sf_err_set(err, -ENOMEM, "out of memory");
     int rc = move_all(b, err);
     batch_unref(b);
+    rn->arrived = !rc;
     sf_rename_settle(rn, rc, err);
     return rc;
 }

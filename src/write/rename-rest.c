@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "observe/log.h"
-#include "write/attrs.h"
 #include "write/rename.h"
 
 #define FIRST_MS 300
@@ -65,8 +64,8 @@ settle_run(struct sf_job *job, const struct sf_err *refused)
     rn->why = SF_ERR_INIT;
     if (refused)
         rn->why = *refused;
-    else if (rn->settle(rn, &now, &rn->why) == 0 && rn->arrived)
-        sf_attrs_moved(rn->w, a->bucket, a->key, a->to_bucket, a->to_key);
+    else
+        (void)rn->settle(rn, &now, &rn->why);
     if (rn->rec.seq && rest(rn))
         return;
     if (!rn->rec.seq)

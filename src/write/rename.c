@@ -440,6 +440,7 @@ rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
                             : move_run(rn, &m, &source, now, err);
     bool known = now->id[0] && same_bytes(&m.source, now);
     sf_move_told(&m, rc, known ? now : NULL);
+    rn->arrived = !rc;
     sf_rename_settle(rn, rc, err);
     return rc;
 }
@@ -501,16 +502,20 @@ rename_replay(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
         rc = sf_err_set(err, t, "%s/%s cannot be looked at", m.to_bucket, m.to_key);
     } else if (s == -ENOENT) {
         *err = SF_ERR_INIT; /* it was moved, or its copy is all there is, or others removed it */
+        rn->arrived = true;
     } else if (rn->rec.state == SF_RECORD_RENAME_MOVING) {
         if (t || !same_id(&m.source, &target))
             rc = same_id(&m.source, &source) ? sf_move_send(&m, err) : 0;
+        rn->arrived = !rc;
     } else if (!sf_version_same(&m.source, &seen)) {
         foreign_write(&m, "written while the file system was away; both names exist now");
     } else if (rn->rec.state == SF_RECORD_RENAME_COPYING && (t || !has_op(&target, rn->rec.op))) {
         m.source = seen;
         rc = replace_run(rn, &m, &source, now, err);
+        rn->arrived = !rc;
     } else {
         rc = remove_source(&m, err);
+        rn->arrived = !rc;
     }
     sf_rename_settle(rn, rc, err);
     return rc;
@@ -564,6 +569,11 @@ sf_rename_note(struct sf_rename *rn, enum sf_record_state state, struct sf_err *
 void
 sf_rename_settle(struct sf_rename *rn, int rc, const struct sf_err *err)
 {
+    const struct sf_rename_args *a = &rn->args;
+    /* Before its record goes: a start that finds neither leaves what was meant for the replaced
+     * object to nobody. */
+    if (rn->arrived)
+        sf_attrs_moved(rn->w, a->bucket, a->key, a->to_bucket, a->to_key);
     if (!rn->rec.seq || (rc && err && sf_failure_is_held(err)))
         return;
     /* That of a directory names no versions: a start that found it would move what was made under
@@ -601,11 +611,8 @@ rename_run(struct sf_job *job, const struct sf_err *refused)
     struct sf_version now = {0};
     if (refused)
         err = *refused;
-    else if (rn->fn(rn, &now, &err) == 0) {
-        const struct sf_rename_args *a = &rn->args;
+    else if (rn->fn(rn, &now, &err) == 0)
         err = SF_ERR_INIT;
-        sf_attrs_moved(rn->w, a->bucket, a->key, a->to_bucket, a->to_key);
-    }
     rn->cb(rn->arg, err.code ? &err : NULL, err.code ? NULL : &now);
     if (!rn->rec.seq || !sf_rename_rest(rn, &err))
         sf_rename_free(rn);

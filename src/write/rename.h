@@ -54,7 +54,7 @@ void sf_rename_show(struct sf_rename *rn);
 /* The journal has this from now on: before the request that it speaks of. 0 or the error. */
 int sf_rename_note(struct sf_rename *rn, enum sf_record_state state, struct sf_err *err);
 /* What came of it is known (@rc 0 or @err), or not: then the record stays. @rc without @err:
- * nothing was done. */
+ * nothing was done. When it has `arrived`, attributes go along (sf_attrs_moved()) before that. */
 void sf_rename_settle(struct sf_rename *rn, int rc, const struct sf_err *err);
 
 /* Queue it, ordered by both names. Without memory @cb hears of it at once. */

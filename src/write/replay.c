@@ -156,6 +156,7 @@ adopt(struct sf_writer *w, struct sf_record *r, struct sf_content **ret)
         return rc;
     if (c->base)
         replaced_by_former(c->base, r);
+    c->renamed = true; /* it may have been, before it was to be sent: nobody noted that */
     rc = inlined ? 0 : make_durable(w, c->stage, r);
     struct sf_keep *keep = rc ? NULL : calloc(1, sizeof *keep);
     sf_mutex_lock(&c->io);
@@ -320,6 +321,8 @@ sf_replay_start(struct sf_writer *w, struct sf_err *err)
             send(rep);
         }
     }
+    if (!rc)
+        sf_attrs_replayed(w);
     return rc;
 }
 

@@ -511,7 +511,8 @@ typedef void (*sf_attrs_settled_fn)(void *arg, const struct sf_err *err,
  *           function supafs_set_attrs, or refused.
  *
  * Both are called exactly once. If somebody else has written the object since @seen, times are
- * his, and only mode, owner and extended attributes are set. The marker of an empty directory is
+ * his, and only mode, owner and extended attributes are set; if its mark tells that it is another
+ * file now, nothing is, and the one that was meant is gone. The marker of an empty directory is
  * made when it is not there.
  */
 void sf_write_attrs(struct sf_writer *w, const struct sf_attr_change *ch, sf_write_fn kept,

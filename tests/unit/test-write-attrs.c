@@ -8,6 +8,7 @@
 
 #include "supabase/storage.h"
 #include "write/attrs.h"
+#include "write/journal.h"
 #include "write/mark.h"
 #include "write/meta.h"
 
@@ -248,14 +249,43 @@ somebody_elses_version_keeps_its_times(void **state)
         fake_set("b", "a", "old");
         struct sf_version v = listed("a");
         fake_describe(fake_set("b", "a", "his text"), NULL,
-                      "no-cache, supafs=\"1;m=100644;t=99;c=99;i=123\"", NULL);
+                      "no-cache, supafs=\"1;m=100644;t=99;c=99;i=abc\"", NULL);
         struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
         assert_int_equal(wait_for(flush("a")), 0);
         assert_int_equal(wait_for(p->settled), 0);
         assert_true(fake_has("b", "a", "his text"));
         assert_string_equal(fake_find("b", "a")->cache_control,
-                            "no-cache, supafs=\"1;m=100600;t=99;c;i=123\"");
+                            "no-cache, supafs=\"1;m=100600;t=99;c;i=abc\"");
     }
+}
+
+/* It is another file: he has renamed that one over this one. */
+static void
+another_file_of_the_name_gets_none(void **state)
+{
+    (void)state;
+    const char *his = "no-cache, supafs=\"1;m=100644;t=99;c=99;i=123\"";
+    for (int rpc = 0; rpc < 2; rpc++) {
+        fake_function(rpc);
+        fake_set("b", "a", "old");
+        struct sf_version v = listed("a"), is;
+        fake_describe(fake_set("b", "a", "his text"), NULL, his, NULL);
+        struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+        assert_int_equal(wait_for(p->kept), 0);
+        struct sf_mark m = stored("a");
+        is = listed("a");
+        assert_false(sf_write_attrs_pending(writer, "b", "a", &is, &m));
+        assert_int_equal(wait_for(flush("a")), 0);
+        assert_int_equal(wait_for(p->settled), -ENOENT);
+        assert_string_equal(fake_find("b", "a")->cache_control, his);
+        assert_int_equal(records(), 0);
+    }
+    /* A number that was seen with the object is no proof: a foreign copy has that of its source. */
+    struct sf_version v = listed("a");
+    struct pair *p = change("a", &v, mark_of(0640, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(flush("a")), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_int_equal(stored("a").mode, 0100640);
 }
 
 static void
@@ -678,6 +708,243 @@ a_rename_and_a_removal_take_them_into_account(void **state)
     assert_string_equal(fake_order(), "copy b/a b/a;move b/a b/c;delete b/d/x;");
 }
 
+/* ---- replaced files -------------------------------------------------------------------------- */
+
+/* Records of attributes that a start would find now. */
+static unsigned
+on_disk(void)
+{
+    struct sf_journal_stats s;
+    sf_journal_stats(((struct sf_writer *)writer)->journal, &s);
+    return s.records[SF_RECORD_ATTRS];
+}
+
+/* Replaced, without the record of its attributes having gone before the daemon has. */
+static void
+a_start_leaves_the_successor_alone(void **state)
+{
+    (void)state;
+    fake_set("b", "a", "text");
+    struct sf_version v = listed("a");
+    struct pair *p =
+        change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), "{\"user.a\":\"MQ==\"}");
+    assert_int_equal(wait_for(p->kept), 0);
+    sf_writer_free(writer);
+    fake_describe(fake_set("b", "a", "TEXT"), NULL, "supafs=\"1;m=100644;t=4;c=4;i=def\"", NULL);
+    writer_start(4, 0);
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+    assert_string_equal(fake_find("b", "a")->cache_control, "supafs=\"1;m=100644;t=4;c=4;i=def\"");
+    assert_string_equal(fake_order(), "");
+    assert_int_equal(records(), 0);
+}
+
+/* Nothing but the order tells the two apart. */
+static void
+nothing_is_left_when_a_rename_has_replaced_it(void **state)
+{
+    (void)state;
+    for (int queued = 0; queued < 2; queued++) {
+        fake_set("b", "a", "text");
+        fake_set("b", "x", "text");
+        struct sf_version v = listed("a");
+        fake_close(FAKE_COPY);
+        struct got *g = rename_to("x", "a", true);
+        fake_wait_at_gate(FAKE_COPY, 1);
+        struct pair *p =
+            change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), "{\"user.a\":\"MQ==\"}");
+        assert_int_equal(wait_for(p->kept), 0);
+        assert_int_equal(on_disk(), 1);
+        struct got *f = queued ? flush("a") : NULL;
+        fake_open(FAKE_COPY);
+        assert_int_equal(wait_for(g), 0);
+        assert_int_equal(on_disk(), 0);
+        assert_int_equal(wait_for(p->settled), -ENOENT);
+        if (f)
+            assert_int_equal(wait_for(f), 0);
+        assert_null(strstr(fake_find("b", "a")->cache_control, "supafs"));
+        assert_int_equal(records(), 0);
+    }
+}
+
+static void
+nothing_is_left_when_it_was_removed(void **state)
+{
+    (void)state;
+    for (int queued = 0; queued < 2; queued++) {
+        fake_set("b", "a", "text");
+        struct sf_version v = listed("a");
+        fake_close(FAKE_DELETE);
+        struct got *g = delete_key("a");
+        fake_wait_at_gate(FAKE_DELETE, 1);
+        struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+        assert_int_equal(wait_for(p->kept), 0);
+        struct got *f = queued ? flush("a") : NULL;
+        fake_open(FAKE_DELETE);
+        assert_int_equal(wait_for(g), 0);
+        assert_int_equal(on_disk(), 0);
+        assert_int_equal(wait_for(p->settled), -ENOENT);
+        if (f)
+            assert_int_equal(wait_for(f), 0);
+        assert_int_equal(records(), 0);
+    }
+}
+
+static int
+see_key(void *arg, struct sf_record *r)
+{
+    if (r->kind == SF_RECORD_ATTRS)
+        snprintf(arg, 8, "%s", r->key);
+    return 0;
+}
+
+/* It is queued behind the rename of its own object, and does not come to run: a start finds it
+ * under the new name. */
+static void
+what_is_queued_follows_a_rename_at_once(void **state)
+{
+    (void)state;
+    char key[8] = "";
+    fake_set("b", "x", "text");
+    struct sf_version v = listed("x");
+    fake_close(FAKE_MOVE);
+    fake_close(FAKE_PUT);
+    struct got *g = rename_to("x", "y", false);
+    fake_wait_at_gate(FAKE_MOVE, 1);
+    struct pair *p = change("x", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    struct got *f = flush("x"), *in_its_way = put_small("y", "more", true);
+    fake_open(FAKE_MOVE);
+    assert_int_equal(wait_for(g), 0);
+    assert_int_equal(sf_journal_each(((struct sf_writer *)writer)->journal, see_key, key), 0);
+    assert_string_equal(key, "y");
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(in_its_way), 0);
+    assert_int_equal(wait_for(f), 0);
+    assert_int_equal(wait_for(p->settled), 0);
+    assert_int_equal(stored("y").mode, 0100600);
+}
+
+/* Records as a daemon leaves them that is killed. */
+static struct sf_journal *
+leave_begin(void)
+{
+    struct sf_journal *j;
+    sf_writer_free(writer);
+    writer = NULL;
+    assert_int_equal(sf_journal_open(state_dir, &j, NULL), 0);
+    return j;
+}
+
+static void
+leave(struct sf_journal *j, const struct sf_record *r)
+{
+    struct sf_record copy = *r;
+    assert_int_equal(sf_journal_put(j, &copy), 0);
+}
+
+static void
+leave_end(struct sf_journal *j)
+{
+    sf_journal_close(j);
+    writer_start(4, 0);
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+}
+
+static const struct sf_record pending_attrs = {.kind = SF_RECORD_ATTRS,
+                                               .state = SF_RECORD_ATTRS_WANTED,
+                                               .bucket = (char *)"b",
+                                               .key = (char *)"a",
+                                               .mark =
+                                                   (char *)"supafs=\"1;m=100600;t=5;c=6;i=abc\"",
+                                               .xattrs = (char *)"{\"user.b\":\"Mg==\"}"};
+
+/* It died in the middle of a rename over the file, by which it is gone. */
+static void
+a_rename_that_a_start_ends_takes_them(void **state)
+{
+    (void)state;
+    const char *op = "abcdefghijklmnopqrstuvwxyz";
+    for (int copied = 0; copied < 2; copied++) {
+        fake_set("b", "a", "text");
+        struct sf_record attrs = pending_attrs;
+        attrs.base = listed("a");
+        fake_set("b", "x", "text");
+        if (copied)
+            fake_describe((struct fake_object *)fake_find("b", "a"), NULL, NULL,
+                          "{\"supafs\":{\"v\":1,\"op\":\"abcdefghijklmnopqrstuvwxyz\"}}");
+        struct sf_record rename = {.kind = SF_RECORD_RENAME,
+                                   .state = SF_RECORD_RENAME_COPYING,
+                                   .bucket = (char *)"b",
+                                   .key = (char *)"x",
+                                   .to_bucket = (char *)"b",
+                                   .to_key = (char *)"a",
+                                   .replace = true,
+                                   .source = listed("x")};
+        memcpy(rename.op, op, sizeof rename.op);
+        struct sf_journal *j = leave_begin();
+        leave(j, &attrs);
+        leave(j, &rename);
+        leave_end(j);
+        assert_null(fake_find("b", "x"));
+        assert_null(strstr(fake_find("b", "a")->cache_control, "supafs"));
+        assert_null(strstr(fake_find("b", "a")->metadata, "user.b"));
+        assert_int_equal(records(), 0);
+        assert_int_equal(on_disk(), 0);
+    }
+}
+
+/* Of two files that had the name one after the other. */
+static void
+two_records_of_two_files_are_not_one(void **state)
+{
+    (void)state;
+    fake_describe(fake_set("b", "a", "text"), NULL, "supafs=\"1;m=100644;t=4;c=4;i=def\"", NULL);
+    struct sf_record later = pending_attrs;
+    later.mark = (char *)"supafs=\"1;m=100640;t=4;c=7;i=def\"";
+    later.xattrs = (char *)"{\"user.c\":\"Mg==\"}";
+    struct sf_journal *j = leave_begin();
+    leave(j, &pending_attrs);
+    leave(j, &later);
+    leave_end(j);
+    assert_int_equal(stored("a").mode, 0100640);
+    assert_null(strstr(fake_find("b", "a")->metadata, "user.b"));
+    assert_non_null(strstr(fake_find("b", "a")->metadata, "user.c"));
+    assert_int_equal(records(), 0);
+    restart();
+    assert_int_equal(on_disk(), 0);
+}
+
+/* Bytes that were to be sent over a file which a rename had replaced, and what that one had. */
+static void
+a_start_sends_no_attributes_of_a_replaced_file(void **state)
+{
+    (void)state;
+    fake_describe(fake_set("b", "a", "old"), NULL, "supafs=\"1;m=100600;t=5;c=6;i=abc;x\"",
+                  "{\"k\":1,\"supafs\":{\"v\":1,\"x\":{\"user.a\":\"MQ==\"}}}");
+    struct sf_record content = {.kind = SF_RECORD_CONTENT,
+                                .state = SF_RECORD_CONTENT_SENDING,
+                                .bucket = (char *)"b",
+                                .key = (char *)"a",
+                                .op = "abcdefghijklmnopqrstuvwxyz",
+                                .file = (char *)"f",
+                                .size = 3,
+                                .data = (char *)"new",
+                                .synced = true,
+                                .exists = true,
+                                .whole = true,
+                                .mark = (char *)"supafs=\"1;m=100644;t=4;c=4;i=def\""};
+    sf_boot_id(content.boot);
+    struct sf_journal *j = leave_begin();
+    leave(j, &pending_attrs);
+    leave(j, &content);
+    leave_end(j);
+    assert_true(fake_has("b", "a", "new"));
+    assert_int_equal(stored("a").mode, 0100644);
+    assert_null(strstr(fake_find("b", "a")->metadata, "user."));
+    assert_non_null(strstr(fake_find("b", "a")->metadata, "\"k\":1"));
+    assert_int_equal(records(), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, teardown)
 
 int
@@ -690,6 +957,7 @@ main(void)
         TEST(what_is_there_already_sends_nothing),
         TEST(a_large_object_keeps_them_here),
         TEST(somebody_elses_version_keeps_its_times),
+        TEST(another_file_of_the_name_gets_none),
         TEST(the_function_sees_a_write_that_comes_between),
         TEST(a_removed_object_is_the_end_of_it),
         TEST(a_second_change_follows_the_first),
@@ -709,6 +977,13 @@ main(void)
         TEST(a_commit_of_another_file_does_not),
         TEST(a_failed_commit_leaves_them_pending),
         TEST(a_rename_and_a_removal_take_them_into_account),
+        TEST(a_start_leaves_the_successor_alone),
+        TEST(nothing_is_left_when_a_rename_has_replaced_it),
+        TEST(nothing_is_left_when_it_was_removed),
+        TEST(what_is_queued_follows_a_rename_at_once),
+        TEST(a_rename_that_a_start_ends_takes_them),
+        TEST(two_records_of_two_files_are_not_one),
+        TEST(a_start_sends_no_attributes_of_a_replaced_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
