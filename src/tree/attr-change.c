@@ -178,10 +178,32 @@ settle_locked(struct sf_tree *t, struct node *n, const struct attr_op *op,
     node_set_etag(n, now->etag);
 }
 
+/* It is not there, or another one has its name: what that one has is to be shown. Or it is not
+ * there yet, as the upload failed that was under way: returns what is to be kept with it, then. */
+static struct attr_op *
+settle_gone_locked(struct sf_tree *t, struct node *n, const struct attr_op *op)
+{
+    n->checked_ns = 0;
+    if (attr_goes_along_locked(t, n)) {
+        struct attr_op *again =
+            attr_op_new_locked(t, n, n, n->extra ? n->extra->changes : NULL, NULL, NULL);
+        if (again)
+            node_ref_locked(n);
+        return again;
+    }
+    if (n->attrs != op->attrs || attr_travels(n))
+        return NULL;
+    n->set = 0;
+    xattrs_forget_locked(n);
+    if (n->extra)
+        free(sf_steal(n->extra->changes));
+    return NULL;
+}
+
 static void
 settled(void *arg, const struct sf_err *err, const struct sf_version *now)
 {
-    struct attr_op *op = arg;
+    struct attr_op *op = arg, *again = NULL;
     struct sf_tree *t = gate_enter(op->gate);
     if (t) {
         tree_lock(t);
@@ -191,8 +213,10 @@ settled(void *arg, const struct sf_err *err, const struct sf_version *now)
         if (n && !err)
             settle_locked(t, n, op, now);
         else if (n && err->code == -ENOENT)
-            n->checked_ns = 0;
+            again = settle_gone_locked(t, n, op);
         tree_unlock(t);
+        if (again)
+            attr_write(t, n, again, true);
         gate_leave(t);
     }
     op_free(op);
@@ -314,15 +338,14 @@ attrs_kept(void *arg, int rc)
     op_free(attrs);
 }
 
-/* The bytes are acknowledged, and closed: so are the attributes with them. */
-static bool
-goes_along_locked(const struct sf_tree *t, const struct node *n)
+bool
+attr_goes_along_locked(const struct sf_tree *t, const struct node *n)
 {
     return t->opts.behind && attr_lasts(t, n) && n->type == N_FILE && !live(n)->writers &&
            live(n)->commits && live(n)->content && sf_content_dirty(live(n)->content);
 }
 
-/* false: no memory. */
+/* With what is kept of the bytes. false: no memory. */
 static bool
 attr_keep(struct sf_tree *t, struct node *n, struct attr_op *attrs)
 {
@@ -335,6 +358,16 @@ attr_keep(struct sf_tree *t, struct node *n, struct attr_op *attrs)
     return true;
 }
 
+void
+attr_write(struct sf_tree *t, struct node *n, struct attr_op *op, bool along)
+{
+    if (!along || !attr_keep(t, n, op))
+        attr_op_start(t, op);
+    tree_lock(t);
+    node_unref_locked(t, n);
+    tree_unlock(t);
+}
+
 /* ---- setattr without a size ------------------------------------------------------------------ */
 
 void
@@ -345,7 +378,7 @@ attr_change(struct sf_tree *t, struct node *n, const struct sf_attr *attr, unsig
     struct attr_op *op = NULL;
     tree_lock(t);
     struct node before = *n;
-    bool write = attr_lasts(t, n) && !attr_travels(n), along = goes_along_locked(t, n);
+    bool write = attr_lasts(t, n) && !attr_travels(n), along = attr_goes_along_locked(t, n);
     int rc = attr_set_locked(t, n, attr, valid);
     if (rc == 0 && (write || along)) {
         node_changed_locked(t, n);
@@ -354,15 +387,11 @@ attr_change(struct sf_tree *t, struct node *n, const struct sf_attr *attr, unsig
     }
     attr_fill_locked(t, n, &res.attr);
     res.ttl_ms = attr_ttl_locked(t, n);
+    if (!op)
+        node_unref_locked(t, n);
     tree_unlock(t);
-    bool kept = op && along && attr_keep(t, n, op);
-    tree_lock(t);
-    node_unref_locked(t, n);
-    tree_unlock(t);
-    if (kept)
-        return;
     if (op)
-        attr_op_start(t, op);
+        attr_write(t, n, op, along);
     else
         cb(arg, rc, rc < 0 ? NULL : &res);
 }

@@ -514,6 +514,10 @@ struct attr_op *attr_op_new_locked(struct sf_tree *t, struct node *n, const stru
                                    const char *xattrs, sf_tree_fn cb, void *arg);
 /* No lock held. */
 void attr_op_start(struct sf_tree *t, struct attr_op *op);
+/* Whether a node's bytes are acknowledged, and closed, and not in the bucket: so attributes have to
+ * be kept with them, for which attr_write() is told @along. It lets go of @n. No lock held. */
+bool attr_goes_along_locked(const struct sf_tree *t, const struct node *n);
+void attr_write(struct sf_tree *t, struct node *n, struct attr_op *op, bool along);
 /* Attributes were changed while an upload ran, which has the old ones. No lock held. */
 void attr_again(struct sf_tree *t, struct node *n);
 /* setattr(2) but for the size; @n is counted, and let go of. No lock held. */

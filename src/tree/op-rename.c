@@ -198,7 +198,9 @@ rename_in_journal(struct name_op *op)
     tree_lock(t);
     struct node *old = node_find_locked(op->dir, op->name);
     struct sf_content *over = old && old != n ? live(old)->content : NULL;
-    bool may = !op->renames && n->local_only && !n->replace && live(n)->content;
+    /* Attributes that have a record of their own would be left under the old name. */
+    bool alone = !n->extra || !n->extra->writing;
+    bool may = !op->renames && alone && n->local_only && !n->replace && live(n)->content;
     struct sf_content *c = may ? sf_content_ref(live(n)->content) : NULL;
     if (over && c)
         sf_content_ref(over);

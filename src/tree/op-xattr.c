@@ -184,14 +184,16 @@ plan_locked(const struct xattr_op *op, char **change, char **now, char **changes
     return rc;
 }
 
-/* The change is made to the node; 0, or 1 and *ret, which has to be started. */
+/* The change is made to the node; 0, or 1 and *ret, which has to be started, *along: with bytes
+ * that are acknowledged. */
 static int
-set_locked(struct xattr_op *op, struct attr_op **ret)
+set_locked(struct xattr_op *op, struct attr_op **ret, bool *along)
 {
     struct sf_tree *t = op->tree;
     struct node *n = op->node, before = *n;
     sf_autofree char *change = NULL, *now = NULL, *changes = NULL;
-    bool write = !attr_travels(n);
+    *along = attr_goes_along_locked(t, n);
+    bool write = *along || !attr_travels(n);
     int rc = plan_locked(op, &change, &now, &changes);
     if (!rc && !extra_of(n))
         rc = -ENOMEM;
@@ -220,14 +222,14 @@ xattr_set(struct xattr_op *op)
 {
     struct sf_tree *t = op->tree;
     struct attr_op *write = NULL;
+    bool along = false;
     tree_lock(t);
-    int rc = set_locked(op, &write);
-    if (rc == 1)
-        node_unref_locked(t, op->node);
+    int rc = set_locked(op, &write, &along);
     tree_unlock(t);
     if (rc == 1) {
-        attr_op_start(t, write); /* it answers */
+        struct node *n = op->node;
         free(op);
+        attr_write(t, n, write, along); /* it answers */
     } else {
         xattr_finish(op, rc, NULL);
     }

@@ -270,6 +270,44 @@ class Held(Scenario):
         run.no_faults()
 
 
+class HeldAttributes(Held):
+    """The same with attributes that it gets while it waits."""
+    options = "write_timeout=1s,sync=writeback"
+
+    def act(self, run):
+        self.mode = self.note = None
+        super().act(run)
+        os.setxattr(run.path("f"), "user.note", b"one")
+        self.note = b"one"
+        os.chmod(run.path("f"), 0o751)
+        self.mode = 0o751
+
+    def check(self, run):
+        mode = os.stat(run.path("f")).st_mode & 0o7777
+        note = os.getxattr(run.path("f"), "user.note") if self.note else None
+        if note != self.note or self.mode not in (None, mode):
+            raise Wrong(f"mode {mode:o}, user.note {note}")
+
+
+class ReplacedAttributes(Story):
+    """What a file had does not come to the one that replaces it."""
+    first = {"f": text("f", 3000), "g": text("g", 2000)}
+
+    def moves(self, run):
+        self.mode = os.stat(run.path("g")).st_mode
+        self.does(lambda: os.chmod(run.path("f"), 0o751))
+        self.does(lambda: os.setxattr(run.path("f"), "user.note", b"one"))
+        self.does(lambda: os.rename(run.path("g"), run.path("f")), g=None, f=self.first["g"])
+
+    def check(self, run):
+        with open(run.path("f"), "rb") as f:
+            if f.read() != self.first["g"]:
+                return
+        mode, notes = os.stat(run.path("f")).st_mode, os.listxattr(run.path("f"))
+        if mode != self.mode or notes:
+            raise Wrong(f"mode {mode:o}, {notes}")
+
+
 class OtherBoot(NewFile):
     """The machine goes down, too: bytes that were not synced are not trusted, and not thrown away."""
     boot = "another boot"

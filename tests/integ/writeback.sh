@@ -10,6 +10,7 @@ set -u
 need_devserver "it stops the server"
 need_fuse
 need_supafs
+need setfattr
 start_server
 new_bucket b
 # shellcheck disable=SC2154 # set by new_bucket
@@ -59,6 +60,8 @@ step "kill -9 while the service is away"
 pause_server
 echo away >away
 echo over >new
+expect_ok "setfattr" timeout 10 setfattr -n user.note -v one away
+expect_ok "chmod" timeout 10 chmod 751 away
 pid=$(daemon_pid "$mnt")
 cd / || exit
 kill -9 "$pid"
@@ -68,7 +71,10 @@ rm -rf "$SF_TMP"/cache*
 expect_ok "mount" mount_at "$mnt" -o "$opts"
 expect_eq "shown at once" away "$(cat "$mnt/away")"
 expect_eq "and this" over "$(cat "$mnt/new")"
+expect_eq "its mode" 751 "$(stat -c %a "$mnt/away")"
 wait_for 20 nothing_waits || fail "pending: $(mount_status "$mnt" pending)"
 is_stored away away || fail "it is not there"
 is_stored new over || fail "it is not there: $(stored new)"
+expect_eq "its attribute" one "$(getfattr --only-values -n user.note "$mnt/away")"
+expect_eq "its mode" 751 "$(stat -c %a "$mnt/away")"
 passed
