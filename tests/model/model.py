@@ -33,6 +33,7 @@ from steps import Generator, setup  # noqa: E402
 from world import World, Wrong  # noqa: E402
 
 STEP_SECONDS = 180  # one that takes longer hangs
+AT_ONCE = 6  # tries to make a failure small
 
 
 class Run:
@@ -145,7 +146,8 @@ class Run:
 
 
 class Shrinker:
-    """Delta debugging: ever smaller parts are left out while the same kind of failure remains."""
+    """Delta debugging: ever smaller parts are left out while the same kind of failure remains.
+    Most of a try is waiting, so several are made at once."""
 
     def __init__(self, top, config, how, kind):
         self.top, self.config, self.how, self.kind = top, config, how, kind
@@ -153,40 +155,62 @@ class Shrinker:
         self.tries = 0
         self.why = None
 
-    def fails(self, steps):
-        self.tries += 1
-        number = f"{os.getpid()}-{self.tries}"
+    def attempt(self, number, steps, results):
         run = Run(os.path.join(self.top, f"shrink-{number}"), f"s{number}", self.config, steps,
                   self.how)
         kind, why, done, _ = run.play()
         shutil.rmtree(run.folder, ignore_errors=True)
-        if kind != self.kind:
-            return None
-        self.why = why
-        return steps[:done + 1]
+        results.put((number, why, done + 1 if kind == self.kind else 0))
+
+    def attempts(self, lists):
+        """What is left of each, up to its failure; None for one that fails otherwise or agrees."""
+        results = multiprocessing.SimpleQueue()
+        numbers = [f"{os.getpid()}-{self.tries + i}" for i in range(len(lists))]
+        self.tries += len(lists)
+        workers = [multiprocessing.Process(target=self.attempt, args=(number, steps, results))
+                   for number, steps in zip(numbers, lists)]
+        for worker in workers:
+            worker.start()
+        ended = {number: (why, done) for number, why, done in (results.get() for _ in workers)}
+        for worker in workers:
+            worker.join()
+        left = []
+        for number, steps in zip(numbers, lists):
+            why, done = ended[number]
+            self.why = why if done else self.why
+            left.append(steps[:done] if done else None)
+        return left
 
     def late(self):
         return time.monotonic() > self.end
 
     def shrink(self, steps):
         """The steps that are needed, as far as there was time. None: it does not fail again."""
-        again = self.fails(steps) or self.fails(steps)
-        if not again:
-            return None
-        steps, parts = again, 2
-        while len(steps) > 1 and not self.late():
-            size = max(1, len(steps) // parts)
-            at, less = 0, False
-            while at < len(steps) and not self.late():
-                shorter = self.fails(steps[:at] + steps[at + size:])
-                if shorter is not None:
-                    steps, less = shorter, True
-                else:
-                    at += size
-            if size == 1 and not less:
-                break
-            if not less or size > 1:
-                parts = min(len(steps), parts * 2)
+        ends = [steps[-n:] for n in (10, 40, 160) if n < len(steps)]
+        steps = next((left for left in self.attempts([*ends, steps, steps]) if left), None)
+        size = len(steps or []) // 2
+        while size and not self.late():
+            shorter = self.without_parts(steps, size)
+            less, steps = len(shorter) < len(steps), shorter
+            size = size // 2 or int(less)
+        return steps
+
+    def without_parts(self, steps, size):
+        at = 0
+        while at < len(steps) and not self.late():
+            parts = range(at, min(len(steps), at + AT_ONCE * size), size)
+            left = self.attempts([steps[:part] + steps[part + size:] for part in parts])
+            spare = [part for part, shorter in zip(parts, left) if shorter]
+            both = None
+            if len(spare) > 1:
+                both = self.attempts([[step for i, step in enumerate(steps) if not any(
+                    part <= i < part + size for part in spare)]])[0]
+            if both:
+                steps, at = both, at + size * (len(parts) - len(spare))
+            elif spare:
+                steps, at = left[parts.index(spare[0])], spare[0]
+            else:
+                at += size * len(parts)
         return steps
 
 
