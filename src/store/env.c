@@ -18,8 +18,6 @@
 #include "store/guard.h"
 #include "store/internal.h"
 
-#define CLEAN "clean"
-
 static int
 is_own_mount(void *arg, const struct sf_mount *m)
 {
@@ -50,8 +48,9 @@ drop_unsynced(struct sf_env *env, struct sf_err *err)
     (void)sf_read_file("/proc/sys/kernel/random/boot_id", sizeof boot - 1, &now, NULL);
     snprintf(boot, sizeof boot, "%s", sf_buf_str(&now));
     int rc = sf_read_file(env->boot, 64, &then, NULL);
-    bool clean = !rc && sf_str_starts(sf_buf_str(&then), CLEAN " ") &&
-                 sf_parse_u64(sf_buf_str(&then) + strlen(CLEAN " "), &env->closed_txn) == 0;
+    bool clean =
+        !rc && sf_str_starts(sf_buf_str(&then), SF_ENV_BOOT_CLEAN " ") &&
+        sf_parse_u64(sf_buf_str(&then) + strlen(SF_ENV_BOOT_CLEAN " "), &env->closed_txn) == 0;
     bool whole = (clean || (!rc && boot[0] && strcmp(sf_buf_str(&then), boot) == 0)) &&
                  access(env->marker, F_OK) < 0;
     if (!whole && unlink(env->data) < 0 && errno != ENOENT)
@@ -136,7 +135,7 @@ env_new(const struct sf_env_opts *opts)
     env->tables = calloc(opts->n_tables, sizeof *env->tables);
     env->data = path_in(opts->dir, "data.mdb");
     env->lock_file = path_in(opts->dir, "lock.mdb");
-    env->boot = path_in(opts->dir, "boot");
+    env->boot = path_in(opts->dir, SF_ENV_BOOT);
     env->marker = path_in(opts->dir, "damaged");
     if (env->opts.dir && env->tables && env->data && env->lock_file && env->boot && env->marker)
         return env;
@@ -186,7 +185,7 @@ sf_env_close(struct sf_env *env)
     else if (env->opts.throw_away && !atomic_load(&env->end_unclean) &&
              mdb_env_sync(env->mdb, 1) == 0) {
         char text[64];
-        snprintf(text, sizeof text, CLEAN " %zu", env->last_txn);
+        snprintf(text, sizeof text, SF_ENV_BOOT_CLEAN " %zu", env->last_txn);
         (void)sf_write_file_atomic(env->boot, text, strlen(text), 0600, NULL);
     }
     env_free(env);

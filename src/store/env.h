@@ -19,6 +19,9 @@ struct sf_env;
 struct sf_txn;
 
 #define SF_ENV_KEY_MAX 511 /* bytes; a key has at least 1 */
+/* throw_away: a file in the directory; it has the boot that writes, or this and the last commit. */
+#define SF_ENV_BOOT       "boot"
+#define SF_ENV_BOOT_CLEAN "clean"
 
 struct sf_env_opts {
     const char *dir;           /* made with mode 0700 when missing */

@@ -5,9 +5,13 @@
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
+#include "base/str.h"
 #include "store/guard.h"
 
 static int
@@ -89,6 +93,24 @@ walk(void *arg)
     return ret;
 }
 
+/* Was it never synced, and left in the middle by a boot that is over? */
+static bool
+is_over(const char *dir)
+{
+    sf_autofree char *path = NULL;
+    sf_autobuf struct sf_buf then = SF_BUF_INIT, now = SF_BUF_INIT;
+    if (asprintf(&path, "%s/" SF_ENV_BOOT, dir) < 0) {
+        path = NULL;
+        return true;
+    }
+    if (sf_read_file(path, 64, &then, NULL))
+        return access(path, F_OK) == 0;
+    if (sf_str_starts(sf_buf_str(&then), SF_ENV_BOOT_CLEAN " "))
+        return false;
+    (void)sf_read_file("/proc/sys/kernel/random/boot_id", 63, &now, NULL);
+    return !now.len || strcmp(sf_buf_str(&then), sf_buf_str(&now)) != 0;
+}
+
 int
 sf_peek_walk(const char *dir, const char *table, sf_env_row_fn fn, void *arg)
 {
@@ -101,7 +123,7 @@ sf_peek_walk(const char *dir, const char *table, sf_env_row_fn fn, void *arg)
     }
     if (stat(data, &st) < 0)
         return -errno;
-    if (st.st_size == 0) /* a kill between its making and its first page */
+    if (st.st_size == 0 || is_over(dir)) /* a kill between its making and its first page */
         return 0;
     w.size = (size_t)st.st_size;
     sf_guard_install();

@@ -9,6 +9,7 @@
  * anything on the disk: also where it may only be read.
  * @dir:   as in sf_env_open(). The caller sees to it that no process opens it meanwhile.
  * @table: its name.
+ *         One that is throw_away has nothing if another boot has left it.
  * @fn:    called for every row in the order of the keys; the bytes are borrowed for the call.
  *
  * Returns 0, also without such a table; the result of @fn; -ENOENT there is no environment;

@@ -16,11 +16,11 @@
 #include "base/lock.h"
 #include "observe/log.h"
 #include "store/env.h"
+#include "write/journal-walk.h"
 #include "write/quarantine.h"
 
 #define BYTES_MAX (256 << 20)
 #define SEQ_AHEAD 1024 /* numbers that one write of the bound reserves */
-#define PAGE      64   /* records read in one transaction */
 
 enum { RECORDS, META, TABLES };
 static const char *const tables[] = {"records", "meta"};
@@ -32,12 +32,15 @@ struct entry {
     enum sf_record_kind kind;
     int64_t made_ns;
     uint64_t data; /* bytes of content in it */
+    bool brief;
     UT_hash_handle hh;
 };
 
 struct sf_journal {
     struct sf_env *env;
-    char *dir, *quarantine;
+    struct sf_env *brief; /* never synced: records of contents that count only in this boot */
+    _Atomic unsigned pending, brief_pending; /* changes on their way to each of the two */
+    char *dir, *brief_dir, *quarantine;
     _Atomic uint64_t next; /* seq of the next new record */
 
     struct sf_mutex lock; /* leaf; protects the fields below */
@@ -64,22 +67,21 @@ forget(struct sf_journal *j, uint64_t seq)
 }
 
 static void
-remember(struct sf_journal *j, uint64_t seq, enum sf_record_kind kind, int64_t made_ns,
-         uint64_t data)
+remember(struct sf_journal *j, const struct entry *what)
 {
-    forget(j, seq);
-    struct entry *e = calloc(1, sizeof *e);
+    forget(j, what->seq);
+    struct entry *e = malloc(sizeof *e);
     if (!e)
         return; /* a figure is too small; the record is there */
-    *e = (struct entry){.seq = seq, .kind = kind, .made_ns = made_ns, .data = data};
+    *e = *what;
     SF_GUARD(&j->lock);
     HASH_ADD(hh, j->entries, seq, sizeof e->seq, e);
     if (!SF_HTAB_ADDED(e)) {
         free(e);
         return;
     }
-    j->records[kind]++;
-    j->data += data;
+    j->records[e->kind]++;
+    j->data += e->data;
 }
 
 uint64_t
@@ -92,9 +94,10 @@ sf_journal_data_bytes(struct sf_journal *j)
 void
 sf_journal_stats(struct sf_journal *j, struct sf_journal_stats *out)
 {
-    struct sf_env_stats env;
+    struct sf_env_stats env, brief;
     sf_env_get_stats(j->env, &env);
-    *out = (struct sf_journal_stats){.changes = env.writes, .commits = env.commits};
+    sf_env_get_stats(j->brief, &brief);
+    *out = (struct sf_journal_stats){.changes = env.writes + brief.writes, .commits = env.commits};
     SF_GUARD(&j->lock);
     memcpy(out->records, j->records, sizeof out->records);
     out->damaged = j->damaged;
@@ -123,18 +126,34 @@ sf_journal_has(struct sf_journal *j, uint64_t seq)
 
 /* ---- changes -------------------------------------------------------------------------------- */
 
+enum place { NOWHERE, SYNCED, BRIEF };
+
+/* Where the record lies. NOWHERE: there is none, or there was no memory to note it. */
+static enum place
+place_of(struct sf_journal *j, uint64_t seq)
+{
+    struct entry *e;
+    SF_GUARD(&j->lock);
+    HASH_FIND(hh, j->entries, &seq, sizeof seq, e);
+    return !e ? NOWHERE : e->brief ? BRIEF : SYNCED;
+}
+
 struct change {
     struct sf_env_write w;
     struct sf_journal *j;
+    struct sf_env *env; /* of the journal's two */
     uint64_t seq;
-    bool fresh; /* a new record */
-    char *text; /* NULL = a drop */
+    bool fresh;   /* a new record there */
+    bool follows; /* what waits for the other one comes first */
+    char *text;   /* NULL = a drop */
     size_t len;
     enum sf_record_kind kind;
     int64_t made_ns;
     uint64_t data;
     uint64_t drops[SF_JOURNAL_DROPS]; /* others that go with it */
     unsigned n_drops;
+    uint64_t after[SF_JOURNAL_DROPS + 1]; /* those that `brief` drops then, before anybody hears */
+    unsigned n_after;
     sf_journal_fn done; /* NULL = nobody waits */
     void *arg;
 };
@@ -178,6 +197,17 @@ change_run(struct sf_env_write *w, struct sf_txn *txn)
     return rc ? rc : sf_txn_put(txn, RECORDS, &key, sizeof key, c->text, c->len);
 }
 
+/* The second part of a change: a record of both environments counts as the synced one says. */
+static int
+after_run(struct sf_env_write *w, struct sf_txn *txn)
+{
+    const struct change *c = (struct change *)w;
+    int rc = 0;
+    for (unsigned i = 0; i < c->n_after && !rc; i++)
+        rc = drop_run(txn, c->after[i]);
+    return rc;
+}
+
 static void
 change_free(struct change *c)
 {
@@ -196,27 +226,125 @@ change_settled(struct change *c, int rc)
         return;
     for (unsigned i = 0; i < c->n_drops; i++)
         forget(c->j, c->drops[i]);
+    for (unsigned i = 0; i < c->n_after; i++)
+        forget(c->j, c->after[i]);
+    const struct entry now = {.seq = c->seq,
+                              .kind = c->kind,
+                              .made_ns = c->made_ns,
+                              .data = c->data,
+                              .brief = c->env == c->j->brief};
     if (c->text)
-        remember(c->j, c->seq, c->kind, c->made_ns, c->data);
+        remember(c->j, &now);
     else
         forget(c->j, c->seq);
 }
 
 static void
-change_done(struct sf_env_write *w, int rc)
+change_end(struct change *c, int rc)
 {
-    struct change *c = (struct change *)w;
     change_settled(c, rc);
     if (c->done)
         c->done(c->arg, rc);
     change_free(c);
 }
 
+/* What is left there has been replaced, or will be dropped again: that is no failure. */
+static void
+after_done(struct sf_env_write *w, int rc)
+{
+    struct change *c = (struct change *)w;
+    (void)rc;
+    atomic_fetch_sub(&c->j->brief_pending, 1);
+    change_end(c, 0);
+}
+
+static _Atomic unsigned *
+pending_of(struct sf_journal *j, const struct sf_env *env)
+{
+    return env == j->brief ? &j->brief_pending : &j->pending;
+}
+
+static void
+change_done(struct sf_env_write *w, int rc)
+{
+    struct change *c = (struct change *)w;
+    _Atomic unsigned *pending = pending_of(c->j, c->env);
+    if (rc || !c->n_after) {
+        atomic_fetch_sub(pending, 1);
+        change_end(c, rc);
+        return;
+    }
+    c->w.run = after_run;
+    c->w.done = after_done;
+    c->w.frees = true;
+    atomic_fetch_add(&c->j->brief_pending, 1);
+    sf_env_submit(c->j->brief, &c->w);
+    atomic_fetch_sub(pending, 1);
+}
+
+static int
+nothing_run(struct sf_env_write *w, struct sf_txn *txn)
+{
+    (void)w, (void)txn;
+    return 0;
+}
+
+static void
+change_go(struct change *c)
+{
+    c->w.run = change_run;
+    c->w.done = change_done;
+    atomic_fetch_add(pending_of(c->j, c->env), 1);
+    sf_env_submit(c->env, &c->w);
+}
+
+/* All that came before is on the other one's disk. */
+static void
+followed(struct sf_env_write *w, int rc)
+{
+    struct change *c = (struct change *)w;
+    struct sf_journal *j = c->j;
+    _Atomic unsigned *pending = pending_of(j, c->env == j->env ? j->brief : j->env);
+    (void)rc;
+    change_go(c);
+    atomic_fetch_sub(pending, 1);
+}
+
+/*
+ * A change of a key may find the record of the one before still there, whose drop nobody waits for:
+ * a start does that one first, and it is done already. But it must not find the record of a later
+ * change without it, nor what that one left. Within one environment the order sees to this.
+ */
+static void
+change_start(struct change *c)
+{
+    struct sf_journal *j = c->j;
+    struct sf_env *other = c->env == j->env ? j->brief : j->env;
+    _Atomic unsigned *pending = pending_of(j, other);
+    if (!c->follows || !atomic_load(pending)) {
+        change_go(c);
+        return;
+    }
+    c->w.run = nothing_run;
+    c->w.done = followed;
+    atomic_fetch_add(pending, 1);
+    sf_env_submit(other, &c->w);
+}
+
 static int
 change_wait(struct change *c)
 {
     struct sf_journal *j = c->j;
-    int rc = sf_env_write_wait(j->env, &c->w);
+    struct sf_env *other = c->env == j->env ? j->brief : j->env;
+    struct sf_env_write nothing = {.run = nothing_run, .frees = true};
+    if (c->follows && atomic_load(pending_of(j, other)))
+        (void)sf_env_write_wait(other, &nothing);
+    atomic_fetch_add(pending_of(j, c->env), 1);
+    int rc = sf_env_write_wait(c->env, &c->w);
+    atomic_fetch_sub(pending_of(j, c->env), 1);
+    c->w.run = after_run;
+    if (!rc && c->n_after)
+        (void)sf_env_write_wait(j->brief, &c->w);
     change_settled(c, rc);
     change_free(c);
     return rc;
@@ -242,11 +370,17 @@ change_of(struct sf_journal *j, const struct sf_record *r, struct change **ret)
         return rc;
     }
     c->w.run = change_run;
-    c->w.done = change_done;
+    c->follows = true;
     c->w.frees = r->seq != 0; /* a change under way goes on also when new ones find no room */
     c->j = j;
-    c->fresh = r->seq == 0;
-    c->seq = c->fresh ? atomic_fetch_add(&j->next, 1) : r->seq;
+    /* After another boot a content that was not synced is not sent, with a record or without. */
+    enum place was = r->seq ? place_of(j, r->seq) : BRIEF;
+    bool brief = was == BRIEF && r->kind == SF_RECORD_CONTENT && !r->synced;
+    c->env = brief ? j->brief : j->env;
+    if (r->seq && was == BRIEF && !brief)
+        c->after[c->n_after++] = r->seq;
+    c->fresh = r->seq == 0 || c->n_after;
+    c->seq = r->seq ? r->seq : atomic_fetch_add(&j->next, 1);
     c->kind = r->kind;
     c->made_ns = named.made_ns;
     c->data = r->data ? r->size : 0;
@@ -284,7 +418,7 @@ sf_journal_put_async(struct sf_journal *j, const struct sf_record *r, uint64_t *
     *seq = c->seq;
     c->done = done;
     c->arg = arg;
-    sf_env_submit(j->env, &c->w);
+    change_start(c);
 }
 
 static struct change *
@@ -293,9 +427,15 @@ drop_of(struct sf_journal *j, uint64_t seq)
     struct change *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    c->w = (struct sf_env_write){.run = change_run, .done = change_done, .frees = true};
+    c->w = (struct sf_env_write){.run = change_run, .frees = true};
+    enum place was = place_of(j, seq);
     c->j = j;
+    c->env = was == BRIEF ? j->brief : j->env;
     c->seq = seq;
+    if (was == NOWHERE) { /* or not yet: then it goes behind its put */
+        c->follows = true;
+        c->after[c->n_after++] = seq;
+    }
     return c;
 }
 
@@ -311,16 +451,22 @@ sf_journal_replace_async(struct sf_journal *j, const struct sf_record *r, const 
         done(arg, rc);
         return;
     }
-    for (unsigned i = 0; i < n; i++)
-        if (drops[i])
+    c->env = j->env;
+    c->n_after = 0;
+    for (unsigned i = 0; i < n; i++) {
+        enum place was = drops[i] ? place_of(j, drops[i]) : NOWHERE;
+        if (drops[i] && was != BRIEF)
             c->drops[c->n_drops++] = drops[i];
+        if (was == BRIEF)
+            c->after[c->n_after++] = drops[i];
+    }
     if (c->n_drops)
         c->w.frees = true; /* what it replaces has made room already */
     if (r)
         *seq = c->seq;
     c->done = done;
     c->arg = arg;
-    sf_env_submit(j->env, &c->w);
+    change_start(c);
 }
 
 void
@@ -332,7 +478,7 @@ sf_journal_drop(struct sf_journal *j, uint64_t seq)
         return;
     }
     c->w.lazy = true;
-    sf_env_submit(j->env, &c->w);
+    change_start(c);
 }
 
 int
@@ -408,14 +554,16 @@ moved_run(struct sf_env_write *w, struct sf_txn *txn)
         memcpy(&from, seq.data, sizeof from);
         from = htobe64(be64toh(from) + 1);
     }
-    return drop_run(txn, dir->seq);
+    return drop_run(txn, dir->seq); /* where it is */
 }
 
 int
 sf_journal_drop_renamed(struct sf_journal *j, const struct sf_record *dir)
 {
     struct moved m = {.w = {.run = moved_run, .frees = true}, .dir = dir};
-    int rc = sf_env_write_wait(j->env, &m.w);
+    int rc = sf_env_write_wait(j->brief, &m.w);
+    if (!rc || rc == -EUCLEAN) /* it begins empty */
+        rc = sf_env_write_wait(j->env, &m.w);
     if (rc)
         sf_error("write", "event=journal-failed record=%" PRIu64 " change=renamed err=%s", dir->seq,
                  sf_errno_name(rc));
@@ -440,105 +588,39 @@ sf_journal_settle_async(struct sf_journal *j, sf_journal_fn done, void *arg)
     }
     c->done = done;
     c->arg = arg;
-    sf_env_submit(j->env, &c->w);
+    change_start(c);
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-/* Values of one short transaction. */
-struct page {
-    struct raw {
-        uint64_t seq;
-        char *text;
-        size_t len;
-    } rows[PAGE];
-    unsigned n;
-};
-
-static void
-page_fini(struct page *p)
+/* Parses every record, but those that cannot be read: they are counted and kept at the start. */
+int
+sf_journal_each(struct sf_journal *j, int (*fn)(void *arg, struct sf_record *r), void *arg)
 {
-    for (unsigned i = 0; i < p->n; i++)
-        free(p->rows[i].text);
-    p->n = 0;
-}
-
-static int
-page_row(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
-{
-    struct page *p = arg;
-    struct raw *r = &p->rows[p->n];
-    uint64_t seq = 0;
-    if (key_len != sizeof seq)
-        return 0; /* nothing that we wrote */
-    memcpy(&seq, key, sizeof seq);
-    *r = (struct raw){.seq = be64toh(seq), .text = malloc(value_len + 1), .len = value_len};
-    if (!r->text)
-        return -ENOMEM;
-    memcpy(r->text, value, value_len);
-    r->text[value_len] = '\0';
-    return ++p->n == PAGE;
-}
-
-/* The records behind @after; *more: there may be others behind them. */
-static int
-page_read(struct sf_journal *j, uint64_t after, struct page *p, bool *more)
-{
-    uint64_t key = htobe64(after);
-    int rc = sf_env_walk(j->env, RECORDS, &key, sizeof key, page_row, p);
-    *more = rc == 1;
-    return rc < 0 ? rc : 0;
-}
-
-/* Parses every record. @bad: for those that cannot be read; may be NULL. */
-static int
-each(struct sf_journal *j, int (*fn)(void *arg, struct sf_record *r), void *arg,
-     void (*bad)(struct sf_journal *j, const struct raw *raw, const char *why))
-{
-    sf_defer(page_fini) struct page p = {.n = 0};
-    uint64_t after = 0;
-    bool more = true;
-    int rc = 0;
-    while (more && !rc) {
-        page_fini(&p);
-        rc = page_read(j, after, &p, &more);
-        for (unsigned i = 0; i < p.n && !rc; i++) {
-            sf_autorecord struct sf_record r = {0};
-            char why[160] = "";
-            after = p.rows[i].seq;
-            rc = sf_record_parse(p.rows[i].text, p.rows[i].len, &r, why);
-            if (!rc) {
-                r.seq = after;
-                rc = fn(arg, &r);
-            } else if (rc == -EPROTO) {
-                rc = 0;
-                if (bad)
-                    bad(j, &p.rows[i], why);
-            }
-        }
+    sf_defer(sf_journal_walk_fini) struct sf_journal_walk walk;
+    const struct sf_raw_record *raw = NULL;
+    int rc;
+    sf_journal_walk_begin(&walk, j->env, j->brief, RECORDS);
+    while (!(rc = sf_journal_walk_next(&walk, &raw)) && raw) {
+        sf_autorecord struct sf_record r = {0};
+        char why[160] = "";
+        rc = sf_record_parse(raw->text, raw->len, &r, why);
+        if (rc == -EPROTO)
+            continue;
+        r.seq = raw->seq;
+        rc = rc ? rc : fn(arg, &r);
+        if (rc)
+            break;
     }
     return rc;
 }
 
-int
-sf_journal_each(struct sf_journal *j, int (*fn)(void *arg, struct sf_record *r), void *arg)
-{
-    return each(j, fn, arg, NULL);
-}
-
 /* ---- opening -------------------------------------------------------------------------------- */
-
-static int
-load_one(void *arg, struct sf_record *r)
-{
-    remember(arg, r->seq, r->kind, r->made_ns, r->data ? r->size : 0);
-    return 0;
-}
 
 /* A record that nobody can follow is kept where a person finds it. Its staged file, which no other
  * record names, goes the same way later. */
 static void
-load_bad(struct sf_journal *j, const struct raw *raw, const char *text)
+load_bad(struct sf_journal *j, const struct sf_raw_record *raw, const char *text)
 {
     struct sf_err why = SF_ERR_INIT;
     char name[64], path[PATH_MAX];
@@ -557,17 +639,60 @@ load_bad(struct sf_journal *j, const struct raw *raw, const char *text)
 }
 
 static int
-load(struct sf_journal *j)
+load_records(struct sf_journal *j)
+{
+    sf_defer(sf_journal_walk_fini) struct sf_journal_walk walk;
+    const struct sf_raw_record *raw = NULL;
+    int rc;
+    sf_journal_walk_begin(&walk, j->env, j->brief, RECORDS);
+    while (!(rc = sf_journal_walk_next(&walk, &raw)) && raw) {
+        sf_autorecord struct sf_record r = {0};
+        char why[160] = "";
+        rc = sf_record_parse(raw->text, raw->len, &r, why);
+        if (rc && rc != -EPROTO)
+            break;
+        const struct entry now = {.seq = raw->seq,
+                                  .kind = r.kind,
+                                  .made_ns = r.made_ns,
+                                  .data = r.data ? r.size : 0,
+                                  .brief = raw->brief};
+        if (rc)
+            load_bad(j, raw, why);
+        else
+            remember(j, &now);
+        struct change *c =
+            raw->twice ? drop_of(j, 0) : NULL; /* what the other one has taken over */
+        if (c) {
+            c->after[0] = raw->seq;
+            (void)change_wait(c);
+        }
+    }
+    return rc;
+}
+
+static int
+load_number(struct sf_journal *j, struct sf_env *env)
 {
     sf_autobuf struct sf_buf b = SF_BUF_INIT;
     uint64_t next = 0;
-    int rc = sf_env_get(j->env, META, next_key, strlen(next_key), &b);
+    int rc = sf_env_get(env, META, next_key, strlen(next_key), &b);
     if (rc && rc != -ENOENT)
         return rc;
     if (b.len == sizeof next)
         memcpy(&next, b.data, sizeof next);
-    atomic_store(&j->next, next ? be64toh(next) : 1);
-    return each(j, load_one, j, load_bad);
+    next = be64toh(next);
+    if (next > atomic_load(&j->next))
+        atomic_store(&j->next, next);
+    return 0;
+}
+
+static int
+load(struct sf_journal *j)
+{
+    atomic_store(&j->next, 1);
+    int rc = load_number(j, j->env);
+    int re = rc ? rc : load_number(j, j->brief);
+    return re && re != -EUCLEAN ? re : load_records(j);
 }
 
 static int
@@ -587,6 +712,11 @@ open_env(struct sf_journal *j, struct sf_err *err)
         why = SF_ERR_INIT;
         rc = sf_env_open(&o, &j->env, &why);
     }
+    o.dir = j->brief_dir;
+    o.name = "journal-brief";
+    o.throw_away = true;
+    if (!rc)
+        rc = sf_env_open(&o, &j->brief, &why);
     if (rc && err && !err->code)
         *err = why;
     return rc;
@@ -601,9 +731,12 @@ sf_journal_open(const char *state_dir, struct sf_journal **ret, struct sf_err *e
     sf_mutex_init(&j->lock, 0);
     if (asprintf(&j->dir, "%s/journal", state_dir) < 0)
         j->dir = NULL;
+    if (asprintf(&j->brief_dir, "%s/" SF_JOURNAL_BRIEF, state_dir) < 0)
+        j->brief_dir = NULL;
     if (asprintf(&j->quarantine, "%s/quarantine", state_dir) < 0)
         j->quarantine = NULL;
-    int rc = j->dir && j->quarantine ? 0 : sf_err_set(err, -ENOMEM, "out of memory");
+    int rc =
+        j->dir && j->brief_dir && j->quarantine ? 0 : sf_err_set(err, -ENOMEM, "out of memory");
     if (!rc)
         rc = sf_mkdir_p(j->quarantine, err);
     if (!rc)
@@ -624,13 +757,17 @@ sf_journal_close(struct sf_journal *j)
     struct entry *e, *next;
     if (!j)
         return;
+    if (j->brief)
+        (void)sf_journal_settle(j); /* what is told of there may change the other one */
     sf_env_close(j->env);
+    sf_env_close(j->brief);
     HASH_ITER (hh, j->entries, e, next) {
         HASH_DEL(j->entries, e);
         free(e);
     }
     sf_mutex_fini(&j->lock);
     free(j->dir);
+    free(j->brief_dir);
     free(j->quarantine);
     free(j);
 }

@@ -12,10 +12,17 @@
  * (docs/formats/journal.md). Thread-safe. Changes reach the disk in the order of the calls, those
  * that wait together in one synced transaction.
  *
+ * Records of contents that are not `synced` count only in this boot, so nobody waits for a sync of
+ * them: they lie in an environment of their own, which survives kill -9 and is empty after another
+ * boot. Which one a record lies in is the journal's affair; they have one order. What takes the
+ * place of such a record is on disk before that one goes.
+ *
  * A record is written before the request whose outcome it settles, and dropped when the outcome is
  * known; doing what it says a second time changes nothing.
  */
 struct sf_journal;
+
+#define SF_JOURNAL_BRIEF "sending" /* its directory, beside that of the others */
 
 /**
  * sf_journal_open - open or make the journal below a state directory, which the caller has locked.

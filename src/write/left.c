@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "store/peek.h"
+#include "write/journal.h"
 #include "write/pending.h"
 
 #define NOTE_MAX 65536
@@ -95,11 +96,18 @@ sf_state_each_pending(const char *state_dir, sf_pending_row_fn fn, void *arg, st
     __attribute__((unused)) sf_autofd int lock = keep_daemons_out(state_dir, &rc, err);
     if (rc)
         return rc;
-    int n = snprintf(dir, sizeof dir, "%s/journal", state_dir);
+    int n = snprintf(dir, sizeof dir, "%s/" SF_JOURNAL_BRIEF, state_dir);
     if (n < 0 || (size_t)n >= sizeof dir)
         return sf_err_set(err, -ENAMETOOLONG, "the path is too long");
     struct walk w = {fn, arg};
     rc = sf_peek_walk(dir, "records", row, &w);
+    if (rc == -ENOENT || rc == -EUCLEAN) /* the next mount begins it empty */
+        rc = 0;
+    if (rc > 0)
+        return rc;
+    snprintf(dir, sizeof dir, "%s/journal", state_dir); /* no longer than that */
+    if (!rc)
+        rc = sf_peek_walk(dir, "records", row, &w);
     if (rc < 0)
         return sf_err_set(err, rc, "cannot read the journal in %s: %s", dir,
                           rc == -EUCLEAN ? "it is damaged; the next mount keeps it aside"

@@ -42,6 +42,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/known.c \
 	src/write/known.h \
 	src/write/journal.c \
+	src/write/journal-walk.c \
+	src/write/journal-walk.h \
 	src/write/journal.h \
 	src/write/mark.c \
 	src/write/mark.h \

@@ -2,6 +2,7 @@
 #include "write/journal.h"
 
 #include <dirent.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -472,7 +473,7 @@ what_was_put_survives_a_kill(void **state)
 {
     (void)state;
     int fd[2];
-    char c;
+    char said;
     sf_journal_close(journal);
     journal = NULL;
     assert_int_equal(pipe(fd), 0);
@@ -480,19 +481,161 @@ what_was_put_survives_a_kill(void **state)
     pid_t pid = fork();
     if (pid == 0) {
         struct sf_record a = a_delete("a"), b = a_delete("b");
+        struct sf_record c = a_content("b", "c", NULL), d = a_content("b", "d", NULL);
+        c.synced = d.synced = false;
         if (sf_journal_open(dir, &journal, NULL) || sf_journal_put(journal, &a) ||
-            sf_journal_put(journal, &b) || sf_journal_drop_wait(journal, a.seq))
+            sf_journal_put(journal, &c) || sf_journal_put(journal, &d) ||
+            sf_journal_put(journal, &b) || sf_journal_drop_wait(journal, a.seq) ||
+            sf_journal_drop_wait(journal, d.seq))
             _exit(1);
         (void)!write(fd[1], "x", 1);
         pause();
     }
-    assert_int_equal(read(fd[0], &c, 1), 1);
+    assert_int_equal(read(fd[0], &said, 1), 1);
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     close(fd[0]);
     close(fd[1]);
     reopen();
+    assert_keys("c b ");
+}
+
+/* ---- contents that are not synced ----------------------------------------------------------- */
+
+static struct sf_record
+unsynced(const char *key)
+{
+    struct sf_record r = a_content("b", key, NULL);
+    r.synced = false;
+    return r;
+}
+
+static void
+what_counts_in_this_boot_needs_no_sync(void **state)
+{
+    (void)state;
+    struct sf_record a = unsynced("a"), b = a_delete("b"), c = unsynced("c"), d = unsynced("d");
+    struct sf_journal_stats before, after;
+    assert_int_equal(sf_journal_put(journal, &b), 0);
+    sf_journal_stats(journal, &before);
+    assert_int_equal(sf_journal_put(journal, &a), 0);
+    assert_int_equal(sf_journal_put(journal, &c), 0);
+    a.state = SF_RECORD_CONTENT_KEEPING;
+    assert_int_equal(sf_journal_put(journal, &a), 0);
+    assert_int_equal(sf_journal_put(journal, &d), 0);
+    assert_int_equal(sf_journal_drop_wait(journal, d.seq), 0);
+    sf_journal_stats(journal, &after);
+    assert_int_equal(after.commits, before.commits);
+    assert_int_equal(after.changes, before.changes + 5);
+    assert_int_equal(after.records[SF_RECORD_CONTENT], 2);
+    assert_true(b.seq < a.seq && a.seq < c.seq && c.seq < d.seq);
+    assert_keys("b a c ");
+    reopen();
+    assert_keys("b a c ");
+    struct sf_record e = unsynced("e");
+    assert_int_equal(sf_journal_put(journal, &e), 0);
+    assert_true(e.seq > d.seq);
+}
+
+static void
+another_boot(void)
+{
+    char path[128];
+    sf_journal_close(journal);
+    journal = NULL;
+    snprintf(path, sizeof path, "%s/sending/boot", dir);
+    assert_int_equal(sf_write_file_atomic(path, "another", 7, 0600, NULL), 0);
+    reopen();
+}
+
+static void
+what_is_synced_later_lasts(void **state)
+{
+    (void)state;
+    struct sf_record a = unsynced("a"), b = unsynced("b"), c = unsynced("c");
+    struct sf_journal_stats st;
+    assert_int_equal(sf_journal_put(journal, &a), 0);
+    assert_int_equal(sf_journal_put(journal, &b), 0);
+    assert_int_equal(sf_journal_put(journal, &c), 0);
+    uint64_t seq = b.seq;
+    b.synced = true;
+    b.state = SF_RECORD_CONTENT_HELD;
+    assert_int_equal(sf_journal_put(journal, &b), 0);
+    assert_int_equal(b.seq, seq);
+    assert_keys("a b c ");
+    sf_journal_stats(journal, &st);
+    assert_int_equal(st.records[SF_RECORD_CONTENT], 3);
+    another_boot();
     assert_keys("b ");
+    struct sf_record d = a_delete("d");
+    assert_int_equal(sf_journal_put(journal, &d), 0);
+    assert_true(d.seq > seq);
+    b.synced = false; /* it lies where it lies */
+    assert_int_equal(sf_journal_put(journal, &b), 0);
+    another_boot();
+    assert_keys("b d ");
+    assert_int_equal(sf_journal_drop_wait(journal, seq), 0);
+    assert_keys("d ");
+}
+
+/* Drops wait for the next put, whichever environment that goes to: who is killed then must not find
+ * the later record together with the one that was dropped before. */
+static void
+what_was_dropped_before_goes_before(void **state)
+{
+    (void)state;
+    for (int brief = 0; brief < 2; brief++) {
+        struct sf_record first = brief ? unsynced("first") : a_delete("first");
+        struct sf_record then = brief ? a_delete("then") : unsynced("then");
+        struct acked a = {.n = 0};
+        uint64_t seq = 0;
+        sf_mutex_init(&a.lock, 0);
+        sf_cond_init(&a.cond);
+        assert_int_equal(sf_journal_put(journal, &first), 0);
+        sf_journal_drop(journal, first.seq);
+        if (brief) {
+            sf_journal_put_async(journal, &then, &seq, count_ack, &a);
+            sf_mutex_lock(&a.lock);
+            while (a.n < 1)
+                sf_cond_wait(&a.cond, &a.lock);
+            sf_mutex_unlock(&a.lock);
+            then.seq = seq;
+        } else {
+            assert_int_equal(sf_journal_put(journal, &then), 0);
+        }
+        assert_false(sf_journal_has(journal, first.seq));
+        assert_keys("then ");
+        assert_int_equal(sf_journal_drop_wait(journal, then.seq), 0);
+        sf_cond_fini(&a.cond);
+        sf_mutex_fini(&a.lock);
+    }
+}
+
+static void
+what_replaces_one_is_there_before_it_goes(void **state)
+{
+    (void)state;
+    struct acked a = {.n = 0};
+    struct sf_record old = unsynced("old"), kept = unsynced("kept");
+    struct sf_record fresh = a_content("b", "fresh", NULL);
+    uint64_t seq = 0;
+    sf_mutex_init(&a.lock, 0);
+    sf_cond_init(&a.cond);
+    assert_int_equal(sf_journal_put(journal, &old), 0);
+    assert_int_equal(sf_journal_put(journal, &kept), 0);
+    sf_journal_replace_async(journal, &fresh, &old.seq, 1, &seq, count_ack, &a);
+    sf_mutex_lock(&a.lock);
+    while (a.n < 1)
+        sf_cond_wait(&a.cond, &a.lock);
+    sf_mutex_unlock(&a.lock);
+    assert_int_equal(a.rc, 0);
+    assert_keys("kept fresh ");
+    sf_journal_replace_async(journal, NULL, &kept.seq, 1, &seq, count_ack, &a);
+    reopen(); /* nobody waits for the second part */
+    assert_int_equal(a.n, 2);
+    assert_keys("fresh ");
+    sf_cond_fini(&a.cond);
+    sf_mutex_fini(&a.lock);
 }
 
 /* ---- damage --------------------------------------------------------------------------------- */
@@ -527,6 +670,25 @@ plant(const void *key, size_t len, const char *value)
     assert_int_equal(sf_env_open(&o, &env, NULL), 0);
     assert_int_equal(sf_env_write_wait(env, &p.w), 0);
     sf_env_close(env);
+}
+
+/* A kill between the two parts of a change. */
+static void
+one_number_in_both_is_the_synced_one(void **state)
+{
+    (void)state;
+    struct sf_record a = unsynced("a"), b = unsynced("b");
+    assert_int_equal(sf_journal_put(journal, &a), 0);
+    assert_int_equal(sf_journal_put(journal, &b), 0);
+    uint64_t key = htobe64(a.seq);
+    plant(&key, sizeof key,
+          "{\"v\":1,\"kind\":\"content\",\"state\":\"held\",\"bucket\":\"b\",\"key\":\"a2\","
+          "\"file\":\"f\",\"made\":7,\"synced\":true,\"whole\":true}");
+    reopen();
+    assert_keys("a2 b ");
+    assert_int_equal(sf_journal_drop_wait(journal, a.seq), 0);
+    reopen();
+    assert_keys("b ");
 }
 
 /* The files in quarantine/ whose name has @part; the last one's path in @out. */
@@ -640,6 +802,11 @@ main(void)
         T(a_walk_may_take_and_change),
         T(nobody_has_to_wait),
         T(what_was_put_survives_a_kill),
+        T(what_counts_in_this_boot_needs_no_sync),
+        T(what_is_synced_later_lasts),
+        T(what_was_dropped_before_goes_before),
+        T(what_replaces_one_is_there_before_it_goes),
+        T(one_number_in_both_is_the_synced_one),
         T(a_damaged_record_is_kept_aside),
         T(a_journal_that_is_no_database_is_kept_aside),
         T(every_member_is_described),
