@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "observe/log.h"
+#include "write/meta.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,21 @@ directory_locked(struct sf_tree *t, struct node *dir, const char *key, const cha
     return dir;
 }
 
+/* What was set of extended attributes: of a new file they are all that it has. */
+static void
+xattrs_locked(struct node *n, const char *changes)
+{
+    char *all = NULL;
+    if (!changes || !extra_of(n) || !(n->extra->changes = strdup(changes)))
+        return;
+    n->xattrs = true;
+    if (n->local_only && sf_xattrs_merge(NULL, changes, false, &all) == 0) {
+        n->extra->xattrs = all;
+        n->extra->xattrs_known = true;
+        n->xattrs = all != NULL;
+    }
+}
+
 static struct node *
 file_locked(struct sf_tree *t, struct node *dir, const char *comp, const struct sf_pending *p)
 {
@@ -68,6 +84,7 @@ file_locked(struct sf_tree *t, struct node *dir, const char *comp, const struct 
         attr_begin_locked(t, n, &mark);
     else
         attr_stamp_locked(n, true);
+    xattrs_locked(n, p->xattrs);
     if (!n->ino)
         ino_claim_locked(t, n, ino_choose_locked(t));
     return n;

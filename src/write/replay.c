@@ -29,7 +29,7 @@ struct sf_replayed {
     struct sf_replayed *prev, *next;
     struct sf_content *c; /* counted */
     struct sf_writer *w;
-    char *file, *bucket, *key, *mark; /* as the record had them */
+    char *file, *bucket, *key, *mark, *xattrs; /* as the record had them */
     bool exists;
     struct sf_version base;
 };
@@ -43,6 +43,7 @@ replayed_free(struct sf_replayed *rep)
     free(rep->bucket);
     free(rep->key);
     free(rep->mark);
+    free(rep->xattrs);
     free(rep);
 }
 
@@ -206,7 +207,8 @@ replayed_new(struct sf_writer *w, const struct sf_record *r)
     rep->exists = r->exists;
     rep->base = r->base;
     if (sf_record_set(&rep->file, r->file) || sf_record_set(&rep->bucket, r->bucket) ||
-        sf_record_set(&rep->key, r->key) || sf_record_set(&rep->mark, r->mark)) {
+        sf_record_set(&rep->key, r->key) || sf_record_set(&rep->mark, r->mark) ||
+        sf_record_set(&rep->xattrs, r->xattrs)) {
         replayed_free(rep);
         return NULL;
     }
@@ -350,9 +352,10 @@ pending_at(struct sf_writer *w, size_t at, struct sf_replayed *ret)
             continue;
         *ret = (struct sf_replayed){.exists = rep->exists, .base = rep->base};
         if (sf_record_set(&ret->bucket, rep->bucket) || sf_record_set(&ret->key, rep->key) ||
-            sf_record_set(&ret->mark, rep->mark)) {
+            sf_record_set(&ret->mark, rep->mark) || sf_record_set(&ret->xattrs, rep->xattrs)) {
             free(ret->bucket);
             free(ret->key);
+            free(ret->mark);
             return false;
         }
         ret->c = sf_content_ref(rep->c);
@@ -370,6 +373,7 @@ sf_writer_pending(struct sf_writer *w, sf_pending_fn fn, void *arg)
                                            .bucket = p.bucket,
                                            .key = p.key,
                                            .mark = p.mark,
+                                           .xattrs = p.xattrs,
                                            .exists = p.exists,
                                            .base = &p.base};
         fn(arg, &pending);
@@ -377,5 +381,6 @@ sf_writer_pending(struct sf_writer *w, sf_pending_fn fn, void *arg)
         free(p.bucket);
         free(p.key);
         free(p.mark);
+        free(p.xattrs);
     }
 }

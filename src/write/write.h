@@ -279,6 +279,7 @@ struct sf_pending {
     struct sf_content
         *content; /* whoever wants to keep it takes a reference, the rest is borrowed */
     const char *bucket, *key, *mark;
+    const char *xattrs;            /* changes, as in a commit; NULL = none */
     bool exists;                   /* an object of this key was known */
     const struct sf_version *base; /* and which */
 };

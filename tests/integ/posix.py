@@ -6,11 +6,17 @@ Every check that fails is printed; the exit status says whether there was one.
 """
 import ctypes
 import errno
+import fcntl
+import mmap
 import os
 import socket
 import stat
 import sys
 import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import objects  # noqa: E402
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
@@ -390,11 +396,106 @@ def errors():
         os.chdir("..")
 
 
+# ---- sync=writeback ------------------------------------------------------------------------------
+
+
+def stored(path):
+    """The object's bytes, asked past the mount; None: there is none."""
+    try:
+        return objects.Api().call("GET", "/object/authenticated/" + objects.quote(
+            f"{os.environ['SF_BUCKET']}/{os.path.basename(os.getcwd())}/{path}"))
+    except SystemExit:
+        return None
+
+
+def waits():
+    """What returns only when the bucket has the bytes. Answers to uploads take 150 ms here."""
+    began = 0
+
+    def new(name, flags=0, data=b"bytes"):
+        nonlocal began
+        began = time.monotonic()
+        fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR | flags, 0o644)
+        os.write(fd, data)
+        return fd
+
+    def there(what, name, want=b"bytes"):
+        check(f"{what} waits", time.monotonic() - began >= 0.149, f"{time.monotonic() - began} s")
+        got = stored(name)
+        check(what, got == want, f"{got!r:.60} in the bucket")
+        check(f"{what}: the size", os.stat(name).st_size == len(want))
+
+    for call in (os.fsync, os.fdatasync):
+        call(fd := new(call.__name__))
+        there(call.__name__, call.__name__)
+        os.close(fd)
+    for flag in ("O_SYNC", "O_DSYNC"):
+        fd = new(flag, getattr(os, flag))
+        there(f"write() with {flag}", flag)
+        os.close(fd)
+    fd = new("pwritev2", data=b"")
+    os.pwritev(fd, [b"some"], 0, os.RWF_DSYNC)
+    there("pwritev2() with RWF_DSYNC", "pwritev2", b"some")
+    os.close(fd)
+    fd = new("msync", data=b"mapped")
+    with mmap.mmap(fd, 6) as m:
+        m[0] = ord("M")
+        m.flush()
+        there("msync()", "msync", b"Mapped")
+    os.close(fd)
+    os.close(new("closed"))
+    os.fsync(fd := os.open("closed", os.O_RDONLY))
+    there("fsync() of what was closed, with a descriptor that only reads", "closed")
+    os.close(fd)
+
+
+def behind():
+    """What returns when the journal has it: nobody answers a request here."""
+    for i in range(40):  # more than are sent at the same time: the later ones wait
+        make(f"f{i}", b"%d" % i)
+    os.truncate("f39", 1)
+    os.rename("f38", "renamed")
+    os.rename("f37", "f36")
+    os.unlink("f35")
+    os.chmod("f34", 0o600)
+    os.utime("f33", ns=(5, 7))
+    os.setxattr("f30", "user.colour", b"red")
+    rewrite("f32", b"again")
+    with open("f31", "ab") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        fcntl.lockf(f, fcntl.LOCK_EX)
+        f.write(b"+")
+    os.sync()
+    behind_seen()
+
+
+def behind_seen():
+    want = {f"f{i}": b"%d" % i for i in range(35)}
+    want.update({"f39": b"3", "renamed": b"38", "f36": b"37", "f32": b"again", "f31": b"31+"})
+    check("names", sorted(os.listdir()) == sorted(want), sorted(os.listdir()))
+    for name, data in want.items():
+        got = read(name)
+        check(f"{name}: the bytes", got == data, got)
+    check("chmod", perm("f34") == 0o600, oct(perm("f34")))
+    check("setxattr", os.listxattr("f30") == ["user.colour"] and os.getxattr("f30", "user.colour") == b"red",
+          os.listxattr("f30"))
+    check("utimensat", os.stat("f33").st_mtime_ns == 7, os.stat("f33").st_mtime_ns)
+
+
+def behind_stored():
+    behind_seen()
+    for name in os.listdir():
+        check(f"{name}: the object", stored(name) == read(name))
+    for name in ("f35", "f37", "f38"):
+        check(f"{name}: none", stored(name) is None)
+
+
 def main():
     part, directory = sys.argv[1:]
     os.chdir(directory)
     {"errors": errors, "times": times, "specials": specials, "again": specials_again,
-     "owners": owners, "user": user}[part]()
+     "owners": owners, "user": user, "waits": waits, "behind": behind, "seen": behind_seen,
+     "stored": behind_stored}[part]()
     print(f"{part}: {checks} checks, {bad} bad")
     sys.exit(1 if bad else 0)
 

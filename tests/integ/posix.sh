@@ -55,6 +55,31 @@ if [ "$(id -u)" = 0 ]; then
         setpriv --reuid 65534 --regid 65534 --clear-groups cat "$mnt/owners/private"
 fi
 
+if ! real_server; then # it holds up the service
+    umount_project "$mnt"
+    export SF_BUCKET=$bucket
+    behind=$options,sync=writeback,unsafe_state_dir,attr_ttl=60s,stop_timeout=1s
+    mount_at "$mnt" -o "$behind" || fail "mounting with sync=writeback failed"
+    step "sync=writeback: what waits for the bucket"
+    set_faults '{"kind":"delay","ms":150,"method":"POST","path":"/object/'"$bucket"'/waits/"}'
+    tried waits
+    clear_faults
+    step "sync=writeback: what waits for the journal only, and outlives kill -9"
+    mkdir "$mnt/behind"
+    ls "$mnt/behind"
+    pause_server
+    expect_ok "nobody waits" timeout 20 python3 "$SF_SRC/tests/integ/posix.py" behind "$mnt/behind"
+    kill -9 "$(daemon_pid "$mnt")"
+    wait_for 5 eval "! stat '$mnt'"
+    force_umount "$mnt"
+    resume_server
+    rm -rf "$SF_TMP/own-$(basename "$mnt")/cache"
+    mount_at "$mnt" -o "$behind" || fail "mounting again failed"
+    tried seen behind
+    expect_ok "flush" "$SUPAFS" flush "$mnt"
+    tried stored behind
+fi
+
 step "the runner of pjdfstest: a file that hangs is one failed line"
 mkdir -p "$SF_TMP/suite/open" "$SF_TMP/own"
 printf '%s\n' 'echo 1..3' 'echo ok 1' '(sleep 60; echo ok 2)' >"$SF_TMP/suite/open/00.t"
