@@ -3,3 +3,4 @@ EXTRA_DIST += contrib/check contrib/install-deps contrib/quickstart
 # For the database of a project.
 dist_pkgdata_DATA = contrib/sql/supafs_set_attrs.sql
 include contrib/devserver/local.mk
+include contrib/completion/local.mk

@@ -109,6 +109,7 @@ integ_tests = \
 	tests/integ/bench.sh \
 	tests/integ/cache-commands.sh \
 	tests/integ/cache-crash.sh \
+	tests/integ/completion.sh \
 	tests/integ/control.sh \
 	tests/integ/both-ways-js.sh \
 	tests/integ/cached-reads.sh \
