@@ -78,9 +78,14 @@ expect_exit "a directory that is not empty" 1 quick "$SF_TMP/full"
 if server_lives; then fail "a run that failed left its server"; fi
 
 step "ended half-way"
-quick "$mnt" >"$SF_TMP/half.log" 2>&1 &
+# The tour asks the service by curl: here it waits for that one.
+mkdir "$SF_TMP/bin"
+printf '#!/bin/sh\n: >"%s"\nexec sleep 200\n' "$SF_TMP/asked" >"$SF_TMP/bin/curl"
+chmod +x "$SF_TMP/bin/curl"
+PATH=$SF_TMP/bin:$PATH quick "$mnt" >"$SF_TMP/half.log" 2>&1 &
 half=$!
-wait_for 60 is_mounted "$mnt" || fail "it was not mounted"
+wait_for 120 test -e "$SF_TMP/asked" || fail "it did not come to the tour: $(cat "$SF_TMP/half.log")"
+is_mounted "$mnt" || fail "it was not mounted"
 pkill -TERM -P "$half" || fail "it ended too soon"
 wait "$half"
 if is_mounted "$mnt"; then fail "the mount was left"; fi
