@@ -90,6 +90,23 @@ file_locked(struct sf_tree *t, struct node *dir, const char *comp, const struct 
     return n;
 }
 
+/* Its upload may have ended before anybody here could wait for it: what came of that the service
+ * knows. Returns what the name does not need any more, or NULL. */
+static struct sf_content *
+ended_locked(struct sf_tree *t, struct node *n)
+{
+    if (!live(n)->content || live(n)->commits || live(n)->open ||
+        sf_content_dirty(live(n)->content))
+        return NULL;
+    struct sf_content *c = content_take_locked(n);
+    n->checked_ns = 0;
+    if (n->local_only) {
+        n->local_only = false;
+        node_detach_locked(t, n);
+    }
+    return c;
+}
+
 static void
 show(void *arg, const struct sf_pending *p)
 {
@@ -115,8 +132,11 @@ show(void *arg, const struct sf_pending *p)
     }
     commit_patient(t, n, false);
     tree_lock(t);
+    struct sf_content *ended = ended_locked(t, n);
     node_unref_locked(t, n);
     tree_unlock(t);
+    if (ended)
+        sf_content_unref(ended);
 }
 
 void

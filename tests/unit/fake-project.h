@@ -61,6 +61,9 @@ extern struct fake_counts fake_counts;
 
 /* So many changes the journal has, as a mount begins. */
 extern unsigned fake_pending;
+/* This content is on its way from the journal to the bucket then; NULL = none. */
+struct sf_pending;
+extern const struct sf_pending *fake_replayed;
 /* With this error a change of attributes cannot be kept; 0 = it can. */
 extern int fake_unkept;
 

@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "write/write.h"
+
 /* Listings: names that clash or cannot be shown, changes while one runs, what is forgotten. */
 
 static void
@@ -345,22 +347,69 @@ serve(void *stop)
 }
 
 static void
-test_start_tells_the_buckets(void **state)
+ignore_commit(void *arg, const struct sf_err *err, const struct sf_commit *done)
 {
-    (void)state;
+    (void)arg, (void)err, (void)done;
+}
+
+static void
+begin(void)
+{
     pthread_t service;
     atomic_bool stop = false;
-    fake_bucket("b");
-    fake_bucket("c");
-    start_ttl(NULL, 60000);
     assert_int_equal(pthread_create(&service, NULL, serve, &stop), 0);
     assert_int_equal(sf_tree_start(tree, INT64_MAX, NULL), 0);
     atomic_store(&stop, true);
     pthread_join(service, NULL);
+}
+
+static void
+test_start_tells_the_buckets(void **state)
+{
+    (void)state;
+    fake_bucket("b");
+    fake_bucket("c");
+    start_ttl(NULL, 60000);
+    begin();
     fake_counts.lists = 0;
     assert_string_equal(list(1), "b,c,");
     assert_int_equal(lookup(1, "none").res.entry.node, 0);
     assert_int_equal(fake_counts.lists, 0);
+}
+
+/* What the journal had is shown as it will be; and as it is when its upload has ended just then. */
+static void
+test_start_shows_what_is_pending(void **state)
+{
+    (void)state;
+    struct sf_version none = {.id = ""};
+    for (int dirty = 0; dirty < 2; dirty++) {
+        struct sf_pending p = {.bucket = "b", .key = "d/f", .base = &none};
+        start("b");
+        assert_int_equal(sf_content_new(NULL, "b", "d/f", &p.content, NULL), 0);
+        assert_int_equal(sf_content_write(p.content, "text", 4, 0), 4);
+        if (!dirty) {
+            struct sf_commit_args args = {.patient = true};
+            sf_content_commit(p.content, &args, ignore_commit, NULL);
+            fake_run();
+            assert_true(fake_has("b", "d/f", "text"));
+        }
+        fake_replayed = &p;
+        fake_hold(true);
+        begin();
+        fake_hold(false);
+        fake_replayed = NULL;
+        uint64_t d = node(1, "d");
+        struct sf_file *f = open_file(node(d, "f"), O_RDONLY);
+        assert_string_equal(read_file(f).data, "text");
+        sf_tree_release(tree, f);
+        fake_run();
+        assert_true(fake_has("b", "d/f", "text"));
+        assert_int_equal(lookup(d, "f").res.entry.attr.size, 4);
+        sf_content_unref(p.content);
+        if (!dirty)
+            end(NULL);
+    }
 }
 
 int
@@ -379,6 +428,7 @@ main(void)
         TREE_TEST(more_names_than_fit),
         TREE_TEST(names_in_use_stay),
         TREE_TEST(removed_directories_are_forgotten),
+        TREE_TEST(start_shows_what_is_pending),
         TREE_TEST(start_tells_the_buckets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
