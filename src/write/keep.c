@@ -423,7 +423,14 @@ put_start(struct sf_keeping *k, int rc)
     struct sf_record rec = {.seq = 0};
     sf_mutex_lock(&c->lock);
     k->replaces = c->keep ? c->keep->rec.seq : 0;
+    /* Who gave it up does not wait for a record that comes now. */
+    struct sf_keep *unwanted = !rc && atomic_load(&c->abandoned) ? sf_steal(k->keep) : NULL;
     sf_mutex_unlock(&c->lock);
+    if (unwanted) {
+        sf_keep_discard(c, unwanted, false);
+        keep_end(k, 0, NULL, NULL);
+        return;
+    }
     uint64_t drop = k->replaces;
     if (!rc) {
         rec = k->keep->rec; /* whose strings are borrowed */

@@ -155,10 +155,35 @@ sf_writer_end_by(struct sf_writer *w, int64_t deadline_ms)
         (void)sf_timer_set(w->timers, &w->cut, deadline_ms);
 }
 
+struct settling {
+    struct sf_writer *w;
+    void (*done)(void *arg, int rc);
+    void *arg;
+};
+
+static void
+settled_once(void *arg, int rc)
+{
+    struct settling s = *(struct settling *)arg;
+    free(arg);
+    if (rc)
+        s.done(s.arg, rc);
+    else
+        sf_journal_settle_async(s.w->journal, s.done, s.arg);
+}
+
+/* The record of a keep under way is on its way to the disk: who finds then that nobody wants it
+ * drops it, and that drop is waited for, too. */
 void
 sf_writer_settle(struct sf_writer *w, void (*done)(void *arg, int rc), void *arg)
 {
-    sf_journal_settle_async(w->journal, done, arg);
+    struct settling *s = malloc(sizeof *s);
+    if (!s) {
+        done(arg, -ENOMEM);
+        return;
+    }
+    *s = (struct settling){w, done, arg};
+    sf_journal_settle_async(w->journal, settled_once, s);
 }
 
 unsigned

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "keep-fixture.h"
 
+#include <semaphore.h>
+
 #include "base/cleanup.h"
 
 /* What a start makes of the journal of a process that ended anywhere: sf_replay_start(). */
@@ -76,11 +78,66 @@ what_the_former_left_has_the_rest(void **state)
     free(one_left);
 }
 
+/* ---- removed -------------------------------------------------------------------------------- */
+
+static sem_t in_journal, go_on;
+
+/* Holds up the journal's thread. */
+static void
+on_kept_slowly(void *arg, const struct sf_err *err)
+{
+    sem_post(&in_journal);
+    while (sem_wait(&go_on) < 0)
+        ;
+    on_kept(arg, err);
+}
+
+static void
+on_settled_crash(void *arg, int rc)
+{
+    (void)rc;
+    crash_here();
+    on_write(arg, NULL);
+}
+
+/* Its record is about to reach the disk when the name goes. */
+static void
+removed_while_it_is_kept(void **state)
+{
+    (void)state;
+    struct keep other = {got_new(), got_new()};
+    struct sf_content *o = content("other", "o"), *c = content("k", "text");
+    sem_init(&in_journal, 0, 0);
+    sem_init(&go_on, 0, 0);
+    fake_close(FAKE_PUT);
+    sf_content_keep(o, &(struct sf_commit_args){.exists = false}, on_kept_slowly, on_settled,
+                    &other);
+    while (sem_wait(&in_journal) < 0)
+        ;
+    (void)keep(c, false);
+    (void)sf_content_abandon(c);
+    struct got *settled = got_new();
+    sf_writer_settle(writer, on_settled_crash, settled);
+    sem_post(&go_on);
+    assert_int_equal(wait_for(settled), 0);
+    fake_open(FAKE_PUT);
+    sf_content_unref(o);
+    sf_content_unref(c);
+    after_the_crash(false);
+    expect_pending(0);
+    assert_true(fake_has("b", "other", "o"));
+    assert_null(fake_find("b", "k"));
+    assert_int_equal(count_files("quarantine"), 0);
+    sem_destroy(&in_journal);
+    sem_destroy(&go_on);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(what_the_former_left_has_the_rest)};
+    const struct CMUnitTest tests[] = {TEST(what_the_former_left_has_the_rest),
+                                       TEST(removed_while_it_is_kept)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
