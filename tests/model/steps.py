@@ -15,7 +15,7 @@ XATTRS = ["user.a", "user.b", "user.author", "user.\u00fc", "user.a.b.c"]
 
 
 def setup(seed):
-    """The options of a mount, and the part of a bucket that it shows."""
+    """The options of a mount, and the part of a bucket that it shows. Odd seeds write back."""
     dice = random.Random(f"setup {seed}")
     ttl = dice.choice(["0", "0", "1s", "60s"])
     options = [f"attr_ttl={ttl}"]
@@ -29,6 +29,8 @@ def setup(seed):
         options.append("max_nodes=1000")
     if dice.random() < 0.2:
         options.append("predict=no,kernel_readahead=0")
+    if seed % 2:
+        options.append("sync=writeback")
     return {"seed": seed, "options": options, "prefix": dice.choice(["", "", "pre/fix"]),
             "ttl": {"0": 0, "1s": 1, "60s": 60}[ttl]}
 
