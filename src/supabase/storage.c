@@ -80,6 +80,14 @@ sf_storage_cancel(struct sf_storage *st, uint64_t id)
     sf_http_cancel(st->http, id);
 }
 
+bool
+sf_storage_is_retrying(struct sf_storage *st)
+{
+    struct sf_http_stats now;
+    sf_http_stats(st->http, &now);
+    return now.waiting_retry > 0;
+}
+
 /* ---- buckets -------------------------------------------------------------------------------- */
 
 struct bucket_call {

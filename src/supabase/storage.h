@@ -46,6 +46,9 @@ void sf_storage_free(struct sf_storage *st);
 typedef void (*sf_storage_trouble_fn)(void *arg, const struct sf_err *err);
 void sf_storage_on_trouble(struct sf_storage *st, sf_storage_trouble_fn fn, void *arg);
 
+/* Does a call wait to be repeated just now? A hint that the service may be failing. */
+bool sf_storage_is_retrying(struct sf_storage *st);
+
 /* ---- buckets ------------------------------------------------------------------------------- */
 
 struct sf_bucket_row {

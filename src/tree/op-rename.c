@@ -214,6 +214,15 @@ rename_in_journal(struct name_op *op)
     return done;
 }
 
+/* Its upload was under way, or about to begin: has it got nowhere? */
+static void
+rename_tried(void *arg, int rc)
+{
+    struct name_op *op = arg;
+    if (rc >= 0 || !rename_in_journal(op))
+        rename_committed(op, rc);
+}
+
 static void
 rename_go(struct name_op *op)
 {
@@ -233,7 +242,7 @@ rename_go(struct name_op *op)
     else if (op->renames)
         rename_committed(op, 0); /* what is written below goes to the new names afterwards */
     else if (!rename_in_journal(op))
-        commit_start(t, n, rename_committed, op);
+        commit_start(t, n, rename_tried, op);
 }
 
 void

@@ -388,8 +388,9 @@ upload_fill(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put, 
     return rc ? rc : sf_sources_rescue(c->w, up->bucket, up->key, deadline_ms, err);
 }
 
-/* What is sent: the state that was kept, unless newer bytes are wanted; else the present one. */
-static void
+/* What is sent: the state that was kept, unless newer bytes are wanted; else the present one.
+ * False: nobody wants it any more. */
+static bool
 upload_take(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put)
 {
     struct sf_content *c = up->c;
@@ -398,6 +399,10 @@ upload_take(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put)
         op[0] = '\0'; /* the put says why */
     uint64_t refused = 0;
     sf_mutex_lock(&c->lock);
+    if (atomic_load(&c->abandoned)) {
+        sf_mutex_unlock(&c->lock);
+        return false;
+    }
     if (c->keep) { /* there is no moment in which nothing seems to be kept */
         refused = atomic_exchange(&c->kept.seq, c->keep->rec.seq);
         atomic_store(&c->kept.durable, true);
@@ -425,6 +430,7 @@ upload_take(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put)
         sf_content_send(c, snap);
     else
         sf_content_freeze(c, snap);
+    return true;
 }
 
 static int
@@ -438,7 +444,8 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
                            .mimes = up->mimes,
                            .mark = up->mark,
                            .xattrs = up->xattrs};
-    upload_take(up, &snap, put);
+    if (!upload_take(up, &snap, put))
+        return 0;
     sf_autofree char *from_bucket = NULL, *from_key = NULL;
     char *from[2] = {NULL, NULL};
     int rc = upload_fill(up, &snap, put, from, err);
@@ -496,6 +503,37 @@ was_dropped(struct sf_upload *up, struct sf_err *err)
     return true;
 }
 
+/* Is it not its turn? Then somebody else queues it, or has done so. @err: set when it has failed.
+ */
+static bool
+put_off(struct sf_upload *up, struct sf_err *err)
+{
+    struct sf_content *c = up->c;
+    enum sf_upload_defer defer = SF_UPLOAD_GO;
+    do {
+        bool again = false, asked = defer == SF_UPLOAD_ASK;
+        if (asked)
+            sf_upload_ask(up);
+        sf_mutex_lock(&c->lock);
+        bool moved = strcmp(c->bucket, up->bucket) != 0 || strcmp(c->key, up->key) != 0;
+        int rc = moved ? sf_upload_aim_locked(up) : 0;
+        bool blocked = !moved && sf_keep_blocks_locked(up, &again);
+        defer = moved || blocked ? SF_UPLOAD_GO : sf_upload_defer_locked(up, asked);
+        sf_mutex_unlock(&c->lock);
+        if (again)
+            sf_keep_again(c);
+        if (blocked || defer == SF_UPLOAD_RESTS)
+            return true; /* the end of the keep queues it, or its timer */
+        if (moved && !rc) {
+            sf_upload_queue(up); /* behind what was asked for the new key before */
+            return true;
+        }
+        if (rc)
+            (void)!sf_err_set(err, rc, "out of memory");
+    } while (defer == SF_UPLOAD_ASK);
+    return false;
+}
+
 static void
 upload_run(struct sf_job *job, const struct sf_err *refused)
 {
@@ -516,23 +554,9 @@ upload_run(struct sf_job *job, const struct sf_err *refused)
     }
     sf_keep_obsolete(c);
     if (sf_content_dirty(c)) {
-        bool again = false;
-        sf_mutex_lock(&c->lock);
-        bool moved = strcmp(c->bucket, up->bucket) != 0 || strcmp(c->key, up->key) != 0;
-        int rc = moved ? sf_upload_aim_locked(up) : 0;
-        bool blocked = !moved && sf_keep_blocks_locked(up, &again);
-        sf_mutex_unlock(&c->lock);
-        if (again)
-            sf_keep_again(c);
-        if (blocked)
-            return; /* the end of the keep queues it */
-        if (moved && !rc) {
-            sf_upload_queue(up); /* behind what was asked for the new key before */
+        if (put_off(up, &err))
             return;
-        }
-        if (rc)
-            (void)!sf_err_set(&err, rc, "out of memory");
-        else
+        if (!err.code && !was_dropped(up, &err))
             (void)upload_send(up, &done, &put, &err);
         if (err.code)
             (void)was_dropped(up, &err);

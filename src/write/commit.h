@@ -38,7 +38,7 @@ struct sf_upload {
     bool resting;         /* failed, and waits to be tried again: the timer is set */
     bool cancelled;       /* it is not tried any more */
     _Atomic bool dropped; /* taken out of the queue: if it does not succeed, it was refused */
-    unsigned tries;
+    unsigned tries, deferred;
     struct sf_timer timer;
     struct sf_upload *prev, *next; /* of those that rest, or of those that run; writer's lock */
 };
@@ -65,6 +65,18 @@ void sf_upload_tell_replaced(struct waiter *w);
 
 /* Let it wait. False: nothing waits any more. */
 bool sf_upload_rest_locked(struct sf_upload *up);
+enum sf_upload_defer { SF_UPLOAD_GO, SF_UPLOAD_ASK, SF_UPLOAD_RESTS };
+/**
+ * sf_upload_defer_locked - is it better not begun? While requests fail in a way that may pass, what
+ * was never sent is not: the file is here alone then, is renamed and removed without a request, and
+ * nobody has to be asked what became of it. What somebody waits for, or was sent before, goes on.
+ * @asked: sf_upload_ask() was called.
+ * Returns ASK: call that, holding nothing, and then this again; RESTS: until something was stored,
+ * or its timer queues it.
+ */
+enum sf_upload_defer sf_upload_defer_locked(struct sf_upload *up, bool asked);
+/* A short question, whose answer changes nothing: is the service there? Waits. */
+void sf_upload_ask(struct sf_upload *up);
 /* True: it rests no more, and the caller queues it. False: it did not, or is being queued now. */
 bool sf_upload_wake_locked(struct sf_upload *up);
 /* The content's, if it rests. */

@@ -214,6 +214,7 @@ pause_until(struct sf_writer *w, int64_t until_ms)
 static void
 hurry(struct flush *f, bool first)
 {
+    atomic_store(&f->w->troubled, false);
     for (size_t i = 0; first && i < f->contents.len; i++)
         sf_upload_wake(f->contents.data[i].c);
     if (!first)

@@ -329,6 +329,7 @@ retry_all(struct sf_writer *w)
     sf_defer(sf_pending_contents_fini) struct sf_content_vec all = {0};
     struct sf_deletes_hold hold;
     int rc = sf_pending_contents(w, has_record, NULL, &all), n = 0;
+    atomic_store(&w->troubled, false);
     for (size_t i = 0; i < all.len; i++)
         n += wake(all.data[i]);
     n += (int)sf_attrs_retry(w, 0);
@@ -353,6 +354,7 @@ sf_writer_pending_retry(struct sf_writer *w, uint64_t seq, struct sf_err *err)
         return rc;
     if (f.kind == SF_RECORD_CONTENT) {
         struct sf_content *c = content_of(w, seq);
+        atomic_store(&w->troubled, false);
         bool woken = c && wake(c);
         sf_content_unref(c);
         return woken;

@@ -234,6 +234,16 @@ after_failure(struct sf_put_run *r, int rc, struct sf_err *err)
     return rc;
 }
 
+/* What a request tells about the service, for uploads that have not begun. One that has failed
+ * before may be the only one that does. */
+static void
+note_service(struct sf_put_run *r, int rc, const struct sf_err *err)
+{
+    bool failed = rc < 0 && sf_failure_is_held(err);
+    if (!failed || !r->p->rec || !r->p->rec->attempts)
+        atomic_store(&r->w->troubled, failed);
+}
+
 /* One attempt. Returns 0 done; 1 again; or the error. */
 static int
 attempt(struct sf_put_run *r, struct sf_err *err)
@@ -255,6 +265,7 @@ attempt(struct sf_put_run *r, struct sf_err *err)
         sf_step(SF_STEP_CONTENT_CHOSEN);
     }
     rc = sf_put_send(r, err);
+    note_service(r, rc, err);
     if (rc >= 0 || err->outcome_open || err->http_status)
         r->p->reached = true;
     if (rc == 1)
@@ -280,6 +291,7 @@ resume(struct sf_put_run *r, struct sf_err *err)
     r->force_tus = r->tus != NULL;
     r->open = true;
     int rc = sf_put_look(r, err);
+    note_service(r, rc, err);
     if (rc)
         return rc;
     bool marking = rec->state == SF_RECORD_CONTENT_MARKING;

@@ -7,17 +7,20 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "write/commit.h"
+#include "write/keep.h"
 
-#define LAST_MS   60000
-#define CALLS_MAX 256 /* more workers there are not */
-#define WAKE_MANY 16  /* at once; each that succeeds wakes others */
+#define LAST_MS     60000
+#define DEFER_MS    1000 /* the first time that an upload is not begun */
+#define ASK_MS      5000 /* between questions whether the service is there */
+#define QUESTION_MS 2000 /* for one */
+#define CALLS_MAX   256  /* more workers there are not */
+#define WAKE_MANY   16   /* at once; each that succeeds wakes others */
 
 /* Uploads that failed and wait to be tried again. */
 
 static int64_t
-pause_of(const struct sf_writer *w, unsigned tries)
+pause_of(int64_t ms, unsigned tries)
 {
-    int64_t ms = w->retry_ms;
     for (unsigned i = 1; i < tries && ms < LAST_MS; i++)
         ms *= 2;
     if (ms > LAST_MS)
@@ -47,8 +50,8 @@ due(struct sf_timer *t)
     sf_upload_queue(up);
 }
 
-bool
-sf_upload_rest_locked(struct sf_upload *up)
+static bool
+rest_locked(struct sf_upload *up, int64_t first_ms, unsigned times)
 {
     struct sf_writer *w = up->c->w;
     SF_ASSERT_HELD(&up->c->lock);
@@ -59,14 +62,71 @@ sf_upload_rest_locked(struct sf_upload *up)
     sf_mutex_unlock(&w->lock);
     if (!rest)
         return false;
-    up->mimes = NULL; /* whose they are has been called back */
     up->resting = true;
     up->timer.fn = due;
-    if (sf_timer_set(w->timers, &up->timer, sf_clock_ms() + pause_of(w, ++up->tries)) == 0)
+    if (sf_timer_set(w->timers, &up->timer, sf_clock_ms() + pause_of(first_ms, times)) == 0)
         return true;
     up->resting = false;
     leave_list(up);
     return false;
+}
+
+bool
+sf_upload_rest_locked(struct sf_upload *up)
+{
+    if (!rest_locked(up, up->c->w->retry_ms, up->tries + 1))
+        return false;
+    up->tries++;
+    up->mimes = NULL; /* whose they are has been called back */
+    return true;
+}
+
+/* Is it this one that asks? */
+static bool
+may_ask(struct sf_writer *w)
+{
+    int64_t now = sf_clock_ms(), at = atomic_load(&w->ask_ms);
+    return now >= at && atomic_compare_exchange_strong(&w->ask_ms, &at, now + ASK_MS);
+}
+
+static bool
+anybody_waits(const struct sf_upload *up)
+{
+    for (const struct waiter *w = up->waiters; w; w = w->next)
+        if (!w->patient)
+            return true;
+    return false;
+}
+
+enum sf_upload_defer
+sf_upload_defer_locked(struct sf_upload *up, bool asked)
+{
+    const struct sf_content *c = up->c;
+    struct sf_writer *w = c->w;
+    SF_ASSERT_HELD(&c->lock);
+    if (!c->keep || !c->keep->untried || anybody_waits(up))
+        return SF_UPLOAD_GO;
+    sf_mutex_lock(&w->lock);
+    bool ends = w->drain_ms != INT64_MAX; /* there is no later */
+    sf_mutex_unlock(&w->lock);
+    if (ends)
+        return SF_UPLOAD_GO;
+    bool troubled = atomic_load(&w->troubled);
+    if (!troubled) /* perhaps nobody has heard of it yet */
+        return !asked && sf_storage_is_retrying(w->st) ? SF_UPLOAD_ASK : SF_UPLOAD_GO;
+    if (!asked && (up->tries || may_ask(w))) /* what has failed here is not tried often */
+        return SF_UPLOAD_ASK;
+    return rest_locked(up, DEFER_MS, ++up->deferred) ? SF_UPLOAD_RESTS : SF_UPLOAD_GO;
+}
+
+void
+sf_upload_ask(struct sf_upload *up)
+{
+    struct sf_writer *w = up->c->w;
+    sf_autoobject struct sf_object now = {0};
+    int64_t until = sf_clock_ms() + QUESTION_MS;
+    int rc = sf_storage_info_wait(w->st, up->bucket, up->key, until, &now, NULL);
+    atomic_store(&w->troubled, rc && rc != -ENOENT);
 }
 
 bool

@@ -48,6 +48,10 @@ struct sf_writer {
 
     /* Bytes, 0 = unknown: of one request and of one object, told and learned from a 413. */
     _Atomic uint64_t standard_limit, learned_standard, global_limit, learned_limit;
+    /* The last request for an upload failed in a way that may pass; and when somebody may ask again
+     * whether the service is there, see sf_upload_defer_locked(). */
+    _Atomic bool troubled;
+    _Atomic int64_t ask_ms;
     _Atomic uint64_t bytes_per_s;    /* that the link sends; 0 = not measured yet */
     _Atomic bool rpc_seen;           /* the project has supafs_set_attrs */
     _Atomic int64_t no_rpc_until_ms; /* and here it had not */

@@ -407,13 +407,22 @@ export_locked(const struct fake_object *o, struct sf_object *out)
                               .updated_ns = o->updated_ns};
 }
 
+bool
+sf_storage_is_retrying(struct sf_storage *st)
+{
+    (void)st;
+    return false;
+}
+
 int
 sf_storage_info_wait(struct sf_storage *st, const char *bucket, const char *key,
                      int64_t deadline_ms, struct sf_object *out, struct sf_err *err)
 {
     (void)st, (void)deadline_ms;
     enter(FAKE_INFO);
-    int code = 0, fault = fault_locked(FAKE_INFO, &code), rc = -ENOENT;
+    int code = failing_code, fault = FAKE_REFUSED, rc = -ENOENT;
+    if (strcmp(failing, "*") != 0)
+        fault = fault_locked(FAKE_INFO, &code);
     const struct fake_object *o = find_locked(bucket, key);
     if (o && fault < 0) {
         export_locked(o, out);
@@ -457,7 +466,7 @@ sf_storage_put_wait(struct sf_storage *st, const struct sf_put_args *a, int64_t 
     (void)st, (void)deadline_ms;
     enter(FAKE_PUT);
     int code = failing_code, fault = FAKE_LOST_BEFORE;
-    if (strcmp(a->key, failing) != 0)
+    if (strcmp(failing, "*") != 0 && strcmp(a->key, failing) != 0)
         fault = fault_locked(FAKE_PUT, &code);
     int rc = shall_do(fault) ? put_locked(a, a->upsert ? "put" : "post", id) : 0;
     if (rc)

@@ -71,7 +71,8 @@ void fake_opaque_etags(bool on); /* a new one at every change, as some backends 
 
 /* The next @n requests of a kind fail so; faults of one kind are used in the order given. */
 void fake_fault(enum fake_op op, unsigned n, enum fake_fault fault, int code);
-/* Until it is called with "": every put to this key fails with @code, and its outcome is open. */
+/* Until it is called with "": every put to this key fails with @code, and its outcome is open; "*":
+ * to any key, and no info is given. */
 void fake_fail_key(const char *key, int code);
 /* Run when the next request of this kind has been done, before its answer: somebody else acts. */
 void fake_meanwhile(enum fake_op op, void (*fn)(void));

@@ -407,7 +407,7 @@ a_failure_that_may_pass(void **state)
     assert_int_equal(wait_for(k->kept), 0);
     assert_int_equal(wait_for(k->settled), 0); /* after a second or two */
     assert_true(fake_has("b", "k", "text"));
-    assert_int_equal(fake_count(FAKE_INFO), 0); /* nothing had reached it */
+    assert_int_equal(fake_count(FAKE_INFO), 1); /* is it there again? Nothing had reached it */
     sf_content_unref(c);
     expect_pending(0);
     assert_int_equal(count_files("staging"), 0);
@@ -590,6 +590,21 @@ count_resting(void *arg, const struct sf_pending_row *r)
     return 0;
 }
 
+static int
+take_first(void *arg, const struct sf_pending_row *r)
+{
+    *(uint64_t *)arg = r->seq;
+    return 1;
+}
+
+static uint64_t
+first_pending(void)
+{
+    uint64_t seq = 0;
+    assert_int_equal(sf_writer_each_pending(writer, take_first, &seq), 1);
+    return seq;
+}
+
 /* So many have failed, and wait to be tried again. */
 static void
 expect_resting(unsigned n)
@@ -698,6 +713,49 @@ one_that_cannot_be_sent_holds_up_nobody(void **state)
     sf_content_unref(c);
     expect_pending(0);
     assert_int_equal(stats().behind_stuck, 0);
+}
+
+/* While the service fails, what it was not sent is not: it is here alone. */
+static void
+what_was_not_sent_stays_here(void **state)
+{
+    (void)state;
+    struct sf_content *c[6];
+    struct keep *k[6];
+    struct got *moved = got_new(), *gone = got_new();
+    restart_with_age(0);
+    fake_fail_key("*", -EIO);
+    for (unsigned i = 0; i < 6; i++) {
+        c[i] = content((char[]){'k', (char)('0' + i), 0}, "text");
+        k[i] = keep(c[i], false);
+        assert_int_equal(wait_for(k[i]->kept), 0);
+        expect_resting(i + 1);
+    }
+    assert_int_equal(fake_count(FAKE_PUT), 1); /* that showed it */
+    assert_false(sf_content_move_kept(c[0], "b", "moved", false, NULL, on_write, moved));
+    assert_true(sf_content_move_kept(c[4], "b", "moved", false, NULL, on_write, moved));
+    assert_int_equal(wait_for(moved), 0);
+    assert_int_equal(sf_content_retarget(c[4], "b", "moved", false), 0);
+    assert_true(sf_content_withdraw(c[5], on_write, gone));
+    assert_int_equal(wait_for(gone), 0);
+    assert_int_equal(wait_for(k[5]->settled), 0);
+    assert_int_equal(fake_count(FAKE_PUT), 1);
+
+    /* Whoever waits for the bucket is not put off. */
+    assert_int_equal(wait_for(commit(c[2], false)), -EIO);
+    assert_int_equal(fake_count(FAKE_PUT), 2);
+
+    fake_fail_key("", 0);
+    assert_int_equal(sf_writer_pending_retry(writer, first_pending(), NULL), 1);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(wait_for(k[i]->settled), 0); /* the first wakes the others */
+    assert_true(fake_has("b", "moved", "text"));
+    assert_null(fake_find("b", "k4"));
+    assert_null(fake_find("b", "k5"));
+    for (unsigned i = 0; i < 6; i++)
+        sf_content_unref(c[i]);
+    expect_pending(0);
+    expect_no_conflict();
 }
 
 /* ---- attributes and pieces ------------------------------------------------------------------ */
@@ -864,6 +922,7 @@ main(void)
                                        TEST(what_is_too_old_holds_up_others),
                                        TEST(one_goes_by_while_nothing_is_stored),
                                        TEST(one_that_cannot_be_sent_holds_up_nobody),
+                                       TEST(what_was_not_sent_stays_here),
                                        TEST(attributes_go_along),
                                        TEST(pieces_of_an_object),
                                        TEST(a_state_without_own_bytes),
