@@ -57,6 +57,7 @@ class Scenario:
     pending = 0  # records that stay
     quarantined = 0
     label = None  # of the step at which it is killed
+    steady = True  # passes the same steps whenever it is played
     unsaved = 0  # so many more may be in quarantine: written, and neither closed nor synced
 
     def act(self, run):
@@ -126,6 +127,7 @@ class Behind(Scenario):
 class BehindStory(Story):
     """The same, and files are written again, renamed and removed before or while they are sent."""
     options = "sync=writeback"
+    steady = False  # what follows soon enough is sent together
     first = {"f": text("old", 9000)}
 
     def moves(self, run):
