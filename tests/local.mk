@@ -185,8 +185,8 @@ integ_plain = \
 	tests/integ/rclone.sh \
 	tests/integ/walks.sh
 
-# Where many threads of the daemon are at work; what a build with --enable-tsan runs in the check.
-# The soak form runs check-integ-others there as well.
+# Where many threads of the daemon are at work; what a build with --enable-tsan runs in the soak form
+# of the check.
 integ_tsan = \
 	tests/integ/control.sh \
 	tests/integ/deletes.sh \
@@ -296,9 +296,10 @@ check-integ: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tests)' check_PROGRA
 check-integ-plain: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_plain)' check_PROGRAMS=
 check-integ-others: ; $(MAKE) $(AM_MAKEFLAGS) check check_PROGRAMS= \
 	TESTS='$(filter-out $(integ_plain),$(integ_tests))'
-check-integ-tsan: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tsan)' check_PROGRAMS=
+# These two in their short form, also in the soak form of the check: both are slow enough.
+check-integ-tsan: ; unset SF_SOAK; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tsan)' check_PROGRAMS=
 # In a plain build: the sanitizers do not see bytes that nobody wrote.
-check-valgrind: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_valgrind) $(fuzz_replays)' \
+check-valgrind: ; unset SF_SOAK; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_valgrind) $(fuzz_replays)' \
 	LOG_COMPILER='$(top_srcdir)/tests/lib/run-valgrind'
 check-lint: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)' check_PROGRAMS=
 check-programs: $(check_PROGRAMS)
