@@ -495,26 +495,6 @@ struct moved {
     const struct sf_record *dir; /* its record, borrowed */
 };
 
-static bool
-is_below(const char *bucket, const char *key, const struct sf_record *dir)
-{
-    return bucket && key && strcmp(bucket, dir->bucket) == 0 &&
-           strncmp(key, dir->key, strlen(dir->key)) == 0;
-}
-
-static int
-take_new_name(char **bucket, char **key, const struct sf_record *dir)
-{
-    char *to;
-    if (!is_below(*bucket, *key, dir))
-        return 0;
-    if (asprintf(&to, "%s%s", dir->to_key, *key + strlen(dir->key)) < 0)
-        return -ENOMEM;
-    free(*key);
-    *key = to;
-    return sf_record_set(bucket, dir->to_bucket);
-}
-
 static int
 moved_row(struct sf_txn *txn, const struct sf_record *dir, const struct sf_buf *seq,
           const struct sf_buf *text)
@@ -527,13 +507,10 @@ moved_row(struct sf_txn *txn, const struct sf_record *dir, const struct sf_buf *
     if (!memmem(text->data, text->len, dir->key, strlen(dir->key)) ||
         sf_record_parse(text->data, text->len, &r, why) || r.kind != SF_RECORD_CONTENT)
         return 0;
-    if (!is_below(r.bucket, r.key, dir) && !is_below(r.from_bucket, r.from_key, dir))
-        return 0;
-    int rc = take_new_name(&r.bucket, &r.key, dir);
-    if (!rc)
-        rc = take_new_name(&r.from_bucket, &r.from_key, dir);
-    if (!rc)
-        rc = sf_record_format(&r, &now, &len, why);
+    int rc = sf_record_follow(&r, dir);
+    if (rc <= 0)
+        return rc;
+    rc = sf_record_format(&r, &now, &len, why);
     return rc ? rc : sf_txn_put(txn, RECORDS, seq->data, seq->len, now, len);
 }
 

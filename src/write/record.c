@@ -178,6 +178,34 @@ sf_record_set(char **field, const char *value)
     return 0;
 }
 
+/* ---- names ---------------------------------------------------------------------------------- */
+
+/* As sf_record_follow() of one name, and what is known of the version there. */
+static int
+follow(char **bucket, char **key, struct sf_version *v, const struct sf_record *dir)
+{
+    char *to;
+    if (!*bucket || !*key || strcmp(*bucket, dir->bucket) != 0 ||
+        strncmp(*key, dir->key, strlen(dir->key)) != 0)
+        return 0;
+    if (asprintf(&to, "%s%s", dir->to_key, *key + strlen(dir->key)) < 0)
+        return -ENOMEM;
+    free(*key);
+    *key = to;
+    v->version[0] = '\0'; /* some backends give a moved object another */
+    if (!sf_etag_is_md5(v->etag))
+        v->etag[0] = '\0';
+    return sf_record_set(bucket, dir->to_bucket) ? -ENOMEM : 1;
+}
+
+int
+sf_record_follow(struct sf_record *r, const struct sf_record *dir)
+{
+    int from = follow(&r->from_bucket, &r->from_key, &r->source, dir);
+    int rc = from < 0 ? from : follow(&r->bucket, &r->key, &r->base, dir);
+    return rc < 0 ? rc : rc || from;
+}
+
 /* ---- the boot ------------------------------------------------------------------------------- */
 
 void

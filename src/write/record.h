@@ -83,6 +83,10 @@ int sf_record_copy(const struct sf_record *r, struct sf_record *ret);
 /* Replace a string of a record; @value NULL = none. 0 or -ENOMEM, then it is as before. */
 int sf_record_set(char **field, const char *value);
 
+/* A directory's rename has moved, or will move, what the record of a content is about: it takes the
+ * new names. 1; 0 it is about something else; -ENOMEM. */
+int sf_record_follow(struct sf_record *r, const struct sf_record *dir);
+
 /* The id of this boot of the machine, "" when the kernel does not tell it. */
 void sf_boot_id(char out[37]);
 

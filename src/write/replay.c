@@ -239,16 +239,64 @@ supersede(struct sf_writer *w, const struct sf_replayed *later)
     }
 }
 
-static int
-replay_content(struct sf_writer *w, struct sf_record *r)
+/* Renames of directories that are brought to their end. */
+struct start {
+    struct sf_writer *w;
+    struct sf_record *dirs;
+    size_t n_dirs;
+};
+
+static void
+start_fini(struct start *s)
 {
+    for (size_t i = 0; i < s->n_dirs; i++)
+        sf_record_fini(&s->dirs[i]);
+    free(s->dirs);
+}
+
+static int
+note_directory(void *arg, struct sf_record *r)
+{
+    struct start *s = arg;
+    if (r->kind != SF_RECORD_RENAME_DIR)
+        return 0;
+    struct sf_record *more = realloc(s->dirs, (s->n_dirs + 1) * sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    s->dirs = more;
+    s->dirs[s->n_dirs++] = *r;
+    *r = (struct sf_record){0};
+    return 0;
+}
+
+/* What was kept below such a directory goes where the directory goes. */
+static int
+follow_directories(const struct start *s, struct sf_record *r)
+{
+    bool moved = false;
+    for (size_t i = 0; i < s->n_dirs; i++) {
+        int rc = sf_record_follow(r, &s->dirs[i]);
+        if (rc < 0)
+            return rc;
+        moved |= rc == 1;
+    }
+    return moved ? sf_journal_put(s->w->journal, r) : 0;
+}
+
+static int
+replay_content(const struct start *s, struct sf_record *r)
+{
+    struct sf_writer *w = s->w;
     struct sf_err why = SF_ERR_INIT;
+    int rc = follow_directories(s, r);
+    if (rc)
+        return rc;
     if (not_to_be_sent(r, &why)) {
         give_up(w, r, &why);
         return 0;
     }
     struct sf_replayed *rep = replayed_new(w, r);
-    int rc = rep ? adopt(w, r, &rep->c) : -ENOMEM;
+    rc = rep ? adopt(w, r, &rep->c) : -ENOMEM;
     if (rc == -ENOENT || rc == -EINVAL) {
         sf_warn("write", "event=record-without-bytes object=%s/%s bytes=%" PRIu64 " err=%s",
                 r->bucket, r->key, r->size, sf_errno_name(rc));
@@ -273,10 +321,11 @@ replay_content(struct sf_writer *w, struct sf_record *r)
 static int
 replay_record(void *arg, struct sf_record *r)
 {
-    struct sf_writer *w = arg;
+    struct start *s = arg;
+    struct sf_writer *w = s->w;
     switch (r->kind) {
     case SF_RECORD_CONTENT:
-        return replay_content(w, r);
+        return replay_content(s, r);
     case SF_RECORD_ATTRS:
         return sf_replay_attrs(w, r);
     case SF_RECORD_RENAME:
@@ -309,7 +358,10 @@ int
 sf_replay_start(struct sf_writer *w, struct sf_err *err)
 {
     struct sf_replayed *rep, *next;
-    int rc = sf_journal_each(w->journal, replay_record, w);
+    sf_defer(start_fini) struct start s = {.w = w};
+    int rc = sf_journal_each(w->journal, note_directory, &s);
+    if (!rc)
+        rc = sf_journal_each(w->journal, replay_record, &s);
     if (rc)
         rc = sf_err_set(err, rc, "cannot go on with what the journal has: %s", strerror(-rc));
     else

@@ -78,6 +78,50 @@ what_the_former_left_has_the_rest(void **state)
     free(one_left);
 }
 
+/* ---- directories ---------------------------------------------------------------------------- */
+
+/* What is kept below a directory whose rename has begun goes to the new name with the rest, also
+ * when the object that it lacks bytes of is there already. */
+static void
+kept_below_a_rename(void **state)
+{
+    (void)state;
+    const struct sf_rename_args args = {
+        .bucket = "b", .key = "old/", .to_bucket = "b", .to_key = "new/"};
+    fake_set("b", "old/a", "a");
+    fake_set("b", "old/x", "0123456789");
+    struct got *renamed = got_new();
+    struct sf_content *x = content_of("old/x", "old/x"), *y = content("old/y", "y");
+    assert_int_equal(sf_content_write(x, "xx", 2, 4), 2);
+    fake_close(FAKE_MOVE);
+    sf_write_rename_dir(writer, &args, on_rename, renamed);
+    fake_wait_at_gate(FAKE_MOVE, 1);
+    struct keep *kx = keep(x, true), *ky = keep(y, false);
+    assert_int_equal(wait_for(kx->kept), 0);
+    assert_int_equal(wait_for(ky->kept), 0);
+    crash_here();
+    fake_open(FAKE_MOVE);
+    assert_int_equal(wait_for(renamed), 0);
+    assert_int_equal(wait_for(kx->settled), 0);
+    assert_int_equal(wait_for(ky->settled), 0);
+    sf_content_unref(x);
+    sf_content_unref(y);
+    fake_remove("b", "old/x");
+    fake_remove("b", "old/y");
+    fake_remove("b", "new/a");
+    fake_set("b", "old/a", "a"); /* only x was moved until then */
+    fake_set("b", "new/x", "0123456789");
+    after_the_crash(false);
+    expect_pending(0);
+    assert_true(fake_has("b", "new/a", "a"));
+    assert_true(fake_has("b", "new/x", "0123xx6789"));
+    assert_true(fake_has("b", "new/y", "y"));
+    assert_null(fake_find("b", "old/x"));
+    assert_null(fake_find("b", "old/y"));
+    expect_no_conflict();
+    assert_int_equal(count_files("quarantine"), 0);
+}
+
 /* ---- removed -------------------------------------------------------------------------------- */
 
 static sem_t in_journal, go_on;
@@ -138,6 +182,6 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {TEST(what_the_former_left_has_the_rest),
-                                       TEST(removed_while_it_is_kept)};
+                                       TEST(kept_below_a_rename), TEST(removed_while_it_is_kept)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
