@@ -12,6 +12,7 @@
 #include "write/bytes.h"
 #include "write/change.h"
 #include "write/conflict.h"
+#include "write/journal.h"
 #include "write/rename.h"
 #include "write/step.h"
 
@@ -347,6 +348,17 @@ rename_go(struct sf_rename *rn, struct sf_err *err)
     return rc;
 }
 
+static void
+follow_kept(const struct sf_rename *rn)
+{
+    const struct sf_rename_args *a = &rn->args;
+    const struct sf_record dir = {.bucket = (char *)a->bucket,
+                                  .key = (char *)a->key,
+                                  .to_bucket = (char *)a->to_bucket,
+                                  .to_key = (char *)a->to_key};
+    (void)sf_journal_drop_renamed(rn->w->journal, &dir);
+}
+
 static int
 rename_dir(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
 {
@@ -359,6 +371,8 @@ rename_dir(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
                    : sf_err_set(err, -EINVAL, "%s/%s is below itself", a->to_bucket, a->to_key);
     int rc = survey(rn, &total, err);
     bool marker = false;
+    if (rc == -ENOENT) /* what is only in the journal takes the new name all the same */
+        follow_kept(rn);
     if (!rc)
         rc = make_room(rn, &marker, err);
     if (!rc)

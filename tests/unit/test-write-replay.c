@@ -122,6 +122,36 @@ kept_below_a_rename(void **state)
     assert_int_equal(count_files("quarantine"), 0);
 }
 
+/* The service has nothing below it, and the tree lets the rename succeed. */
+static void
+only_what_is_kept_is_renamed(void **state)
+{
+    (void)state;
+    const struct sf_rename_args args = {
+        .bucket = "b", .key = "old/", .to_bucket = "b", .to_key = "new/"};
+    struct got *renamed = got_new();
+    sf_writer_free(writer);
+    writer_start_with((struct sf_writer_opts){.workers = 4, .retry_ms = 60000});
+    struct sf_content *c = content("old/y", "y");
+    fake_fault(FAKE_PUT, 1, FAKE_REFUSED, -ECONNREFUSED);
+    struct keep *k = keep(c, false);
+    assert_int_equal(wait_for(k->kept), 0);
+    char what[300] = "";
+    for (int i = 0; i < 1000 && !strstr(what, "pending: "); i++, usleep(5000))
+        sf_content_sync_state(c, what, sizeof what);
+    sf_write_rename_dir(writer, &args, on_rename, renamed);
+    assert_int_equal(wait_for(renamed), -ENOENT);
+    assert_int_equal(sf_content_retarget(c, "b", "new/y", false), 0);
+    crash_here();
+    (void)sf_content_abandon(c);
+    assert_int_equal(wait_for(k->settled), 0);
+    sf_content_unref(c);
+    after_the_crash(false);
+    expect_pending(0);
+    assert_true(fake_has("b", "new/y", "y"));
+    assert_null(fake_find("b", "old/y"));
+}
+
 /* ---- removed -------------------------------------------------------------------------------- */
 
 static sem_t in_journal, go_on;
@@ -181,7 +211,8 @@ removed_while_it_is_kept(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(what_the_former_left_has_the_rest),
-                                       TEST(kept_below_a_rename), TEST(removed_while_it_is_kept)};
+    const struct CMUnitTest tests[] = {
+        TEST(what_the_former_left_has_the_rest), TEST(kept_below_a_rename),
+        TEST(only_what_is_kept_is_renamed), TEST(removed_while_it_is_kept)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
