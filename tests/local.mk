@@ -97,6 +97,7 @@ unit_tests = \
 	tests/unit/test-write-order \
 	tests/unit/test-write-pending \
 	tests/unit/test-write-quarantine \
+	tests/unit/test-write-refused \
 	tests/unit/test-write-rename-dir \
 	tests/unit/test-write-replay \
 	tests/unit/test-write-step \
@@ -373,6 +374,7 @@ tests_unit_test_write_names_replay_SOURCES = tests/unit/test-write-names-replay.
 tests_unit_test_write_order_SOURCES = tests/unit/test-write-order.c $(write_test_lib)
 tests_unit_test_write_pending_SOURCES = tests/unit/test-write-pending.c $(write_test_lib)
 tests_unit_test_write_quarantine_SOURCES = tests/unit/test-write-quarantine.c $(write_test_lib)
+tests_unit_test_write_refused_SOURCES = tests/unit/test-write-refused.c $(write_test_lib)
 tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(write_test_lib)
 tests_unit_test_write_replay_SOURCES = tests/unit/test-write-replay.c $(write_test_lib)
 

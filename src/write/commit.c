@@ -420,12 +420,12 @@ upload_take(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put)
     upload_base_locked(up, put);
     sf_mutex_unlock(&c->lock);
     memcpy(put->op, op, sizeof put->op);
-    if (keep && !kept)
-        sf_stage_unref(keep->snap.stage); /* its record becomes that of the newer bytes */
+    struct sf_stage *older = keep && !kept ? keep->snap.stage : NULL;
     if (kept)
         *snap = keep->snap;
     if (keep)
         sf_kept_take(c, keep, refused);
+    sf_stage_unref(older); /* its record becomes that of the newer bytes */
     if (kept)
         sf_content_send(c, snap);
     else

@@ -82,6 +82,34 @@ fill(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_put *
     return rc;
 }
 
+static void
+remove_file(const struct sf_content *c, const char *name)
+{
+    sf_autofree char *path = NULL;
+    if (!name || asprintf(&path, "%s/%s", c->w->staging, name) < 0) {
+        path = NULL;
+        return;
+    }
+    unlink(path);
+}
+
+static void
+remove_old(struct sf_content *c)
+{
+    sf_autofree char *name = sf_steal(c->kept.old_file);
+    remove_file(c, name);
+}
+
+/* The record goes on with another file: the one it has goes by its name when that lasts. */
+static void
+leave_file(struct sf_content *c)
+{
+    struct sf_kept *k = &c->kept;
+    free(k->old_file); /* the journal may still name it: the next start decides */
+    k->old_file = sf_steal(k->rec.file);
+    k->held = false;
+}
+
 void
 sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_put *put)
 {
@@ -104,11 +132,8 @@ sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_pu
     if (is_open(rec) && !k->untried) /* what came of it is ours, and no conflict */
         sf_former_add(rec->former, rec->op);
     memcpy(put->former, rec->former, sizeof put->former);
-    if (rec->file && strcmp(rec->file, sf_snapshot_file(snap)) != 0) {
-        free(k->old_file);
-        k->old_file = sf_steal(rec->file);
-        k->held = false; /* it goes by its name */
-    }
+    if (rec->file && strcmp(rec->file, sf_snapshot_file(snap)) != 0)
+        leave_file(c);
     rec->op[0] = rec->sha256[0] = '\0';
     rec->tus_size = 0;
     (void)sf_record_set(&rec->tus, NULL);
@@ -126,24 +151,6 @@ sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_pu
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
-
-static void
-remove_file(const struct sf_content *c, const char *name)
-{
-    sf_autofree char *path = NULL;
-    if (!name || asprintf(&path, "%s/%s", c->w->staging, name) < 0) {
-        path = NULL;
-        return;
-    }
-    unlink(path);
-}
-
-static void
-remove_old(struct sf_content *c)
-{
-    sf_autofree char *name = sf_steal(c->kept.old_file);
-    remove_file(c, name);
-}
 
 /* What lasts now waits for the next attempt, unless a later state does already. */
 static void
@@ -190,6 +197,7 @@ hold(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_err *
     if (rec->seq && !atomic_load(&k->seq)) { /* given up meanwhile */
         sf_journal_drop(c->w->journal, rec->seq);
         rec->seq = 0;
+        remove_old(c);
         return;
     }
     if (!held)
@@ -280,6 +288,10 @@ void
 sf_kept_take(struct sf_content *c, struct sf_keep *keep, uint64_t refused)
 {
     struct sf_kept *k = &c->kept;
+    if (k->rec.file && strcmp(k->rec.file, keep->rec.file) != 0)
+        leave_file(c);
+    else if (k->held) /* twice, and once is enough */
+        atomic_fetch_sub(&keep->snap.stage->held, 1);
     sf_record_fini(&k->rec); /* of a state before, which was refused */
     if (refused)
         sf_journal_drop(c->w->journal, refused);
@@ -302,6 +314,8 @@ sf_kept_fini(struct sf_content *c)
     if (!atomic_load(&c->kept.seq)) {
         if (file && strcmp(file, strrchr(c->stage->path, '/') + 1) != 0)
             remove_file(c, file);
+        else if (c->kept.held) /* for a record that is gone */
+            atomic_fetch_sub(&c->stage->held, 1);
         remove_old(c);
     }
     free(c->kept.old_file);
