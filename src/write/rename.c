@@ -134,6 +134,27 @@ sf_move_told(const struct sf_move *m, int rc, const struct sf_version *now)
         sf_sources_moved(m->w, m->bucket, m->key, m->to_bucket, m->to_key, &m->source, now);
 }
 
+static void
+set_later_kept(void *arg, const struct sf_err *err)
+{
+    (void)arg;
+    if (err)
+        sf_warn("write", "event=attributes-lost reason=\"%s\"", err->msg);
+}
+
+/* Like a change that was asked for under the old name: sf_attrs_moved(), which follows, waits until
+ * the journal has it, and gives it the new one. */
+static void
+set_later(const struct sf_move *m, const char *cc, const struct sf_version *seen)
+{
+    struct sf_mark mark;
+    if (m->w->plain || !sf_mark_parse(cc, &mark))
+        return;
+    const struct sf_attr_change ch = {
+        .bucket = m->bucket, .key = m->key, .seen = seen, .mark = &mark};
+    sf_write_attrs(m->w, &ch, set_later_kept, NULL, NULL);
+}
+
 /* A move takes Cache-Control and content type from the stored bytes: what supafs_set_attrs() has
  * put into the row alone is lost by it, and is put there again. */
 static void
@@ -141,6 +162,7 @@ keep_row(const struct sf_move *m, const char *cc, const char *mime, const struct
 {
     struct sf_err err = SF_ERR_INIT;
     struct sf_attrs_result res = {0};
+    struct sf_version now;
     if (m->w->plain || !cc || !cc[0] || !target->version ||
         !strcmp(cc, target->cache_control ? target->cache_control : ""))
         return;
@@ -149,7 +171,13 @@ keep_row(const struct sf_move *m, const char *cc, const char *mime, const struct
                                        .version = target->version,
                                        .cache_control = cc,
                                        .mime = mime};
-    if (sf_rpc_set_attrs(m->w, &args, m->deadline_ms, &res, &err) || !res.updated)
+    int rc = sf_rpc_set_attrs(m->w, &args, m->deadline_ms, &res, &err);
+    if (!rc && res.updated)
+        return;
+    sf_version_of_object(target, &now);
+    if (rc && rc != -ENOSYS && sf_failure_is_held(&err))
+        set_later(m, cc, &now);
+    else
         sf_warn("write", "event=attributes-lost object=%s/%s reason=\"%s\"", m->to_bucket,
                 m->to_key, err.code ? err.msg : "written by others meanwhile");
 }
@@ -165,6 +193,8 @@ moved(struct sf_move *m, const struct sf_object *source, struct sf_version *now)
     int rc = look_target(m, &target, NULL);
     if (rc == -ENOENT)
         foreign_write(m, "the new name was removed at once");
+    else if (rc)
+        set_later(m, source->cache_control, NULL);
     if (rc)
         return;
     sf_version_of_object(&target, now);
