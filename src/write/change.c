@@ -117,7 +117,7 @@ int
 sf_change_delete(struct sf_writer *w, const char *bucket, const char *key,
                  const struct sf_version *expected, int64_t deadline_ms, struct sf_err *err)
 {
-    bool open = false;
+    bool open = false, refused = false;
     for (unsigned repeats = 1;; repeats++) {
         struct sf_removed r = {0};
         *err = SF_ERR_INIT;
@@ -125,8 +125,13 @@ sf_change_delete(struct sf_writer *w, const char *bucket, const char *key,
                                              sf_writer_try_until(w, deadline_ms), &r, err);
         if (!rc && r.removed)
             sf_change_removed(bucket, key, expected, &r.version);
-        if (!rc && !r.removed)
-            return not_removed(w, bucket, key, open, deadline_ms, err);
+        if (!rc && !r.removed) {
+            rc = not_removed(w, bucket, key, open, deadline_ms, err);
+            if (rc != -EACCES || refused)
+                return rc;
+            refused = true; /* or an upload arrived between the two, late: once more */
+            continue;
+        }
         if (!rc || !err->outcome_open)
             return rc;
         open = true;

@@ -353,6 +353,27 @@ buckets(void **state)
     assert_false(fake_has_bucket("n"));
 }
 
+/* An upload whose reply nobody waited for any more is carried out between a removal and the look
+ * that follows it. */
+static void
+arrive_late(void)
+{
+    fake_set("b", "late", "x");
+}
+
+static void
+what_arrives_during_its_removal_is_removed(void **state)
+{
+    (void)state;
+    fake_meanwhile(FAKE_DELETE, arrive_late);
+    assert_int_equal(wait_for(delete_key("late")), 0);
+    assert_null(fake_find("b", "late"));
+    fake_set("b", "kept", "x");
+    fake_protect("kept");
+    assert_int_equal(wait_for(delete_key("kept")), -EACCES);
+    fake_protect("");
+}
+
 /* ---- attributes that a move loses --------------------------------------------------------------
  */
 
@@ -395,6 +416,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(deletions),
+        TEST(what_arrives_during_its_removal_is_removed),
         TEST(small_objects),
         TEST(moves),
         TEST(a_move_says_what_the_new_name_has),
