@@ -141,8 +141,13 @@ api_status() {
     sf_curl -X "$method" -o /dev/null -w '%{http_code}' "$@" "$SF_STORAGE$path"
 }
 
-# urlencode KEY: for a URL's path; slashes stay.
+# urlencode KEY: for a URL's path; slashes stay. What needs no escape, as most keys, starts no program.
 urlencode() {
+    local LC_ALL=C
+    if [[ $1 != *[!A-Za-z0-9/._~-]* ]]; then
+        printf %s "$1"
+        return
+    fi
     python3 -c 'import sys,urllib.parse;print(urllib.parse.quote(sys.argv[1],safe="/"),end="")' "$1"
 }
 
@@ -154,7 +159,14 @@ d=json.load(sys.stdin); v=eval(sys.argv[1]); print(v if isinstance(v,str) else j
 }
 
 # json_string TEXT: TEXT as a JSON string with its quotes.
-json_string() { python3 -c 'import sys,json;print(json.dumps(sys.argv[1]))' "$1"; }
+json_string() {
+    local LC_ALL=C
+    if [[ $1 != *[!A-Za-z0-9/._~-]* ]]; then
+        printf '"%s"\n' "$1"
+        return
+    fi
+    python3 -c 'import sys,json;print(json.dumps(sys.argv[1]))' "$1"
+}
 
 # new_bucket VAR [JSON-MEMBERS]: makes a bucket of its own for this test, puts its name in VAR and
 # removes it at the end. `new_bucket B '"public":true'`. Not from a subshell.
