@@ -279,10 +279,10 @@ class HeldAttributes(Held):
     def act(self, run):
         self.mode = self.note = None
         super().act(run)
-        os.setxattr(run.path("f"), "user.note", b"one")
-        self.note = b"one"
         os.chmod(run.path("f"), 0o751)
         self.mode = 0o751
+        os.setxattr(run.path("f"), "user.note", b"one")
+        self.note = b"one"
 
     def check(self, run):
         mode = os.stat(run.path("f")).st_mode & 0o7777

@@ -60,8 +60,8 @@ step "kill -9 while the service is away"
 pause_server
 echo away >away
 echo over >new
-expect_ok "setfattr" timeout 10 setfattr -n user.note -v one away
 expect_ok "chmod" timeout 10 chmod 751 away
+expect_ok "setfattr" timeout 10 setfattr -n user.note -v one away
 pid=$(daemon_pid "$mnt")
 cd / || exit
 kill -9 "$pid"
