@@ -86,7 +86,9 @@ def fallocate(fd, mode, off, length):
 
 
 def some(n, salt=1):
-    return bytes((i * 7 + i // 251 + salt) % 255 + 1 for i in range(n))
+    period = 251 * 255
+    once = bytes((i * 7 + i // 251 + salt) % 255 + 1 for i in range(min(n, period)))
+    return (once * (n // period + 1))[:n]
 
 
 def new(path, data=b""):
