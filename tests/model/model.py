@@ -107,15 +107,19 @@ class Run:
             if now != size:
                 size, since = now, time.monotonic()
             if time.monotonic() - since > STEP_SECONDS:
-                self.stacks(daemon)
+                self.stuck(daemon)
                 result = ("hang", f"a step takes more than {STEP_SECONDS} s", 0, 0)
         self.end(child, daemon)
         return result
 
-    def stacks(self, daemon):
+    def stuck(self, daemon):
+        """Leaves in FOLDER/stuck what the daemon has to do and what its threads are at."""
+        mnt = os.path.join(self.folder, "world", "mnt")
+        os.system(f"exec >{self.folder}/stuck 2>&1; timeout 60 cat {mnt}/.supafs/status; "
+                  f"timeout 60 \"$SUPAFS\" queue ls {mnt}")
         if daemon and shutil.which("gdb"):
-            os.system(f"timeout 20 gdb -p {daemon} -batch -ex 'thread apply all bt 16' "
-                      f">{self.folder}/stacks 2>/dev/null")
+            os.system(f"timeout 120 gdb -p {daemon} -batch -ex 'thread apply all bt 16' "
+                      f">>{self.folder}/stuck 2>/dev/null")
 
     def end(self, child, daemon):
         """Nothing of it stays but files."""
@@ -245,6 +249,8 @@ def failed(top, how, config, run, kind, why):
     steps = run.played()
     path = os.path.join(how.keep, f"seed-{seed}.steps")
     script(path, config, kind, why, steps)
+    if kind == "hang":
+        shutil.copy(os.path.join(run.folder, "stuck"), os.path.join(how.keep, f"seed-{seed}.stuck"))
     print(f"seed {seed}: {kind}: {why}\n  at step {len(steps)}: {json.dumps(steps[-1:])}\n"
           f"  options {','.join(config['options'])} prefix {config['prefix'] or '-'}\n"
           f"  all steps: {path}\n" + tail(os.path.join(run.folder, "world", "daemon.log"), 12),
