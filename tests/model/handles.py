@@ -51,7 +51,7 @@ class Handles(Both):
         def model():
             if o.stale is not None:
                 return
-            if o.wrote and o.node.linked:
+            if (o.wrote or (o.created and self.behind)) and o.node.linked:
                 o.node.save()
 
         def real():

@@ -18,6 +18,7 @@ EXTRA_DIST += \
 	tests/model/found/append-mapped.steps \
 	tests/model/found/empty-truncate.steps \
 	tests/model/found/made-by-reader.steps \
+	tests/model/found/made-kept.steps \
 	tests/model/found/replaced-xattrs.steps \
 	tests/model/found/removed-killed.steps \
 	tests/model/found/removed-links.steps \

@@ -22,6 +22,7 @@ class Player(Handles, Mappings, Entries, Attributes, Other, Whole):
         self.maps = {}  # slot -> (address, length, Open, writable)
         self.fallocate_modes = {}
         self.ttl = world.ttl
+        self.behind = [o for o in world.options if o.startswith("sync=")][-1:] == ["sync=writeback"]
         self.unsure = 0  # files that a kill caught unsaved: they may be in quarantine
         self.other_at = 0.0  # when another client changed something last
 
