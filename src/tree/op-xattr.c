@@ -267,6 +267,29 @@ take_locked(struct node *n, const struct sf_meta *m)
     n->extra->xattrs_known = true;
 }
 
+/* What the journal has for it, perhaps from an earlier mount, is not in the object yet. */
+static int
+add_pending(struct xattr_op *op, const struct sf_object_info *info, struct sf_meta *m)
+{
+    struct sf_tree *t = op->tree;
+    struct sf_version is = {.size = 0};
+    struct sf_mark mark = {.valid = 0};
+    char *bucket, *key;
+    tree_lock(t);
+    int rc = attr_object_key_locked(op->node, &bucket, &key);
+    tree_unlock(t);
+    if (rc)
+        return rc;
+    if (info)
+        sf_version_of_info(info, &is);
+    if (info && info->cache_control)
+        (void)sf_mark_parse(info->cache_control, &mark);
+    rc = sf_write_xattrs_pending(t->writer, bucket, key, &is, &mark, &m->xattrs);
+    free(bucket);
+    free(key);
+    return rc;
+}
+
 static void
 xattr_info(void *arg, const struct sf_err *err, const struct sf_object_info *info)
 {
@@ -279,6 +302,8 @@ xattr_info(void *arg, const struct sf_err *err, const struct sf_object_info *inf
         rc = 0; /* it has no marker any more */
     else if (!rc && sf_meta_parse(info->metadata, &m) < 0)
         rc = -ENOMEM;
+    if (!rc)
+        rc = add_pending(op, err ? NULL : info, &m);
     tree_lock(t);
     tree_answer_locked(t, err);
     bool same = n->version == op->version && n->attrs == op->attrs;

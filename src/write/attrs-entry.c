@@ -105,7 +105,7 @@ sf_attrs_entry_new(struct sf_writer *w, const char *bucket, const char *key)
 }
 
 struct sf_attrs_entry *
-sf_attrs_find_locked(struct sf_attrs *a, const char *bucket, const char *key)
+sf_attrs_find_locked(const struct sf_attrs *a, const char *bucket, const char *key)
 {
     struct sf_attrs_entry *e = NULL, probe = {0};
     if (sf_attrs_entry_name(&probe, bucket, key))

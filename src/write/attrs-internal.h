@@ -58,7 +58,7 @@ struct sf_attrs_entry *sf_attrs_entry_new(struct sf_writer *w, const char *bucke
 void sf_attrs_entry_free(struct sf_attrs_entry *e);
 /* Another key; it is in no table. 0 or -ENOMEM. */
 int sf_attrs_entry_name(struct sf_attrs_entry *e, const char *bucket, const char *key);
-struct sf_attrs_entry *sf_attrs_find_locked(struct sf_attrs *a, const char *bucket,
+struct sf_attrs_entry *sf_attrs_find_locked(const struct sf_attrs *a, const char *bucket,
                                             const char *key);
 /* Into the table, and the list of its state. 0 or -ENOMEM. */
 int sf_attrs_add_locked(struct sf_attrs *a, struct sf_attrs_entry *e);

@@ -185,22 +185,45 @@ sf_attrs_is_replaced(const struct sf_attrs_entry *e, const struct sf_version *is
 /* More busy ones than this are not looked through for a name. */
 #define BUSY_MAX 256
 
+/* What is to come for what has the name now; NULL = nothing. */
+static const struct sf_attrs_entry *
+pending_locked(const struct sf_attrs *a, const char *bucket, const char *key,
+               const struct sf_version *is, const struct sf_mark *mark)
+{
+    if (!a->table && !a->busy.first)
+        return NULL;
+    const struct sf_attrs_entry *e = sf_attrs_find_locked(a, bucket, key);
+    for (const struct sf_attrs_entry *b = a->busy.last; !e && b && a->busy.n <= BUSY_MAX;
+         b = b->prev)
+        if (!b->gone && !strcmp(b->bucket, bucket) && !strcmp(b->key, key))
+            e = b;
+    return e && !sf_attrs_is_replaced(e, is, mark) ? e : NULL;
+}
+
+int
+sf_write_xattrs_pending(struct sf_writer *w, const char *bucket, const char *key,
+                        const struct sf_version *is, const struct sf_mark *mark, char **xattrs)
+{
+    struct sf_attrs *a = w->attrs;
+    char *now = NULL;
+    SF_GUARD(&a->lock);
+    const struct sf_attrs_entry *e = pending_locked(a, bucket, key, is, mark);
+    int rc = e && e->xattrs ? sf_xattrs_merge(*xattrs, e->xattrs, false, &now) : 0;
+    if (rc || !e || !e->xattrs)
+        return rc;
+    free(*xattrs);
+    *xattrs = now;
+    return 0;
+}
+
 bool
 sf_write_attrs_pending(struct sf_writer *w, const char *bucket, const char *key,
                        const struct sf_version *is, struct sf_mark *m)
 {
     struct sf_attrs *a = w->attrs;
     SF_GUARD(&a->lock);
-    if (!a->table && !a->busy.first)
-        return false;
-    const struct sf_attrs_entry *e = sf_attrs_find_locked(a, bucket, key);
-    for (const struct sf_attrs_entry *b = a->busy.last; !e && b && a->busy.n <= BUSY_MAX;
-         b = b->prev)
-        if (!strcmp(b->bucket, bucket) && !strcmp(b->key, key))
-            e = b;
+    const struct sf_attrs_entry *e = pending_locked(a, bucket, key, is, m);
     if (!e)
-        return false;
-    if (sf_attrs_is_replaced(e, is, m))
         return false;
     bool same = !sf_version_known(&e->seen) || sf_version_same(&e->seen, is);
     *m = same ? e->mark : sf_attrs_for_another(&e->mark, m);

@@ -526,6 +526,10 @@ void sf_write_attrs(struct sf_writer *w, const struct sf_attr_change *ch, sf_wri
  */
 bool sf_write_attrs_pending(struct sf_writer *w, const char *bucket, const char *key,
                             const struct sf_version *is, struct sf_mark *m);
+/* The same of extended attributes: *xattrs is those that the object has (malloc'd JSON or NULL),
+ * and becomes those that it will have. 0 or -ENOMEM. */
+int sf_write_xattrs_pending(struct sf_writer *w, const char *bucket, const char *key,
+                            const struct sf_version *is, const struct sf_mark *mark, char **xattrs);
 /* Write what is pending for a key now (NULL for both = all); @cb when that was tried, with the
  * first error after which something is still pending. What is local is not tried. */
 void sf_write_attrs_flush(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,

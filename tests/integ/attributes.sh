@@ -12,6 +12,7 @@ set -u
 need_fuse
 need_supafs
 need python3
+need setfattr
 need_devserver "it takes the function away"
 start_server
 new_bucket bucket
@@ -83,6 +84,7 @@ clear_log
 for f in b.png large2.png big2.png; do
     expect_ok "chmod $f" chmod 604 "$mnt/$f"
 done
+expect_ok "setfattr" setfattr -n user.note -v one "$mnt/large2.png"
 expect_ok "fsync writes what can be written" sync "$mnt/b.png" "$mnt/large2.png" "$mnt/big2.png"
 kept b.png 1000
 expect_eq "copies" 1 "$(counted copy)"
@@ -95,10 +97,12 @@ expect_match "the status counts them" 'attrs 2' "$(grep pending_kinds "$mnt/.sup
 step "what stays here is seen after a remount, and goes with the next upload"
 remount_same -o attr_copy_max=1M
 expect_match "the large one" '^604 ' "$(attributes large2.png)"
+expect_eq "and this" one "$(getfattr --absolute-names --only-values -n user.note "$mnt/large2.png")"
 echo more >>"$mnt/large2.png"
 kept large2.png 1000
 remount_bare
 expect_match "now in the bucket" '^604 ' "$(attributes large2.png)"
+expect_eq "and this" one "$(getfattr --absolute-names --only-values -n user.note "$mnt/large2.png")"
 expect_match "never written" '^644 ' "$(attributes big2.png)"
 
 step "attrs=none: objects carry nothing of ours"

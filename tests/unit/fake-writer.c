@@ -944,6 +944,14 @@ sf_write_attrs_pending(struct sf_writer *w, const char *bucket, const char *key,
     return false;
 }
 
+int
+sf_write_xattrs_pending(struct sf_writer *w, const char *bucket, const char *key,
+                        const struct sf_version *is, const struct sf_mark *mark, char **xattrs)
+{
+    (void)w, (void)bucket, (void)key, (void)is, (void)mark, (void)xattrs;
+    return 0;
+}
+
 void
 sf_content_sync_state(struct sf_content *c, char *buf, size_t size)
 {

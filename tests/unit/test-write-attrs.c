@@ -469,7 +469,8 @@ what_is_pending_can_be_asked_for(void **state)
     struct sf_mark m = mark_of(0644, SECOND, SECOND), theirs = m;
     assert_false(sf_write_attrs_pending(writer, "b", "a", &v, &m));
     assert_int_equal(m.mode, 0100644);
-    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
+    struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND),
+                            "{\"user.a\":null,\"user.b\":\"Mg==\"}");
     assert_int_equal(wait_for(p->kept), 0);
     restart();
     assert_true(sf_write_attrs_pending(writer, "b", "a", &v, &m));
@@ -477,6 +478,14 @@ what_is_pending_can_be_asked_for(void **state)
     assert_true(sf_write_attrs_pending(writer, "b", "a", &other, &theirs));
     assert_true(theirs.mode == 0100600 && theirs.mtime_ns == SECOND);
     assert_false(sf_write_attrs_pending(writer, "b", "ab", &v, &m));
+    char *x = strdup("{\"user.a\":\"MQ==\",\"user.c\":\"MQ==\"}");
+    assert_int_equal(sf_write_xattrs_pending(writer, "b", "a", &v, &m, &x), 0);
+    assert_string_equal(x, "{\"user.c\":\"MQ==\",\"user.b\":\"Mg==\"}");
+    theirs.ino++; /* another file */
+    assert_int_equal(sf_write_xattrs_pending(writer, "b", "a", &other, &theirs, &x), 0);
+    assert_int_equal(sf_write_xattrs_pending(writer, "b", "ab", &v, &m, &x), 0);
+    assert_string_equal(x, "{\"user.c\":\"MQ==\",\"user.b\":\"Mg==\"}");
+    free(x);
     assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
     assert_false(sf_write_attrs_pending(writer, "b", "a", &v, &m));
 }
