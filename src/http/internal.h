@@ -26,7 +26,7 @@
 
 #define HTTP_HEAD_MAX     (64u << 10) /* bytes of all header lines of one reply */
 #define HTTP_BODY_DEFAULT (1u << 20)  /* default limit of a reply body */
-#define HTTP_EXPECT_MIN   (1u << 20)  /* bodies above this wait for "100 Continue" */
+#define HTTP_EXPECT_MIN   (64u << 20) /* bodies above this wait for "100 Continue": a round trip */
 #define HTTP_CLASSES      3           /* priorities 1, 0, -1 */
 
 /* ---- timer.c: a heap of moments ---------------------------------------------------------------
