@@ -84,6 +84,7 @@ unit_tests = \
 	tests/unit/test-write-conflict \
 	tests/unit/test-write-content \
 	tests/unit/test-write-extents \
+	tests/unit/test-write-hashing \
 	tests/unit/test-write-holes \
 	tests/unit/test-write-kept \
 	tests/unit/test-write-known \

@@ -37,6 +37,7 @@ sf_content_alloc(struct sf_writer *w, const char *bucket, const char *key, struc
     c->key = sf_steal(k);
     sf_mutex_init(&c->io, 62);
     sf_mutex_init(&c->lock, 64);
+    sf_hashing_init(&c->hashing, w->hashers);
     atomic_fetch_add(&w->contents, 1);
     sf_mutex_lock(&w->lock);
     DL_APPEND2(w->alive, c, alive_prev, alive_next);
@@ -100,8 +101,8 @@ sf_content_unref(struct sf_content *c)
     sf_kept_fini(c);
     sf_base_free(c->base);
     sf_content_set_size(c, 0);
+    sf_hashing_fini(&c->hashing);
     sf_stage_unref(c->stage);
-    sf_digest_fini(&c->digest);
     atomic_fetch_sub(&c->w->contents, 1);
     sf_mutex_fini(&c->lock);
     sf_mutex_fini(&c->io);
@@ -262,9 +263,9 @@ write_locked_io(struct sf_content *c, const void *buf, size_t len, uint64_t off)
     rc = sf_pwrite_full(c->stage->fd, buf, len, (off_t)off);
     atomic_fetch_add(&c->gen, 1); /* also on failure: some bytes may have been changed */
     if (rc)
-        c->digest.broken = true;
+        sf_hashing_break(&c->hashing);
     else
-        sf_digest_write(&c->digest, buf, len, off);
+        sf_hashing_write(&c->hashing, c->stage, buf, len, off);
     if (rc) { /* what the file has got behind its end is not what the program believes to be there
                */
         if (end > old)
@@ -456,7 +457,7 @@ sf_content_truncate(struct sf_content *c, uint64_t size)
     if (ftruncate(c->stage->fd, (off_t)size) < 0)
         return -errno;
     atomic_fetch_add(&c->gen, 1);
-    sf_digest_truncate(&c->digest, size);
+    sf_hashing_truncate(&c->hashing, size);
     if (size < old)
         sf_content_set_size(c, size); /* before the rest is forgotten: nobody shall ask for it */
     sf_content_note_present(c, c->stage, old < size ? old : size, size, size);

@@ -3,7 +3,7 @@
 #define SF_WRITE_CONTENT_H
 
 #include "base/lock.h"
-#include "write/digest.h"
+#include "write/hashing.h"
 #include "write/kept.h"
 #include "write/room.h"
 #include "write/source.h"
@@ -34,7 +34,7 @@ struct sf_content {
     bool frozen;    /* somebody needs the file as it is: clone it before a change */
     bool as_source; /* nothing was changed since it began with an object's bytes */
     bool appended;  /* and since then only appended to */
-    struct sf_digest digest;
+    struct sf_hashing hashing;
 
     struct sf_mutex lock; /* order 64; protects the fields below */
     struct sf_stage *stage;

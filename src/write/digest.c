@@ -49,15 +49,6 @@ sf_digest_write(struct sf_digest *d, const void *buf, size_t len, uint64_t off)
         d->broken = true;
 }
 
-void
-sf_digest_truncate(struct sf_digest *d, uint64_t size)
-{
-    if (size == 0)
-        sf_digest_fini(d);
-    else if (size < d->pos)
-        d->broken = true;
-}
-
 /* Ends @ctx. The digest's length or 0. */
 static unsigned
 finish(EVP_MD_CTX *ctx, unsigned char md[EVP_MAX_MD_SIZE])

@@ -13,8 +13,8 @@ struct sf_digests {
     char md5_etag[36]; /* as an ETag, with quotes; "" where libcrypto has no MD5 */
 };
 
-/* The digests while bytes come in order from the beginning; any other order, and they are left to
- * a pass over the file. Zeroed = nothing yet. Not thread-safe. */
+/* The digests while bytes come in order from the beginning; any other order breaks them. Zeroed =
+ * nothing yet. Not thread-safe. */
 struct sf_digest {
     struct evp_md_ctx_st *sha256, *md5;
     uint64_t pos; /* bytes taken in */
@@ -24,8 +24,6 @@ struct sf_digest {
 void sf_digest_fini(struct sf_digest *d);
 /* Bytes were written at @off. */
 void sf_digest_write(struct sf_digest *d, const void *buf, size_t len, uint64_t off);
-/* The file has been cut or made longer to @size. */
-void sf_digest_truncate(struct sf_digest *d, uint64_t size);
 /* Of a file of @size bytes: true and *ret, or false when a pass is needed. May go on afterwards. */
 bool sf_digest_result(const struct sf_digest *d, uint64_t size, struct sf_digests *ret);
 

@@ -59,7 +59,7 @@ sf_content_zero(struct sf_content *c, uint64_t off, uint64_t len, bool grow)
     if (rc)
         return rc;
     c->appended = false;
-    c->digest.broken = true;
+    sf_hashing_break(&c->hashing);
     rc = zero_file(c->stage->fd, off, end < old ? end : old);
     if (!rc && end > old && ftruncate(c->stage->fd, (off_t)end) < 0)
         rc = -errno;

@@ -38,6 +38,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/keep.h \
 	src/write/kept.c \
 	src/write/kept.h \
+	src/write/hashing.c \
+	src/write/hashing.h \
 	src/write/holes.c \
 	src/write/known.c \
 	src/write/known.h \

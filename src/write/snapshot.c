@@ -41,7 +41,7 @@ take_locked_io(struct sf_content *c, const struct sf_source *src)
     if (rc)
         return rc;
     sf_stage_mark_partial(c->stage, size > 0);
-    sf_digest_fini(&c->digest);
+    sf_hashing_reset(&c->hashing);
     c->as_source = c->appended = true;
     atomic_store(&c->seen, src->seen);
     return 0;
@@ -122,7 +122,8 @@ sf_content_adopt(struct sf_writer *w, const char *bucket, const char *key, const
         return rc;
     sf_content_set_size(c, size);
     atomic_fetch_add(&c->gen, 1);
-    c->digest.broken = size > 0;
+    if (size)
+        sf_hashing_break(&c->hashing);
     atomic_store(&c->seen, true);
     *ret = c;
     return 0;
@@ -249,7 +250,7 @@ sf_content_snap_locked_io(struct sf_content *c, struct sf_snapshot *ret)
                                 .size = atomic_load(&c->size),
                                 .gen = atomic_load(&c->gen),
                                 .as_source = c->as_source};
-    ret->digested = sf_digest_result(&c->digest, ret->size, &ret->digests);
+    ret->digested = sf_hashing_result(&c->hashing, ret->size, &ret->digests);
 }
 
 static void
@@ -406,7 +407,7 @@ sf_content_rebase_wait(struct sf_content *c, struct sf_snapshot *snap, int64_t d
     uint64_t end = is.size + (atomic_load(&c->size) - was.size);
     sf_content_set_stage(c, s);
     sf_content_set_size(c, end);
-    c->digest.broken = true;
+    sf_hashing_break(&c->hashing);
     c->as_source = false;
     sf_stage_unref(sf_steal(snap->stage));
     freeze_locked_io(c, snap);

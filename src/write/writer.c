@@ -30,6 +30,7 @@
 #define TIMEOUT_DEFAULT 60000
 #define RETRY_DEFAULT   1000
 #define KEEPERS         4    /* threads that sync files */
+#define HASHERS         2    /* threads that take digests of large files */
 #define BYTES_PER_MS    1024 /* a link slower than 1 MiB/s gets more time by the size */
 #define SETTLE_MS       5000 /* of a deadline, kept for settling a lost reply */
 #define ATTEMPTS_MAX    30
@@ -59,6 +60,7 @@ writer_free_memory(struct sf_writer *w)
     sf_known_free(w->known);
     sf_moving_fini(&w->moving);
     sf_pool_free(w->keepers);
+    sf_pool_free(w->hashers);
     sf_room_free(w->room);
     sf_fetch_fini(w);
     sf_cond_fini(&w->bases_changed);
@@ -95,6 +97,8 @@ make_parts(struct sf_writer *w, const struct sf_writer_opts *opts, struct sf_err
         rc = sf_deletes_new(w, &w->deletes);
     if (!rc)
         rc = sf_pool_new("keep", KEEPERS, 1 << 20, &w->keepers);
+    if (!rc)
+        rc = sf_pool_new("hash", HASHERS, 1 << 20, &w->hashers);
     if (!rc)
         rc = sf_room_new(opts->behind_files, opts->behind_bytes, opts->behind_age_ms, &w->room);
     if (!rc)

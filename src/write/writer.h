@@ -40,6 +40,7 @@ struct sf_writer {
     struct sf_attrs *attrs;
     char *staging, *quarantine; /* directories */
     struct sf_pool *fetchers;   /* threads that fetch missing bytes */
+    struct sf_pool *hashers;    /* threads that take digests behind writers */
     struct sf_pool *keepers;    /* and those that sync files */
     struct sf_room *room;
     int64_t timeout_ms, retry_ms;
