@@ -187,14 +187,16 @@ static void
 moved(struct sf_move *m, const struct sf_object *source, struct sf_version *now)
 {
     sf_autoobject struct sf_object target = {0};
+    struct sf_version seen = m->source;
     int64_t until = sf_clock_ms() + LOOK_MS;
+    seen.version[0] = '\0'; /* a move gives it another */
     if (until < m->deadline_ms)
         m->deadline_ms = until;
     int rc = look_target(m, &target, NULL);
     if (rc == -ENOENT)
         foreign_write(m, "the new name was removed at once");
     else if (rc)
-        set_later(m, source->cache_control, NULL);
+        set_later(m, source->cache_control, &seen);
     if (rc)
         return;
     sf_version_of_object(&target, now);
