@@ -117,6 +117,7 @@ static const struct sf_errmap_row rows[] = {
     { STATUS(401), TO(EKEYREJECTED, false, BAD_TOKEN, "unknown code: the key is not accepted") },
     { STATUS(402), TO(EDQUOT, false, LIMIT, "unknown code: the project is restricted, usually by its quota") },
     { STATUS(403), TO(EACCES, false, DENIED, "unknown code: refused") },
+    { STATUS(404), HTTP(404), TO(EIO, false, REQUEST, "unknown code, and Storage tells of missing objects with HTTP 400: nothing is believed gone") },
     { STATUS(404), TO(ENOENT, false, NO_KEY, "unknown code: not there") },
     { STATUS(409), TO(EEXIST, false, EXISTS, "unknown code: exists") },
     { STATUS(413), TO(EFBIG, false, LIMIT, "unknown code: too large") },

@@ -7,7 +7,8 @@
 #   SF_SOAK=1    each fault for ten minutes (SF_SECONDS) on a mount of its own, SF_JOBS of them at once, a
 #                new combination every 15 s for as long, and 1,000 requests under each
 #   SF_FAULTS    only these; the names are those of tests/lib/fault_kinds.py
-#   SF_OPTIONS   further mount options
+#   SF_OPTIONS   further mount options; on a busy machine also read_timeout=10s,write_timeout=10s, as what
+#                waits for its turn longer than the tests' two seconds fails without a fault
 # shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154
 set -u
 . "$(dirname "$0")/../lib/common.sh"

@@ -76,6 +76,7 @@ FAULTS = {
     "200-empty": Fault(error(200)),
     "200-json": Fault(error(200, body={"status": "ok"})),
     "404-html": Fault(error(404, body=HTML), refuses=True),  # to the start of a resumable upload
+    "404-json": Fault(error(404, body=body(404, "Not Found", "Cannot find it")), refuses=True),
     "403-empty": Fault(error(403), chance=10, refuses=True),
     "refused": Fault(error(400, method="POST", path="/object/*", body=body(
         403, "AccessDenied", "new row violates row-level security policy")), chance=15, refuses=True),
