@@ -49,7 +49,7 @@ may_hold(pid_t pid, unsigned minor)
     snprintf(path, sizeof path, "/proc/%ld/fd", (long)pid);
     sf_autodir DIR *dir = opendir(path);
     if (!dir)
-        return errno == EACCES;
+        return errno == EACCES || errno == ENOENT;
     while ((e = readdir(dir))) {
         ssize_t len = readlinkat(dirfd(dir), e->d_name, link, sizeof link - 1);
         link[len > 0 ? len : 0] = '\0';
@@ -72,8 +72,11 @@ is_supafs(pid_t pid, long owner)
     char path[64], word[32];
     uint64_t uid;
     snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
-    if (word_of(path, "Name", word) ||
-        !(sf_str_starts(word, "supafs") || sf_str_starts(word, "mount.supafs")))
+    int rc = word_of(path, "Name", word);
+    /* hidepid= of /proc hides a daemon from its own user, who may end no other's process anyway. */
+    if (rc == -ENOENT && geteuid() != 0)
+        return owner == (long)geteuid();
+    if (rc || !(sf_str_starts(word, "supafs") || sf_str_starts(word, "mount.supafs")))
         return false;
     return word_of(path, "Uid", word) == 0 && sf_parse_u64(word, &uid) == 0 && (long)uid == owner;
 }
