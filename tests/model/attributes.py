@@ -115,10 +115,10 @@ class Attributes(Both):
         self.check_xattrs(path, node)
         return None
 
-    def check_xattrs(self, path, node):
-        full = self.path(path)
-        found = {n: os.getxattr(full, n, follow_symlinks=False)
-                 for n in os.listxattr(full, follow_symlinks=False)}
+    def check_xattrs(self, path, node, where=None):
+        """@where: a descriptor of it."""
+        where = self.path(path) if where is None else where
+        found = {n: os.getxattr(where, n) for n in os.listxattr(where)}
         if found != node.xattrs:
             raise Wrong("xattrs", f"{path}: {sorted(found)}, not {sorted(node.xattrs)}"
                         if set(found) != set(node.xattrs) else f"{path}: other values")

@@ -27,33 +27,48 @@ class Whole:
         self.check_bucket(attributes)
 
     def check_mount(self):
-        """Names, types, sizes, attributes and bytes of all that the mount shows."""
-        wanted = {path: node for path, node in self.tree.each()}
-        seen = {}
-        todo = [()]
-        while todo:
-            at = todo.pop()
-            with os.scandir(self.path(at)) as entries:
-                for entry in entries:
-                    path = (*at, names.text(entry.name))
-                    seen[path] = entry.is_dir(follow_symlinks=False)
-                    if seen[path]:
-                        todo.append(path)
-        if set(wanted) != set(seen):
-            raise Wrong("tree", f"the mount lacks {sorted(set(wanted) - set(seen))}, "
-                                f"has {sorted(set(seen) - set(wanted))}")
-        for path, node in wanted.items():
-            self.check_stat(f"lstat({path})", node, os.lstat(self.path(path)))
+        """Names, types, sizes, attributes and bytes of all that the mount shows. What is in a
+        directory is asked for with that one's descriptor: without attr_ttl each part of a path is
+        a request to the service."""
+        wanted = dict(self.tree.each())
+        seen, fds = {}, {}
+        try:
+            todo = [()]
+            while todo:
+                at = todo.pop()
+                above = fds.get(at[:-1]) if at else None
+                fds[at] = os.open(names.raw(at[-1]) if at else self.path(at),
+                                  os.O_RDONLY | os.O_DIRECTORY, dir_fd=above)
+                with os.scandir(fds[at]) as entries:
+                    for entry in entries:
+                        path = (*at, names.text(os.fsencode(entry.name)))
+                        seen[path] = entry.is_dir(follow_symlinks=False)
+                        if seen[path]:
+                            todo.append(path)
+            if set(wanted) != set(seen):
+                raise Wrong("tree", f"the mount lacks {sorted(set(wanted) - set(seen))}, "
+                                    f"has {sorted(set(seen) - set(wanted))}")
+            for path, node in wanted.items():
+                self.check_one(path, node, fds[path[:-1]], names.raw(path[-1]))
+        finally:
+            for fd in fds.values():
+                os.close(fd)
+
+    def check_one(self, path, node, above, name):
+        self.check_stat(f"lstat({path})", node, os.lstat(name, dir_fd=above))
+        if isinstance(node, Link):
+            if os.readlink(name, dir_fd=above) != names.raw(node.target):
+                raise Wrong("link", f"{path} leads elsewhere")
+            return
+        fd = os.open(name, os.O_RDONLY, dir_fd=above)
+        try:
             if isinstance(node, File):
-                with open(self.path(path), "rb", buffering=0) as file:
-                    got = self.read_all(file.fileno(), 0, len(node.data) + 1)
+                got = self.read_all(fd, 0, len(node.data) + 1)
                 if got != node.data:
                     raise Wrong("bytes", f"{path}: {difference(got, node.data)}")
-            elif isinstance(node, Link):
-                if os.readlink(self.path(path)) != names.raw(node.target):
-                    raise Wrong("link", f"{path} leads elsewhere")
-            if not isinstance(node, Link):
-                self.check_xattrs(path, node)
+            self.check_xattrs(path, node, fd)
+        finally:
+            os.close(fd)
 
     def is_settled(self, node):
         """Does somebody wait for what it has now to be in the bucket, sooner or later?"""
