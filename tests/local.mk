@@ -100,6 +100,7 @@ unit_tests = \
 	tests/unit/test-write-quarantine \
 	tests/unit/test-write-refused \
 	tests/unit/test-write-rename-dir \
+	tests/unit/test-write-room \
 	tests/unit/test-write-replay \
 	tests/unit/test-write-step \
 	tests/unit/test-write-timer
@@ -377,6 +378,7 @@ tests_unit_test_write_pending_SOURCES = tests/unit/test-write-pending.c $(write_
 tests_unit_test_write_quarantine_SOURCES = tests/unit/test-write-quarantine.c $(write_test_lib)
 tests_unit_test_write_refused_SOURCES = tests/unit/test-write-refused.c $(write_test_lib)
 tests_unit_test_write_rename_dir_SOURCES = tests/unit/test-write-rename-dir.c $(write_test_lib)
+tests_unit_test_write_room_SOURCES = tests/unit/test-write-room.c $(write_test_lib)
 tests_unit_test_write_replay_SOURCES = tests/unit/test-write-replay.c $(write_test_lib)
 
 tests_unit_test_cache_disk_crash_SOURCES = tests/unit/test-cache-disk-crash.c \

@@ -307,7 +307,7 @@ say_locked(struct sf_content *c, const struct sf_upload *up, struct sf_record *r
     if (!rc)
         rc = sf_record_set(&rec->xattrs, up->xattrs);
     follow_locked(c, rec);
-    bool follows = rec->former[0] || rec->target.size;
+    bool follows = rec->former[0] || rec->target.size || rec->target.etag[0];
     rec->guessed = !up->mime;
     rec->exists = c->exists || up->exists;
     rec->exclusive = up->exclusive && !rec->exists && !follows;
@@ -495,13 +495,15 @@ take_state(struct sf_keeping *k)
     atomic_fetch_add(&keep->snap.stage->held, 1); /* no change touches it from now on */
     sf_mutex_unlock(&c->io);
     keep->untried = true;
-    if (keep->snap.digested)
-        memcpy(keep->leaves.etag, keep->snap.digests.md5_etag, sizeof keep->snap.digests.md5_etag);
     keep->leaves.size = keep->snap.size;
     sf_mutex_lock(&c->lock);
     k->keep = keep; /* from here on it gets what is fetched */
     sf_mutex_unlock(&c->lock);
     int rc = fill_record(k);
+    if (!rc && c->w->plain && keep->rec.whole && keep->rec.size <= SF_KEEP_INLINE)
+        (void)sf_snapshot_digest(&keep->snap); /* what follows knows it by that alone */
+    if (keep->snap.digested)
+        memcpy(keep->leaves.etag, keep->snap.digests.md5_etag, sizeof keep->snap.digests.md5_etag);
     keep->inlined = !rc && keep->rec.whole && keep->rec.size <= SF_KEEP_INLINE &&
                     sf_journal_data_bytes(c->w->journal) + keep->rec.size <= SF_KEEP_DATA;
     return rc;

@@ -118,7 +118,7 @@ sf_kept_begin(struct sf_content *c, const struct sf_snapshot *snap, struct sf_pu
     put->progress = &k->progress;
     atomic_store(&k->progress.sent, 0);
     memcpy(put->former, rec->former, sizeof put->former);
-    put->former_left = rec->target.size ? &rec->target : NULL;
+    put->former_left = rec->target.etag[0] ? &rec->target : NULL;
     if (is_of(c, snap, put) && fill_extents(c, snap, rec) == 0) {
         put->resume = is_open(rec) && !k->untried;
         if (is_open(rec) && k->untried)

@@ -8,11 +8,14 @@
 #include "observe/counter.h"
 #include "observe/log.h"
 #include "write/conflict.h"
+#include "write/digest.h"
 #include "write/mark.h"
 #include "write/put-run.h"
 #include "write/step.h"
 
-#define NAMES_MAX 16 /* tried for one conflict */
+#define NAMES_MAX 16                 /* tried for one conflict */
+#define HASH_MAX  (16 * 1024 * 1024) /* bytes that are read to know whose they are */
+#define PIECE     (1024 * 1024)
 
 /* Is what lies under the conflict's name the version that is to be kept? */
 static int
@@ -86,11 +89,68 @@ keep_as(struct sf_put_run *r, const char *key, struct sf_err *err)
     }
 }
 
+/* The hash of what is there, by reading it. False: it cannot be read now. */
+static bool
+hash_old(const struct sf_put_run *r, struct sf_digests *ret)
+{
+    struct sf_digest d = {0};
+    sf_autofree char *buf = malloc(PIECE);
+    bool ok = buf != NULL;
+    for (uint64_t off = 0; ok && off < r->old.size;) {
+        size_t got = 0;
+        const struct sf_get_args args = {.bucket = r->p->bucket,
+                                         .key = r->p->key,
+                                         .off = off,
+                                         .len = PIECE,
+                                         .buf = buf,
+                                         .etag = r->old.etag,
+                                         .total = r->old.size};
+        ok = sf_storage_get_wait(r->w->st, &args, r->deadline_ms, &got, NULL) == 0 && got > 0;
+        if (ok)
+            sf_digest_write(&d, buf, got, off);
+        off += got;
+    }
+    ok = ok && sf_digest_result(&d, r->old.size, ret);
+    sf_digest_fini(&d);
+    return ok;
+}
+
+/* Where nothing else tells (no operation id, an ETag that is no MD5): are they bytes that were sent
+ * from here, by this upload or the one before? They are read, up to a bound. */
+static bool
+is_ours_by_its_bytes(struct sf_put_run *r)
+{
+    const struct sf_put *p = r->p;
+    const struct sf_version *left = p->former_left;
+    struct sf_digests d = {.md5_etag = ""};
+    bool former = left && left->etag[0] && left->size == r->old.size;
+    bool own = !p->source && p->size == r->old.size;
+    if (!r->w->plain || sf_etag_is_md5(r->old.etag) || r->old.size > HASH_MAX || (!own && !former))
+        return false;
+    if (!r->old.size)
+        return true;
+    if (!hash_old(r, &d) || !d.md5_etag[0])
+        return false;
+    if (own && !p->md5_etag[0]) {
+        struct sf_digests mine;
+        own = sf_digest_file(p->fd, p->size, &mine) == 0 &&
+              memcmp(mine.sha256, d.sha256, sizeof d.sha256) == 0;
+    } else if (own) {
+        own = sf_etag_same(p->md5_etag, d.md5_etag);
+    }
+    return own || (former && sf_etag_same(left->etag, d.md5_etag));
+}
+
 int
 sf_put_keep(struct sf_put_run *r, struct sf_err *err)
 {
     struct sf_put *p = r->p;
     char key[SF_CONFLICT_KEY_MAX + 1];
+    if (is_ours_by_its_bytes(r)) {
+        sf_info("write", "event=same-bytes object=%s/%s bytes=%llu", p->bucket, p->key,
+                (unsigned long long)r->old.size);
+        return 0;
+    }
     if (p->rec && p->rec->conflict_key && is_kept(r, p->rec->conflict_key) == 1) {
         snprintf(p->conflict_key, sizeof p->conflict_key, "%s", p->rec->conflict_key);
         return 0; /* before the process ended */

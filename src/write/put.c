@@ -48,6 +48,15 @@ sf_put_look(struct sf_put_run *r, struct sf_err *err)
     return rc < 0 ? sf_err_set(err, rc, "out of memory") : 0;
 }
 
+/* Without an operation id: the same object with as many bytes as were sent there last. */
+static bool
+is_known_plain(const struct sf_put_run *r, const struct sf_known_object *o)
+{
+    bool md5 = sf_etag_is_md5(r->old.etag) && o->md5_etag[0];
+    return o->id[0] && r->old.id && strcmp(o->id, r->old.id) == 0 && o->size == r->old.size &&
+           (!md5 || sf_etag_same(o->md5_etag, r->old.etag));
+}
+
 /* Did this mount put there what is there now? */
 static bool
 is_known_here(struct sf_put_run *r)
@@ -59,9 +68,10 @@ is_known_here(struct sf_put_run *r)
         return true; /* these very bytes, by a request that was given up */
     if (sf_former_made(r->p->former, r->p->former_left, r->old_meta.op, &now))
         return true;
-    if (!r->old_meta.op[0] || !sf_known_at(r->w->known, r->p->bucket, r->p->key, &o))
+    bool plain = r->w->plain && !r->old_meta.op[0];
+    if ((!plain && !r->old_meta.op[0]) || !sf_known_at(r->w->known, r->p->bucket, r->p->key, &o))
         return false;
-    bool same = strcmp(o.op, r->old_meta.op) == 0;
+    bool same = plain ? is_known_plain(r, &o) : strcmp(o.op, r->old_meta.op) == 0;
     sf_known_object_fini(&o);
     return same;
 }

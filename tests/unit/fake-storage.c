@@ -884,6 +884,22 @@ sf_storage_get(struct sf_storage *st, const struct sf_get_args *a, int64_t deadl
     return id;
 }
 
+int
+sf_storage_get_wait(struct sf_storage *st, const struct sf_get_args *a, int64_t deadline_ms,
+                    size_t *len, struct sf_err *err)
+{
+    (void)st, (void)deadline_ms;
+    enter(FAKE_GET);
+    const struct fake_object *o = find_locked(a->bucket, a->key);
+    int rc = !o ? -ENOENT : o->len != a->total || strcmp(o->etag, a->etag) != 0 ? -ESTALE : 0;
+    if (!rc) {
+        *len = a->len < o->len - a->off ? a->len : o->len - a->off;
+        memcpy(a->buf, o->data + a->off, *len);
+        got_bytes += *len;
+    }
+    return leave(FAKE_GET, rc, -1, 0, err);
+}
+
 void
 sf_storage_cancel(struct sf_storage *st, uint64_t id)
 {

@@ -55,6 +55,8 @@ set(struct sf_content *c, const char *text)
     assert_int_equal(sf_content_write(c, text, strlen(text), 0), strlen(text));
 }
 
+static bool plain; /* what begins after a crash does so with attrs=none */
+
 /* What a process would find that begins now, if this one ended here. */
 static char crashed[80];
 
@@ -78,7 +80,7 @@ after_the_crash(bool lose)
     if (lose)
         snprintf(cmd + strlen(cmd), sizeof cmd - strlen(cmd), "/staging/*");
     assert_int_equal(system(cmd), 0);
-    writer_start(4, 0);
+    writer_start_with((struct sf_writer_opts){.workers = 4, .plain = plain});
 }
 
 __attribute__((unused)) static void
