@@ -243,6 +243,8 @@ struct sf_file {
     bool pages;   /* it may have the kernel's pages of that version */
     bool got;     /* counts as one of the node's readers */
     bool wrote;   /* FLUSH answers for what it wrote */
+    bool flushed; /* a FLUSH has sent or kept all that it wrote */
+    uint32_t writes;
     bool created; /* created or truncated by this open: RELEASE uploads even without a write */
 };
 

@@ -111,9 +111,11 @@ sf_tree_release(struct sf_tree *t, struct sf_file *f)
     live_rw(n)->readers -= f->got;
     bool dirty = live(n)->content && n->parent && sf_content_dirty(live(n)->content);
     /* Who reads only leaves it to the writers, but for a file that it made (as flock(1) does); a
-     * writer's last handle sends what is left. */
+     * writer's last handle sends what is left. Where others still write and a FLUSH of this one has
+     * sent all of it, what is new is theirs: it may just have been cut to be written again. */
+    bool theirs = f->flushed && live(n)->writers && !live(n)->mapped;
     bool wrote = f->wrote || (may_map(f->flags) && live(n)->mapped) || !live(n)->writers;
-    bool commit = dirty && (f->created || (for_writing(f->flags) && wrote));
+    bool commit = dirty && !theirs && (f->created || (for_writing(f->flags) && wrote));
     if (commit) {
         node_ref_locked(n);
         t->background++;

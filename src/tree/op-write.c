@@ -141,8 +141,11 @@ change_staged(struct change_op *op, struct sf_content *c)
     tree_lock(t);
     if (done >= 0 && (sf_content_dirty(c) || !n->parent)) { /* what is removed is never dirty */
         content_failure_clear_locked(n);
-        if (op->file)
+        if (op->file) {
             op->file->wrote = true;
+            op->file->flushed = false;
+            op->file->writes++;
+        }
         if (op->what == CH_PAGES)
             live_rw(n)->mapped = true;
         attr_stamp_locked(n, true);
@@ -443,6 +446,26 @@ close_waits_locked(const struct sf_tree *t, const struct sf_file *f)
     return !t->opts.behind || f->flags & (O_SYNC | O_DSYNC) || (why && !sf_failure_is_held(why));
 }
 
+struct flush_op {
+    struct sf_tree *tree;
+    struct sf_file *file; /* counted */
+    uint32_t writes;      /* that it had then */
+    sf_tree_fn cb;
+    void *arg;
+};
+
+static void
+flush_done(void *arg, int err, const struct sf_tree_result *res)
+{
+    struct flush_op *op = arg;
+    tree_lock(op->tree);
+    op->file->flushed = !err && op->file->writes == op->writes;
+    file_unref_locked(op->tree, op->file);
+    tree_unlock(op->tree);
+    op->cb(op->arg, err, res);
+    free(op);
+}
+
 void
 sf_tree_flush(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
 {
@@ -452,11 +475,16 @@ sf_tree_flush(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
     /* Pages of its mapping may have been written with another's handle. */
     bool maps = (f->flags & O_ACCMODE) == O_RDWR;
     bool wrote = f->wrote || (!waits && f->created) || (maps && live(f->node)->mapped);
+    struct flush_op *op = wrote ? malloc(sizeof *op) : NULL;
+    if (op) {
+        *op = (struct flush_op){t, f, f->writes, cb, arg};
+        file_ref_locked(f);
+    }
     tree_unlock(t);
-    if (wrote)
-        sync_start(t, f->node, waits ? SYNC_BYTES : SYNC_KEPT, cb, arg);
+    if (op)
+        sync_start(t, f->node, waits ? SYNC_BYTES : SYNC_KEPT, flush_done, op);
     else
-        cb(arg, 0, &res); /* readers, and shells before their first write */
+        cb(arg, wrote ? -ENOMEM : 0, &res); /* readers, and shells before their first write */
 }
 
 void

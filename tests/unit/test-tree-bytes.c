@@ -139,6 +139,43 @@ test_other_modes(void **state)
     sf_tree_release(tree, f);
 }
 
+/* ---- several who write ----------------------------------------------------------------------- */
+
+/* RELEASE comes some time after close(). What another has made of the file by then is not sent as
+ * if it were what was closed. */
+static void
+test_release_leaves_others_bytes(void **state)
+{
+    (void)state;
+    start_now();
+    fake_put("b", "f", "0123");
+    uint64_t n = node(1, "f");
+    struct sf_file *first = open_file(n, O_RDWR);
+    assert_int_equal(allocate(first, FALLOC_FL_ZERO_RANGE, 0, 1), 0);
+    assert_int_equal(flush(first), 0);
+    assert_int_equal(fake_counts.puts, 1);
+    struct sf_file *second = open_file(n, O_WRONLY | O_TRUNC);
+    sf_tree_release(tree, first);
+    usleep(20000);
+    assert_int_equal(fake_counts.puts, 1);
+    assert_true(fake_is("b", "f",
+                        "\0"
+                        "123",
+                        4));
+
+    /* its own bytes are, when no FLUSH has sent them */
+    struct sf_file *third = open_file(n, O_RDWR);
+    assert_int_equal(allocate(third, FALLOC_FL_ZERO_RANGE, 0, 2), 0);
+    assert_int_equal(flush(third), 0);
+    assert_int_equal(fake_counts.puts, 2);
+    assert_int_equal(allocate(third, FALLOC_FL_ZERO_RANGE, 0, 3), 0);
+    sf_tree_release(tree, third);
+    for (int i = 0; i < 500 && fake_counts.puts < 3; i++)
+        usleep(10000);
+    assert_true(fake_is("b", "f", "\0\0\0", 3));
+    sf_tree_release(tree, second);
+}
+
 /* ---- holes ---------------------------------------------------------------------------------- */
 
 static void
@@ -179,6 +216,7 @@ main(void)
         TREE_TEST(who_only_writes_does_not),
         TREE_TEST(zeros),
         TREE_TEST(other_modes),
+        TREE_TEST(release_leaves_others_bytes),
         TREE_TEST(holes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
