@@ -75,11 +75,11 @@ counts(const struct sf_charge *ch)
     return ch->on && !ch->stuck;
 }
 
-/* The oldest of the others, if it is too old; else NULL. */
+/* The oldest, if it is too old for one that has no place yet; else NULL. */
 static const struct sf_charge *
 too_old_locked(const struct sf_room *r, const struct sf_charge *ch)
 {
-    const struct sf_charge *oldest = r->charges == ch ? ch->next : r->charges;
+    const struct sf_charge *oldest = ch->on ? NULL : r->charges;
     bool old = oldest && r->max_age_ns && sf_wall_ns() - oldest->made_ns > r->max_age_ns;
     return old ? oldest : NULL;
 }

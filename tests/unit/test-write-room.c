@@ -160,13 +160,19 @@ one_goes_by_while_nothing_is_stored(void **state)
     restart_with_age(50);
     for (int i = 0; i < 4; i++)
         c[i] = content((char[]){'k', (char)('0' + i), 0}, "text");
-    fake_fault(FAKE_PUT, 2, FAKE_REFUSED, -ECONNREFUSED);
+    fake_fault(FAKE_PUT, 3, FAKE_REFUSED, -ECONNREFUSED);
     k[0] = keep(c[0], false);
     assert_int_equal(wait_for(k[0]->kept), 0);
     expect_resting(1);
     usleep(60000);
     k[1] = keep(c[1], false);
     assert_int_equal(wait_for(k[1]->kept), 0);
+    expect_resting(2);
+    set(c[1], "more text"); /* that one is in */
+    struct keep *more = keep(c[1], false);
+    assert_int_equal(wait_for(more->kept), 0);
+    while (fake_count(FAKE_PUT) < 3)
+        usleep(5000);
     expect_resting(2);
     for (int i = 2; i < 4; i++)
         k[i] = keep(c[i], false);
@@ -179,6 +185,7 @@ one_goes_by_while_nothing_is_stored(void **state)
         assert_int_equal(wait_for(k[i]->settled), 0);
         sf_content_unref(c[i]);
     }
+    assert_int_equal(wait_for(more->settled), 0);
     expect_pending(0);
 }
 
