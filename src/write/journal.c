@@ -33,6 +33,7 @@ struct entry {
     int64_t made_ns;
     uint64_t data; /* bytes of content in it */
     bool brief;
+    bool done; /* its drop waits for the next transaction: not counted */
     UT_hash_handle hh;
 };
 
@@ -60,10 +61,27 @@ forget(struct sf_journal *j, uint64_t seq)
     HASH_FIND(hh, j->entries, &seq, sizeof seq, e);
     if (!e)
         return;
-    j->records[e->kind]--;
+    if (!e->done)
+        j->records[e->kind]--;
     j->data -= e->data;
     HASH_DEL(j->entries, e);
     free(e);
+}
+
+/* What the record was for is done, or (its drop has failed) is done once more by a start. */
+static void
+set_done(struct sf_journal *j, uint64_t seq, bool done)
+{
+    struct entry *e;
+    SF_GUARD(&j->lock);
+    HASH_FIND(hh, j->entries, &seq, sizeof seq, e);
+    if (!e || e->done == done)
+        return;
+    e->done = done;
+    if (done)
+        j->records[e->kind]--;
+    else
+        j->records[e->kind]++;
 }
 
 static void
@@ -102,7 +120,7 @@ sf_journal_stats(struct sf_journal *j, struct sf_journal_stats *out)
     memcpy(out->records, j->records, sizeof out->records);
     out->damaged = j->damaged;
     for (struct entry *e = j->entries; e; e = e->hh.next)
-        if (!out->oldest_ns || e->made_ns < out->oldest_ns)
+        if (!e->done && (!out->oldest_ns || e->made_ns < out->oldest_ns))
             out->oldest_ns = e->made_ns;
 }
 
@@ -222,6 +240,8 @@ change_settled(struct change *c, int rc)
     if (rc)
         sf_error("write", "event=journal-failed record=%" PRIu64 " change=%s err=%s", c->seq,
                  c->text ? "put" : "drop", sf_errno_name(rc));
+    if (rc && !c->text)
+        set_done(c->j, c->seq, false);
     if (rc)
         return;
     for (unsigned i = 0; i < c->n_drops; i++)
@@ -477,6 +497,7 @@ sf_journal_drop(struct sf_journal *j, uint64_t seq)
         sf_error("write", "event=journal-failed record=%" PRIu64 " change=drop err=ENOMEM", seq);
         return;
     }
+    set_done(j, seq, true);
     c->w.lazy = true;
     change_start(c);
 }

@@ -99,10 +99,10 @@ int sf_journal_settle(struct sf_journal *j);
 void sf_journal_settle_async(struct sf_journal *j, sf_journal_fn done, void *arg);
 
 struct sf_journal_stats {
-    unsigned records[SF_RECORD_KINDS];
-    int64_t oldest_ns;         /* made_ns of the oldest; 0 = there is none */
-    uint64_t changes, commits; /* puts and drops, transactions, since it was opened */
-    unsigned damaged;          /* records that sf_journal_open() could not read */
+    unsigned records[SF_RECORD_KINDS]; /* but those that sf_journal_drop() was called for */
+    int64_t oldest_ns;                 /* made_ns of the oldest of these; 0 = there is none */
+    uint64_t changes, commits;         /* puts and drops, transactions, since it was opened */
+    unsigned damaged;                  /* records that sf_journal_open() could not read */
 };
 void sf_journal_stats(struct sf_journal *j, struct sf_journal_stats *out);
 

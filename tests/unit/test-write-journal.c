@@ -538,6 +538,27 @@ what_counts_in_this_boot_needs_no_sync(void **state)
 }
 
 static void
+what_is_done_is_not_counted(void **state)
+{
+    (void)state;
+    for (int brief = 0; brief < 2; brief++) {
+        struct sf_record r = brief ? unsynced("r") : a_content("b", "r", NULL);
+        struct sf_journal_stats st;
+        assert_int_equal(sf_journal_put(journal, &r), 0);
+        sf_journal_stats(journal, &st);
+        assert_int_equal(st.records[SF_RECORD_CONTENT], 1);
+        sf_journal_drop(journal, r.seq);
+        sf_journal_stats(journal, &st); /* whenever that is on disk */
+        assert_int_equal(st.records[SF_RECORD_CONTENT], 0);
+        assert_int_equal(st.oldest_ns, 0);
+        assert_int_equal(sf_journal_settle(journal), 0);
+        assert_false(sf_journal_has(journal, r.seq));
+        sf_journal_stats(journal, &st);
+        assert_int_equal(st.records[SF_RECORD_CONTENT], 0);
+    }
+}
+
+static void
 another_boot(void)
 {
     char path[128];
@@ -803,6 +824,7 @@ main(void)
         T(nobody_has_to_wait),
         T(what_was_put_survives_a_kill),
         T(what_counts_in_this_boot_needs_no_sync),
+        T(what_is_done_is_not_counted),
         T(what_is_synced_later_lasts),
         T(what_was_dropped_before_goes_before),
         T(what_replaces_one_is_there_before_it_goes),
