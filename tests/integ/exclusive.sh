@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # O_EXCL between two mounts: settled by close() as a rule, by open() with exclusive=open.
-# shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154
+# shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154,SC2317
 set -u
 . "$(dirname "$0")/../lib/common.sh"
 . "$(dirname "$0")/../lib/server.sh"
@@ -16,7 +16,7 @@ new_bucket bucket
 # both FIRST SECOND: the same new file made with O_EXCL in both directories, written and closed.
 both() {
     python3 - "$@" <<'END'
-import errno, os, sys
+import errno, os, sys, time
 said = []
 fds = []
 for i, d in enumerate(sys.argv[1:]):
@@ -34,6 +34,11 @@ for i, fd in fds:
         os.write(fd, b"%d" % i)
         os.close(fd)
         said.append(f"done {i}")
+        # The second is the later one, however close() is acknowledged.
+        for _ in range(400 if i == 0 else 0):
+            if os.getxattr(os.path.join(sys.argv[1], "lock"), "user.supafs.sync") == b"clean":
+                break
+            time.sleep(0.05)
     except OSError as e:
         said.append(f"close {i} {errno.errorcode[e.errno]}")
 print(", ".join(sorted(said)))
@@ -62,4 +67,30 @@ os.close(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o604))' "$f
     expect_ok "rm" rm "$again/lock" "$again/empty"
     umount_project "$again"
 done
+
+step "sync=writeback: close() cannot say it, fsync() does"
+mount_project first -o "bucket=$bucket,attr_ttl=60,sync=writeback"
+mount_project second -o "bucket=$bucket,attr_ttl=60,sync=writeback"
+one_is_aside() {
+    [ "$(($(mount_status "$first" quarantine) + $(mount_status "$second" quarantine)))" = 1 ]
+}
+expect_eq "both are acknowledged" "done 0, done 1" "$(both "$first" "$second")"
+wait_for 20 one_is_aside || fail "the later one is not in quarantine"
+expect_eq "one of them, and nothing beside it" lock "$(list_keys "$bucket")"
+expect_eq "who waits is told" EEXIST "$(python3 - "$first" "$second" <<'END'
+import errno, os, sys
+flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+for d in sys.argv[1:]:
+    os.listdir(d)
+fds = [os.open(os.path.join(d, "synced"), flags) for d in sys.argv[1:]]
+for fd in fds:
+    os.write(fd, b"x")
+    try:
+        os.fsync(fd)
+    except OSError as e:
+        print(errno.errorcode[e.errno])
+END
+)"
+umount_project "$first"
+umount_project "$second"
 passed
