@@ -14,6 +14,7 @@
 #include "observe/log.h"
 #include "write/commit.h"
 #include "write/journal.h"
+#include "write/keep-internal.h"
 #include "write/step.h"
 
 /* Somebody who asked. */
@@ -25,17 +26,6 @@ struct sf_keep_ask {
     bool must;        /* it finds room in any case */
     sf_write_fn kept; /* NULL = nobody waits */
     void *arg;
-};
-
-/* A keep under way. The content's lock protects asks and putting; the rest is of who runs it. */
-struct sf_keeping {
-    struct sf_keeping_link link; /* first; room's lock */
-    struct sf_content *c;        /* counted */
-    struct sf_keep_ask *asks;
-    struct sf_keep_ask **tail;
-    bool putting; /* what comes to the content from now on is not in it */
-    struct sf_keep *keep;
-    uint64_t seq, replaces; /* of its record, and of the one that goes with it; 0 = none */
 };
 
 struct sf_keeping_link *
@@ -81,8 +71,8 @@ ask_new(struct sf_content *c, const struct sf_commit_args *args, sf_write_fn kep
     return a;
 }
 
-static struct sf_keeping *
-keeping_new_locked(struct sf_content *c)
+struct sf_keeping *
+sf_keeping_new_locked(struct sf_content *c)
 {
     struct sf_keeping *k = calloc(1, sizeof *k);
     if (!k)
@@ -118,7 +108,7 @@ join_locked(struct sf_content *c, struct sf_keep_ask *a, struct sf_keeping **sta
         *end = a;
         return 0;
     }
-    if (!k && !(k = *start = keeping_new_locked(c)))
+    if (!k && !(k = *start = sf_keeping_new_locked(c)))
         return -ENOMEM;
     ask_append(&k->tail, a);
     if (a->must)
@@ -202,9 +192,8 @@ tell(struct sf_keep_ask *asks, int rc)
     }
 }
 
-/* What it was about is over; go on with what was asked for meanwhile. */
-static void
-keep_end(struct sf_keeping *k, int rc, struct sf_upload *queue, struct waiter *told)
+void
+sf_keeping_end(struct sf_keeping *k, int rc, struct sf_upload *queue, struct waiter *told)
 {
     struct sf_content *c = k->c;
     struct sf_keeping *next = NULL;
@@ -218,7 +207,7 @@ keep_end(struct sf_keeping *k, int rc, struct sf_upload *queue, struct waiter *t
             c->up->no_rekeep = true;
         queue = c->up;
     }
-    if (c->asks && (next = keeping_new_locked(c))) {
+    if (c->asks && (next = sf_keeping_new_locked(c))) {
         next->asks = sf_steal(c->asks);
         for (; (a = *next->tail); next->tail = &a->next)
             if (a->must)
@@ -255,8 +244,8 @@ last_ask(const struct sf_keeping *k)
     return last;
 }
 
-static int
-read_inline(struct sf_record *rec, int fd)
+int
+sf_keep_read_inline(struct sf_record *rec, int fd)
 {
     rec->data = malloc((size_t)rec->size + 1);
     if (!rec->data)
@@ -268,7 +257,7 @@ read_inline(struct sf_record *rec, int fd)
 int
 sf_kept_put(struct sf_writer *w, struct sf_record *rec, bool inlined, int fd)
 {
-    int rc = inlined ? read_inline(rec, fd) : 0;
+    int rc = inlined ? sf_keep_read_inline(rec, fd) : 0;
     if (!rc)
         rc = sf_journal_put(w->journal, rec);
     free(sf_steal(rec->data));
@@ -392,7 +381,7 @@ put_done(void *arg, int rc)
         sf_mutex_lock(&c->lock);
         k->putting = true;
         sf_mutex_unlock(&c->lock);
-        keep_end(k, rc, NULL, NULL);
+        sf_keeping_end(k, rc, NULL, NULL);
         return;
     }
     if (!rc) {
@@ -413,7 +402,7 @@ put_done(void *arg, int rc)
         bool before = !rc && !gone && k->keep->rec.seq != k->replaces;
         sf_keep_discard(c, sf_steal(k->keep), before);
     }
-    keep_end(k, rc, queue, told);
+    sf_keeping_end(k, rc, queue, told);
 }
 
 static void
@@ -428,13 +417,13 @@ put_start(struct sf_keeping *k, int rc)
     sf_mutex_unlock(&c->lock);
     if (unwanted) {
         sf_keep_discard(c, unwanted, false);
-        keep_end(k, 0, NULL, NULL);
+        sf_keeping_end(k, 0, NULL, NULL);
         return;
     }
     uint64_t drop = k->replaces;
     if (!rc) {
         rec = k->keep->rec; /* whose strings are borrowed */
-        rc = k->keep->inlined ? read_inline(&rec, k->keep->snap.stage->fd) : 0;
+        rc = k->keep->inlined ? sf_keep_read_inline(&rec, k->keep->snap.stage->fd) : 0;
     }
     if (rc)
         put_done(k, rc);
@@ -520,7 +509,7 @@ keep_go(struct sf_keeping *k)
     k->putting = covered;
     sf_mutex_unlock(&c->lock);
     if (covered) {
-        keep_end(k, rc, NULL, NULL);
+        sf_keeping_end(k, rc, NULL, NULL);
         return;
     }
     if (!sf_room_enter(c->w, k, sf_content_size(c)))
@@ -606,136 +595,4 @@ sf_keep_wake(struct sf_content *c)
     sf_mutex_unlock(&c->lock);
     if (waits)
         go_elsewhere(k);
-}
-
-/* ---- another name, or none ------------------------------------------------------------------ */
-
-struct move {
-    struct sf_keeping *k; /* NULL = the record is dropped */
-    struct sf_record rec;
-    sf_write_fn cb;
-    void *arg;
-};
-
-/* Is there a state of which nothing was sent, and nobody at work on it? */
-static bool
-is_untouched_locked(const struct sf_content *c)
-{
-    return c->keep && c->keep->untried && !c->uploading && !c->keeping &&
-           !atomic_load(&c->abandoned);
-}
-
-static void
-move_free(struct move *m)
-{
-    sf_record_fini(&m->rec);
-    free(m);
-}
-
-/* On the journal's thread. */
-static void
-move_done(void *arg, int rc)
-{
-    struct move *m = arg;
-    struct sf_keeping *k = m->k;
-    struct sf_err err = SF_ERR_INIT;
-    if (rc)
-        (void)!sf_err_set(&err, rc, "the journal cannot be written: %s", strerror(-rc));
-    bool gone = false;
-    if (k && !rc) {
-        struct sf_content *c = k->c;
-        sf_mutex_lock(&c->lock);
-        gone = !c->keep;
-        m->rec.seq = k->seq;
-        if (!gone) {
-            struct sf_record old = c->keep->rec;
-            c->keep->rec = m->rec;
-            m->rec = old;
-            atomic_store(&c->kept.next_seq, k->seq);
-        }
-        sf_mutex_unlock(&c->lock);
-        if (gone) /* given up meanwhile */
-            sf_journal_drop(c->w->journal, k->seq);
-    }
-    m->cb(m->arg, rc ? &err : NULL);
-    move_free(m);
-    if (k)
-        keep_end(k, 0, NULL, NULL);
-}
-
-static int
-moved_record(struct sf_record *rec, const char *bucket, const char *key, bool exists)
-{
-    int rc = sf_record_set(&rec->bucket, bucket);
-    if (!rc)
-        rc = sf_record_set(&rec->key, key);
-    rec->exists = exists;
-    rec->exclusive = false; /* that was said of the old name */
-    rec->base = rec->target = (struct sf_version){.id = ""};
-    rec->former[0] = '\0';
-    return rc;
-}
-
-bool
-sf_content_move_kept(struct sf_content *c, const char *bucket, const char *key, bool exists,
-                     struct sf_content *over, sf_write_fn cb, void *arg)
-{
-    struct move *m = calloc(1, sizeof *m);
-    struct sf_stage *file = NULL;
-    uint64_t drops[3] = {0};
-    if (!m)
-        return false;
-    *m = (struct move){.cb = cb, .arg = arg};
-    sf_mutex_lock(&c->lock);
-    bool ok = is_untouched_locked(c) && sf_record_copy(&c->keep->rec, &m->rec) == 0 &&
-              moved_record(&m->rec, bucket, key, exists) == 0 && (m->k = keeping_new_locked(c));
-    if (ok) {
-        m->k->putting = true; /* no upload begins meanwhile */
-        drops[0] = c->keep->rec.seq;
-        file = c->keep->inlined ? sf_stage_ref(c->keep->snap.stage) : NULL;
-    }
-    sf_mutex_unlock(&c->lock);
-    if (file && read_inline(&m->rec, file->fd))
-        ok = false;
-    sf_stage_unref(file);
-    if (!ok) {
-        struct sf_keeping *k = m->k;
-        move_free(m);
-        if (k)
-            keep_end(k, 0, NULL, NULL);
-        return false;
-    }
-    if (over) {
-        drops[1] = atomic_load(&over->kept.seq);
-        drops[2] = atomic_load(&over->kept.next_seq);
-    }
-    struct sf_record rec = m->rec; /* whose strings are borrowed, but for the bytes */
-    m->rec.data = NULL;
-    sf_journal_replace_async(c->w->journal, &rec, drops, 3, &m->k->seq, move_done, m);
-    free(rec.data);
-    return true;
-}
-
-bool
-sf_content_withdraw(struct sf_content *c, sf_write_fn cb, void *arg)
-{
-    struct move *m = calloc(1, sizeof *m);
-    if (!m)
-        return false;
-    *m = (struct move){.cb = cb, .arg = arg};
-    sf_mutex_lock(&c->lock);
-    bool ok = is_untouched_locked(c);
-    struct sf_keep *keep = ok ? sf_keep_swap_locked(c, NULL) : NULL;
-    if (ok)
-        atomic_store(&c->abandoned, true);
-    sf_mutex_unlock(&c->lock);
-    if (!ok) {
-        free(m);
-        return false;
-    }
-    uint64_t drop = keep->rec.seq, none = 0;
-    (void)sf_content_abandon(c);
-    sf_keep_discard(c, keep, false);
-    sf_journal_replace_async(c->w->journal, NULL, &drop, 1, &none, move_done, m);
-    return true;
 }

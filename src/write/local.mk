@@ -36,6 +36,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/fetch.h \
 	src/write/keep.c \
 	src/write/keep.h \
+	src/write/keep-internal.h \
+	src/write/keep-move.c \
 	src/write/kept.c \
 	src/write/kept.h \
 	src/write/hashing.c \
