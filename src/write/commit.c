@@ -172,6 +172,8 @@ sf_upload_for_keep_locked(struct sf_content *c, struct sf_upload **fresh, struct
         *(c->uploading ? &c->next : &c->up) = up;
         queue = c->uploading ? NULL : up;
     } else {
+        /* Those of a commit that came since the keep was begun are newer. Whose attributes did not
+         * go along with his bytes knows it (sf_content_commit()), and writes them afterwards. */
         swap_args_locked(up, *fresh);
         *told = take_keeper_locked(up);
         queue = sf_upload_wake_locked(up) ? up : NULL;
