@@ -475,7 +475,8 @@ def slots(mount, seed, requests, at_once, names):
     with open(os.path.join(top, "big"), "wb") as file:
         file.write(random.Random(seed).randbytes(9 << 20))
     Crowd(mount, seed, requests, at_once).go()  # all threads and connections are there afterwards
-    mount.settle()
+    refused = any(fault_kinds.named(n if n != "mix" else f"mix:{seed}")[1].refuses for n in names)
+    mount.settle(refused)  # of the work that was done before
     start = counted(mount)
     failures = 0
     for number, name in enumerate(names):
@@ -498,7 +499,7 @@ def slots(mount, seed, requests, at_once, names):
             ticker.join()
             trouble.off()
         took = time.monotonic() - began
-        settled = mount.settle()
+        settled = mount.settle(refused)
         now = counted(mount)
         grown = {k: (start.get(k, 0), v) for k, v in now.items()
                  if v != start.get(k, 0) and not (k in BOUNDED and v <= BOUNDED[k])}
