@@ -15,6 +15,7 @@ struct sf_keeping {
     struct sf_content *c;        /* counted */
     struct sf_keep_ask *asks;
     struct sf_keep_ask **tail;
+    bool settled; /* the journal was full, and had no drops to come */
     bool putting; /* what comes to the content from now on is not in it */
     struct sf_keep *keep;
     uint64_t seq, replaces; /* of its record, and of the one that goes with it; 0 = none */

@@ -170,8 +170,10 @@ go_elsewhere(struct sf_keeping *k)
 void
 sf_keep_admitted(struct sf_keeping_link *link)
 {
+    struct sf_keeping *k = (struct sf_keeping *)link;
     atomic_store(&link->must, true);
-    go_elsewhere((struct sf_keeping *)link);
+    k->settled = false;
+    go_elsewhere(k);
 }
 
 /* Tell those who asked. @rc: not 0 = the journal has what it had. */
@@ -361,6 +363,39 @@ written_locked(struct sf_keeping *k, struct sf_upload **queue, struct waiter **t
     k->keep = old;
 }
 
+/* On the journal's thread: what was to be dropped is, so there may be room. */
+static void
+put_again(void *arg, int rc)
+{
+    (void)rc;
+    go_elsewhere(arg);
+}
+
+/* The journal is full. Returns false when nothing will make room. */
+static bool
+wait_for_journal(struct sf_keeping *k)
+{
+    struct sf_content *c = k->c;
+    sf_mutex_lock(&c->lock);
+    k->putting = false;
+    struct sf_keep *keep = sf_steal(k->keep);
+    bool has = sf_content_has_record_locked(c), again = !k->settled;
+    k->settled = true;
+    sf_mutex_unlock(&c->lock);
+    sf_keep_discard(c, keep, false);
+    if (again) {
+        atomic_store(&k->link.must, true); /* it has its place */
+        sf_journal_settle_async(c->w->journal, put_again, k);
+        return true;
+    }
+    if (sf_room_wait(c->w, k, has))
+        return true;
+    sf_mutex_lock(&c->lock);
+    k->putting = true;
+    sf_mutex_unlock(&c->lock);
+    return false;
+}
+
 /* On the journal's thread. */
 static void
 put_done(void *arg, int rc)
@@ -371,17 +406,8 @@ put_done(void *arg, int rc)
     struct waiter *told = NULL;
     bool gone = atomic_load(&c->abandoned);
     if (rc == -ENOSPC && !gone) {
-        sf_mutex_lock(&c->lock);
-        k->putting = false;
-        struct sf_keep *keep = sf_steal(k->keep);
-        sf_mutex_unlock(&c->lock);
-        sf_keep_discard(c, keep, false);
-        if (sf_room_wait(c->w, k))
-            return;
-        sf_mutex_lock(&c->lock);
-        k->putting = true;
-        sf_mutex_unlock(&c->lock);
-        sf_keeping_end(k, rc, NULL, NULL);
+        if (!wait_for_journal(k))
+            sf_keeping_end(k, rc, NULL, NULL);
         return;
     }
     if (!rc) {

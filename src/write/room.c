@@ -172,19 +172,6 @@ sf_room_enter(struct sf_writer *w, struct sf_keeping *k, uint64_t bytes)
     return true;
 }
 
-bool
-sf_room_wait(struct sf_writer *w, struct sf_keeping *k)
-{
-    struct sf_room *r = w->room;
-    struct sf_keeping_link *l = sf_keeping_link(k);
-    SF_GUARD(&r->lock);
-    if (r->open || r->files <= counts(l->charge))
-        return false;
-    l->bytes = l->charge->bytes;
-    wait_locked(r, l, "journal");
-    return true;
-}
-
 void
 sf_room_charge(struct sf_writer *w, struct sf_charge *ch, uint64_t bytes, int64_t made_ns)
 {
@@ -202,16 +189,37 @@ stop_counting_locked(struct sf_room *r, struct sf_charge *ch)
     r->bytes -= ch->bytes;
 }
 
+static void
+leave_locked(struct sf_room *r, struct sf_charge *ch)
+{
+    if (!ch->on)
+        return;
+    r->stuck -= ch->stuck;
+    stop_counting_locked(r, ch);
+    *ch = (struct sf_charge){.on = false};
+}
+
+bool
+sf_room_wait(struct sf_writer *w, struct sf_keeping *k, bool has)
+{
+    struct sf_room *r = w->room;
+    struct sf_keeping_link *l = sf_keeping_link(k);
+    SF_GUARD(&r->lock);
+    l->bytes = l->charge->bytes;
+    if (!has)
+        leave_locked(r, l->charge);
+    if (r->open || r->files <= counts(l->charge))
+        return false;
+    wait_locked(r, l, "journal");
+    return true;
+}
+
 void
 sf_room_leave(struct sf_writer *w, struct sf_charge *ch)
 {
     struct sf_room *r = w->room;
     sf_mutex_lock(&r->lock);
-    if (ch->on) {
-        r->stuck -= ch->stuck;
-        stop_counting_locked(r, ch);
-        *ch = (struct sf_charge){.on = false};
-    }
+    leave_locked(r, ch);
     struct sf_keeping_link *in = let_in_locked(r);
     sf_mutex_unlock(&r->lock);
     go_on(in);

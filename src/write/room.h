@@ -36,8 +36,9 @@ void sf_room_free(struct sf_room *r);
 /* Is there room for @bytes of this content? Then it is charged; else @k waits, and sf_keep_go() is
  * called when there is. */
 bool sf_room_enter(struct sf_writer *w, struct sf_keeping *k, uint64_t bytes);
-/* The journal is full: wait until something goes. False: nothing will. */
-bool sf_room_wait(struct sf_writer *w, struct sf_keeping *k);
+/* The journal is full: wait until something goes. False: nothing will. @has: the content has a
+ * place for a state before; else it gives up its own, so that no two wait for each other. */
+bool sf_room_wait(struct sf_writer *w, struct sf_keeping *k, bool has);
 /* It takes @bytes, whatever the bounds; @made_ns: since when, 0 = now. */
 void sf_room_charge(struct sf_writer *w, struct sf_charge *ch, uint64_t bytes, int64_t made_ns);
 /* Nothing of it is kept any more. */
