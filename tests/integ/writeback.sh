@@ -166,11 +166,13 @@ set_faults '{"kind":"error","path":"/object/*/stuck","status":503,"method":"POST
 echo stuck >stuck
 wait_for 10 last_failure_is stuck || fail "no failure: $(mount_status "$mnt" last_failed_upload)"
 sleep 1.2
-for i in 1 2 3 4 5 6; do
-    expect_ok "close" timeout 5 sh -c "echo $i >by$i"
+for i in $(seq 40); do # it has to fail with others stored in between
+    expect_ok "close" timeout 20 sh -c "echo $i >by$i"
     wait_for 10 is_stored "by$i" "$i" || fail "by$i does not come"
+    [ "$i" -lt 6 ] || ! is_stuck || break
+    sleep 0.5
 done
-wait_for 30 is_stuck || fail "not stuck: $(mount_status "$mnt" writeback)"
+is_stuck || fail "not stuck: $(mount_status "$mnt" writeback)"
 expect_match "queue ls tells why" "stuck.*503" "$("$SUPAFS" queue ls "$mnt")"
 clear_faults
 expect_ok "flush" "$SUPAFS" flush "$mnt"
