@@ -201,8 +201,8 @@ integ_tsan = \
 	tests/integ/two-clients.sh \
 	tests/integ/warmup.sh
 
-# Unit tests that valgrind looks at in the soak form: all but those that measure times, kill
-# themselves, or take minutes there.
+# Unit tests that valgrind looks at in the soak form: all but those that measure times or
+# memory (mallinfo2() knows nothing there), kill themselves, or take minutes.
 unit_no_valgrind = \
 	tests/unit/test-cache-disk-crash \
 	tests/unit/test-cache-disk-damage \
@@ -210,6 +210,7 @@ unit_no_valgrind = \
 	tests/unit/test-http-core \
 	tests/unit/test-http-tls \
 	tests/unit/test-observe-log \
+	tests/unit/test-tree-memory \
 	tests/unit/test-write-delete
 unit_valgrind = $(filter-out $(unit_no_valgrind),$(unit_tests))
 
