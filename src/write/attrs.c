@@ -31,6 +31,7 @@ join_locked(struct sf_writer *w, const struct sf_attr_change *ch, struct sf_attr
     struct sf_attrs *a = w->attrs;
     struct sf_attrs_entry *e = sf_attrs_find_locked(a, ch->bucket, ch->key);
     char *xattrs = NULL;
+    bool before = e != NULL;
     int rc = sf_xattrs_merge(e ? e->xattrs : NULL, ch->xattrs, true, &xattrs);
     if (rc)
         return rc;
@@ -48,9 +49,10 @@ join_locked(struct sf_writer *w, const struct sf_attr_change *ch, struct sf_attr
     }
     free(e->xattrs);
     e->xattrs = xattrs;
-    e->mark = *ch->mark;
-    if (ch->seen)
-        e->seen = *ch->seen;
+    if (!before || !ch->former) {
+        e->mark = *ch->mark;
+        e->seen = ch->seen ? *ch->seen : e->seen;
+    }
     e->stale = true;
     *ret = e;
     return 0;

@@ -151,7 +151,7 @@ set_later(const struct sf_move *m, const char *cc, const struct sf_version *seen
     if (m->w->plain || !sf_mark_parse(cc, &mark))
         return;
     const struct sf_attr_change ch = {
-        .bucket = m->bucket, .key = m->key, .seen = seen, .mark = &mark};
+        .bucket = m->bucket, .key = m->key, .seen = seen, .mark = &mark, .former = true};
     sf_write_attrs(m->w, &ch, set_later_kept, NULL, NULL);
 }
 
@@ -218,6 +218,43 @@ sf_move_keep_row(const struct sf_move *m, const char *cache_control, const char 
         return; /* without the function all marks lie with the bytes */
     if (look_target(m, &target, NULL) == 0 && same_id(&m->source, &target))
         keep_row(m, cache_control, mime, &target);
+}
+
+/* What the source's row says goes into the record of a move: whoever comes to settle it without
+ * having seen the source has it from there. 0 or -ENOMEM. */
+static int
+note_row(struct sf_rename *rn, const struct sf_object *source)
+{
+    struct sf_mark mark;
+    bool marked =
+        !rn->w->plain && source->cache_control && sf_mark_parse(source->cache_control, &mark);
+    int rc = sf_record_set(&rn->rec.cache_control, marked ? source->cache_control : NULL);
+    return rc ? rc : sf_record_set(&rn->rec.mime, marked ? source->mime : NULL);
+}
+
+/* It was moved, and nobody may have looked at its row since. What was set there after the move
+ * stays. 0, or it cannot be told: then the record has to stay, too. */
+static int
+settle_row(struct sf_rename *rn, const struct sf_move *m, struct sf_err *err)
+{
+    sf_autoobject struct sf_object target = {0};
+    struct sf_mark was = {.valid = 0}, is = {.valid = 0};
+    struct sf_version now;
+    const char *cc = rn->rec.cache_control;
+    if (rn->rec.state != SF_RECORD_RENAME_MOVING || !cc)
+        return 0;
+    int rc = look_target(m, &target, err);
+    if (rc == -ENOENT)
+        *err = SF_ERR_INIT;
+    if (rc)
+        return rc == -ENOENT ? 0 : rc;
+    (void)sf_mark_parse(cc, &was);
+    (void)sf_mark_parse(target.cache_control, &is);
+    sf_version_of_object(&target, &now);
+    if (same_id(&m->source, &target) && same_bytes(&m->source, &now) &&
+        !sf_attrs_is_newer(&is, &was))
+        keep_row(m, cc, rn->rec.mime, &target);
+    return 0;
 }
 
 /* ---- copy ----------------------------------------------------------------------------------- */
@@ -418,7 +455,9 @@ move_run(struct sf_rename *rn, struct sf_move *m, const struct sf_object *source
          struct sf_version *now, struct sf_err *err)
 {
     rn->rec.source = m->source;
-    int rc = sf_rename_note(rn, SF_RECORD_RENAME_MOVING, err);
+    int rc = note_row(rn, source);
+    rc = rc ? sf_err_set(err, rc, "out of memory")
+            : sf_rename_note(rn, SF_RECORD_RENAME_MOVING, err);
     if (!rc)
         rc = sf_move_send(m, err);
     if (rc)
@@ -500,6 +539,9 @@ rename_settle(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
                         : removing ? same_bytes(&m.source, now)
                                    : has_op(&target, rn->rec.op));
     rn->arrived = there && s;
+    int row = rn->arrived ? settle_row(rn, &m, err) : 0;
+    if (row)
+        return row;
     sf_sources_hold(rn->w, m.bucket, m.key);
     if (there && !s)
         sf_info("write", "event=rename-half-done object=%s/%s to=%s/%s text=%s", m.bucket, m.key,
@@ -549,6 +591,8 @@ rename_replay(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
         rc = remove_source(&m, err);
         rn->arrived = !rc;
     }
+    if (rn->arrived && (rc = settle_row(rn, &m, err)))
+        rn->arrived = !sf_failure_is_held(err); /* else it is tried again */
     sf_rename_settle(rn, rc, err);
     return rc;
 }
@@ -632,6 +676,8 @@ sf_rename_free(struct sf_rename *rn)
     free((char *)rn->args.key);
     free((char *)rn->args.to_bucket);
     free((char *)rn->args.to_key);
+    free(rn->rec.cache_control);
+    free(rn->rec.mime);
     free(rn);
 }
 
@@ -722,7 +768,9 @@ sf_rename_again(struct sf_writer *w, struct sf_record *r,
                                  .state = r->state,
                                  .made_ns = r->made_ns,
                                  .source = r->source,
-                                 .target = r->target};
+                                 .target = r->target,
+                                 .cache_control = sf_steal(r->cache_control),
+                                 .mime = sf_steal(r->mime)};
     memcpy(rn->rec.op, r->op, sizeof rn->rec.op);
     rn->job.run = rename_run;
     rn->w = w;

@@ -16,8 +16,8 @@ struct sf_rename {
     int (*fn)(struct sf_rename *rn, struct sf_version *now, struct sf_err *err);
     sf_rename_fn cb;
     void *arg;
-    struct sf_record rec;    /* what the journal has; seq 0 = nothing. Its strings are borrowed from
-                                the arguments */
+    struct sf_record rec;    /* what the journal has; seq 0 = nothing. Names are borrowed from the
+                                arguments; cache_control and mime, of a move, are its own */
     struct sf_moving moving; /* of a directory; listed until the callback has run, and longer while
                                 it is half done */
 

@@ -499,6 +499,7 @@ struct sf_attr_change {
     const struct sf_version *seen; /* what the caller takes the object for; NULL = whatever it is */
     const struct sf_mark *mark;    /* all that stat(2) is to show (write/mark.h) */
     const char *xattrs;            /* NULL, or JSON: name -> base64, or null to remove */
+    bool former;                   /* it had this before: what is asked for already is newer */
 };
 /* @now: the version that has the attributes; NULL with an error. */
 typedef void (*sf_attrs_settled_fn)(void *arg, const struct sf_err *err,

@@ -2,6 +2,7 @@
 #include "write-fixture.h"
 
 #include "observe/counter.h"
+#include "write/mark.h"
 
 /* Deletions, renames, directories and buckets, and what happens when their replies are lost. */
 
@@ -409,6 +410,87 @@ what_a_move_has_lost_is_set_later(void **state)
     }
 }
 
+/* Meanwhile somebody changes the mode, under the name that it had. */
+static void
+lose_row_and_change(void)
+{
+    static const struct sf_mark newer = {.valid = SF_MARK_MODE | SF_MARK_MTIME | SF_MARK_CTIME,
+                                         .mode = 0100600,
+                                         .mtime_ns = 5000000000,
+                                         .ctime_ns = 7000000000};
+    const struct sf_attr_change ch = {.bucket = "b", .key = "a", .mark = &newer};
+    lose_row();
+    sf_write_attrs(writer, &ch, on_write, NULL, got_new());
+}
+
+static void
+what_a_move_has_lost_is_older_than_what_is_asked_for(void **state)
+{
+    (void)state;
+    struct got *flushed = got_new();
+    fake_function(true);
+    fake_describe(fake_set("b", "a", "text"), NULL, "no-cache, supafs=\"1;m=100640;t=5;c=6\"",
+                  NULL);
+    fake_meanwhile(FAKE_MOVE, lose_row_and_change);
+    fake_fault(FAKE_SET_ATTRS, 1, FAKE_REFUSED, -EKEYEXPIRED);
+    assert_int_equal(wait_for(rename_to("a", "z", false)), 0);
+    sf_write_attrs_flush(writer, NULL, NULL, on_write, flushed);
+    assert_int_equal(wait_for(flushed), 0);
+    assert_non_null(strstr(fake_find("b", "z")->cache_control, "m=100600"));
+}
+
+static void
+lose_row_and_look(void)
+{
+    lose_row();
+    break_info();
+}
+
+/* The same where nobody came to look: the reply to the move was lost, and the next request, too. */
+static void
+what_an_unsettled_move_has_lost_is_set_again(void **state)
+{
+    (void)state;
+    static const char marked[] = "no-cache, supafs=\"1;m=100640;t=5;c=6\"";
+    enum { SETTLED, FOUND_DONE, DONE_BY_THE_START, HOWS };
+    fake_function(true);
+    for (int how = 0; how < HOWS; how++) {
+        bool done = how != DONE_BY_THE_START;
+        fake_remove("b", "z");
+        fake_describe(fake_set("b", "a", "text"), NULL, marked, NULL);
+        fake_fault(FAKE_MOVE, 1, done ? FAKE_LOST_AFTER : FAKE_LOST_BEFORE, -EIO);
+        fake_meanwhile(FAKE_MOVE, done ? lose_row_and_look : break_info);
+        assert_int_equal(wait_for(rename_to("a", "z", false)), -EIO);
+        if (!done)
+            fake_meanwhile(FAKE_MOVE, lose_row);
+        if (how != SETTLED) {
+            sf_writer_free(writer);
+            writer_start(4, 0);
+        }
+        assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 10000), 0);
+        assert_string_equal(fake_find("b", "z")->cache_control, marked);
+    }
+}
+
+/* It had to wait until somebody came to look, and has newer ones by then: these stay. */
+static void
+what_was_set_after_a_move_stays(void **state)
+{
+    (void)state;
+    static const char newer[] = "no-cache, supafs=\"1;m=100600;t=5;c=7\"";
+    fake_function(true);
+    fake_describe(fake_set("b", "a", "text"), NULL, "no-cache, supafs=\"1;m=100640;t=5;c=6\"",
+                  NULL);
+    fake_fault(FAKE_MOVE, 1, FAKE_LOST_AFTER, -EIO);
+    fake_meanwhile(FAKE_MOVE, lose_row_and_look);
+    assert_int_equal(wait_for(rename_to("a", "z", false)), -EIO);
+    sf_writer_free(writer);
+    fake_describe((struct fake_object *)fake_find("b", "z"), NULL, newer, NULL);
+    writer_start(4, 0);
+    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 10000), 0);
+    assert_string_equal(fake_find("b", "z")->cache_control, newer);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -430,6 +512,9 @@ main(void)
         TEST(directories),
         TEST(buckets),
         TEST(what_a_move_has_lost_is_set_later),
+        TEST(what_a_move_has_lost_is_older_than_what_is_asked_for),
+        TEST(what_an_unsettled_move_has_lost_is_set_again),
+        TEST(what_was_set_after_a_move_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
