@@ -10,6 +10,7 @@
 #include "observe/log.h"
 #include "write/journal.h"
 #include "write/meta.h"
+#include "write/pending.h"
 #include "write/step.h"
 
 #define RETRY_MIN_MS 1000
@@ -137,6 +138,19 @@ keep_local(struct sf_attrs_entry *e, const struct sf_err *err)
     sf_attrs_tell(a, settled, err, NULL);
 }
 
+/* Its bytes are acknowledged, and the bucket does not have them: what it has goes with them, also
+ * after a start. Who asked hears that nothing is there, and may keep it with the bytes as well. */
+static void
+await_bytes(struct sf_attrs_entry *e, const struct sf_err *err)
+{
+    struct sf_attrs *a = e->w->attrs;
+    struct sf_attrs_told *settled = sf_steal(e->settled);
+    struct sf_err why = SF_ERR_INIT;
+    (void)!sf_err_set(&why, -EBUSY, "the bytes of %s/%s are to be sent first", e->bucket, e->key);
+    hold(e, &why);
+    sf_attrs_tell(a, settled, err, NULL);
+}
+
 /* What joined last may not be on disk yet; nothing joins a busy entry. */
 void
 sf_attrs_complete_record(struct sf_attrs_entry *e)
@@ -191,6 +205,8 @@ sf_attrs_job(struct sf_job *job, const struct sf_err *refused)
     int rc = sf_attrs_write(e, sf_writer_deadline(e->w, e->seen.size), &now, &err);
     if (rc == 0)
         sf_attrs_settle(e, NULL, &now);
+    else if (rc == -ENOENT && sf_pending_has(e->w, e->bucket, e->key))
+        await_bytes(e, &err);
     else if (rc == -ENOENT)
         sf_attrs_settle(e, &err, NULL);
     else if (rc > 0)

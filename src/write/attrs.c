@@ -31,8 +31,9 @@ join_locked(struct sf_writer *w, const struct sf_attr_change *ch, struct sf_attr
     struct sf_attrs *a = w->attrs;
     struct sf_attrs_entry *e = sf_attrs_find_locked(a, ch->bucket, ch->key);
     char *xattrs = NULL;
-    bool before = e != NULL;
-    int rc = sf_xattrs_merge(e ? e->xattrs : NULL, ch->xattrs, true, &xattrs);
+    /* What another file left under this name, which had it before, ends here. */
+    bool before = e && !sf_mark_is_another(&e->mark, ch->mark);
+    int rc = sf_xattrs_merge(before ? e->xattrs : NULL, ch->xattrs, true, &xattrs);
     if (rc)
         return rc;
     if (!e) {
@@ -51,7 +52,8 @@ join_locked(struct sf_writer *w, const struct sf_attr_change *ch, struct sf_attr
     e->xattrs = xattrs;
     if (!before || !ch->former) {
         e->mark = *ch->mark;
-        e->seen = ch->seen ? *ch->seen : e->seen;
+        if (ch->seen || !before)
+            e->seen = ch->seen ? *ch->seen : (struct sf_version){.id = ""};
     }
     e->stale = true;
     *ret = e;

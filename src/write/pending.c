@@ -50,6 +50,27 @@ sf_pending_contents_fini(struct sf_content_vec *v)
     sf_content_vec_fini(v);
 }
 
+static bool
+has_record(void *arg, struct sf_content *c)
+{
+    (void)arg;
+    return sf_kept_seq(c) != 0;
+}
+
+bool
+sf_pending_has(struct sf_writer *w, const char *bucket, const char *key)
+{
+    sf_defer(sf_pending_contents_fini) struct sf_content_vec all = {0};
+    bool has = sf_pending_contents(w, has_record, NULL, &all) != 0;
+    for (size_t i = 0; !has && i < all.len; i++) {
+        struct sf_content *c = all.data[i];
+        sf_mutex_lock(&c->lock);
+        has = !strcmp(c->key, key) && !strcmp(c->bucket, bucket);
+        sf_mutex_unlock(&c->lock);
+    }
+    return has;
+}
+
 void
 sf_pending_figures(struct sf_writer *w, unsigned *files, uint64_t *bytes)
 {
@@ -78,13 +99,6 @@ sf_pending_percent(struct sf_content *c)
 {
     uint64_t all = sf_content_size(c);
     return all ? (unsigned)(100 * sf_pending_sent(c) / all) : 0;
-}
-
-static bool
-has_record(void *arg, struct sf_content *c)
-{
-    (void)arg;
-    return sf_kept_seq(c) != 0;
 }
 
 /* ---- what becomes of a record just now ------------------------------------------------------ */

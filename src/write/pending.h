@@ -18,6 +18,9 @@ int sf_pending_contents(struct sf_writer *w, bool (*wanted)(void *arg, struct sf
 /* Give them back, and the memory. */
 void sf_pending_contents_fini(struct sf_content_vec *v);
 
+/* Does the journal have bytes that are to be sent to this key? Without memory: yes. */
+bool sf_pending_has(struct sf_writer *w, const char *bucket, const char *key);
+
 /* Contents that have a record, and their bytes. */
 void sf_pending_figures(struct sf_writer *w, unsigned *files, uint64_t *bytes);
 

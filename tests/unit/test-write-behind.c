@@ -362,6 +362,74 @@ what_arrived_is_not_sent_again(void **state)
     expect_no_conflict();
 }
 
+/* They are changed while the bytes are sent for the first time, and these do not arrive: there is
+ * no object to be changed then. They go with the bytes, also when this process ends first. */
+static void
+attributes_wait_for_bytes_that_failed(void **state)
+{
+    (void)state;
+    const struct sf_mark mark = {
+        .valid = SF_MARK_MODE | SF_MARK_CTIME, .mode = 0100640, .ctime_ns = 7000000000};
+    const char *const keys[] = {"stays", "ends"};
+    for (int ends = 0; ends < 2; ends++) {
+        const char *key = keys[ends];
+        const struct sf_attr_change ch = {
+            .bucket = "b", .key = key, .mark = &mark, .xattrs = "{\"user.note\":\"b25l\"}"};
+        struct got *changed = got_new(), *flushed = got_new();
+        struct sf_content *c = content(key, "text");
+        fake_close(FAKE_PUT);
+        struct keep *k = keep(c, false);
+        assert_int_equal(wait_for(k->kept), 0);
+        fake_wait_at_gate(FAKE_PUT, 1);
+        sf_write_attrs(writer, &ch, on_write, NULL, changed);
+        assert_int_equal(wait_for(changed), 0);
+        fake_fault(FAKE_PUT, 2, FAKE_REFUSED, -ECONNREFUSED);
+        fake_open(FAKE_PUT);
+        sf_write_attrs_flush(writer, "b", key, on_write, flushed);
+        assert_int_equal(wait_for(flushed), -EBUSY);
+        sf_content_unref(c);
+        if (ends) {
+            sf_writer_free(writer);
+            writer_start(4, 0);
+        }
+        wait_until(key, "text");
+        expect_pending(0);
+        const struct fake_object *o = fake_find("b", key);
+        assert_non_null(strstr(o->cache_control, "m=100640"));
+        assert_non_null(strstr(o->metadata, "user.note"));
+    }
+}
+
+static struct got *
+change(ino_t ino, mode_t mode, const char *xattrs)
+{
+    const struct sf_mark mark = {.valid = SF_MARK_MODE | SF_MARK_CTIME | SF_MARK_INO,
+                                 .mode = 0100000 | mode,
+                                 .ctime_ns = 7000000000,
+                                 .ino = ino};
+    const struct sf_attr_change ch = {.bucket = "b", .key = "k", .mark = &mark, .xattrs = xattrs};
+    struct got *g = got_new();
+    sf_write_attrs(writer, &ch, on_write, NULL, g);
+    return g;
+}
+
+/* Another file has its name before anybody has looked what became of it. */
+static void
+what_a_file_left_is_not_joined(void **state)
+{
+    (void)state;
+    struct got *flushed = got_new();
+    fake_set("b", "k", "text");
+    assert_int_equal(wait_for(change(0xabc, 0600, "{\"user.a\":\"Mg==\"}")), 0);
+    (void)change(0xdef, 0640, "{\"user.b\":\"Mg==\"}");
+    sf_write_attrs_flush(writer, "b", "k", on_write, flushed);
+    assert_int_equal(wait_for(flushed), 0);
+    const struct fake_object *o = fake_find("b", "k");
+    assert_non_null(strstr(o->cache_control, "m=100640"));
+    assert_null(strstr(o->metadata, "user.a"));
+    assert_non_null(strstr(o->metadata, "user.b"));
+}
+
 static void
 then_the_service_is_away(void)
 {
@@ -728,6 +796,8 @@ main(void)
                                        TEST(the_record_has_the_bytes),
                                        TEST(of_more_the_file_has_them),
                                        TEST(what_arrived_is_not_sent_again),
+                                       TEST(attributes_wait_for_bytes_that_failed),
+                                       TEST(what_a_file_left_is_not_joined),
                                        TEST(the_follower_knows_what_went_before),
                                        TEST(what_arrived_without_an_id),
                                        TEST(nothing_that_arrived_without_an_id),
