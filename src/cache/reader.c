@@ -115,6 +115,23 @@ read_disk(struct sf_stream *s, uint64_t off, size_t len, const struct sf_plan *p
 /* ---- what has to wait --------------------------------------------------------------------------
  */
 
+/* What the read itself needs is on the disk, so nothing has to come along from the service, unless
+ * it reads on: of the plan that stays which is on the disk, too. */
+static void
+keep_to_disk_locked(struct read *r)
+{
+    struct sf_plan *p = &r->plan;
+    const struct view *v = &r->view;
+    uint64_t off = r->off / SF_UNIT * SF_UNIT, end = r->off + r->len;
+    if (p->ahead_off < p->ahead_end || !view_has(v, off) || view_run(v, off, end) < end)
+        return;
+    p->end = view_run(v, off, p->end);
+    while (off > p->off && view_has(v, off - SF_UNIT))
+        off -= SF_UNIT;
+    p->off = off;
+    p->miss = false;
+}
+
 /* Its view is made. */
 static void
 read_go(struct read *r)
@@ -124,8 +141,10 @@ read_go(struct read *r)
     struct later l;
     later_init(&l);
     sf_mutex_lock(&cache->lock);
-    if (r->state == READ_LOOKS) /* else it was cancelled meanwhile */
+    if (r->state == READ_LOOKS) { /* else it was cancelled meanwhile */
+        keep_to_disk_locked(r);
         read_try_locked(r, &l);
+    }
     sf_mutex_unlock(&cache->lock);
     later_run(cache, &l);
     if (!r->prefetch)

@@ -35,6 +35,15 @@ setup(void **state)
     return mkdtemp(dir) ? 0 : -1;
 }
 
+/* A file system that does not tell whether a read has to wait, so that each waits. */
+static int
+setup_slow(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "/dev/shm/sf-cache-XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
 static int
 teardown(void **state)
 {
@@ -405,6 +414,8 @@ main(void)
         cmocka_unit_test_setup_teardown(a_restart_is_warm, setup, teardown),
         cmocka_unit_test_setup_teardown(use_in_memory_counts_on_the_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stream_may_end_in_its_callback, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_on_the_disk_is_not_fetched_with_the_rest,
+                                        setup_slow, teardown),
         cmocka_unit_test_setup_teardown(what_is_on_the_disk_is_not_fetched_with_the_rest, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(names_last, setup, teardown),
