@@ -90,13 +90,14 @@ file_locked(struct sf_tree *t, struct node *dir, const char *comp, const struct 
     return n;
 }
 
-/* Its upload may have ended before anybody here could wait for it: what came of that the service
- * knows. Returns what the name does not need any more, or NULL. */
+/* Its upload may have ended before anybody here could wait for it, or just when that was tried,
+ * which lets go of the content: what came of it the service knows. Returns what the name does not
+ * need any more, or NULL. */
 static struct sf_content *
 ended_locked(struct sf_tree *t, struct node *n)
 {
-    if (!live(n)->content || live(n)->commits || live(n)->open ||
-        sf_content_dirty(live(n)->content))
+    if (live(n)->commits || live(n)->open || !n->parent ||
+        (live(n)->content && sf_content_dirty(live(n)->content)))
         return NULL;
     struct sf_content *c = content_take_locked(n);
     n->checked_ns = 0;

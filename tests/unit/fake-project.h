@@ -64,6 +64,9 @@ extern unsigned fake_pending;
 /* This content is on its way from the journal to the bucket then; NULL = none. */
 struct sf_pending;
 extern const struct sf_pending *fake_replayed;
+/* Called, once, by whoever asks for an upload, before it is looked whether there is anything to be
+ * sent. */
+extern void (*fake_before_commit)(void);
 /* With this error a change of attributes cannot be kept; 0 = it can. */
 extern int fake_unkept;
 

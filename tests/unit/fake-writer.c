@@ -73,6 +73,7 @@ static bool moving_some; /* a rename of a directory has begun */
 static char quarantined[400];
 int fake_unkept;
 const struct sf_pending *fake_replayed;
+void (*fake_before_commit)(void);
 
 /* ---- contents ----------------------------------------------------------------------------------
  */
@@ -749,6 +750,10 @@ void
 sf_content_commit(struct sf_content *c, const struct sf_commit_args *a, sf_commit_fn cb, void *arg)
 {
     struct sf_commit clean = {.size = sf_content_size(c)};
+    void (*before)(void) = fake_before_commit;
+    fake_before_commit = NULL;
+    if (before)
+        before();
     if (!sf_content_dirty(c)) {
         cb(arg, NULL, &clean);
         return;

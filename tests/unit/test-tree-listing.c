@@ -377,28 +377,47 @@ test_start_tells_the_buckets(void **state)
     assert_int_equal(fake_counts.lists, 0);
 }
 
-/* What the journal had is shown as it will be; and as it is when its upload has ended just then. */
+/* What the journal had, of which an upload is under way that the tree has not asked for. */
+static struct sf_pending replayed;
+
+static void
+upload_replayed(void)
+{
+    struct sf_commit_args args = {.patient = true};
+    fake_hold(false);
+    sf_content_commit(replayed.content, &args, ignore_commit, NULL);
+    fake_hold(true);
+    assert_true(fake_has("b", "d/f", "text"));
+}
+
+static void
+begin_with_replayed(void (*before)(void), void (*meanwhile)(void))
+{
+    static const struct sf_version none = {.id = ""};
+    replayed = (struct sf_pending){.bucket = "b", .key = "d/f", .base = &none};
+    start("b");
+    assert_int_equal(sf_content_new(NULL, "b", "d/f", &replayed.content, NULL), 0);
+    assert_int_equal(sf_content_write(replayed.content, "text", 4, 0), 4);
+    if (before)
+        before();
+    fake_replayed = &replayed;
+    fake_before_commit = meanwhile;
+    fake_hold(true);
+    begin();
+    fake_hold(false);
+    fake_replayed = NULL;
+    fake_before_commit = NULL;
+}
+
+/* Its upload has not ended, has ended before it is shown, or does so in the moment in which the
+ * tree asks for it: it is shown as it will be, or as it is. */
 static void
 test_start_shows_what_is_pending(void **state)
 {
     (void)state;
-    struct sf_version none = {.id = ""};
-    for (int dirty = 0; dirty < 2; dirty++) {
-        struct sf_pending p = {.bucket = "b", .key = "d/f", .base = &none};
-        start("b");
-        assert_int_equal(sf_content_new(NULL, "b", "d/f", &p.content, NULL), 0);
-        assert_int_equal(sf_content_write(p.content, "text", 4, 0), 4);
-        if (!dirty) {
-            struct sf_commit_args args = {.patient = true};
-            sf_content_commit(p.content, &args, ignore_commit, NULL);
-            fake_run();
-            assert_true(fake_has("b", "d/f", "text"));
-        }
-        fake_replayed = &p;
-        fake_hold(true);
-        begin();
-        fake_hold(false);
-        fake_replayed = NULL;
+    for (int ended = 0; ended < 3; ended++) {
+        begin_with_replayed(ended == 1 ? upload_replayed : NULL,
+                            ended == 2 ? upload_replayed : NULL);
         uint64_t d = node(1, "d");
         struct sf_file *f = open_file(node(d, "f"), O_RDONLY);
         assert_string_equal(read_file(f).data, "text");
@@ -406,10 +425,51 @@ test_start_shows_what_is_pending(void **state)
         fake_run();
         assert_true(fake_has("b", "d/f", "text"));
         assert_int_equal(lookup(d, "f").res.entry.attr.size, 4);
-        sf_content_unref(p.content);
-        if (!dirty)
+        sf_content_unref(replayed.content);
+        if (ended < 2)
             end(NULL);
     }
+}
+
+static void
+cut(uint64_t n, uint64_t size)
+{
+    struct got g = {0};
+    struct sf_attr attr = {.size = size};
+    sf_tree_setattr(tree, n, NULL, &attr, SF_SET_SIZE, keep, &g);
+    run_until_called(&g);
+    assert_int_equal(g.err, 0);
+}
+
+/* Whatever is done to the name first is done to what was sent, too. */
+static void
+test_start_changes_what_was_pending(void **state)
+{
+    (void)state;
+    for (int ended = 0; ended < 3; ended++)
+        for (int what = 0; what < 3; what++) {
+            begin_with_replayed(ended == 1 ? upload_replayed : NULL,
+                                ended == 2 ? upload_replayed : NULL);
+            uint64_t d = node(1, "d");
+            if (what == 0) {
+                fake_put("b", "d/other", "others' bytes");
+                assert_int_equal(lookup(d, "other").err, 0);
+                assert_int_equal(rename_name(d, "other", "f", 0), 0);
+                assert_false(fake_exists("b", "d/other"));
+            } else if (what == 1) {
+                cut(node(d, "f"), 3);
+            } else {
+                assert_int_equal(unlink_name(d, "f"), 0);
+            }
+            fake_run();
+            if (what == 2)
+                assert_false(fake_exists("b", "d/f"));
+            else
+                assert_true(fake_has("b", "d/f", what ? "tex" : "others' bytes"));
+            sf_content_unref(replayed.content);
+            if (ended < 2 || what < 2)
+                end(NULL);
+        }
 }
 
 int
@@ -428,6 +488,7 @@ main(void)
         TREE_TEST(more_names_than_fit),
         TREE_TEST(names_in_use_stay),
         TREE_TEST(removed_directories_are_forgotten),
+        TREE_TEST(start_changes_what_was_pending),
         TREE_TEST(start_shows_what_is_pending),
         TREE_TEST(start_tells_the_buckets),
     };
