@@ -213,10 +213,15 @@ sf_move_keep_row(const struct sf_move *m, const char *cache_control, const char 
 {
     sf_autoobject struct sf_object target = {0};
     struct sf_mark mark;
+    struct sf_version seen = m->source;
+    seen.version[0] = '\0'; /* a move gives it another */
     if (m->w->plain || !sf_mark_parse(cache_control, &mark) ||
-        !sf_rpc_is_there(m->w, m->to_bucket, m->to_key, m->deadline_ms))
+        sf_rpc_is_missing(m->w, m->to_bucket, m->to_key, m->deadline_ms))
         return; /* without the function all marks lie with the bytes */
-    if (look_target(m, &target, NULL) == 0 && same_id(&m->source, &target))
+    int rc = look_target(m, &target, NULL);
+    if (rc && rc != -ENOENT)
+        set_later(m, cache_control, &seen);
+    else if (!rc && same_id(&m->source, &target))
         keep_row(m, cache_control, mime, &target);
 }
 

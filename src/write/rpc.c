@@ -27,10 +27,22 @@ sf_rpc_set_attrs(struct sf_writer *w, const struct sf_attrs_args *args, int64_t 
     return rc;
 }
 
-bool
-sf_rpc_is_there(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms)
+static int
+ask(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms)
 {
     struct sf_attrs_result res;
     const struct sf_attrs_args args = {.bucket = bucket, .key = key, .version = NO_VERSION};
-    return atomic_load(&w->rpc_seen) || sf_rpc_set_attrs(w, &args, deadline_ms, &res, NULL) == 0;
+    return atomic_load(&w->rpc_seen) ? 0 : sf_rpc_set_attrs(w, &args, deadline_ms, &res, NULL);
+}
+
+bool
+sf_rpc_is_there(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms)
+{
+    return ask(w, bucket, key, deadline_ms) == 0;
+}
+
+bool
+sf_rpc_is_missing(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms)
+{
+    return ask(w, bucket, key, deadline_ms) == -ENOSYS;
 }

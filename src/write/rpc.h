@@ -16,5 +16,8 @@ int sf_rpc_set_attrs(struct sf_writer *w, const struct sf_attrs_args *args, int6
 /* Is it there? Asks at most once in ten minutes, for an object that does not matter. When that is
  * not known now: no. */
 bool sf_rpc_is_there(struct sf_writer *w, const char *bucket, const char *key, int64_t deadline_ms);
+/* Is it known not to be there? */
+bool sf_rpc_is_missing(struct sf_writer *w, const char *bucket, const char *key,
+                       int64_t deadline_ms);
 
 #endif

@@ -141,6 +141,36 @@ lost_replies(void **state)
 }
 
 static void
+lose_row_and_look(void)
+{
+    fake_describe((struct fake_object *)fake_find("b", "new/f"), NULL, "no-cache", NULL);
+    fake_fault(FAKE_INFO, 1, FAKE_REFUSED, -ECONNREFUSED);
+}
+
+/* What the database's function has put into the row: where nobody can look what a move has made of
+ * it, or be told that there is such a function, it is written later. */
+static void
+what_a_move_may_have_lost_is_set_later(void **state)
+{
+    (void)state;
+    static const char marked[] = "no-cache, supafs=\"1;m=100640;t=5;c=6\"";
+    fake_function(true);
+    for (int told = 0; told < 2; told++) {
+        struct got *flushed = got_new();
+        fake_remove("b", "new/f");
+        fake_describe(fake_set("b", "d/f", "text"), NULL, marked, NULL);
+        fake_meanwhile(FAKE_MOVE, lose_row_and_look);
+        if (!told)
+            fake_fault(FAKE_SET_ATTRS, 1, FAKE_REFUSED, -ECONNREFUSED);
+        assert_int_equal(wait_for(rename_dir("b", "d/", "b", "new/")), 0);
+        assert_string_equal(fake_find("b", "new/f")->cache_control, "no-cache");
+        sf_write_attrs_flush(writer, NULL, NULL, on_write, flushed);
+        assert_int_equal(wait_for(flushed), 0);
+        assert_string_equal(fake_find("b", "new/f")->cache_control, marked);
+    }
+}
+
+static void
 put_more(void)
 {
     fake_set("b", "d/late", "late");
@@ -305,6 +335,7 @@ main(void)
         TEST(checked_before_anything_moves),
         TEST(limits_of_another_bucket),
         TEST(lost_replies),
+        TEST(what_a_move_may_have_lost_is_set_later),
         TEST(others_meanwhile),
         TEST(refused_in_the_middle),
         TEST(in_order_with_changes_below),
