@@ -69,6 +69,7 @@ src_libsupafs_a_SOURCES += \
 	src/write/record.c \
 	src/write/record.h \
 	src/write/rename-dir.c \
+	src/write/rename-job.c \
 	src/write/rename-rest.c \
 	src/write/rename.c \
 	src/write/rename.h \
