@@ -32,6 +32,7 @@
  */
 struct batch {
     struct sf_rename *rn; /* only while the job runs */
+    _Atomic bool marked;  /* the directory's own marker has its new name */
 
     struct sf_mutex lock; /* leaf; protects the fields below */
     struct sf_cond idle;  /* active became 0 */
@@ -100,6 +101,26 @@ move_beside(struct sf_move *m, struct sf_err *err)
     return rc;
 }
 
+/* There is a marker at the new name. The directory's own counts, as @own says that this is: the
+ * other one is of a directory that is replaced, when the daemon has ended before it removed that.
+ * Else both say that the directory is there. */
+static int
+move_marker(const struct sf_move *m, bool own, struct sf_err *err)
+{
+    int rc = -EEXIST;
+    *err = SF_ERR_INIT;
+    if (own)
+        rc = sf_change_delete(m->w, m->to_bucket, m->to_key, NULL, m->deadline_ms, err);
+    if (own && (!rc || rc == -ENOENT)) {
+        *err = SF_ERR_INIT;
+        rc = sf_move_send(m, err);
+    }
+    if (rc != -EEXIST)
+        return rc;
+    *err = SF_ERR_INIT;
+    return sf_change_delete(m->w, m->bucket, m->key, NULL, m->deadline_ms, err);
+}
+
 /* The service gives a moved object another ETag: what is in the cache is found by it. */
 static void
 look_moved(const struct sf_move *m, struct sf_version *now)
@@ -134,12 +155,12 @@ move_row(struct batch *b, const struct sf_below_row *row, struct sf_err *err)
         now.etag[0] = '\0'; /* some backends give another to a moved object */
     sf_sources_hold(m.w, m.bucket, m.key);
     int rc = sf_move_send(&m, err);
-    if (rc == -EEXIST && sf_str_ends(to, SF_PLACEHOLDER)) {
-        *err = SF_ERR_INIT; /* both say that the directory is there */
-        rc = sf_change_delete(m.w, m.bucket, m.key, NULL, m.deadline_ms, err);
-    } else if (rc == -EEXIST) {
-        rc = move_beside(&m, err);
-    }
+    bool own = strcmp(row->key + strlen(a->key), SF_PLACEHOLDER) == 0;
+    if (rc == -EEXIST)
+        rc = sf_str_ends(to, SF_PLACEHOLDER) ? move_marker(&m, own && !atomic_load(&b->marked), err)
+                                             : move_beside(&m, err);
+    if (!rc && own) /* one that comes later is of others */
+        atomic_store(&b->marked, true);
     if (!rc)
         sf_move_keep_row(&m, row->cache_control, row->mime);
     if (!rc && !now.etag[0] && sf_bytes_known(m.w, m.bucket, &row->version))

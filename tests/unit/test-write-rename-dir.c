@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "write-fixture.h"
 
+#include "write/attrs.h"
 #include "write/journal.h"
+#include "write/mark.h"
 #include "write/writer.h"
 
 /* Renames of directories: all of it arrives under the new name, once, whatever happens meanwhile;
@@ -325,6 +327,132 @@ its_record_is_gone_before_the_answer(void **state)
     assert_int_equal(n, 0);
 }
 
+/* ---- attributes of the directory that it replaces -------------------------------------------- */
+
+#define MARKER ".emptyFolderPlaceholder"
+
+static const char *const its_mark = "no-cache, supafs=\"1;m=40750;t=4;c=4;x\"";
+static const char *const its_xattrs = "{\"supafs\":{\"v\":1,\"x\":{\"user.a\":\"MQ==\"}}}";
+
+/* Two directories with nothing in them; only the markers can tell them apart. */
+static void
+two_empty(void)
+{
+    fake_describe(fake_set("b", "d/" MARKER, ""), NULL, its_mark, its_xattrs);
+    fake_describe(fake_set("b", "new/" MARKER, ""), NULL, "no-cache, supafs=\"1;m=40700;t=3;c=3\"",
+                  NULL);
+}
+
+static void
+on_settled(void *arg, const struct sf_err *err, const struct sf_version *now)
+{
+    (void)now;
+    on_write(arg, err);
+}
+
+static void
+on_kept_and_settled(void *arg, const struct sf_err *err)
+{
+    (void)arg;
+    assert_null(err);
+}
+
+/* Of the one that is replaced. */
+static struct got *
+change_replaced(void)
+{
+    struct got *g = got_new();
+    const struct sf_mark mark = {
+        .valid = SF_MARK_MODE | SF_MARK_CTIME, .mode = 040711, .ctime_ns = INT64_C(9000000000)};
+    const struct sf_attr_change ch = {
+        .bucket = "b", .key = "new/" MARKER, .mark = &mark, .xattrs = "{\"user.a\":\"Mg==\"}"};
+    sf_write_attrs(writer, &ch, on_kept_and_settled, on_settled, g);
+    return g;
+}
+
+static unsigned
+attrs_pending(void)
+{
+    struct sf_attrs_stats s;
+    sf_attrs_get_stats(((struct sf_writer *)writer)->attrs, &s);
+    return s.pending + s.local;
+}
+
+static void
+expect_its_own(void)
+{
+    assert_null(fake_find("b", "d/" MARKER));
+    assert_non_null(fake_find("b", "new/" MARKER));
+    assert_string_equal(fake_find("b", "new/" MARKER)->cache_control, its_mark);
+    assert_string_equal(fake_find("b", "new/" MARKER)->metadata, its_xattrs);
+    assert_int_equal(attrs_pending(), 0);
+}
+
+/* Asked for before the rename or while it runs, waiting or queued behind it. */
+static void
+nothing_of_the_replaced_is_left(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 8; way++) {
+        bool early = way & 1, queued = way & 2;
+        fake_function(way & 4);
+        two_empty();
+        struct got *p = early ? change_replaced() : NULL, *f = NULL;
+        fake_close(FAKE_MOVE);
+        struct got *g = rename_dir("b", "d/", "b", "new/");
+        fake_wait_at_gate(FAKE_MOVE, 1);
+        p = p ? p : change_replaced();
+        if (queued)
+            sf_write_attrs_flush(writer, "b", "new/" MARKER, on_write, f = got_new());
+        fake_open(FAKE_MOVE);
+        assert_int_equal(wait_for(g), 0);
+        assert_int_equal(wait_for(p), -ENOENT);
+        if (f)
+            assert_int_equal(wait_for(f), 0);
+        expect_its_own();
+    }
+}
+
+/* The daemon ended in the middle of it: before the marker in the way was removed, before ours was
+ * moved, or behind that. */
+static void
+nothing_of_the_replaced_is_left_by_a_start(void **state)
+{
+    (void)state;
+    enum { NOTED, REMOVED, MOVED };
+    for (int at = NOTED; at <= MOVED; at++) {
+        struct sf_record attrs = {.kind = SF_RECORD_ATTRS,
+                                  .state = SF_RECORD_ATTRS_WANTED,
+                                  .bucket = (char *)"b",
+                                  .key = (char *)"new/" MARKER,
+                                  .mark = (char *)"supafs=\"1;m=40711;c=9\"",
+                                  .xattrs = (char *)"{\"user.a\":\"Mg==\"}"};
+        struct sf_record dir = {.kind = SF_RECORD_RENAME_DIR,
+                                .state = SF_RECORD_RENAME_DIR_MOVING,
+                                .bucket = (char *)"b",
+                                .key = (char *)"d/",
+                                .to_bucket = (char *)"b",
+                                .to_key = (char *)"new/"};
+        struct sf_journal *j;
+        two_empty();
+        if (at != NOTED)
+            fake_remove("b", "new/" MARKER);
+        if (at == MOVED) {
+            fake_remove("b", "d/" MARKER);
+            fake_describe(fake_set("b", "new/" MARKER, ""), NULL, its_mark, its_xattrs);
+        }
+        sf_writer_free(writer);
+        writer = NULL;
+        assert_int_equal(sf_journal_open(state_dir, &j, NULL), 0);
+        assert_int_equal(sf_journal_put(j, &attrs), 0);
+        assert_int_equal(sf_journal_put(j, &dir), 0);
+        sf_journal_close(j);
+        writer_start(4, 0);
+        assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+        expect_its_own();
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -342,6 +470,8 @@ main(void)
         TEST(one_worker_is_enough),
         TEST(both_names_while_it_runs),
         TEST(its_record_is_gone_before_the_answer),
+        TEST(nothing_of_the_replaced_is_left),
+        TEST(nothing_of_the_replaced_is_left_by_a_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
