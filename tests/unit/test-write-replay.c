@@ -206,6 +206,57 @@ removed_while_it_is_kept(void **state)
     sem_destroy(&go_on);
 }
 
+/* ---- changed while it is sent again --------------------------------------------------------- */
+
+/* A daemon ends while a new file is sent, which has not come. The next one sends it, and holds that
+ * at the gate while the name gets another file, goes, or is cut. */
+static void
+changed_while_it_is_sent_again(void **state)
+{
+    (void)state;
+    enum { RENAME, REMOVE, CUT, WAYS };
+    for (int way = 0; way < 2 * WAYS; way++) {
+        bool asked = way >= WAYS; /* or before its first question is answered */
+        struct sf_content *c = content("k", "text");
+        fake_close(FAKE_PUT);
+        struct keep *k = keep(c, false);
+        assert_int_equal(wait_for(k->kept), 0);
+        fake_wait_at_gate(FAKE_PUT, 1);
+        crash_here();
+        fake_open(FAKE_PUT);
+        assert_int_equal(wait_for(k->settled), 0);
+        sf_content_unref(c);
+        fake_remove("b", "k");
+        fake_set("b", "other", "other bytes");
+        fake_close(asked ? FAKE_PUT : FAKE_INFO);
+        after_the_crash(false);
+        fake_wait_at_gate(asked ? FAKE_PUT : FAKE_INFO, 1);
+        c = NULL;
+        sf_writer_pending(writer, find_content, &c);
+        assert_non_null(c);
+        if (way % WAYS == CUT)
+            assert_int_equal(sf_content_truncate(c, 2), 0);
+        struct got *g = way % WAYS == RENAME   ? rename_to("other", "k", true)
+                        : way % WAYS == REMOVE ? delete_key("k")
+                                               : commit(c, false);
+        fake_open(FAKE_INFO);
+        fake_open(FAKE_PUT);
+        assert_int_equal(wait_for(g), 0);
+        if (way % WAYS != CUT)
+            (void)sf_content_abandon(c);
+        sf_content_unref(c);
+        expect_pending(0);
+        if (way % WAYS == REMOVE)
+            assert_null(fake_find("b", "k"));
+        else
+            assert_true(fake_has("b", "k", way % WAYS == RENAME ? "other bytes" : "te"));
+        expect_no_conflict();
+        assert_int_equal(count_files("quarantine"), 0);
+        fake_remove("b", "k");
+        fake_remove("b", "other");
+    }
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int
@@ -213,6 +264,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_the_former_left_has_the_rest), TEST(kept_below_a_rename),
-        TEST(only_what_is_kept_is_renamed), TEST(removed_while_it_is_kept)};
+        TEST(only_what_is_kept_is_renamed), TEST(removed_while_it_is_kept),
+        TEST(changed_while_it_is_sent_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
