@@ -116,7 +116,8 @@ class Run:
         cache = os.path.join(self.dir, f"cache-{self.mounts}")
         os.mkdir(cache, 0o700)
         options = [f"bucket={self.bucket}", f"state_dir={self.state}", f"cache_dir={cache}",
-                   "stop_timeout=5s", "log_target=stderr", "attr_ttl=0"]
+                   "stop_timeout=5s", "log_target=stderr", "attr_ttl=0",
+                   "unsafe_state_dir"]  # the directory for files may be in memory
         options += [self.scenario.options] if self.scenario.options else []
         with open(os.path.join(self.dir, "daemon.log"), "a") as log:
             self.daemon = subprocess.Popen(

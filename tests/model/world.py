@@ -81,7 +81,7 @@ class World:
         """Never while a file of the mount is open: what a child closes at its exec is a close()."""
         options = [f"bucket={self.bucket}", f"state_dir={self.dir}/state",
                    f"cache_dir={self.dir}/cache-{self.caches}", "log_target=stderr",
-                   "stop_timeout=20s", "cache_min_free=0"] + self.options
+                   "stop_timeout=20s", "cache_min_free=0", "unsafe_state_dir"] + self.options
         if self.prefix:
             options.append(f"prefix={self.prefix}")
         self.mounts += 1
