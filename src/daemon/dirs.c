@@ -23,10 +23,10 @@
 #define INTERVAL_US 50000
 #define STOPPING    ", stopping"
 
-/* The directory of an identity: 16 hex digits say nothing about the project to who lists it. */
-static int
-path_of(const char *base, const struct sf_config *cfg, const char *role, const char *subject,
-        char out[PATH_MAX])
+/* 16 hex digits say nothing about the project to who lists it. */
+int
+sf_dirs_path(const char *base, const struct sf_config *cfg, const char *role, const char *subject,
+             char out[PATH_MAX])
 {
     sf_autobuf struct sf_buf id = SF_BUF_INIT;
     int rc = sf_buf_printf(&id, "%s\n%s\n%s", sf_config_str(cfg, SF_OPT_URL), role, subject);
@@ -104,8 +104,8 @@ sf_dirs_hold(struct sf_dirs *d, const struct sf_config *cfg, const char *role, c
     const char *state = sf_config_str(cfg, SF_OPT_STATE_DIR);
     int64_t patience = sf_config_ms(cfg, SF_OPT_STOP_TIMEOUT) + MARGIN_MS;
     d->cache_fd = d->state_fd = -1;
-    if (path_of(cache, cfg, role, subject, d->cache) ||
-        path_of(state, cfg, role, subject, d->state))
+    if (sf_dirs_path(cache, cfg, role, subject, d->cache) ||
+        sf_dirs_path(state, cfg, role, subject, d->state))
         return sf_outcome_fail(o, SF_EXIT_USAGE, "the path of cache_dir or state_dir is too long");
     if (!strcmp(d->cache, d->state))
         return sf_outcome_fail(o, SF_EXIT_USAGE,

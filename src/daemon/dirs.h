@@ -18,6 +18,10 @@ struct sf_dirs {
     int cache_fd, state_fd; /* the locks; -1 = none */
 };
 
+/* The directory of an identity below cache_dir or state_dir (@base). 0, -ENAMETOOLONG, -ENOMEM. */
+int sf_dirs_path(const char *base, const struct sf_config *cfg, const char *role,
+                 const char *subject, char out[PATH_MAX]);
+
 /**
  * sf_dirs_hold - make and lock them. Waits for a mount that is being taken down, for as long as a
  * stop may take; fails at once when another one is in use, or with sync=writeback when the state
