@@ -19,4 +19,5 @@ include src/write/local.mk
 include src/fuse/local.mk
 include src/control/local.mk
 include src/daemon/local.mk
+include src/setup/local.mk
 include src/cmd/local.mk

@@ -123,6 +123,7 @@ integ_tests = \
 	tests/integ/devserver-rls.sh \
 	tests/integ/devserver-s3.sh \
 	tests/integ/devserver-uploads.sh \
+	tests/integ/doctor.sh \
 	tests/integ/foreign-mount.sh \
 	tests/integ/foreign-writer.sh \
 	tests/integ/exclusive.sh \

@@ -9,6 +9,7 @@ supafs_SOURCES = \
 	src/cmd/cmd-bench-report.c \
 	src/cmd/cmd-bench-rows.c \
 	src/cmd/cmd-bench-set.c \
+	src/cmd/cmd-doctor.c \
 	src/cmd/cmd-flush.c \
 	src/cmd/cmd-mount.c \
 	src/cmd/cmd-queue.c \

@@ -22,6 +22,7 @@ static const struct verb {
     {"cache", "supafs cache", cmd_cache, "ls|stat|pin|... PATH      look after what is cached"},
     {"warmup", "supafs warmup", cmd_warmup, "[-r] PATH                 read into the cache"},
     {"bench", "supafs bench", cmd_bench, "[DIRECTORY]               measure a mount"},
+    {"doctor", "supafs doctor", cmd_doctor, "[PROJECT] [MOUNTPOINT]    find out what is wrong"},
 };
 
 #define N_VERBS (sizeof verbs / sizeof *verbs)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "setup/doctor.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -244,54 +243,68 @@ put_mounts(struct sf_doctor *d, struct sf_buf *out)
 
 /* ---- the log -------------------------------------------------------------------------------- */
 
-/* A number, perhaps with a unit; or a name of an errno. */
+static const char word_chars[] = "abcdefghijklmnopqrstuvwxyz_-";
+
+/* Whether a value says nothing of what is stored: a word of supafs's own, a number or the name of
+ * an errno, each where it is to be expected. What is stored may have a number for a name. */
 static bool
-is_harmless(const char *value, size_t n)
+is_harmless(const char *name, size_t name_len, const char *value, size_t n)
 {
-    size_t digits = strspn(value, "0123456789.-"), i = 0;
-    if (n == 0 || digits >= n)
-        return true;
-    while (i < n && (isupper((unsigned char)value[i]) || isdigit((unsigned char)value[i])))
-        i++;
-    return i == n && *value == 'E' && n < 20;
+    static const char *const words[] = {"level",   "module", "event", "kind", "change",
+                                        "outcome", "state",  "role",  NULL};
+    static const char *const numbers[] = {
+        "attempts", "bytes",  "changes_given_up", "count", "files",  "from_pid",     "kib",
+        "left",     "limit",  "max_parked",       "ms",    "number", "not_uploaded", "objects",
+        "pid",      "record", "seconds",          "seq",   "status", "wanted_kib",   "left_out",
+        "changed",  NULL};
+    static const char *const errors[] = {"err", "rc", NULL};
+    if (n == 0 || n > 32)
+        return n == 0;
+    if (is_in(words, name, name_len))
+        return strspn(value, word_chars) >= n;
+    if (is_in(numbers, name, name_len))
+        return strspn(value, "0123456789.-") >= n;
+    if (is_in(errors, name, name_len))
+        return strspn(value, "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") >= n;
+    return name_len == 2 && !memcmp(name, "ts", 2) && strspn(value, "0123456789-T:.Z") >= n;
 }
 
+/* "name=value"; what is anything else is left out. */
 static int
-put_word(const char *word, size_t n, bool before_event, struct sf_buf *out)
+put_word(const char *word, size_t n, struct sf_buf *out)
 {
-    static const char *const names[] = {"event",   "kind", "change", "state",
-                                        "outcome", "role", NULL};
     const char *eq = memchr(word, '=', n);
-    size_t name = eq ? (size_t)(eq - word) : n;
-    if (!eq)
-        return before_event ? sf_buf_printf(out, "%.*s ", (int)n, word) : 0;
-    for (size_t i = 0; i < name; i++) /* a part of a name that holds '=' is none */
-        if (!islower((unsigned char)word[i]) && word[i] != '_')
-            return 0;
-    size_t len = n - name - 1;
-    bool keep = is_in(names, word, name) || is_harmless(eq + 1, len);
-    return sf_buf_printf(out, "%.*s=%.*s ", (int)name, word, keep ? (int)len : 3,
+    size_t name = eq ? (size_t)(eq - word) : 0;
+    if (name == 0 || name > 24 || strspn(word, word_chars) < name)
+        return 0;
+    bool keep = is_harmless(word, name, eq + 1, n - name - 1);
+    return sf_buf_printf(out, "%.*s=%.*s ", (int)name, word, keep ? (int)(n - name - 1) : 3,
                          keep ? eq + 1 : "...");
 }
 
-/* One line "TIME LEVEL MODULE event=E name=value name=\"a value\"". */
+/* The bytes of the word at @s; blanks between quotes are part of it, as the log writes them. */
+static size_t
+word_len(const char *s, size_t n)
+{
+    bool quoted = false;
+    size_t len = 0;
+    while (len < n && (quoted || s[len] != ' ')) {
+        if (s[len] == '\\' && len + 1 < n)
+            len++;
+        else if (s[len] == '"')
+            quoted = !quoted;
+        len++;
+    }
+    return len;
+}
+
 static int
 put_line(const char *line, size_t n, struct sf_buf *out)
 {
-    bool before = true;
     int rc = 0;
     for (size_t at = 0; at < n && !rc;) {
-        size_t len = 0;
-        bool quoted = false;
-        while (at + len < n && (quoted || line[at + len] != ' ')) {
-            if (line[at + len] == '\\' && at + len + 1 < n)
-                len++;
-            else if (line[at + len] == '"')
-                quoted = !quoted;
-            len++;
-        }
-        rc = len ? put_word(line + at, len, before, out) : 0;
-        before = before && !memchr(line + at, '=', len);
+        size_t len = word_len(line + at, n - at);
+        rc = put_word(line + at, len, out);
         at += len + 1;
     }
     return rc ? rc : sf_buf_putc(out, '\n');

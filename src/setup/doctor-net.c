@@ -54,7 +54,9 @@ check_name(struct sf_doctor *d, struct sf_doctor_row *row)
         return;
     }
     doctor_say(row, SF_DOCTOR_OK, "%.*s%s", (int)n, host,
-               has_proxy() ? ", by the proxy that the environment names" : " can be resolved");
+               has_proxy()   ? ", by the proxy that the environment names"
+               : a->err.code ? ": the DNS does not refuse it"
+                             : " is found");
 }
 
 static bool

@@ -14,6 +14,9 @@
 #include "base/file.h"
 #include "base/str.h"
 
+#define REMOVALS 3
+#define PAUSE_US 500000
+
 static const char content[] = "supafs doctor: this object may be removed\n";
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -87,25 +90,38 @@ read_it(struct sf_doctor *d, struct probe *p, struct sf_err *err)
     return rc;
 }
 
+/* Nothing shall stay, so this is tried again where the others are not. */
+static int
+remove_it(struct sf_doctor *d, struct probe *p, struct sf_err *err)
+{
+    int rc = 0;
+    for (int i = 0; i < REMOVALS; i++) {
+        if (i)
+            usleep(PAUSE_US);
+        *err = SF_ERR_INIT;
+        rc = sf_storage_delete_wait(d->storage, p->bucket, p->key, doctor_deadline(d), err);
+        if (rc == 0 || rc == -ENOENT)
+            return 0;
+    }
+    p->step = "removed";
+    return rc;
+}
+
 /* Write, read, and whatever came of that, remove. */
 static int
 probe(struct sf_doctor *d, struct probe *p, struct sf_err *err)
 {
-    struct sf_err gone = SF_ERR_INIT;
+    struct sf_err stays = SF_ERR_INIT;
     bool there = false;
     int64_t begun = sf_clock_ms();
     int rc = write_it(d, p, &there, err);
     if (rc == 0 && !got_signal)
         rc = read_it(d, p, err);
-    if (there &&
-        sf_storage_delete_wait(d->storage, p->bucket, p->key, doctor_deadline(d), &gone) < 0 &&
-        rc == 0) {
-        p->step = "removed";
-        *err = gone;
-        rc = gone.code;
-    }
+    int left = there ? remove_it(d, p, &stays) : 0;
     p->ms = sf_clock_ms() - begun;
-    return rc;
+    if (left < 0)
+        *err = stays;
+    return left < 0 ? left : rc;
 }
 
 static void
@@ -116,17 +132,21 @@ tell(struct sf_doctor *d, const struct probe *p, int rc, const struct sf_err *er
     if (rc == 0) {
         doctor_say(row, SF_DOCTOR_OK, "an object in %s was written, read and removed, in %lld ms",
                    p->bucket, (long long)p->ms);
-    } else if (denied && d->key.mode != SF_KEY_SERVICE) {
+        return;
+    }
+    if (denied && d->key.mode != SF_KEY_SERVICE)
         doctor_say(row, SF_DOCTOR_WARN, "an object in %s cannot be %s: this key (role %s) may not",
                    p->bucket, p->step, sf_auth_role(d->auth));
-        doctor_advise(row, "allow it by policies on storage.objects, or mount with -o ro");
-    } else {
+    else
         doctor_say(row, SF_DOCTOR_FAIL, "an object in %s cannot be %s: %s", p->bucket, p->step,
                    err->msg);
-        doctor_advise(row, strcmp(p->step, "removed") != 0
-                               ? "look at the project's logs, its quota, and the bucket's limits"
-                               : "look at the project's logs; the object is named supafs-doctor-*");
-    }
+    if (!strcmp(p->step, "removed"))
+        doctor_advise(row, "remove %.200s from %s, and look at the project's logs and policies",
+                      p->key, p->bucket);
+    else if (denied)
+        doctor_advise(row, "allow it by policies on storage.objects, or mount with -o ro");
+    else
+        doctor_advise(row, "look at the project's logs, its quota, and the bucket's limits");
 }
 
 void

@@ -146,11 +146,13 @@ step "11: the cache on a full disk, and on one that is read-only"
 mkdir "$own/disk"
 # A small file system that nobody else sees, full, and with RO read-only.
 # shellcheck disable=SC2016 # for the inner shell
-in_own_disk='mount --make-rprivate "$DISK" 2>/dev/null; mount -t tmpfs -o size=64k none "$DISK" &&
+in_own_disk='mount -t tmpfs -o size=64k none "$DISK" &&
     { dd if=/dev/zero of="$DISK/all" bs=4k 2>/dev/null; [ -z "$RO" ] || mount -o remount,ro "$DISK"; } && exec "$0" "$@"'
-as=(env "DISK=$own/disk" RO= unshare -m sh -c "$in_own_disk")
+how=private
+unshare -m --propagation private true 2>/dev/null || how=unchanged # in a chroot
+as=(env "DISK=$own/disk" RO= unshare -m --propagation "$how" sh -c "$in_own_disk")
 finds 22 cache fail 'No space left on device' 'make room' -o "cache_dir=$own/disk/cache"
-as=(env "DISK=$own/disk" RO=1 unshare -m sh -c "$in_own_disk")
+as=(env "DISK=$own/disk" RO=1 unshare -m --propagation "$how" sh -c "$in_own_disk")
 finds 22 state fail 'Read-only file system' 'state_dir=DIR' -o "state_dir=$own/disk/state"
 as=()
 
@@ -172,7 +174,7 @@ set_faults '{"kind":"error", "status":503, "body":"no upstream"}'
 finds 22 storage fail 'the service fails' 'try again'
 set_faults '{"kind":"error", "status":403, "method":"POST", "path":"/object/",
     "body":{"statusCode":"403","code":"AccessDenied","error":"Unauthorized","message":"new row violates row-level security policy"}}'
-finds 22 probe fail 'cannot be written' 'logs'
+finds 22 probe fail 'cannot be written' 'policies'
 clear_faults
 
 step "the object is removed, whatever happens"
@@ -191,6 +193,9 @@ clear_faults
 set_faults '{"kind":"garbage", "method":"POST", "path":"/object/user-files/", "body":"?"}'
 finds 22 probe fail 'cannot be written' ''
 expect_eq "nothing stays after a lost reply" '' "$(objects)"
+set_faults '{"kind":"error", "status":503, "method":"DELETE", "times":2}'
+finds 0 probe ok 'removed' ''
+expect_eq "nothing stays after a refused removal" '' "$(objects)"
 clear_faults
 
 step "a bundle without secrets"
@@ -204,7 +209,10 @@ clear_faults
 # shellcheck disable=SC2154 # counted by mount_project
 log=$SF_TMP/daemon-mnt-$sf_mounts.log
 grep -q geheim-zwei "$log" || fail "the log has no name to leave out: $(cat "$log")"
-printf '2026-11-22T01:00:00.000Z warn x event=planted url="https://h/object/sign/b/geheim-drei?token=%s" name=geheim-vier two n=17\n' "$good" >>"$log"
+cat >>"$log" <<PLANTED
+ts=2026-11-22T01:00:00.000Z level=warn module=x event=planted url="https://h/object/sign/b/geheim-drei?token=$good" name=geheim-vier two bytes=17 kept_as=98765432109876 to=E1GEHEIM kind=geheim/a err=EIO
+this line geheim-fuenf is none of the log's
+PLANTED
 https_proxy=http://user:geheim-pass@127.0.0.1:1 expect_exit "exit code" 0 doctor --bundle "$SF_TMP/b.tar.gz" \
     -o "bucket=results,log_file=$log" "$mnt"
 expect_match "the mount" 'ok +mountpoint .*mounted' "$SF_OUT"
@@ -213,12 +221,12 @@ expect_eq "mode" 600 "$(stat -c %a "$SF_TMP/b.tar.gz")"
 mkdir "$SF_TMP/b"
 tar -xzf "$SF_TMP/b.tar.gz" -C "$SF_TMP/b" || fail "no archive"
 expect_eq "members" "log.txt mounts.txt report.json report.txt settings.txt versions.txt" "$(cd "$SF_TMP/b/supafs-doctor" && echo *)"
-for secret in "$good" "$anon_key" "$SUPABASE_JWT_SECRET" geheim "${good##*.}"; do
+for secret in "$good" "$anon_key" "$SUPABASE_JWT_SECRET" geheim GEHEIM 98765432109876 "${good##*.}"; do
     if grep -rqF -- "$secret" "$SF_TMP/b"; then fail "the bundle has $secret: $(grep -rF -- "$secret" "$SF_TMP/b")"; fi
     sf_checks=$((sf_checks + 1))
 done
 expect_match "the log's events" 'event=mounted' "$(cat "$SF_TMP/b/supafs-doctor/log.txt")"
-expect_match "and numbers" 'event=planted url=... name=... n=17' "$(cat "$SF_TMP/b/supafs-doctor/log.txt")"
+expect_match "and numbers" 'event=planted url=[.]+ name=[.]+ bytes=17 kept_as=[.]+ to=[.]+ kind=[.]+ err=EIO' "$(cat "$SF_TMP/b/supafs-doctor/log.txt")"
 expect_match "the mount's figures" '"http_requests": [1-9]' "$(cat "$SF_TMP/b/supafs-doctor/mounts.txt")"
 expect_match "the settings" 'bucket = results \(-o\)' "$(cat "$SF_TMP/b/supafs-doctor/settings.txt")"
 expect_exit "a file that is there is not replaced" 1 doctor --bundle "$SF_TMP/b.tar.gz"
