@@ -39,16 +39,16 @@ used_step(struct env_step *s)
     mdb_env_info(s->env->mdb, &info);
     mdb_env_stat(s->env->mdb, &st);
     uint64_t pages = info.me_last_pgno + 1;
-    if (pages * st.ms_psize >= s->env->opts.max_bytes)
+    if (s->exact || pages * st.ms_psize >= s->env->opts.max_bytes)
         pages -= free_pages(s->txn);
     s->number = pages * st.ms_psize;
     return 0;
 }
 
 uint64_t
-env_used_bytes(struct sf_env *env)
+env_used_bytes(struct sf_env *env, bool exact)
 {
-    struct env_step s = {.env = env, .fn = used_step};
+    struct env_step s = {.env = env, .fn = used_step, .exact = exact};
     (void)env_read(&s);
     return s.number;
 }
@@ -105,7 +105,7 @@ commit(struct sf_env *env, struct sf_env_write *list, const struct sf_env_write 
 static void
 commit_all(struct sf_env *env, struct sf_env_write *list)
 {
-    bool full = env_used_bytes(env) >= env->opts.max_bytes;
+    bool full = env_used_bytes(env, false) >= env->opts.max_bytes;
     int rc = commit(env, list, NULL, full);
     for (struct sf_env_write *w = list; w; w = w->next)
         w->rc = rc && (w != list || list->next) ? commit(env, w, w->next, full) : rc;

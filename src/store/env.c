@@ -86,7 +86,7 @@ sf_env_get_stats(struct sf_env *env, struct sf_env_stats *out)
     *out = (struct sf_env_stats){
         .writes = atomic_load(&env->writes),
         .commits = atomic_load(&env->commits),
-        .bytes = env_used_bytes(env),
+        .bytes = env_used_bytes(env, true),
         .resets = atomic_load(&env->resets),
     };
 }

@@ -64,6 +64,7 @@ struct env_step {
     } call;
     void *arg;
     uint64_t number;
+    bool exact;
 };
 
 /* env-rows.c */
@@ -80,8 +81,8 @@ void env_damage_found(struct sf_env *env);
 
 /* env-writer.c */
 
-/* Of the file; those that were given back do not count when it is full. */
-uint64_t env_used_bytes(struct sf_env *env);
+/* Of the file; those that were given back do not count when it is full, or with @exact. */
+uint64_t env_used_bytes(struct sf_env *env, bool exact);
 /* Until the environment is stopped. @arg: the environment. */
 void *env_thread(void *arg);
 
