@@ -25,5 +25,6 @@ EXTRA_DIST += \
 	docs/formats/journal.md \
 	docs/formats/listings.md \
 	docs/formats/names.md \
-	docs/formats/quarantine.md
+	docs/formats/quarantine.md \
+	docs/formats/tables.md
 include docs/man/local.mk

@@ -59,6 +59,7 @@ unit_tests = \
 	tests/unit/test-supabase-storage \
 	tests/unit/test-supabase-tus \
 	tests/unit/test-supabase-version \
+	tests/unit/test-tables-queue \
 	tests/unit/test-tree-ahead \
 	tests/unit/test-tree-attrs \
 	tests/unit/test-tree-bytes \
