@@ -21,6 +21,8 @@ struct daemon {
     struct sf_http *http;
     struct sf_storage *storage;
     struct sf_cache *cache;
+    struct sf_tables *tables; /* NULL = off, or they cannot be opened */
+    char tables_trouble[240]; /* then why; "" = none */
     struct sf_writer *writer;
     struct sf_env *listings; /* of the tree, between mounts; NULL = it cannot be opened */
     struct sf_tree *tree;

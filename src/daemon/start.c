@@ -14,6 +14,7 @@
 #include "observe/log.h"
 #include "store/env.h"
 #include "supabase/storage.h"
+#include "tables/tables.h"
 #include "tree/tree.h"
 #include "virtual/virtual.h"
 #include "write/write.h"
@@ -77,6 +78,21 @@ start_cache(struct daemon *d, struct sf_outcome *o)
     return rc < 0 ? failed(o, SF_EXIT_FAILED, &err) : 0;
 }
 
+/* Nothing of a mount depends on them. */
+static void
+start_tables(struct daemon *d)
+{
+    struct sf_err err = SF_ERR_INIT;
+    const struct sf_tables_opts opts = {.state_dir = d->dirs.state,
+                                        .max_bytes = sf_config_u64(d->cfg, SF_OPT_TABLES_QUEUE)};
+    if (!strcmp(sf_config_str(d->cfg, SF_OPT_TABLES), "off"))
+        return;
+    if (sf_tables_new(&opts, d->storage, &d->tables, &err) < 0) {
+        snprintf(d->tables_trouble, sizeof d->tables_trouble, "%s", err.msg);
+        sf_warn("daemon", "event=tables-not-opened err=%s", err.msg);
+    }
+}
+
 static int
 start_service(struct daemon *d, struct sf_outcome *o)
 {
@@ -98,12 +114,14 @@ start_service(struct daemon *d, struct sf_outcome *o)
     sf_storage_on_trouble(d->storage, sf_trouble_add, &d->trouble);
     if (start_cache(d, o) < 0)
         return -1;
+    start_tables(d);
 
     const struct sf_writer_opts writer = {.state_dir = d->dirs.state,
                                           .workers =
                                               (unsigned)sf_config_u64(c, SF_OPT_UPLOAD_WORKERS),
                                           .timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT),
                                           .cache = d->cache,
+                                          .tables = d->tables,
                                           .keep_open_max = sf_config_u64(c, SF_OPT_KEEP_OPEN_MAX),
                                           .standard_limit = sf_config_u64(c, SF_OPT_STANDARD_LIMIT),
                                           .attr_copy_max = sf_config_u64(c, SF_OPT_ATTR_COPY_MAX),
@@ -160,6 +178,7 @@ start_tree(struct daemon *d, struct sf_outcome *o)
                                       .plain = !strcmp(sf_config_str(c, SF_OPT_ATTRS), "none"),
                                       .max_nodes = sf_config_u64(c, SF_OPT_MAX_NODES),
                                       .cache = d->cache,
+                                      .tables = d->tables,
                                       .saved_env = d->listings,
                                       .saved_bytes = LISTINGS_MAX,
                                       .saved_dir = d->dirs.cache};

@@ -10,6 +10,7 @@
 #include "fuse/session.h"
 #include "http/http.h"
 #include "observe/counter.h"
+#include "tables/tables.h"
 #include "tree/tree.h"
 #include "virtual/virtual.h"
 #include "write/write.h"
@@ -30,6 +31,7 @@ struct figures {
     struct sf_cache_stats cache;
     struct sf_disk_stats disk;
     struct sf_fuse_stats fuse;
+    struct sf_tables_stats tables;
     unsigned quarantined; /* files there, of this mount and of former ones */
 };
 
@@ -57,6 +59,7 @@ figures_take(struct daemon *d, struct figures *f)
         sf_disk_get_stats(sf_cache_disk(d->cache), &f->disk);
     if (d->fuse)
         sf_fuse_stats(d->fuse, &f->fuse);
+    sf_tables_stats(d->tables, &f->tables);
     f->quarantined = count_notes(d->dirs.state);
 }
 
@@ -168,6 +171,32 @@ print_behind(const struct daemon *d, const struct sf_writer_stats *w, struct sf_
 }
 
 static void
+print_tables(const struct daemon *d, const struct sf_tables_stats *t, struct sf_buf *out)
+{
+    static const char *const meaning[] = {
+        [SF_TABLES_MISSING] = ": the project has none (supafs init)",
+        [SF_TABLES_WAITING] = ": nothing was sent yet",
+    };
+    const char *more = t->state <= SF_TABLES_MISSING ? meaning[t->state] : NULL;
+    sf_buf_printf(out, "tables: %s%s", sf_tables_state_name(t->state), more ? more : "");
+    if (d->tables_trouble[0])
+        sf_buf_printf(out, ": %s", d->tables_trouble);
+    if (t->state == SF_TABLES_ON && t->version)
+        sf_buf_printf(out, ", version %u", t->version);
+    if (t->state >= SF_TABLES_DENIED)
+        sf_buf_printf(out, ": %s", t->last_error);
+    sf_buf_puts(out, "\n");
+    if (t->state == SF_TABLES_OFF)
+        return;
+    sf_buf_printf(out, "tables_queue: %" PRIu64, t->queued);
+    if (t->oldest_ns)
+        sf_buf_printf(out, ", the oldest %.0f s", (double)(sf_wall_ns() - t->oldest_ns) / 1e9);
+    if (t->dropped)
+        sf_buf_printf(out, "; given up: %" PRIu64, t->dropped);
+    sf_buf_puts(out, "\n");
+}
+
+static void
 print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
 {
     bool offline = f->tree.offline || (!f->http.reachable && f->http.last_error[0]);
@@ -199,6 +228,7 @@ print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
     sf_buf_printf(out, "quarantine: %u\nquarantine_dir: %s/quarantine\n", f->quarantined,
                   d->dirs.state);
     sf_buf_printf(out, "state_dir: %s\ncache_dir: %s\n", d->dirs.state, d->dirs.cache);
+    print_tables(d, &f->tables, out);
     print_cache(&f->cache, out);
     print_disk(&f->cache, &f->disk, out);
     sf_buf_printf(out, "known_names: %" PRIu64 "\n", f->tree.nodes);
@@ -271,6 +301,19 @@ add_behind(const struct daemon *d, const struct sf_writer_stats *w, json_t *root
 }
 
 static void
+add_tables(const struct sf_tables_stats *t, json_t *root)
+{
+    json_object_set_new(root, "tables", json_string(sf_tables_state_name(t->state)));
+    set(root, "tables_version", t->version);
+    set(root, "tables_queued", t->queued);
+    set(root, "tables_sent", t->sent);
+    set(root, "tables_repeated", t->repeated);
+    set(root, "tables_bytes", t->bytes);
+    set(root, "tables_max_bytes", t->max_bytes);
+    json_object_set_new(root, "tables_last_error", json_string(t->last_error));
+}
+
+static void
 add_figures(struct daemon *d, json_t *root)
 {
     struct figures f;
@@ -302,6 +345,7 @@ add_figures(struct daemon *d, json_t *root)
         add_behind(d, &f.writer, root);
     set(root, "journal_damaged_records", f.writer.journal_damaged);
     set(root, "quarantine_files", f.quarantined);
+    add_tables(&f.tables, root);
     set(root, "cache_memory_bytes", f.cache.memory);
     set(root, "cache_memory_max_bytes", f.cache.memory_max);
     set(root, "cache_memory_peak_bytes", f.cache.memory_peak);

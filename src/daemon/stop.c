@@ -15,6 +15,7 @@
 #include "observe/log.h"
 #include "store/env.h"
 #include "supabase/storage.h"
+#include "tables/tables.h"
 #include "tree/tree.h"
 #include "virtual/virtual.h"
 #include "write/write.h"
@@ -24,8 +25,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define FREE_S 15
-#define SAVE_S 2 /* for listings, at least */
+#define FREE_S   15
+#define SAVE_S   2 /* for listings, at least */
+#define TABLES_S 2 /* for what the project's tables lack, at most: the next mount sends it, too */
 
 /* For `supafs umount`, which can ask the daemon no more: how the last stop went. */
 struct last_stop {
@@ -70,6 +72,7 @@ stop_all(struct daemon *d)
     sf_drain_watch_end(&watch);
     int64_t least = sf_clock_ms() + SAVE_S * 1000;
     sf_tree_save(d->tree, deadline > least ? deadline : least);
+    sf_tables_drain(d->tables, sf_clock_ms() + TABLES_S * 1000);
     unsigned aside = (unsigned)(after.quarantined - before.quarantined);
     unsigned pending = failed > aside ? failed - aside : 0;
     double age = after.pending_since_ns ? (double)(sf_wall_ns() - after.pending_since_ns) / 1e9 : 0;
@@ -131,6 +134,8 @@ stop_free(struct daemon *d)
     sf_env_close(d->listings);
     atomic_store(&stage, "writer");
     sf_writer_free(d->writer);
+    atomic_store(&stage, "tables");
+    sf_tables_free(d->tables);
     atomic_store(&stage, "cache");
     sf_cache_free(d->cache);
     atomic_store(&stage, "http-thread");

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "observe/counter.h"
+#include "tables/tables.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -150,13 +151,37 @@ struct origin {
     unsigned version; /* of the node */
     uint32_t users;   /* the tree's lock protects this, and the next */
     bool fetched;     /* something of it was asked for */
-    char *etag;       /* what the bytes had last; NULL = not known */
+    uint64_t got;     /* bytes that came, and since when they were asked for */
+    int64_t began_ms;
+    char *etag; /* what the bytes had last; NULL = not known */
 };
+
+/* What was fetched for a reader is one download, told of at its end. */
+static void
+origin_told(const struct origin *o)
+{
+    struct sf_tree *t = o->tree;
+    char *bucket = NULL, *key = NULL, id[NODE_ID_SIZE] = "";
+    if (!t->opts.tables || !o->got)
+        return;
+    tree_lock(t);
+    int rc = node_key_locked(o->node, &bucket, &key);
+    if (o->node->version == o->version)
+        snprintf(id, sizeof id, "%s", node_id(o->node, (char[NODE_ID_SIZE]){0}));
+    tree_unlock(t);
+    const struct sf_file_fact f = {.bucket = bucket, .key = key, .id = id, .size = o->size};
+    if (rc == 0)
+        sf_tables_note(t->opts.tables, SF_OP_DOWNLOAD, &f, NULL, o->got,
+                       sf_clock_ms() - o->began_ms, 0);
+    free(bucket);
+    free(key);
+}
 
 static void
 origin_free(struct origin *o)
 {
     struct sf_tree *t = o->tree;
+    origin_told(o);
     sf_cached_unref(o->cached);
     tree_lock(t);
     node_unref_locked(t, o->node);
@@ -451,6 +476,10 @@ fetch_done(void *arg, const struct sf_err *err, const struct sf_get_result *got)
         rc = f->etag ? fetch_check(f) : learn(f, got) ? 0 : -ESTALE;
     if (rc == -ENOENT)
         rc = -ESTALE;
+    if (!rc && t->opts.tables) {
+        SF_GUARD(&t->lock);
+        o->got += got->len;
+    }
     fetch_finish(f, rc, err, rc < 0 ? 0 : got->len);
 }
 
@@ -548,6 +577,8 @@ sf_tree_fetch(void *arg, void *what, uint64_t off, size_t len, char *buf, int pr
                         .done = done,
                         .arg = done_arg};
     tree_lock(t);
+    if (!o->fetched)
+        o->began_ms = sf_clock_ms();
     o->fetched = true;
     int rc = fetch_prepare_locked(f);
     tree_unlock(t);

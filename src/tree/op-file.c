@@ -2,6 +2,7 @@
 #include "tree/internal.h"
 
 #include "base/clock.h"
+#include "tables/tables.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -230,6 +231,15 @@ size_in_doubt_locked(const struct node *n)
     return at && sf_clock_ms() - at < DOUBT_MS;
 }
 
+/* The project's tables count it. */
+static void
+note_access_locked(const struct sf_tree *t, const struct node *n)
+{
+    char id[NODE_ID_SIZE];
+    if (t->opts.tables && node_has_id(n))
+        sf_tables_accessed(t->opts.tables, node_id(n, id), sf_wall_ns());
+}
+
 static int
 open_try_locked(struct open_op *op, struct sf_tree_result *res)
 {
@@ -256,8 +266,10 @@ open_try_locked(struct open_op *op, struct sf_tree_result *res)
     if (n->keep_pages && (op->flags & O_ACCMODE) != O_WRONLY)
         file_got_locked(res->open.file);
     n->keep_pages = true;
-    if ((op->flags & O_ACCMODE) == O_RDONLY)
+    if ((op->flags & O_ACCMODE) == O_RDONLY) {
         ahead_opened_locked(t, n);
+        note_access_locked(t, n);
+    }
     return 0;
 }
 

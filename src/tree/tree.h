@@ -14,6 +14,7 @@
 struct sf_http;
 struct sf_cached;
 struct sf_storage;
+struct sf_tables;
 struct sf_writer;
 
 /*
@@ -47,6 +48,7 @@ struct sf_tree_opts {
     bool predict;             /* fetch files ahead that will probably be opened */
     uint64_t max_nodes;       /* remembered names beyond which unused ones are dropped */
     struct sf_cache *cache;   /* made with sf_tree_fetch() and its kin; borrowed */
+    struct sf_tables *tables; /* hears of what is read; NULL = none. Borrowed */
     /* Where listings and attributes are kept between mounts; NULL = nowhere. Borrowed. */
     struct sf_env *saved_env;
     unsigned saved_table;  /* its number there */

@@ -17,6 +17,7 @@
 #include "write/meta.h"
 #include "write/rpc.h"
 #include "write/step.h"
+#include "write/told.h"
 
 #define TURNS_MAX   5 /* somebody else keeps writing it */
 #define LOCAL       1 /* cannot be written: stays local */
@@ -292,6 +293,7 @@ sf_attrs_write(struct sf_attrs_entry *e, int64_t deadline_ms, struct sf_version 
                struct sf_err *err)
 {
     struct work k = {.e = e, .w = e->w, .deadline_ms = deadline_ms, .open = e->op[0] != '\0'};
+    int64_t began_ms = sf_clock_ms();
     int rc = AGAIN;
     for (unsigned turns = 0; rc == AGAIN && turns < TURNS_MAX; turns++)
         rc = turn(&k, now, err);
@@ -303,6 +305,7 @@ sf_attrs_write(struct sf_attrs_entry *e, int64_t deadline_ms, struct sf_version 
         sf_count(SF_C_ATTR_CHANGES, 1);
         sf_known_touch(k.w->known, e->bucket, e->key, k.with_op ? e->op : k.meta.op, now->version,
                        now->etag);
+        sf_told_attrs(k.w, e->bucket, e->key, now, began_ms);
     }
     work_forget(&k);
     return rc;

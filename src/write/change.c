@@ -14,6 +14,7 @@
 #include "write/attrs.h"
 #include "write/journal.h"
 #include "write/put.h"
+#include "write/told.h"
 
 /* ---- queueing ------------------------------------------------------------------------------- */
 
@@ -157,6 +158,8 @@ delete_run(struct sf_change *ch, int64_t deadline_ms, struct sf_err *err)
         return rc;
     deadline_ms = sf_writer_deadline(w, 0); /* what was fetched took its time */
     rc = sf_change_delete(w, ch->bucket, ch->key, NULL, deadline_ms, err);
+    if (!rc)
+        sf_told_delete(w, ch->bucket, ch->key, NULL);
     if ((!rc || rc == -ENOENT) && sf_attrs_gone(w, ch->bucket, ch->key))
         (void)sf_journal_settle(w->journal); /* what gets this name next is another file */
     return rc;

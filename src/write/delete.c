@@ -16,6 +16,7 @@
 #include "write/journal.h"
 #include "write/record.h"
 #include "write/step.h"
+#include "write/told.h"
 #include "write/timer.h"
 #include "write/writer.h"
 
@@ -97,6 +98,7 @@ removal_end(struct removal *r, const struct sf_err *err, bool keep)
     struct sf_place *place = r->place;
     if (!err || err->code == -ENOENT) {
         (void)sf_attrs_gone(r->w, r->bucket, r->key); /* their records go before that one's */
+        sf_told_delete(r->w, r->bucket, r->key, &r->known);
     } else if (!keep) {
         sf_warn("write", "event=removal-refused object=%s/%s err=%s reason=%s", r->bucket, r->key,
                 sf_errno_name(err->code), err->msg);

@@ -84,6 +84,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/source.h \
 	src/write/stage.c \
 	src/write/stage.h \
+	src/write/told.c \
+	src/write/told.h \
 	src/write/timer.c \
 	src/write/timer.h \
 	src/write/write.h \

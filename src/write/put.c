@@ -15,6 +15,7 @@
 #include "write/put-run.h"
 #include "write/record.h"
 #include "write/step.h"
+#include "write/told.h"
 
 #define TURNS_MAX 8 /* looks that others made worthless before the request came */
 
@@ -337,15 +338,31 @@ remember(struct sf_put_run *r)
     sf_known_put(r->w->known, &o);
 }
 
+/* What the project's tables hear of it. What only did not work this time is not over; where nothing
+ * had to be done, nothing was. */
+static void
+tell(struct sf_put_run *r, int64_t began_ms, int rc, const struct sf_err *err)
+{
+    const struct sf_put *p = r->p;
+    bool copied = r->route == SF_PUT_COPY && r->copy_key;
+    bool idle = !rc && !r->open && r->route == SF_PUT_NOTHING;
+    if (idle || (rc && (rc == -ECANCELED || sf_failure_is_held(err))))
+        return;
+    sf_told_put(r->w, p, r->mime, copied ? r->copy_bucket : NULL, r->copy_key, began_ms, rc);
+}
+
 bool
 sf_put_was_done(struct sf_writer *w, struct sf_put *put)
 {
+    int64_t began_ms = sf_clock_ms();
     struct sf_put_run r = {
         .w = w, .p = put, .deadline_ms = sf_writer_deadline(w, 0), .any_base = !put->base};
     struct sf_err err = SF_ERR_INIT;
     bool done = put->resume && resume(&r, &err) == 0;
-    if (done)
+    if (done) {
         remember(&r);
+        tell(&r, began_ms, 0, &err);
+    }
     forget_old(&r);
     sf_put_plan_fini(&r);
     return done;
@@ -357,6 +374,7 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
     struct sf_put_run r = {
         .w = w, .p = put, .deadline_ms = sf_writer_deadline(w, put->size), .any_base = !put->base};
     struct sf_err e = SF_ERR_INIT;
+    int64_t began_ms = sf_clock_ms();
     if (put->base)
         r.base = *put->base;
     struct sf_attrs_carry carry = {.e = NULL};
@@ -389,6 +407,7 @@ sf_put_run(struct sf_writer *w, struct sf_put *put, struct sf_err *err)
     } else {
         remember(&r);
     }
+    tell(&r, began_ms, rc, &e);
     if (carries)
         sf_attrs_carry_end(&carry, put, !rc);
     forget_old(&r);

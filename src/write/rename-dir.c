@@ -149,7 +149,8 @@ move_row(struct batch *b, const struct sf_below_row *row, struct sf_err *err)
                         .to_bucket = a->to_bucket,
                         .to_key = to,
                         .source = row->version,
-                        .deadline_ms = sf_writer_deadline(b->rn->w, 0)};
+                        .deadline_ms = sf_writer_deadline(b->rn->w, 0),
+                        .began_ms = sf_clock_ms()};
     struct sf_version now = row->version;
     if (!sf_etag_is_md5(now.etag))
         now.etag[0] = '\0'; /* some backends give another to a moved object */

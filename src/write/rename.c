@@ -19,6 +19,7 @@
 #include "write/put.h"
 #include "write/rpc.h"
 #include "write/step.h"
+#include "write/told.h"
 
 #define COPIES_MAX 3    /* a source that others write meanwhile */
 #define LOOK_MS    5000 /* for the look at what is done already */
@@ -131,6 +132,8 @@ sf_move_told(const struct sf_move *m, int rc, const struct sf_version *now)
         sf_sources_moved(m->w, m->bucket, m->key, m->bucket, m->key, NULL, NULL);
     else
         sf_sources_moved(m->w, m->bucket, m->key, m->to_bucket, m->to_key, &m->source, now);
+    if (!rc)
+        sf_told_move(m, now);
 }
 
 static void
@@ -451,7 +454,8 @@ move_init(struct sf_move *m, struct sf_rename *rn)
                           .to_bucket = a->to_bucket,
                           .to_key = a->to_key,
                           .replace = a->replace,
-                          .deadline_ms = sf_writer_deadline(rn->w, 0)};
+                          .deadline_ms = sf_writer_deadline(rn->w, 0),
+                          .began_ms = sf_clock_ms()};
 }
 
 static int

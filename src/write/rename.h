@@ -81,6 +81,7 @@ struct sf_move {
     bool replace;             /* a copy may go over what is there */
     struct sf_version source; /* what is moved; its id settles a lost reply */
     int64_t deadline_ms;
+    int64_t began_ms;
 };
 
 /**

@@ -29,6 +29,7 @@ struct sf_mark;
  * moved to quarantine/ at the next start.
  */
 struct sf_cache;
+struct sf_tables;
 struct sf_writer;
 
 struct sf_writer_opts {
@@ -48,6 +49,7 @@ struct sf_writer_opts {
     int64_t behind_age_ms;
     struct sf_cache
         *cache; /* of the project's bytes, borrowed until sf_writer_free(); NULL = none */
+    struct sf_tables *tables; /* likewise: hears of all that was done */
     uint64_t keep_open_max; /* bytes fetched of one version for clean contents before a change here
                                destroys it; 0 = none */
 };

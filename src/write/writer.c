@@ -119,6 +119,7 @@ sf_writer_new(const struct sf_writer_opts *opts, struct sf_storage *st, struct s
     sf_cond_init(&w->bases_changed);
     w->st = st;
     w->cache = opts->cache;
+    w->tables = opts->tables;
     w->plain = opts->plain;
     w->timeout_ms = opts->timeout_ms > 0 ? opts->timeout_ms : TIMEOUT_DEFAULT;
     w->retry_ms = opts->retry_ms > 0 ? opts->retry_ms : RETRY_DEFAULT;

@@ -25,14 +25,16 @@ struct sf_pool;
 struct sf_rename;
 struct sf_room;
 struct sf_replayed;
+struct sf_tables;
 struct sf_upload;
 
 /* The marker of an empty directory, as Supabase Studio writes it; the service keeps it empty. */
 #define SF_PLACEHOLDER ".emptyFolderPlaceholder"
 
 struct sf_writer {
-    struct sf_storage *st;  /* borrowed, as is the next */
-    struct sf_cache *cache; /* NULL = none */
+    struct sf_storage *st;    /* borrowed, as is the next */
+    struct sf_cache *cache;   /* NULL = none */
+    struct sf_tables *tables; /* likewise */
     struct sf_queue *queue;
     struct sf_timers *timers;
     struct sf_known *known;

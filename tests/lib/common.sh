@@ -266,6 +266,8 @@ sf_isolate() {
         SUPAFS_* | FILE_CACHE_DIR | MAX_MEMORY_CACHE_SIZE | MAX_CACHE_*) unset "$v" ;;
         esac
     done
+    # Tests count requests; those of the project's tables are in tests that are about them.
+    export SUPAFS_TABLES=off
     # Servers of tests are on loopback; only with_user_env's commands look further.
     SF_USER_ENV=("HOME=${HOME:-/}" "no_proxy=${no_proxy:-}" "NO_PROXY=${NO_PROXY:-}")
     real_url_given || export no_proxy='*' NO_PROXY='*'
