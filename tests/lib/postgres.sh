@@ -5,15 +5,18 @@
 # Source common.sh first; start_postgrest wants js.sh and SUPABASE_JWT_SECRET too.
 
 SF_PG_DIR=''
+SF_PG_BIN=''
+# The database that pg() and its like talk to; new_database makes others.
+SF_PG_DB=postgres
 sf_pg_user=()
 
 # start_postgres: the server listens on a socket in SF_PG_DIR only. Ends with the test.
 start_postgres() {
-    local bin d
+    local d
     for d in /usr/lib/postgresql/*/bin; do
-        if [ -x "$d/initdb" ]; then bin=$d; fi
+        if [ -x "$d/initdb" ]; then SF_PG_BIN=$d; fi
     done
-    [ -n "${bin:-}" ] || skip "requires postgresql (the server)"
+    [ -n "$SF_PG_BIN" ] || skip "requires postgresql (the server)"
     SF_PG_DIR=$(mktemp -d "${TMPDIR:-/tmp}/supafs-pg.XXXXXXXX") || fail "cannot make a directory"
     at_exit rm -rf --one-file-system -- "$SF_PG_DIR"
     # It refuses to run as root.
@@ -25,14 +28,14 @@ start_postgres() {
     fi
     (
         cd "$SF_PG_DIR" || exit 1
-        "${sf_pg_user[@]}" "$bin/initdb" -D data -U postgres --auth=trust --no-sync -E UTF8 \
+        "${sf_pg_user[@]}" "$SF_PG_BIN/initdb" -D data -U supabase_admin --auth=trust --no-sync -E UTF8 \
             --locale=C
     ) >"$SF_TMP/initdb.log" 2>&1 || fail "initdb failed"
     # No TCP; nothing of it has to survive a crash.
     (
         cd "$SF_PG_DIR" || exit 1
-        exec "${sf_pg_user[@]}" "$bin/postgres" -D data -k "$SF_PG_DIR" -c listen_addresses= \
-            -c fsync=off -c max_connections=20 -c shared_buffers=16MB \
+        exec "${sf_pg_user[@]}" "$SF_PG_BIN/postgres" -D data -k "$SF_PG_DIR" -c listen_addresses= \
+            -c fsync=off -c max_connections="${SF_PG_CONNECTIONS:-20}" -c shared_buffers=16MB \
             -c log_min_error_statement=panic -c log_error_verbosity=terse
     ) >"$SF_TMP/postgres.log" 2>&1 </dev/null &
     at_exit sf_end_quietly $!
@@ -40,9 +43,38 @@ start_postgres() {
     expect_ok "the schema" pg -f "$SF_SRC/tests/lib/storage-schema.sql"
 }
 
-# pg [PSQL-OPTION...]: psql as the database's owner; plain rows, and the first error ends it.
-pg() {
-    psql -X -q -A -t -v ON_ERROR_STOP=1 -h "$SF_PG_DIR" -U postgres -d postgres "$@"
+# pg [PSQL-OPTION...]: psql as a superuser; plain rows, and the first error ends it.
+pg() { sf_psql supabase_admin "$@"; }
+
+# pg_owner [PSQL-OPTION...]: as the role of a project's owner, in which the SQL editor works too.
+pg_owner() { sf_psql postgres "$@"; }
+
+# pg_as ROLE SUB [PSQL-OPTION...]: in the role of a token, as PostgREST does; SUB '' is a token without one.
+pg_as() {
+    local role=$1 claims="{\"role\":\"$1\"${2:+,\"sub\":\"$2\"}}"
+    shift 2
+    PGOPTIONS="-c role=$role -c request.jwt.claims=$claims" sf_psql authenticator "$@"
+}
+
+sf_psql() {
+    local role=$1
+    shift
+    psql -X -q -A -t -v ON_ERROR_STOP=1 -h "$SF_PG_DIR" -U "$role" -d "$SF_PG_DB" "$@"
+}
+
+# new_database NAME: one as `postgres` was at the start, if nothing was done in that one; now SF_PG_DB.
+new_database() {
+    SF_PG_DB=postgres pg -d template1 -c "create database $1 template postgres owner postgres" ||
+        fail "cannot make a database"
+    SF_PG_DB=$1
+}
+
+# install_sql [NAME...]: as the owner does it, these or all files of contrib/sql, in their order.
+install_sql() {
+    local name files=()
+    [ $# -gt 0 ] || set -- 001-attributes 002-files 003-conversations 004-errors 005-functions
+    for name; do files+=(-f "$SF_SRC/contrib/sql/$name.sql"); done
+    expect_ok "contrib/sql" pg_owner "${files[@]}"
 }
 
 # start_postgrest: SF_REST is its URL, without /rest/v1.
