@@ -20,6 +20,7 @@ EXTRA_DIST += \
 	docs/errors.md \
 	docs/guide/benchmarks.md \
 	docs/guide/first-mount.md \
+	docs/guide/tables.md \
 	docs/formats/attributes.md \
 	docs/formats/cache.md \
 	docs/formats/journal.md \

@@ -158,6 +158,8 @@ integ_tests = \
 	tests/integ/replay.sh \
 	tests/integ/save-patterns.sh \
 	tests/integ/set-attrs-sql.sh \
+	tests/integ/sql-migrations.sh \
+	tests/integ/sql-rls.sh \
 	tests/integ/state-dir.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/tus-js.sh \

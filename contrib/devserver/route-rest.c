@@ -11,7 +11,7 @@
 
 /*
  * POST /rest/v1/rpc/supafs_set_attrs, as PostgREST answers it for the function in
- * contrib/sql/supafs_set_attrs.sql. tests/integ/set-attrs-sql.sh compares the two.
+ * contrib/sql/001-attributes.sql. tests/integ/set-attrs-sql.sh compares the two.
  */
 
 #define REST_TYPE "application/json; charset=utf-8"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# contrib/sql/supafs_set_attrs.sql in a real PostgreSQL: the compare-and-set itself, also against a
+# contrib/sql/001-attributes.sql in a real PostgreSQL: the compare-and-set itself, also against a
 # writer at the same moment, and by PostgREST the answers that the dev server gives, byte for byte.
 # shellcheck source-path=SCRIPTDIR disable=SC2119
 set -u
@@ -16,7 +16,8 @@ start_server
 start_postgres
 
 step "the function, twice"
-for i in 1 2; do expect_ok "run $i" pg -f "$SF_SRC/contrib/sql/supafs_set_attrs.sql"; done
+install_sql 001-attributes
+install_sql 001-attributes
 
 step "the same objects on both sides"
 pg -c "create policy a on storage.objects for select to authenticated, anon using (bucket_id = 'seen')

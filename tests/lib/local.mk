@@ -5,6 +5,7 @@ EXTRA_DIST += \
 	tests/lib/run-valgrind tests/lib/valgrind.supp \
 	tests/lib/devserver.py \
 	tests/lib/js.sh \
+	tests/lib/exai-schema.sql \
 	tests/lib/fault_kinds.py \
 	tests/lib/fault_work.py \
 	tests/lib/listing.py \
@@ -14,6 +15,7 @@ EXTRA_DIST += \
 	tests/lib/postgres.sh \
 	tests/lib/rclone.sh \
 	tests/lib/real-input.sh \
+	tests/lib/replaced-schema.sql \
 	tests/lib/server.sh \
 	tests/lib/storage-schema.sql \
 	tests/lib/wire.py

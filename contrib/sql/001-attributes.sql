@@ -5,7 +5,8 @@
 -- Through the Storage API alone such a change is a copy of all bytes onto themselves, and a write
 -- by somebody else at the same moment is lost. supafs uses this function when the project has it.
 --
--- Run it in the project's SQL editor, or with psql as the role `postgres`. It may be run again.
+-- Run it in the project's SQL editor, or with psql as the role `postgres`. It may be run again. It is
+-- enough by itself for the attributes; 002 to 005 make the tables (docs/guide/tables.md).
 -- To take it away: drop function public.supafs_set_attrs(text, text, text, text, text, jsonb);
 --
 -- Parameters that are null leave their part as it is. The answer is
@@ -18,6 +19,41 @@
 -- service itself works on this table in the role of the caller's token; what that role may do with
 -- an object by the policies of storage.objects, it may do here: SELECT to see the row, UPDATE to
 -- change it, and the service role all. A definer's function would have to judge that by itself.
+
+begin;
+
+-- Which of these files ran. Where the project has a table of this name and another shape, that one is
+-- left alone, and ours is called supafs_schema_version.
+do $$
+declare
+    v_noted text := 'public.schema_version';
+begin
+    -- Two who install at the same time go one behind the other.
+    perform pg_advisory_xact_lock(7239105);
+    if to_regclass('public.supafs_schema_version') is not null
+       or (to_regclass('public.schema_version') is not null
+           and (select count(*) from pg_attribute as a
+                 where a.attrelid = to_regclass('public.schema_version')
+                   and a.attname in ('component', 'version', 'name', 'applied_at')
+                   and not a.attisdropped) < 4)
+    then
+        v_noted := 'public.supafs_schema_version';
+    end if;
+    if to_regclass(v_noted) is null then
+        execute format('create table %s (
+            component text not null,
+            version integer not null,
+            name text not null,
+            applied_at timestamptz not null default now(),
+            primary key (component, version))', v_noted);
+        execute format('alter table %s enable row level security', v_noted);
+        execute format('revoke all on %s from public, anon, authenticated, service_role', v_noted);
+        execute format('grant select on %s to service_role', v_noted);
+    end if;
+    execute format('insert into %s (component, version, name) values ($1, $2, $3)
+        on conflict do nothing', v_noted) using 'supafs', 1, 'attributes';
+end;
+$$;
 
 create or replace function public.supafs_set_attrs(
     p_bucket text,
@@ -81,3 +117,5 @@ grant execute on function public.supafs_set_attrs(text, text, text, text, text, 
 
 -- PostgREST looks at the schema again.
 notify pgrst, 'reload schema';
+
+commit;
