@@ -244,6 +244,11 @@ as $$
 declare
     v_like text := replace(replace(replace(coalesce(p_prefix, ''), '\', '\\'), '%', '\%'),
         '_', '\_') || '%';
+    -- Storage keeps the old versions of a versioned bucket in the same table; its columns for that are
+    -- younger than many projects, hence not by name.
+    v_versioned boolean := exists (select from pg_attribute as a
+        where a.attrelid = 'storage.objects'::regclass and a.attname = 'archived_at'
+          and not a.attisdropped);
     v_from integer := length(coalesce(p_prefix, '')) + 1;
 begin
     if p_bucket is null or p_limit is null or p_limit < 1 then
@@ -261,10 +266,8 @@ begin
      where o.bucket_id = p_bucket and o.name like v_like
        and strpos(substr(o.name, v_from), '/') = 0
        and (p_after is null or o.name collate "C" > p_after)
-       -- Storage keeps the old versions of a versioned bucket in the same table; its columns for
-       -- that are younger than many projects, hence not by name.
-       and to_jsonb(o) ->> 'archived_at' is null
-       and to_jsonb(o) ->> 'is_delete_marker' is distinct from 'true'
+       and (not v_versioned or (to_jsonb(o) ->> 'archived_at' is null
+                                and to_jsonb(o) ->> 'is_delete_marker' is distinct from 'true'))
      order by o.name collate "C"
      limit least(p_limit, 1000);
 end;
@@ -333,6 +336,10 @@ declare
     v_glob text;
     v_regex text;
     v_regexes text[];
+    -- As in supafs_list_dir().
+    v_versioned boolean := exists (select from pg_attribute as a
+        where a.attrelid = 'storage.objects'::regclass and a.attname = 'archived_at'
+          and not a.attisdropped);
     v_like text;
 begin
     if p is null or jsonb_typeof(p) <> 'object' then
@@ -399,8 +406,8 @@ begin
                       and (v.provider is null or i.provider = v.provider)
                       and (v.provider_file_id is null
                            or i.provider_file_id = v.provider_file_id)))
-               and to_jsonb(o) ->> 'archived_at' is null
-               and to_jsonb(o) ->> 'is_delete_marker' is distinct from 'true') as f
+               and (not v_versioned or (to_jsonb(o) ->> 'archived_at' is null
+                    and to_jsonb(o) ->> 'is_delete_marker' is distinct from 'true'))) as f
      where (v_regexes[1] is null or substring(f.name from '[^/]*$') ~ v_regexes[1])
        and (v_regexes[2] is null or f.mime ~ v_regexes[2])
        and (v.min_size is null or f.size >= v.min_size)
