@@ -311,29 +311,44 @@ d_/B.txt;d_/a.txt => select key from public.supafs_find('{"bucket": "l", "type":
 d_/a.txt;d_/a\b => select key from public.supafs_find('{"after_bucket": "l", "after_key": "d_/a+b", "limit": 2}')
 END
 
+step "the same where Storage keeps old versions in the same table"
+pg -c "alter table storage.objects drop constraint objects_bucket_id_name_key,
+        add archived_at timestamptz, add is_delete_marker boolean not null default false;
+    insert into storage.objects (bucket_id, name, version, archived_at, is_delete_marker, metadata)
+    values ('l', 'dx/n', 'old', now(), false, '{}'), ('l', 'dx/gone', 'old', now(), false, '{}'),
+        ('l', 'dx/gone', 'marker', null, true, '{}')" || fail "cannot make old versions"
+cases service_role '' <<'END'
+dx/n|v => select key, version from public.supafs_list_dir('l', 'dx/', null, 100)
+dx/n|4 => select key, size from public.supafs_find('{"bucket": "l", "prefix": "dx/"}')
+END
+
 step "many at the same time"
-# Each waits for a lock until all are there.
-at_once() { # COUNT ROLE STATEMENT (with :n): their answers, sorted
+# at_once COUNT GATE STATEMENT: the answers of the service's calls, counted. GATE is done and not
+# committed, so that all calls come as far as what it is in the way of; then it is undone.
+at_once() {
     local i gate pids=()
-    pg -c 'select pg_advisory_lock(1); select pg_sleep(300)' >/dev/null 2>&1 &
+    pg -c "begin; $2; select pg_sleep(300)" >/dev/null 2>&1 &
     gate=$!
     wait_for 20 gate_is_shut || fail "no gate"
     for ((i = 1; i <= $1; i++)); do
-        pg_as "$2" '' -v n="$i" -f <(echo "select pg_advisory_lock_shared(1) \\g /dev/null
-            $3;") >"$SF_TMP/once.$i" 2>&1 &
+        pg_as service_role '' -v n="$i" -f <(echo "$3;") >"$SF_TMP/once.$i" 2>&1 &
         pids+=($!)
     done
-    wait_for 120 gate_has "$1" || fail "they do not come"
-    pg -c "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted" >/dev/null
+    wait_for 120 waiting "$1" || fail "they do not come"
+    pg -c "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'" >/dev/null
     wait "$gate" "${pids[@]}"
     for ((i = 1; i <= $1; i++)); do cat "$SF_TMP/once.$i"; done | sort | uniq -c | sort -n
 }
 # shellcheck disable=SC2317 # called by wait_for
-gate_is_shut() { gate_has 0 && [ "$(pg -c "select count(*) from pg_locks where locktype = 'advisory' and granted")" = 1 ]; }
+gate_is_shut() { [ "$(pg -c "select count(*) from pg_stat_activity where wait_event = 'PgSleep'")" = 1 ]; }
 # shellcheck disable=SC2317 # called by wait_for
-gate_has() { [ "$(pg -c "select count(*) from pg_locks where locktype = 'advisory' and not granted")" = "$1" ]; }
+waiting() {
+    [ "$(pg -c "select count(*) from pg_stat_activity where usename = 'authenticator'
+        and wait_event_type = 'Lock'")" = "$1" ]
+}
 
-at_once 100 service_role "select public.supafs_map_id('f-many', 'kimi', 'k-' || :'n')" >"$SF_TMP/many"
+at_once 100 "insert into public.file_id_mappings (supabase_file_id, provider, provider_file_id)
+    values ('f-many', 'kimi', 'gate')" "select public.supafs_map_id('f-many', 'kimi', 'k-' || :'n')" >"$SF_TMP/many"
 expect_eq "two answers of 100" 2 "$(wc -l <"$SF_TMP/many")"
 one=$(pg -c "select provider_file_id from public.file_id_mappings where supabase_file_id = 'f-many'")
 expect_eq "the one who stored" "1 {\"stored\": true, \"provider_file_id\": \"$one\"}" \
@@ -341,7 +356,7 @@ expect_eq "the one who stored" "1 {\"stored\": true, \"provider_file_id\": \"$on
 expect_eq "all others" "99 {\"stored\": false, \"provider_file_id\": \"$one\"}" \
     "$(tail -n 1 "$SF_TMP/many" | sed 's/^ *//')"
 
-at_once 10 service_role "select public.supafs_record('00000000-0000-0000-0000-0000000003c1',
+at_once 10 "insert into public.supafs_batches values ('00000000-0000-0000-0000-0000000003c1')" "select public.supafs_record('00000000-0000-0000-0000-0000000003c1',
     '[{\"file_id\": \"00000000-0000-0000-0000-0000000003f1\", \"bucket\": \"l\", \"key\": \"once\"}]',
     '[{\"id\": \"00000000-0000-0000-0000-0000000003d1\", \"type\": \"upload\"}]',
     '[{\"file_id\": \"00000000-0000-0000-0000-0000000003f1\", \"n\": 1}]')" >"$SF_TMP/many"
@@ -351,7 +366,8 @@ expect_eq "what it did" '1|1' "$(pg -c "select access_count, (select count(*) fr
     where id::text like '%3d1') from public.file_metadata where file_id::text like '%3f1'")"
 
 # Batches about the same two files, in both orders.
-at_once 20 service_role "select public.supafs_record(gen_random_uuid(), null, null,
+at_once 20 "update public.file_metadata set tags = null
+    where file_id = '00000000-0000-0000-0000-0000000000b1'" "select public.supafs_record(gen_random_uuid(), null, null,
     (select jsonb_agg(jsonb_build_object('file_id', '00000000-0000-0000-0000-0000000000' || w || '1',
         'n', 1) order by case when :n % 2 = 0 then w end, w desc) from unnest('{a,b}'::text[]) as w))" \
     >"$SF_TMP/many"
