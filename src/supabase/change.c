@@ -108,21 +108,51 @@ parse_name(struct sf_change *c, const struct sf_http_reply *reply, char *why)
 
 /* ---- buckets -------------------------------------------------------------------------------- */
 
+/* NULL: out of memory, or text that is not UTF-8. */
+static json_t *
+bucket_body(const struct sf_bucket_spec *spec)
+{
+    json_t *o = json_pack("{s:s, s:s, s:b}", "id", spec->id, "name", spec->id, "public",
+                          (int)spec->is_public);
+    json_t *mimes = spec->mimes ? json_array() : NULL;
+    bool bad = !o || (spec->mimes && !mimes);
+    for (size_t i = 0; !bad && spec->mimes && spec->mimes[i]; i++)
+        bad = json_array_append_new(mimes, json_string(spec->mimes[i])) < 0;
+    if (!bad && spec->size_limit)
+        bad = json_object_set_new(o, "file_size_limit",
+                                  json_integer((json_int_t)spec->size_limit)) < 0;
+    if (!bad && mimes)
+        bad = json_object_set(o, "allowed_mime_types", mimes) < 0;
+    json_decref(mimes);
+    if (!bad)
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
 int
-sf_storage_bucket_create_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
-                              struct sf_err *err)
+sf_storage_bucket_make_wait(struct sf_storage *st, const struct sf_bucket_spec *spec,
+                            int64_t deadline_ms, struct sf_err *err)
 {
     int rc;
     struct sf_change *c = sf_change_begin(st, SF_C_CALLS_BUCKET, &rc, err);
     if (!c)
         return rc;
     c->parse = parse_name;
-    json_t *o = json_pack("{s:s, s:s, s:b}", "id", id, "name", id, "public", 0);
+    json_t *o = bucket_body(spec);
     sf_call_open(&c->call, "POST", "create bucket", "bucket", NULL, NULL, NULL, deadline_ms);
-    sf_call_describe(&c->call, "POST", "create bucket", id, NULL);
+    sf_call_describe(&c->call, "POST", "create bucket", spec->id, NULL);
     sf_call_json(&c->call, o ? json_dumps(o, JSON_COMPACT) : NULL);
     json_decref(o);
     return sf_change_finish(c, err);
+}
+
+int
+sf_storage_bucket_create_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
+                              struct sf_err *err)
+{
+    const struct sf_bucket_spec spec = {.id = id};
+    return sf_storage_bucket_make_wait(st, &spec, deadline_ms, err);
 }
 
 int

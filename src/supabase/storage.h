@@ -67,8 +67,17 @@ uint64_t sf_storage_bucket_list(struct sf_storage *st, int64_t deadline_ms, sf_b
 /* One bucket: cb gets n = 1; a missing or hidden one is -ENOENT. */
 uint64_t sf_storage_bucket_get(struct sf_storage *st, const char *id, int64_t deadline_ms,
                                sf_bucket_list_fn cb, void *arg);
+/* A private one without limits. */
 int sf_storage_bucket_create_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
                                   struct sf_err *err);
+struct sf_bucket_spec {
+    const char *id;
+    bool is_public;
+    uint64_t size_limit;      /* bytes; 0 = none */
+    const char *const *mimes; /* NULL-terminated list of allowed types; NULL = all */
+};
+int sf_storage_bucket_make_wait(struct sf_storage *st, const struct sf_bucket_spec *spec,
+                                int64_t deadline_ms, struct sf_err *err);
 int sf_storage_bucket_delete_wait(struct sf_storage *st, const char *id, int64_t deadline_ms,
                                   struct sf_err *err);
 

@@ -177,6 +177,13 @@ test_change_requests(void **state)
     assert_int_equal(sf_storage_bucket_delete_wait(world.st, "n b", sync_in(9000), NULL), 0);
     assert_string_equal(world.got[5].path, "/storage/v1/bucket/n%20b");
     assert_string_equal(world.got[5].type, "-");
+    const char *const mimes[] = {"text/*", "image/png", NULL};
+    const struct sf_bucket_spec spec = {
+        .id = "n", .is_public = true, .size_limit = 10485760, .mimes = mimes};
+    assert_int_equal(sf_storage_bucket_make_wait(world.st, &spec, sync_in(9000), NULL), 0);
+    assert_string_equal(world.got[6].body,
+                        "{\"id\":\"n\",\"name\":\"n\",\"public\":true,\"file_size_limit\":10485760,"
+                        "\"allowed_mime_types\":[\"text/*\",\"image/png\"]}");
 }
 
 static int
