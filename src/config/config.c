@@ -106,6 +106,9 @@ sf_config_free(struct sf_config *cfg)
     SF_VEC_FOREACH (&cfg->warnings, w)
         free(*w);
     sf_text_vec_fini(&cfg->warnings);
+    SF_VEC_FOREACH (&cfg->buckets, b)
+        sf_config_bucket_fini(b);
+    sf_bucket_vec_fini(&cfg->buckets);
     sf_buf_fini(&cfg->kernel_options);
     free(cfg->home);
     free(cfg);

@@ -100,6 +100,17 @@ enum sf_origin sf_config_origin_kind(const struct sf_config *cfg, enum sf_opt op
  */
 const char *sf_config_text(const struct sf_config *cfg, enum sf_opt opt, char *out, size_t size);
 
+/* A bucket that `supafs init` is to make: a section [bucket.NAME]. */
+struct sf_config_bucket {
+    char *name;
+    bool is_public;
+    uint64_t size_limit; /* bytes; 0 = none */
+    char **mimes;        /* NULL-terminated list of allowed types; NULL = all */
+};
+/* In the order in which the files have them first; what the nearer file sets wins. NULL past the
+ * last one. */
+const struct sf_config_bucket *sf_config_bucket(const struct sf_config *cfg, size_t i);
+
 /* Options of -o that are the kernel's business, as "noexec,noatime"; "" when none. */
 const char *sf_config_kernel_options(const struct sf_config *cfg);
 

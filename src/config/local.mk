@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/config/bucket.c \
 	src/config/config.c \
 	src/config/config.h \
 	src/config/envfile.c \

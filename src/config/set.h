@@ -39,8 +39,11 @@ struct sf_pending {
 SF_VEC_DEFINE(sf_pending_vec, struct sf_pending);
 SF_VEC_DEFINE(sf_text_vec, char *);
 
+SF_VEC_DEFINE(sf_bucket_vec, struct sf_config_bucket);
+
 struct sf_config {
     struct sf_slot slots[SF_OPT_COUNT];
+    struct sf_bucket_vec buckets;
     struct sf_pending_vec pending;
     struct sf_text_vec warnings;
     struct sf_buf kernel_options;
@@ -76,6 +79,10 @@ int sf_config_add_env_file(struct sf_config *cfg, const char *path, struct sf_er
 /* @origin: SF_ORIGIN_SYSTEM_FILE or SF_ORIGIN_USER_FILE. A file that is not there is no error. */
 int sf_config_add_file(struct sf_config *cfg, const char *path, enum sf_origin origin,
                        struct sf_err *err);
+/* A value of the section [bucket.NAME]: public, file_size_limit or allowed_mime_types. */
+int sf_config_bucket_set(struct sf_config *cfg, const char *bucket, const char *name,
+                         const char *value, const char *where, struct sf_err *err);
+void sf_config_bucket_fini(struct sf_config_bucket *b);
 /* Use the sections [project.NAME]; -EINVAL when no file has one. */
 int sf_config_use_profile(struct sf_config *cfg, const char *profile, struct sf_err *err);
 

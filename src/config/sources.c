@@ -156,6 +156,7 @@ struct file_reader {
 };
 
 static const char project_section[] = "project.";
+static const char bucket_section[] = "bucket.";
 
 /* A value of a [project.NAME] section is checked now and used when the profile is. */
 static int
@@ -214,6 +215,9 @@ file_value(void *arg, const char *section, const char *name, const char *value, 
         where = NULL;
         return no_memory(err);
     }
+    if (sf_str_starts(section, bucket_section))
+        return sf_config_bucket_set(r->cfg, section + sizeof bucket_section - 1, name, value, where,
+                                    err);
     if (*section && (!in_project || !*profile)) {
         char quoted[48];
         return sf_err_set(err, -EINVAL, "%s: there is no section [%s]; write [project.NAME]", where,

@@ -210,6 +210,47 @@ what_does_not_belong_in_a_configuration_file(void **state)
                     "4: bucket is set a second time in this section");
     user_file_fails("[project.a]\nproject=b\n", "2: project cannot be set inside of a section");
     user_file_fails("key_fd=3\n", "1: key_fd cannot be set in a file");
+    user_file_fails("[bucket.]\npublic=yes\n", "2: [bucket.NAME] wants the name of a bucket");
+    user_file_fails("[bucket.a/b]\npublic=yes\n", "2: [bucket.NAME] wants the name of a bucket");
+    user_file_fails(
+        "[bucket.a]\nro=yes\n",
+        "2: a bucket has public, file_size_limit and allowed_mime_types, and no \"ro\"");
+    user_file_fails("[bucket.a]\npublic=perhaps\n",
+                    "2: public cannot be \"perhaps\"; it is yes or no");
+    user_file_fails("[bucket.a]\nfile_size_limit=-1\n",
+                    "2: file_size_limit cannot be \"-1\"; it is a size, written like 10M, or none");
+    user_file_fails("[bucket.a]\nallowed_mime_types=image/*, pdf\n",
+                    "2: allowed_mime_types cannot be \"image/*, pdf\"; it is a list like text/*, "
+                    "application/pdf");
+}
+
+static void
+buckets_are_collected_from_both_files(void **state)
+{
+    (void)state;
+    struct sf_config_sources src = quiet_sources();
+    src.system_file = write_file("system", 0644,
+                                 "[bucket.a]\npublic = yes\nfile_size_limit = 10M\n"
+                                 "[project.x]\nurl = http://localhost:1\n"
+                                 "[bucket.b]\nallowed_mime_types = image/*,text/plain\n");
+    src.user_file = write_file("conf", 0600,
+                               "[bucket.c]\npublic = no\n"
+                               "[bucket.a]\nfile_size_limit = none\nallowed_mime_types = x/y\n"
+                               "[bucket.b]\nallowed_mime_types =\n");
+    struct sf_config *cfg = load(&src);
+    const struct sf_config_bucket *a = sf_config_bucket(cfg, 0), *b = sf_config_bucket(cfg, 1),
+                                  *c = sf_config_bucket(cfg, 2);
+    assert_null(sf_config_bucket(cfg, 3));
+    assert_string_equal(a->name, "a");
+    assert_true(a->is_public);
+    assert_int_equal(a->size_limit, 0);
+    assert_string_equal(a->mimes[0], "x/y");
+    assert_null(a->mimes[1]);
+    assert_string_equal(b->name, "b");
+    assert_false(b->is_public);
+    assert_null(b->mimes);
+    assert_string_equal(c->name, "c");
+    sf_config_free(cfg);
 }
 
 /* ---- who may read it ---- */
@@ -306,6 +347,7 @@ main(void)
         cmocka_unit_test(long_lines_are_whole),
         cmocka_unit_test(bad_configuration_files_are_refused),
         cmocka_unit_test(what_does_not_belong_in_a_configuration_file),
+        cmocka_unit_test(buckets_are_collected_from_both_files),
         cmocka_unit_test(shared_files_may_not_hold_keys),
         cmocka_unit_test(files_that_are_none),
     };
