@@ -115,6 +115,7 @@ integ_tests = \
 	tests/integ/cache-crash.sh \
 	tests/integ/completion.sh \
 	tests/integ/control.sh \
+	tests/integ/init.sh \
 	tests/integ/both-ways-js.sh \
 	tests/integ/cached-reads.sh \
 	tests/integ/data-ops.sh \
@@ -245,6 +246,7 @@ test_data = \
 	tests/integ/devserver-rls.py \
 	tests/integ/devserver-s3.py \
 	tests/integ/faults.py \
+	tests/integ/init-api.py \
 	tests/integ/lost-replies.py \
 	tests/integ/power-loss.py \
 	tests/integ/power_loss_actors.py \

@@ -16,6 +16,7 @@
 /* The verbs. @argv[0] is what --help shows as the program's name ("supafs mount"). Each returns the
  * code to exit with. */
 int cmd_mount(int argc, char **argv);
+int cmd_init(int argc, char **argv);
 int cmd_umount(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_bench(int argc, char **argv);

@@ -11,6 +11,7 @@ supafs_SOURCES = \
 	src/cmd/cmd-bench-set.c \
 	src/cmd/cmd-doctor.c \
 	src/cmd/cmd-flush.c \
+	src/cmd/cmd-init.c \
 	src/cmd/cmd-mount.c \
 	src/cmd/cmd-queue.c \
 	src/cmd/cmd-queue-print.c \

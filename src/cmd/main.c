@@ -15,6 +15,7 @@ static const struct verb {
     const char *help;
 } verbs[] = {
     {"mount", "supafs mount", cmd_mount, "[URL|PROJECT] MOUNTPOINT   make a project a directory"},
+    {"init", "supafs init", cmd_init, "[URL|PROJECT]             make buckets and tables"},
     {"umount", "supafs umount", cmd_umount, "MOUNTPOINT                finish uploads and unmount"},
     {"status", "supafs status", cmd_status, "[MOUNTPOINT]              tell how a mount is doing"},
     {"flush", "supafs flush", cmd_flush, "[PATH...]                 wait until it is stored"},
