@@ -55,6 +55,7 @@ unit_tests = \
 	tests/unit/test-supabase-keyfile \
 	tests/unit/test-supabase-list \
 	tests/unit/test-supabase-removed \
+	tests/unit/test-supabase-rest \
 	tests/unit/test-supabase-scan \
 	tests/unit/test-supabase-storage \
 	tests/unit/test-supabase-tus \
@@ -425,6 +426,8 @@ tests_unit_test_supabase_attrs_SOURCES = tests/unit/test-supabase-attrs.c $(stor
 tests_unit_test_supabase_form_SOURCES = tests/unit/test-supabase-form.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_supabase_removed_SOURCES = tests/unit/test-supabase-removed.c $(storage_test_lib) \
+	$(storage_world)
+tests_unit_test_supabase_rest_SOURCES = tests/unit/test-supabase-rest.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_supabase_tus_SOURCES = tests/unit/test-supabase-tus.c $(storage_test_lib) \
 	$(storage_world)

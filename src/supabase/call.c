@@ -334,14 +334,23 @@ sf_call_open(struct sf_call *call, const char *method, const char *action, const
 }
 
 void
-sf_call_open_rpc(struct sf_call *call, const char *function, int64_t deadline_ms)
+sf_call_open_rest(struct sf_call *call, const char *method, const char *path, const char *query,
+                  int64_t deadline_ms)
 {
     const char *base = call->st->base;
     sf_autofree char *url = NULL;
-    if (asprintf(&url, "%.*s/rest/v1/rpc/%s", (int)(strlen(base) - strlen(SF_STORAGE_PATH)), base,
-                 function) < 0)
+    if (asprintf(&url, "%.*s/rest/v1/%s%s%s", (int)(strlen(base) - strlen(SF_STORAGE_PATH)), base,
+                 path, query ? "?" : "", query ? query : "") < 0)
         url = NULL;
-    open_url(call, "POST", url, deadline_ms);
+    open_url(call, method, url, deadline_ms);
+}
+
+void
+sf_call_open_rpc(struct sf_call *call, const char *function, int64_t deadline_ms)
+{
+    char path[80];
+    snprintf(path, sizeof path, "rpc/%s", function);
+    sf_call_open_rest(call, "POST", path, NULL, deadline_ms);
 }
 
 void
