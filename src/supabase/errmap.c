@@ -88,6 +88,10 @@ static const struct sf_errmap_row rows[] = {
 
     { CODE("PGRST202"), TO(ENOSYS, false, REQUEST, "database API: there is no such function") },
     { CODE("42883"), TO(ENOSYS, false, REQUEST, "the same, in the words of the database") },
+    { CODE("PGRST205"), TO(ENOSYS, false, REQUEST, "database API: there is no such table") },
+    { CODE("42P01"), TO(ENOSYS, false, REQUEST, "the same, in the words of the database") },
+    { CODE("PGRST204"), TO(ENOSYS, false, REQUEST, "database API: there is no such column") },
+    { CODE("42703"), TO(ENOSYS, false, REQUEST, "the same, in the words of the database") },
     { CODE("PGRST106"), TO(ENOSYS, false, REQUEST, "database API: the schema of the function is not offered") },
     { CODE("42501"), TO(EACCES, false, DENIED, "database API: this role may not do it") },
     { CODE("PGRST301"), .message = "expired", TO(EKEYEXPIRED, false, EXPIRED, "database API: the token has expired") },
@@ -95,6 +99,25 @@ static const struct sf_errmap_row rows[] = {
     { CODE("PGRST301"), TO(EKEYREJECTED, false, BAD_TOKEN, "database API: the token is not valid") },
     { CODE("PGRST302"), TO(EKEYREJECTED, false, BAD_TOKEN, "database API: no token arrived") },
     { CODE("PGRST303"), TO(EKEYREJECTED, false, BAD_TOKEN, "database API: a claim of the token does not hold") },
+    { CODE("PGRST103"), TO(ESTALE, false, RANGE, "database API: the range begins behind the last row") },
+    { CODE("PGRST203"), TO(EIO, false, REQUEST, "database API: several functions of this name fit") },
+    { CODE("PGRST000"), TO(ETIMEDOUT, true, BUSY, "database API: it cannot reach the database, after retries") },
+    { CODE("PGRST001"), TO(EIO, true, SERVER, "database API: it lost the database, after retries") },
+    { CODE("PGRST002"), TO(ETIMEDOUT, true, BUSY, "database API: it does not know the tables yet, after retries") },
+    { CODE("PGRST003"), TO(ETIMEDOUT, true, BUSY, "database API: all connections to the database were taken, after retries") },
+    { CODE("23505"), TO(EEXIST, false, EXISTS, "database: a row with this key exists") },
+    { CODE("23503"), TO(ENOENT, false, NO_KEY, "database: the row that another one names does not exist") },
+    { CODE("23*"), TO(EINVAL, false, REQUEST, "database: the row breaks a rule of its table") },
+    { CODE("22*"), TO(EINVAL, false, REQUEST, "database: a value is not of its type, or out of range") },
+    { CODE("54*"), TO(E2BIG, false, LIMIT, "database: too large or too many of something") },
+    { CODE("25006"), TO(EROFS, false, LIMIT, "database: it is read-only (often: its disk is full)") },
+    { CODE("40001"), TO(ETIMEDOUT, true, BUSY, "database: another transaction was in the way, after retries") },
+    { CODE("40P01"), TO(ETIMEDOUT, true, BUSY, "database: the same, both waited for each other, after retries") },
+    { CODE("55P03"), TO(ETIMEDOUT, true, BUSY, "database: lock not got in time, after retries") },
+    { CODE("57014"), TO(ETIMEDOUT, true, BUSY, "database: it took longer than is allowed, after retries") },
+    { CODE("57P03"), TO(ETIMEDOUT, true, BUSY, "database: it is starting or stopping, after retries") },
+    { CODE("53*"), TO(ETIMEDOUT, true, BUSY, "database: out of connections, memory or disk, after retries") },
+    { CODE("08*"), TO(EIO, true, SERVER, "database: its connection broke, after retries") },
 
     { OLD("not_found"), TO(ENOENT, false, NO_KEY, "no such object, older servers") },
     { OLD("Bucket not found"), TO(ENOENT, false, NO_BUCKET, "no such bucket, older servers") },
@@ -157,10 +180,18 @@ static const struct sf_errmap_row rows[] = {
 };
 /* clang-format on */
 
+/* SQLSTATEs come in classes: "23*" is all codes that begin with 23. */
+static bool
+code_holds(const char *code, const char *of)
+{
+    size_t n = strcspn(code, "*");
+    return code[n] ? strncmp(code, of, n) == 0 : strcmp(code, of) == 0;
+}
+
 static bool
 row_holds(const struct sf_errmap_row *r, const struct sf_fault *f)
 {
-    if (r->code && strcmp(r->code, f->code) != 0)
+    if (r->code && !code_holds(r->code, f->code))
         return false;
     if (r->error && strcmp(r->error, f->error) != 0)
         return false;

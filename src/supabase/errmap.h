@@ -42,7 +42,7 @@ enum sf_fault_class {
 /* One row. A condition that is NULL or 0 holds always; all of a row must hold; the first row wins.
  */
 struct sf_errmap_row {
-    const char *code;           /* "" = the body must have none */
+    const char *code;           /* "" = the body must have none; "23*" = it begins so */
     const char *error;          /* the whole error text */
     const char *message;        /* part of the message */
     int status_from, status_to; /* statusCode of the body */

@@ -133,7 +133,7 @@ static const struct {
     {401, PGRST("42501", "permission denied for function supafs_set_attrs"), -EACCES},
     {401, PGRST("PGRST301", "JWT expired"), -EKEYEXPIRED},
     {401, "{\"message\":\"Invalid API key\"}", -EKEYREJECTED},
-    {400, PGRST("22023", "p_metadata must be an object or null"), -EIO},
+    {400, PGRST("22023", "p_metadata must be an object or null"), -EINVAL},
 };
 
 static void
