@@ -24,6 +24,8 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/record.h \
 	src/supabase/removed.c \
 	src/supabase/removed.h \
+	src/supabase/rest-internal.h \
+	src/supabase/rest-query.c \
 	src/supabase/rest.c \
 	src/supabase/rest.h \
 	src/supabase/scan.c \
