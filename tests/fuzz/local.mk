@@ -11,6 +11,7 @@ fuzz_tests = \
 	tests/fuzz/fuzz-http \
 	tests/fuzz/fuzz-journal \
 	tests/fuzz/fuzz-quarantine \
+	tests/fuzz/fuzz-rest \
 	tests/fuzz/fuzz-storage \
 	tests/fuzz/fuzz-supabase \
 	tests/fuzz/fuzz-tree-dir \
@@ -63,6 +64,8 @@ tests_fuzz_fuzz_http_SOURCES = tests/fuzz/fuzz-http.c tests/fuzz/fuzz.h $(fuzz_m
 tests_fuzz_fuzz_http_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz-journal.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_journal_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_rest_SOURCES = tests/fuzz/fuzz-rest.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_rest_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_storage_SOURCES = tests/fuzz/fuzz-storage.c tests/fuzz/fuzz.h $(fuzz_main)
 # The network is replaced.
 tests_fuzz_fuzz_storage_LDFLAGS = $(fuzz_ldflags) -Wl,--wrap=sf_http_submit,--wrap=sf_http_post
