@@ -158,6 +158,7 @@ integ_tests = \
 	tests/integ/remount-clean.sh \
 	tests/integ/renames.sh \
 	tests/integ/replay.sh \
+	tests/integ/rest-real.sh \
 	tests/integ/save-patterns.sh \
 	tests/integ/set-attrs-sql.sh \
 	tests/integ/sql-migrations.sh \

@@ -14,6 +14,7 @@ EXTRA_DIST += \
 	tests/lib/objects.py tests/lib/sigv4.py \
 	tests/lib/postgres.sh \
 	tests/lib/rclone.sh \
+	tests/lib/rest-gateway.py \
 	tests/lib/real-input.sh \
 	tests/lib/replaced-schema.sql \
 	tests/lib/server.sh \
@@ -28,3 +29,8 @@ tests_lib_write_probe_LDADD = $(supafs_libs)
 noinst_PROGRAMS += tests/lib/saved-fill
 tests_lib_saved_fill_CFLAGS = $(AM_CFLAGS)
 tests_lib_saved_fill_LDADD = $(supafs_libs)
+
+# The client of the project's tables, for tests/integ/rest-real.sh.
+noinst_PROGRAMS += tests/lib/rest-probe
+tests_lib_rest_probe_CFLAGS = $(AM_CFLAGS)
+tests_lib_rest_probe_LDADD = $(supafs_libs)
