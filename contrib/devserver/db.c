@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "db-internal.h"
+#include "rest.h"
 
 static const char schema[] =
     "PRAGMA journal_mode=WAL;"
@@ -189,6 +190,8 @@ ds_db_open(const char *path, struct ds_db **ret, struct sf_err *err)
         rc = add_columns(db);
     if (rc == SQLITE_OK)
         rc = sqlite3_create_function(db->sqlite, "seen", 1, SQLITE_UTF8, db, seen, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = ds_rest_functions(db->sqlite);
     if (rc != SQLITE_OK) {
         int code = sf_err_set(err, -EIO, "database %s: %s", path, sqlite3_errmsg(db->sqlite));
         ds_db_close(db);

@@ -20,6 +20,13 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/repeat.c contrib/devserver/repeat.h \
 	contrib/devserver/reply.c contrib/devserver/reply.h \
 	contrib/devserver/reqlog.c contrib/devserver/reqlog.h \
+	contrib/devserver/rest.h contrib/devserver/rest-functions.c \
+	contrib/devserver/rest-objects.c contrib/devserver/rest-objects.h \
+	contrib/devserver/rest-query.c contrib/devserver/rest-reply.c \
+	contrib/devserver/rest-row.c contrib/devserver/rest-sql.c \
+	contrib/devserver/rest-value.c contrib/devserver/rest-value.h \
+	contrib/devserver/route-table.c \
+	contrib/devserver/tables.c contrib/devserver/tables.h \
 	contrib/devserver/route.c contrib/devserver/route.h \
 	contrib/devserver/route-bucket.c contrib/devserver/route-delete.c \
 	contrib/devserver/route-list.c contrib/devserver/route-move-copy.c \

@@ -12,6 +12,7 @@
 #include "http.h"
 #include "import.h"
 #include "server.h"
+#include "tables.h"
 
 #define STANDARD_LIMIT 52428800
 #define GLOBAL_LIMIT   524288000
@@ -179,6 +180,8 @@ open_server(struct ds_server *server, const struct options *options, struct sf_e
         return sf_err_set(err, -ENOMEM, "no memory");
     apply_options(server->pace, options);
     rc = ds_db_open(path, &server->db, err);
+    if (rc == 0)
+        rc = ds_tables_create(server->db, err);
     if (rc == 0)
         rc = ds_project_load_keys(server->project, server->db, err);
     if (rc == 0)

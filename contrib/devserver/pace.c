@@ -158,6 +158,9 @@ static const struct {
     {"tus_drain_ms", offsetof(struct ds_pace, tus_drain_ms), 1},
     {"tus_max", offsetof(struct ds_pace, tus_max), 1},
 };
+static const char *const tables_states[] = {"on", "missing", "denied", "loading"};
+#define TABLES_STATES (sizeof tables_states / sizeof tables_states[0])
+
 enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
 
 static _Atomic int64_t *
@@ -170,8 +173,9 @@ json_t *
 ds_pace_to_json(struct ds_pace *pace)
 {
     bool mtime = atomic_load(&pace->etag_style) == DS_ETAG_MTIME;
-    json_t *json = json_pack("{s:s, s:b}", "etag_style", mtime ? "mtime" : "md5", "rpc",
-                             (int)atomic_load(&pace->rpc));
+    json_t *json = json_pack("{s:s, s:b, s:s}", "etag_style", mtime ? "mtime" : "md5", "rpc",
+                             (int)atomic_load(&pace->rpc), "tables",
+                             tables_states[atomic_load(&pace->tables)]);
     for (size_t i = 0; i < NUMBERS; i++) {
         int64_t value = atomic_load(number_of(pace, i));
         bool fraction = numbers[i].factor > 1;
@@ -193,6 +197,19 @@ read_number(const json_t *value, const char *name, double factor, int64_t *ret, 
 }
 
 static int
+read_tables(const json_t *value, int *ret, struct sf_err *err)
+{
+    for (size_t i = 0; json_is_string(value) && i < TABLES_STATES; i++) {
+        if (strcmp(tables_states[i], json_string_value(value)) == 0) {
+            *ret = (int)i;
+            return 0;
+        }
+    }
+    return sf_err_set(err, -EINVAL,
+                      "tables must be \"on\", \"missing\", \"denied\" or \"loading\"");
+}
+
+static int
 read_style(const json_t *value, int *ret, struct sf_err *err)
 {
     const char *text = json_string_value(value);
@@ -210,6 +227,7 @@ ds_pace_from_json(struct ds_pace *pace, const json_t *json, struct sf_err *err)
 {
     int64_t values[NUMBERS];
     int style = atomic_load(&pace->etag_style);
+    int tables = atomic_load(&pace->tables);
     bool rpc = atomic_load(&pace->rpc);
     const char *name;
     json_t *value;
@@ -227,6 +245,8 @@ ds_pace_from_json(struct ds_pace *pace, const json_t *json, struct sf_err *err)
             rc = read_number(value, name, numbers[i].factor, &values[i], err);
         else if (strcmp(name, "etag_style") == 0)
             rc = read_style(value, &style, err);
+        else if (strcmp(name, "tables") == 0)
+            rc = read_tables(value, &tables, err);
         else if (strcmp(name, "rpc") == 0 && json_is_boolean(value))
             rpc = json_is_true(value);
         else if (strcmp(name, "rpc") == 0)
@@ -240,6 +260,7 @@ ds_pace_from_json(struct ds_pace *pace, const json_t *json, struct sf_err *err)
         atomic_store(number_of(pace, i), values[i]);
     ds_clock_shift(atomic_load(&pace->clock_ms));
     atomic_store(&pace->etag_style, style);
+    atomic_store(&pace->tables, tables);
     atomic_store(&pace->rpc, rpc);
     return 0;
 }

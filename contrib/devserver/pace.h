@@ -13,6 +13,10 @@
 
 enum ds_etag_style { DS_ETAG_MD5, DS_ETAG_MTIME };
 
+/* How the project's own tables are: there, not there, not for anybody, or not known to PostgREST
+ * yet. */
+enum ds_tables_state { DS_TABLES_ON, DS_TABLES_MISSING, DS_TABLES_DENIED, DS_TABLES_LOADING };
+
 /* What can be set while the server runs, and the waiting that follows from it. Thread-safe. */
 struct ds_pace {
     _Atomic int64_t delay_ms;        /* before the first byte of each reply */
@@ -20,6 +24,7 @@ struct ds_pace {
     _Atomic uint64_t standard_limit; /* of one upload request; 0 = none */
     _Atomic uint64_t global_limit;   /* of any object; 0 = none */
     _Atomic bool rpc;                /* the project has supafs_set_attrs */
+    _Atomic int tables;              /* enum ds_tables_state */
     _Atomic int etag_style;          /* enum ds_etag_style, for what is written from now on */
 
     _Atomic int64_t copy_ms; /* that moving or copying the bytes of an object takes */

@@ -8,90 +8,17 @@
 #include "base/cleanup.h"
 #include "json.h"
 #include "reply.h"
+#include "rest.h"
 
 /*
- * POST /rest/v1/rpc/supafs_set_attrs, as PostgREST answers it for the function in
- * contrib/sql/001-attributes.sql. tests/integ/set-attrs-sql.sh compares the two.
+ * POST /rest/v1/rpc/NAME, as PostgREST answers it for the functions of contrib/sql, and
+ * supafs_set_attrs itself. tests/integ/set-attrs-sql.sh and tables-both.sh compare the two.
  */
-
-#define REST_TYPE "application/json; charset=utf-8"
 
 /* Sorted, as PostgREST names them. */
 static const char *const parameters[] = {"p_bucket",   "p_cache_control", "p_metadata",
                                          "p_mimetype", "p_name",          "p_version"};
 #define PARAMETERS (sizeof parameters / sizeof parameters[0])
-
-static void
-add_text_or_null(struct ds_buf *out, const char *name, const char *text)
-{
-    ds_buf_addf(out, "\"%s\":", name);
-    if (text)
-        ds_buf_add_json(out, text);
-    else
-        ds_buf_adds(out, "null");
-}
-
-/* An error in PostgREST's form. */
-static void
-rest_error(struct ds_request *req, int status, const char *code, const char *details,
-           const char *hint, const char *message)
-{
-    ds_autobuf out = DS_BUF_INIT;
-    ds_buf_adds(&out, "{");
-    add_text_or_null(&out, "code", code);
-    ds_buf_adds(&out, ",");
-    add_text_or_null(&out, "details", details);
-    ds_buf_adds(&out, ",");
-    add_text_or_null(&out, "hint", hint);
-    ds_buf_adds(&out, ",");
-    add_text_or_null(&out, "message", message);
-    ds_buf_adds(&out, "}");
-    ds_reply_text(req, status, REST_TYPE, out.data ? out.data : "");
-}
-
-/* ---- who asks ---- */
-
-static void
-token_error(struct ds_request *req, const char *problem)
-{
-    static const struct {
-        const char *problem, *message;
-    } texts[] = {
-        {"\"exp\" claim timestamp check failed", "JWT expired"},
-        {"\"nbf\" claim timestamp check failed", "JWTNotYetValid"},
-        {"Invalid Compact JWS", "JWSError (CompactDecodeError Invalid number of parts: Expected 3 "
-                                "parts; got 1)"},
-    };
-    const char *message = "JWSError JWSInvalidSignature";
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        if (strcmp(texts[i].problem, problem) == 0)
-            message = texts[i].message;
-    rest_error(req, 401, "PGRST301", NULL, NULL, message);
-    ds_autobuf header = DS_BUF_INIT;
-    ds_buf_addf(&header, "Bearer error=\"invalid_token\", error_description=\"%s\"", message);
-    ds_reply_header(req, "www-authenticate", header.data ? header.data : "");
-}
-
-/* The gateway wants an apikey; PostgREST then looks at the token, and takes none for anon. */
-static bool
-identify(struct ds_request *req)
-{
-    const char *problem = NULL;
-    int rc = 0;
-    if (!ds_request_header(req, "apikey"))
-        ds_reply_text(req, 401, "application/json",
-                      "{\"message\":\"No API key found in request\",\"hint\":\"No `apikey` "
-                      "request header or url param was found.\"}");
-    else
-        rc = ds_identify(req, &problem);
-    if (rc == -EACCES)
-        token_error(req, problem);
-    else if (rc < 0 && rc != -ENOKEY && rc != -EKEYREJECTED)
-        ds_fail_errno(req, rc, "check the token");
-    else if (req->reply.status == 0 && req->who.role == DS_ROLE_UNKNOWN)
-        rest_error(req, 400, "22023", NULL, NULL, "role \"unknown\" does not exist");
-    return req->reply.status == 0;
-}
 
 /* ---- the call ---- */
 
@@ -121,13 +48,48 @@ list_names(const json_t *body, struct ds_buf *out)
     return n;
 }
 
+/* Whether the project has a function of that name. */
+static bool
+has_function(struct ds_request *req)
+{
+    const struct ds_pace *pace = req->server->pace;
+    if (strcmp(req->key, "supafs_set_attrs") == 0)
+        return atomic_load(&pace->rpc);
+    return ds_function_find(req->key) && atomic_load(&pace->tables) != DS_TABLES_MISSING;
+}
+
+static const char *const *
+parameters_of(struct ds_request *req, size_t *count)
+{
+    const struct ds_function *function = ds_function_find(req->key);
+    *count = function ? 0 : PARAMETERS;
+    while (function && *count < DS_PARAMETERS_MAX && function->parameters[*count])
+        ++*count;
+    return function ? function->parameters : parameters;
+}
+
+/* What PostgREST thinks was meant: it goes by likeness, which half of the names are. */
+static void
+write_hint(struct ds_request *req, const json_t *body, struct ds_buf *out)
+{
+    size_t count, known = 0;
+    const char *const *names = parameters_of(req, &count);
+    for (size_t i = 0; i < count; i++)
+        known += json_object_get(body, names[i]) != NULL;
+    if (known == 0 || 2 * known < count)
+        return;
+    ds_buf_addf(out, "Perhaps you meant to call the function public.%s", req->key);
+    for (size_t i = 0; i < count; i++)
+        ds_buf_addf(out, "%s%s%s", i == 0 ? "(" : ", ", names[i], i + 1 == count ? ")" : "");
+}
+
 static void
 no_function(struct ds_request *req, const json_t *body)
 {
     ds_autobuf names = DS_BUF_INIT, details = DS_BUF_INIT, message = DS_BUF_INIT;
+    ds_autobuf hint = DS_BUF_INIT;
     size_t n = list_names(body, &names);
     const char *list = names.data ? names.data : "";
-    bool here = atomic_load(&req->server->pace->rpc) && strcmp(req->key, "supafs_set_attrs") == 0;
     if (n > 0) {
         ds_buf_addf(&message, "Could not find the function public.%s(%s) in the schema cache",
                     req->key, list);
@@ -141,21 +103,31 @@ no_function(struct ds_request *req, const json_t *body)
     }
     ds_buf_adds(&details, " or with a single unnamed json/jsonb parameter, but no matches were "
                           "found in the schema cache.");
-    rest_error(req, 404, "PGRST202", details.data,
-               n > 0 && here ? "Perhaps you meant to call the function public.supafs_set_attrs("
-                               "p_bucket, p_cache_control, p_metadata, p_mimetype, p_name, "
-                               "p_version)"
-                             : NULL,
-               message.data);
+    if (n > 0 && has_function(req))
+        write_hint(req, body, &hint);
+    ds_rest_error(req, 404, "PGRST202", details.data, hint.data, message.data);
 }
 
 static bool
-parameters_fit(const json_t *body)
+parameters_fit(struct ds_request *req, const json_t *body)
 {
-    for (size_t i = 0; i < PARAMETERS; i++)
-        if (!json_object_get(body, parameters[i]))
+    size_t count;
+    const char *const *names = parameters_of(req, &count);
+    for (size_t i = 0; i < count; i++)
+        if (!json_object_get(body, names[i]))
             return false;
-    return json_object_size(body) == PARAMETERS;
+    return json_object_size(body) == count;
+}
+
+/* A function of the tables. */
+static void
+call(struct ds_request *req, const struct ds_function *function, const json_t *body)
+{
+    struct ds_rest rest;
+    ds_rest_begin(&rest, req);
+    if (ds_rest_may(&rest, "function", function->name))
+        function->call(&rest, body);
+    ds_rest_end(&rest);
 }
 
 /* A parameter of type text: what is no string becomes its JSON text. NULL stays null. */
@@ -186,7 +158,7 @@ reply_updated(struct ds_request *req, const char *version, int64_t updated_ms)
         ds_buf_add_json_time(&out, updated_ms);
     }
     ds_buf_adds(&out, "}");
-    ds_reply_text(req, 200, REST_TYPE, out.data ? out.data : "");
+    ds_reply_text(req, 200, DS_REST_TYPE, out.data ? out.data : "");
     ds_reply_header(req, "content-range", "0-0/*");
 }
 
@@ -195,8 +167,8 @@ static void
 not_allowed(struct ds_request *req)
 {
     bool anon = req->who.role == DS_ROLE_ANON;
-    rest_error(req, anon ? 401 : 403, "42501", NULL, NULL,
-               "new row violates row-level security policy for table \"objects\"");
+    ds_rest_error(req, anon ? 401 : 403, "42501", NULL, NULL,
+                  "new row violates row-level security policy for table \"objects\"");
     if (anon)
         ds_reply_header(req, "www-authenticate", "Bearer");
 }
@@ -233,7 +205,7 @@ call_set_attrs(struct ds_request *req, const json_t *body)
 {
     const json_t *metadata = json_object_get(body, "p_metadata");
     if (!json_is_null(metadata) && !json_is_object(metadata)) {
-        rest_error(req, 400, "22023", NULL, NULL, "p_metadata must be an object or null");
+        ds_rest_error(req, 400, "22023", NULL, NULL, "p_metadata must be an object or null");
         return;
     }
     bool failed = false;
@@ -258,22 +230,25 @@ call_set_attrs(struct ds_request *req, const json_t *body)
 static void
 rpc(struct ds_request *req)
 {
-    if (!identify(req))
+    if (!ds_rest_identify(req))
         return;
     if (strcmp(req->method, "POST") != 0) {
         ds_autobuf message = DS_BUF_INIT;
         ds_buf_addf(&message, "Cannot use the %s method on RPC", req->method);
-        rest_error(req, 405, "PGRST101", NULL, NULL, message.data);
+        ds_rest_error(req, 405, "PGRST101", NULL, NULL, message.data);
         return;
     }
+    if (ds_rest_loading(req))
+        return;
     ds_autojson *body = req->text.len == 0
                             ? json_object()
                             : json_loadb(req->text.data, req->text.len, JSON_DECODE_ANY, NULL);
     if (!body)
-        rest_error(req, 400, "PGRST102", NULL, NULL, "Empty or invalid json");
-    else if (!atomic_load(&req->server->pace->rpc) || strcmp(req->key, "supafs_set_attrs") != 0 ||
-             !parameters_fit(body))
+        ds_rest_error(req, 400, "PGRST102", NULL, NULL, "Empty or invalid json");
+    else if (!has_function(req) || !parameters_fit(req, body))
         no_function(req, body);
+    else if (ds_function_find(req->key))
+        call(req, ds_function_find(req->key), body);
     else
         call_set_attrs(req, body);
 }

@@ -241,16 +241,25 @@ find_route(struct ds_request *req)
     return NULL;
 }
 
-/* /rest/v1/rpc/NAME: the one other service of which a part is here. */
-static bool
-is_rpc(struct ds_request *req)
+/* /rest/v1/rpc/NAME or /rest/v1/NAME: the one other service of which a part is here. */
+static const struct ds_route *
+find_rest_route(struct ds_request *req)
 {
-    static const char prefix[] = "/rest/v1/rpc/";
+    static const char prefix[] = "/rest/v1/";
     const char *name = req->target + sizeof prefix - 1;
-    size_t n = sizeof prefix - 1;
-    if (strncmp(req->target, prefix, n) != 0 || !*name || strpbrk(name, "/?"))
-        return false;
-    return decode(req, name, strlen(name), &req->key, &req->key_len);
+    if (strncmp(req->target, prefix, sizeof prefix - 1) != 0)
+        return NULL;
+    bool function = skip_word(&name, "rpc");
+    char *question = strchr(req->target, '?');
+    size_t len = question ? (size_t)(question - name) : strlen(name);
+    if (len == 0 || memchr(name, '/', len) || (function && question) ||
+        !decode(req, name, len, &req->key, &req->key_len))
+        return NULL;
+    if (question) {
+        *question = '\0';
+        req->query = question + 1;
+    }
+    return function ? &ds_route_rpc : &ds_route_table;
 }
 
 /* What a gateway answers outside the storage service. */
@@ -276,10 +285,9 @@ ds_route_resolve(struct ds_request *req)
     size_t prefix = sizeof DS_API_PREFIX - 1;
     if (strncmp(req->target, DS_API_PREFIX "/", prefix + 1) != 0) {
         req->path = req->target;
-        if (is_rpc(req)) {
-            req->route = &ds_route_rpc;
-            return ds_route_rpc.kind;
-        }
+        req->route = find_rest_route(req);
+        if (req->route)
+            return req->route->kind;
         if (req->reply.status == 0)
             outside(req);
         return req->reply.status == 501 ? "unavailable" : "unknown";

@@ -47,7 +47,8 @@ extern const struct ds_route ds_route_copy;
 extern const struct ds_route ds_route_delete;
 extern const struct ds_route ds_route_delete_many;
 extern const struct ds_route ds_route_tus_options;
-extern const struct ds_route ds_route_rpc; /* /rest/v1/rpc/NAME, which is the key */
+extern const struct ds_route ds_route_rpc;   /* /rest/v1/rpc/NAME, which is the key */
+extern const struct ds_route ds_route_table; /* /rest/v1/NAME, which is the key */
 extern const struct ds_route ds_route_tus_create;
 extern const struct ds_route ds_route_tus_patch;
 extern const struct ds_route ds_route_tus_head;

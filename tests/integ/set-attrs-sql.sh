@@ -154,6 +154,6 @@ gone() { [[ $(rpc "$SF_REST") == *404 ]]; }
 wait_for 10 gone || fail "PostgREST still knows it"
 expect_match "PostgREST's answer" '"code":"PGRST202".* 404$' "$(rpc "$SF_REST")"
 expect_eq "the dev server's answer" "$(rpc "$SF_REST")" "$(rpc "$SUPABASE_URL/rest/v1")"
-expect_eq "tables, which are not here" 501 \
+expect_eq "a table that is not there" 404 \
     "$(sf_curl -o /dev/null -w '%{http_code}' "$SUPABASE_URL/rest/v1/things")"
 passed

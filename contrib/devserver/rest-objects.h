@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef DS_REST_OBJECTS_H
+#define DS_REST_OBJECTS_H
+
+#include "rest.h"
+
+/* supafs_list_dir() and supafs_find() with the body of the call. */
+void ds_rest_list_dir(struct ds_rest *rest, const json_t *body);
+void ds_rest_find(struct ds_rest *rest, const json_t *body);
+
+/* ---- for all functions: rest-functions.c ---- */
+
+/* A parameter, or a member of one, as a value of the type; null when it is absent. False: answered.
+ */
+bool ds_rest_take(struct ds_rest *rest, const json_t *object, const char *name, enum ds_type type,
+                  struct ds_value *ret);
+
+/* Say the last error, if it is one of the data that the function has not found itself, again as
+ * that function does, behind WHAT. Always false. */
+bool ds_rest_refuse(struct ds_rest *rest, const char *what);
+
+/* Whether a member is absent, null, or JSON of the kind that the type is written in. */
+bool ds_rest_fits(const json_t *json, enum ds_type type);
+
+/* The answer of a function that returns rows. */
+void ds_rest_reply_set(struct ds_rest *rest, const struct ds_buf *rows, size_t count);
+
+#endif
