@@ -163,6 +163,7 @@ integ_tests = \
 	tests/integ/set-attrs-sql.sh \
 	tests/integ/sql-migrations.sh \
 	tests/integ/sql-rls.sh \
+	tests/integ/tables-both.sh \
 	tests/integ/state-dir.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/tus-js.sh \
@@ -254,6 +255,7 @@ test_data = \
 	tests/integ/power_loss_actors.py \
 	tests/integ/save-patterns.py \
 	tests/integ/set-attrs-sql.py \
+	tests/integ/tables-cases.py \
 	tests/integ/data-ops.py \
 	tests/integ/foreign-writer.py \
 	tests/integ/read-versions.py \
