@@ -190,7 +190,7 @@ init_about(struct init *in, int *version, struct sf_err *err)
         url = NULL;
         return sf_err_set(err, -ENOMEM, "out of memory");
     }
-    int rc = ask(&q, url, strdup("{}"), sf_config_ms(c, SF_OPT_READ_TIMEOUT), err);
+    int rc = ask(&q, url, strdup("{}"), sf_config_ms(c, SF_OPT_CONNECT_TIMEOUT), err);
     if (rc)
         return rc;
     const json_t *n = json_object_get(q.root, "version");
