@@ -30,6 +30,8 @@
 #define TAR_BLOCK 512
 #define NS_PER_S  INT64_C(1000000000)
 
+static const char word_chars[] = "abcdefghijklmnopqrstuvwxyz_-";
+
 static bool
 is_in(const char *const *list, const char *word, size_t n)
 {
@@ -166,7 +168,7 @@ static const char *const status_names[] = {"version",
                                            "cache_disk_state",
                                            "known_names",
                                            "kernel_readahead",
-                                           "tables",
+                                           "tables_queue",
                                            NULL};
 
 static int
@@ -177,6 +179,8 @@ put_status(const char *text, struct sf_buf *out)
         size_t n = strcspn(line, "\n"), name = strcspn(line, ":\n");
         if (is_in(status_names, line, name))
             rc = sf_buf_printf(out, "%.*s\n", (int)n, line);
+        else if (sf_str_starts(line, "tables: ")) /* the database's words may follow */
+            rc = sf_buf_printf(out, "%.*s\n", (int)(8 + strspn(line + 8, word_chars)), line);
         else if (!sf_str_starts(line, "option "))
             rc = sf_buf_printf(out, "%.*s: %s\n", (int)strspn(line, "abcdefghijklmnopqrstuvwxyz_"),
                                line, LEFT_OUT);
@@ -242,8 +246,6 @@ put_mounts(struct sf_doctor *d, struct sf_buf *out)
 }
 
 /* ---- the log -------------------------------------------------------------------------------- */
-
-static const char word_chars[] = "abcdefghijklmnopqrstuvwxyz_-";
 
 /* Whether a value says nothing of what is stored: a word of supafs's own, a number or the name of
  * an errno, each where it is to be expected. What is stored may have a number for a name. */

@@ -112,7 +112,7 @@ take_wanted(void *arg, const struct sf_err *err, const struct sf_bucket_row *row
     if (err || n != 1)
         return;
     w->limit = rows->size_limit;
-    for (; rows->mimes && rows->mimes[w->n_mimes];)
+    while (rows->mimes && rows->mimes[w->n_mimes])
         w->n_mimes++;
     offer_probe(&w->pick, rows);
 }
@@ -180,6 +180,10 @@ check_database(struct sf_doctor *d, struct sf_doctor_row *row)
 {
     struct doctor_reply a = {0};
     char text[256];
+    if (!strcmp(sf_config_str(d->cfg, SF_OPT_TABLES), "off")) {
+        doctor_say(row, SF_DOCTOR_SKIPPED, "tables=off");
+        return;
+    }
     int rc = doctor_ask(d, "POST", "/rest/v1/rpc/supafs_about", "{}", &a);
     if (rc < 0) {
         doctor_say(row, SF_DOCTOR_FAIL, "the database API does not answer: %s", a.err.msg);

@@ -22,7 +22,7 @@ good=$SUPABASE_SERVICE_ROLE_KEY anon_key=$SUPABASE_ANON_KEY
 as=()
 
 doctor() {
-    timeout 60 "${as[@]}" "$SUPAFS" doctor -o "cache_dir=$own/cache,state_dir=$own/state,connect_timeout=2s,cache_min_free=0" "$@"
+    timeout 60 "${as[@]}" "$SUPAFS" doctor -o "cache_dir=$own/cache,state_dir=$own/state,connect_timeout=2s,cache_min_free=0,tables=auto" "$@"
 }
 
 # finds CODE CHECK RESULT REGEX ADVICE-REGEX [ARGUMENT...]: what it says of this set-up.
@@ -163,6 +163,7 @@ answers 403 '{"code":"42501","message":"permission denied for function supafs_ab
 finds 22 database fail 'permission denied' 'supafs init'
 answers 200 '{"version":3}'
 finds 0 database warn 'version 3' 'supafs init'
+finds 0 database skipped 'tables=off' '' -o tables=off
 clear_faults
 
 step "13: others: no project, no bucket, a bucket's limits, a service that fails, a policy"
@@ -228,6 +229,7 @@ done
 expect_match "the log's events" 'event=mounted' "$(cat "$SF_TMP/b/supafs-doctor/log.txt")"
 expect_match "and numbers" 'event=planted url=[.]+ name=[.]+ bytes=17 kept_as=[.]+ to=[.]+ kind=[.]+ err=EIO' "$(cat "$SF_TMP/b/supafs-doctor/log.txt")"
 expect_match "the mount's figures" '"http_requests": [1-9]' "$(cat "$SF_TMP/b/supafs-doctor/mounts.txt")"
+expect_match "of the tables their state alone" $'\n''tables: [a-z-]+'$'\n' "$(cat "$SF_TMP/b/supafs-doctor/mounts.txt")"
 expect_match "the settings" 'bucket = results \(-o\)' "$(cat "$SF_TMP/b/supafs-doctor/settings.txt")"
 expect_exit "a file that is there is not replaced" 1 doctor --bundle "$SF_TMP/b.tar.gz"
 
