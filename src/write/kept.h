@@ -61,6 +61,12 @@ void sf_kept_fini(struct sf_content *c);
  * Returns 0 or what is wrong with the directories.
  */
 int sf_replay_start(struct sf_writer *w, struct sf_err *err);
+/* A rename of that start has come to its end: what was to be sent to its new name before it
+ * (@seq: its record) is replaced by it, and given up, or is sent. Any worker. */
+void sf_replay_renamed(struct sf_writer *w, const char *bucket, const char *key, uint64_t seq,
+                       bool replaced);
+/* What such a rename did not come to is given back; the journal keeps it. No job runs any more. */
+void sf_replay_end(struct sf_writer *w);
 /* Whether a record names this file of staging/; only during the start. */
 bool sf_replay_has_file(struct sf_writer *w, const char *file);
 

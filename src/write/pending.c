@@ -72,6 +72,21 @@ sf_pending_has(struct sf_writer *w, const char *bucket, const char *key)
 }
 
 void
+sf_pending_abandon(struct sf_writer *w, const char *bucket, const char *key)
+{
+    sf_defer(sf_pending_contents_fini) struct sf_content_vec all = {0};
+    (void)sf_pending_contents(w, has_record, NULL, &all); /* without memory: as many as there are */
+    for (size_t i = 0; i < all.len; i++) {
+        struct sf_content *c = all.data[i];
+        sf_mutex_lock(&c->lock);
+        bool is = !strcmp(c->key, key) && !strcmp(c->bucket, bucket);
+        sf_mutex_unlock(&c->lock);
+        if (is)
+            (void)sf_content_abandon(c);
+    }
+}
+
+void
 sf_pending_figures(struct sf_writer *w, unsigned *files, uint64_t *bytes)
 {
     const struct sf_content *c;

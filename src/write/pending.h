@@ -17,6 +17,9 @@ int sf_pending_contents(struct sf_writer *w, bool (*wanted)(void *arg, struct sf
                         void *arg, struct sf_content_vec *ret);
 /* Give them back, and the memory. */
 void sf_pending_contents_fini(struct sf_content_vec *v);
+/* The object of this name was replaced: sf_content_abandon() for all that the journal has for it.
+ */
+void sf_pending_abandon(struct sf_writer *w, const char *bucket, const char *key);
 
 /* Does the journal have bytes that are to be sent to this key? Without memory: yes. */
 bool sf_pending_has(struct sf_writer *w, const char *bucket, const char *key);

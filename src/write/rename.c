@@ -14,8 +14,10 @@
 #include "write/bytes.h"
 #include "write/change.h"
 #include "write/failure.h"
+#include "write/kept.h"
 #include "write/mark.h"
 #include "write/meta.h"
+#include "write/pending.h"
 #include "write/put.h"
 #include "write/rpc.h"
 #include "write/step.h"
@@ -520,8 +522,27 @@ rename_object(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
     bool known = now->id[0] && same_bytes(&m.source, now);
     sf_move_told(&m, rc, known ? now : NULL);
     rn->arrived = !rc;
+    /* Before the record goes: a start that finds bytes which waited for the name alone sends them.
+     */
+    if (!rc && a->replace)
+        sf_pending_abandon(rn->w, a->to_bucket, a->to_key);
     sf_rename_settle(rn, rc, err);
     return rc;
+}
+
+/* Does the target have what the record says that it gets? @now: its version. */
+static bool
+target_has_it(const struct sf_rename *rn, const struct sf_move *m, const struct sf_object *target,
+              const struct sf_version *now)
+{
+    switch (rn->rec.state) {
+    case SF_RECORD_RENAME_MOVING:
+        return same_id(&m->source, target);
+    case SF_RECORD_RENAME_REMOVING:
+        return same_bytes(&m->source, now);
+    default:
+        return has_op(target, rn->rec.op);
+    }
 }
 
 /* Nobody knew what became of it, and its caller has been told so. What was not done stays so: he
@@ -532,8 +553,6 @@ rename_settle(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
 {
     struct sf_move m;
     sf_autoobject struct sf_object source = {0}, target = {0};
-    bool moving = rn->rec.state == SF_RECORD_RENAME_MOVING;
-    bool removing = rn->rec.state == SF_RECORD_RENAME_REMOVING;
     move_init(&m, rn);
     m.source = rn->rec.source;
     int s = look_source(&m, &source, err), t = look_target(&m, &target, NULL);
@@ -543,9 +562,7 @@ rename_settle(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
     if (t && t != -ENOENT)
         return sf_err_set(err, t, "%s/%s cannot be looked at", m.to_bucket, m.to_key);
     *err = SF_ERR_INIT;
-    bool there = !t && (moving     ? same_id(&m.source, &target)
-                        : removing ? same_bytes(&m.source, now)
-                                   : has_op(&target, rn->rec.op));
+    bool there = !t && target_has_it(rn, &m, &target, now);
     rn->arrived = there && s;
     int row = rn->arrived ? settle_row(rn, &m, err) : 0;
     if (row)
@@ -567,40 +584,58 @@ sf_write_rename(struct sf_writer *w, const struct sf_rename_args *args, sf_renam
 
 /* ---- after a start -------------------------------------------------------------------------- */
 
-/* Nobody was told that it succeeded, and it may have: what was begun is brought to its end. */
+/* Nobody was told that it succeeded, and it may have: what was begun is brought to its end.
+ * *replaced: the target has it for certain. */
 static int
-rename_replay(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
+roll_forward(struct sf_rename *rn, struct sf_move *m, bool *replaced, struct sf_version *now,
+             struct sf_err *err)
 {
-    struct sf_move m;
     sf_autoobject struct sf_object source = {0}, target = {0};
     struct sf_version seen;
-    move_init(&m, rn);
-    m.source = rn->rec.source;
-    int s = look_source(&m, &source, err), t = look_target(&m, &target, NULL), rc = 0;
+    int s = look_source(m, &source, err), t = look_target(m, &target, NULL), rc = 0;
     sf_version_of_object(&source, &seen);
-    if (s && s != -ENOENT) {
-        rc = s;
-    } else if (t && t != -ENOENT) {
-        rc = sf_err_set(err, t, "%s/%s cannot be looked at", m.to_bucket, m.to_key);
-    } else if (s == -ENOENT) {
+    sf_version_of_object(&target, now);
+    if (s && s != -ENOENT)
+        return s;
+    if (t && t != -ENOENT)
+        return sf_err_set(err, t, "%s/%s cannot be looked at", m->to_bucket, m->to_key);
+    *replaced = !t && target_has_it(rn, m, &target, now);
+    if (s == -ENOENT) {
         *err = SF_ERR_INIT; /* it was moved, or its copy is all there is, or others removed it */
         rn->arrived = true;
     } else if (rn->rec.state == SF_RECORD_RENAME_MOVING) {
-        if (t || !same_id(&m.source, &target))
-            rc = same_id(&m.source, &source) ? sf_move_send(&m, err) : 0;
+        bool send = !*replaced && same_id(&m->source, &source);
+        rc = send ? sf_move_send(m, err) : 0;
         rn->arrived = !rc;
-    } else if (!sf_version_same(&m.source, &seen)) {
-        foreign_write(&m, "written while the file system was away; both names exist now");
-    } else if (rn->rec.state == SF_RECORD_RENAME_COPYING && (t || !has_op(&target, rn->rec.op))) {
-        m.source = seen;
-        rc = replace_run(rn, &m, &source, now, err);
-        rn->arrived = !rc;
+        *replaced |= send && !rc;
+    } else if (!sf_version_same(&m->source, &seen)) {
+        foreign_write(m, "written while the file system was away; both names exist now");
+    } else if (rn->rec.state == SF_RECORD_RENAME_COPYING && !*replaced) {
+        m->source = seen;
+        rc = replace_run(rn, m, &source, now, err);
+        *replaced = rn->arrived = !rc;
     } else {
-        rc = remove_source(&m, err);
+        rc = remove_source(m, err);
         rn->arrived = !rc;
     }
+    return rc;
+}
+
+static int
+rename_replay(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
+{
+    const struct sf_rename_args *a = &rn->args;
+    struct sf_move m;
+    bool replaced = false;
+    uint64_t seq = rn->rec.seq;
+    move_init(&m, rn);
+    m.source = rn->rec.source;
+    int rc = roll_forward(rn, &m, &replaced, now, err);
     if (rn->arrived && (rc = settle_row(rn, &m, err)))
         rn->arrived = !sf_failure_is_held(err); /* else it is tried again */
+    /* Before its record goes: a start that finds theirs alone would send them. */
+    if (!rc || !sf_failure_is_held(err))
+        sf_replay_renamed(rn->w, a->to_bucket, a->to_key, seq, replaced);
     sf_rename_settle(rn, rc, err);
     return rc;
 }

@@ -27,6 +27,7 @@
  * list. */
 struct sf_replayed {
     struct sf_replayed *prev, *next;
+    struct sf_replayed *send_next;
     struct sf_content *c; /* counted */
     struct sf_writer *w;
     char *file, *bucket, *key, *mark, *xattrs; /* as the record had them */
@@ -45,6 +46,23 @@ replayed_free(struct sf_replayed *rep)
     free(rep->mark);
     free(rep->xattrs);
     free(rep);
+}
+
+static void
+free_all(struct sf_replayed **list)
+{
+    struct sf_replayed *rep, *next;
+    DL_FOREACH_SAFE(*list, rep, next)
+    {
+        DL_DELETE(*list, rep);
+        replayed_free(rep);
+    }
+}
+
+static bool
+is_at(const struct sf_replayed *rep, const char *bucket, const char *key)
+{
+    return strcmp(rep->bucket, bucket) == 0 && strcmp(rep->key, key) == 0;
 }
 
 /* ---- contents that shall not be sent -------------------------------------------------------- */
@@ -225,19 +243,86 @@ record_of(const struct sf_replayed *rep)
  * (`former`). That one may have been sent, and the later one, too: sending it again would take the
  * later one for somebody else's. */
 static void
-supersede(struct sf_writer *w, const struct sf_replayed *later)
+supersede(struct sf_writer *w, struct sf_replayed *later)
 {
-    struct sf_replayed *rep, *next;
+    struct sf_replayed *rep, *next, *over = NULL;
+    sf_mutex_lock(&w->lock);
     DL_FOREACH_SAFE(w->replayed, rep, next)
     {
         if (rep == later || strcmp(rep->file, later->file) == 0 ||
-            strcmp(rep->bucket, later->bucket) != 0 || strcmp(rep->key, later->key) != 0)
+            !is_at(rep, later->bucket, later->key))
             continue;
         DL_DELETE(w->replayed, rep);
-        (void)sf_content_abandon(rep->c);
-        replayed_free(rep);
+        DL_APPEND(over, rep);
+    }
+    DL_APPEND(w->replayed, later);
+    sf_mutex_unlock(&w->lock);
+    DL_FOREACH(over, rep)
+    (void)sf_content_abandon(rep->c);
+    free_all(&over);
+}
+
+/* ---- what a rename has replaced ------------------------------------------------------------- */
+
+/* The bytes that wait for the name which this rename takes came before it. They may be replaced
+ * already; sent now they would pass for a change that was made after it. */
+static void
+hold_renamed_over(struct sf_writer *w, const struct sf_record *r)
+{
+    struct sf_replayed *rep, *next;
+    SF_GUARD(&w->lock);
+    DL_FOREACH_SAFE(w->replayed, rep, next)
+    {
+        if (!is_at(rep, r->to_bucket, r->to_key))
+            continue;
+        DL_DELETE(w->replayed, rep);
+        DL_APPEND(w->renamed_over, rep);
     }
 }
+
+static void send(struct sf_replayed *rep);
+
+void
+sf_replay_renamed(struct sf_writer *w, const char *bucket, const char *key, uint64_t seq,
+                  bool replaced)
+{
+    struct sf_replayed *rep, *next, *over = NULL;
+    sf_mutex_lock(&w->lock);
+    bool now = w->replay_sent;
+    DL_FOREACH_SAFE(w->renamed_over, rep, next)
+    {
+        if (!is_at(rep, bucket, key) || record_of(rep)->seq > seq)
+            continue;
+        DL_DELETE(w->renamed_over, rep);
+        if (replaced || now)
+            DL_APPEND(over, rep);
+        else
+            DL_APPEND(w->replayed, rep);
+    }
+    sf_mutex_unlock(&w->lock);
+    DL_FOREACH_SAFE(over, rep, next)
+    {
+        DL_DELETE(over, rep);
+        if (replaced) {
+            sf_info("write", "event=replay-replaced object=%s/%s", rep->bucket, rep->key);
+            (void)sf_content_abandon(rep->c);
+            replayed_free(rep);
+            continue;
+        }
+        sf_mutex_lock(&w->lock);
+        DL_APPEND(w->replayed, rep);
+        sf_mutex_unlock(&w->lock);
+        send(rep);
+    }
+}
+
+void
+sf_replay_end(struct sf_writer *w)
+{
+    free_all(&w->renamed_over);
+}
+
+/* ---- records -------------------------------------------------------------------------------- */
 
 /* Renames of directories that are brought to their end. */
 struct start {
@@ -311,7 +396,6 @@ replay_content(const struct start *s, struct sf_record *r)
     const struct sf_record *rec = record_of(rep);
     sf_info("write", "event=replay object=%s/%s state=%s bytes=%" PRIu64, rec->bucket, rec->key,
             sf_record_state_name(rec->state), rec->size);
-    DL_APPEND(w->replayed, rep);
     supersede(w, rep);
     return 0;
 }
@@ -329,6 +413,7 @@ replay_record(void *arg, struct sf_record *r)
     case SF_RECORD_ATTRS:
         return sf_replay_attrs(w, r);
     case SF_RECORD_RENAME:
+        hold_renamed_over(w, r);
         return sf_replay_rename(w, r);
     case SF_RECORD_RENAME_DIR:
         return sf_replay_rename_dir(w, r);
@@ -354,10 +439,29 @@ send(struct sf_replayed *rep)
     sf_content_commit(rep->c, &args, replayed, rep);
 }
 
+/* Those that come to the list from now on are sent by who puts them there. */
+static void
+send_all(struct sf_writer *w)
+{
+    struct sf_replayed *rep, *first = NULL, **end = &first;
+    sf_mutex_lock(&w->lock);
+    w->replay_sent = true;
+    DL_FOREACH(w->replayed, rep)
+    {
+        rep->send_next = NULL;
+        *end = rep;
+        end = &rep->send_next;
+    }
+    sf_mutex_unlock(&w->lock);
+    for (struct sf_replayed *next; first; first = next) {
+        next = first->send_next;
+        send(first);
+    }
+}
+
 int
 sf_replay_start(struct sf_writer *w, struct sf_err *err)
 {
-    struct sf_replayed *rep, *next;
     sf_defer(start_fini) struct start s = {.w = w};
     int rc = sf_journal_each(w->journal, note_directory, &s);
     if (!rc)
@@ -366,25 +470,26 @@ sf_replay_start(struct sf_writer *w, struct sf_err *err)
         rc = sf_err_set(err, rc, "cannot go on with what the journal has: %s", strerror(-rc));
     else
         rc = sf_quarantine_leftovers(w, err);
-    DL_FOREACH_SAFE(w->replayed, rep, next)
-    {
-        if (rc) {
-            DL_DELETE(w->replayed, rep);
-            replayed_free(rep);
-        } else {
-            send(rep);
-        }
+    if (rc) {
+        free_all(&w->replayed);
+        return rc;
     }
-    if (!rc)
-        sf_attrs_replayed(w);
-    return rc;
+    send_all(w);
+    sf_attrs_replayed(w);
+    return 0;
 }
 
 bool
 sf_replay_has_file(struct sf_writer *w, const char *file)
 {
     const struct sf_replayed *rep;
+    SF_GUARD(&w->lock);
     DL_FOREACH(w->replayed, rep)
+    {
+        if (strcmp(rep->file, file) == 0)
+            return true;
+    }
+    DL_FOREACH(w->renamed_over, rep)
     {
         if (strcmp(rep->file, file) == 0)
             return true;

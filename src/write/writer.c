@@ -223,6 +223,7 @@ sf_writer_free(struct sf_writer *w)
     (void)sf_renames_wake(w, 0); /* which are refused now, and let their lanes go */
     sf_fetch_cancel_all(w);
     sf_queue_free(w->queue);
+    sf_replay_end(w);
     assert(atomic_load(&w->contents) == 0 && "a content outlives its writer");
     writer_free_memory(w);
 }

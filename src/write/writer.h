@@ -71,19 +71,21 @@ struct sf_writer {
     struct sf_mutex lock;   /* order 68; protects the fields below */
     struct sf_cond stopped; /* stopping was set */
     bool stopping;
-    char last_failure[600];       /* of an upload */
-    int64_t drain_ms;             /* jobs end by this; INT64_MAX = not draining */
-    struct sf_base *bases;        /* what contents begin with */
-    struct sf_cond bases_changed; /* some of them may be asked for again */
-    struct sf_hold *holds;        /* objects whose name is being changed */
-    struct sf_get *gets;          /* under way */
-    bool gave_up;                 /* no upload waits to be tried again */
-    struct sf_replayed *replayed; /* contents of the journal that are on their way */
-    struct sf_upload *running;    /* uploads that do */
-    struct sf_timer cut;          /* at drain_ms: what they wait for is cancelled */
-    struct sf_upload *resting;    /* those that do, oldest first */
-    struct sf_content *alive;     /* all contents */
-    struct sf_rename *renames;    /* that rest */
+    char last_failure[600];           /* of an upload */
+    int64_t drain_ms;                 /* jobs end by this; INT64_MAX = not draining */
+    struct sf_base *bases;            /* what contents begin with */
+    struct sf_cond bases_changed;     /* some of them may be asked for again */
+    struct sf_hold *holds;            /* objects whose name is being changed */
+    struct sf_get *gets;              /* under way */
+    bool gave_up;                     /* no upload waits to be tried again */
+    struct sf_replayed *replayed;     /* contents of the journal that are on their way */
+    struct sf_replayed *renamed_over; /* those that a rename in the journal may have replaced */
+    bool replay_sent;                 /* the start has begun to send them all */
+    struct sf_upload *running;        /* uploads that do */
+    struct sf_timer cut;              /* at drain_ms: what they wait for is cancelled */
+    struct sf_upload *resting;        /* those that do, oldest first */
+    struct sf_content *alive;         /* all contents */
+    struct sf_rename *renames;        /* that rest */
 };
 
 /* The deadline of a change of @bytes that begins now: timeout_ms, and time to send the bytes. */

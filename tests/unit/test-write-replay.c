@@ -78,6 +78,85 @@ what_the_former_left_has_the_rest(void **state)
     free(one_left);
 }
 
+/* ---- renames -------------------------------------------------------------------------------- */
+
+static bool late; /* the end comes when the rename's record is gone */
+
+static void
+ends_here(void)
+{
+    if (!late)
+        crash_here();
+}
+
+static void
+on_late_rename(void *arg, const struct sf_err *err, const struct sf_version *now)
+{
+    usleep(400000); /* drops are written behind */
+    crash_here();
+    on_rename(arg, err, now);
+}
+
+/* A second state waits for a name while the first is sent, and a rename takes the name. */
+static void
+begin_replaced(void)
+{
+    const struct sf_rename_args args = {
+        .bucket = "b", .key = "s", .to_bucket = "b", .to_key = "d", .replace = true};
+    fake_set("b", "s", "renamed");
+    struct sf_content *c = content("d", "first");
+    fake_close(FAKE_PUT);
+    struct keep *one = keep(c, false);
+    fake_wait_at_gate(FAKE_PUT, 1);
+    set(c, "second");
+    struct keep *two = keep(c, false);
+    assert_int_equal(wait_for(two->kept), 0);
+    struct got *renamed = got_new();
+    fake_meanwhile(FAKE_DELETE, ends_here); /* the copy is there, the source is not */
+    sf_write_rename(writer, &args, late ? on_late_rename : on_rename, renamed);
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(renamed), 0);
+    (void)sf_content_abandon(c);
+    (void)wait_for(one->settled);
+    (void)wait_for(two->settled);
+    sf_content_unref(c);
+    assert_true(fake_has("b", "d", "renamed"));
+    assert_null(fake_find("b", "s"));
+}
+
+static void
+what_a_rename_replaced_is_not_sent(void **state)
+{
+    (void)state;
+    for (late = false;; late = true) {
+        begin_replaced();
+        after_the_crash(false);
+        expect_pending(0);
+        assert_true(fake_has("b", "d", "renamed"));
+        assert_null(fake_find("b", "s"));
+        expect_no_conflict();
+        assert_int_equal(count_files("quarantine"), 0);
+        assert_int_equal(count_files("staging"), 0);
+        if (late)
+            break;
+        fake_remove("b", "d");
+    }
+    late = false;
+}
+
+/* Others took the name after it, so what was kept here is all that tells of it. */
+static void
+what_others_replaced_is_sent(void **state)
+{
+    (void)state;
+    begin_replaced();
+    fake_set("b", "d", "somebody else's");
+    after_the_crash(false);
+    expect_pending(0);
+    assert_true(fake_has("b", "d", "second"));
+    assert_int_equal(count_files("quarantine"), 0);
+}
+
 /* ---- directories ---------------------------------------------------------------------------- */
 
 /* What is kept below a directory whose rename has begun goes to the new name with the rest, also
@@ -263,8 +342,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_the_former_left_has_the_rest), TEST(kept_below_a_rename),
-        TEST(only_what_is_kept_is_renamed), TEST(removed_while_it_is_kept),
+        TEST(what_the_former_left_has_the_rest), TEST(what_a_rename_replaced_is_not_sent),
+        TEST(what_others_replaced_is_sent),      TEST(kept_below_a_rename),
+        TEST(only_what_is_kept_is_renamed),      TEST(removed_while_it_is_kept),
         TEST(changed_while_it_is_sent_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
