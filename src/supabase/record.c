@@ -71,7 +71,6 @@ call_wait(struct sf_storage *st, const char *function, char *json,
     c->refused = refused;
     c->out = out;
     c->call.caller_tells = true;
-    c->call.idempotent = true;
     sf_call_describe(&c->call, "POST", function, NULL, NULL);
     sf_call_open_rpc(&c->call, function, deadline_ms);
     sf_call_header(&c->call, "Accept", "application/json");

@@ -15,8 +15,8 @@ struct sf_storage;
 
 /**
  * sf_storage_record_wait - note what was done here: the function supafs_record().
- * @json: the object of its arguments, with the id of the batch in it; so it can be repeated, and
- *        is, after a lost reply.
+ * @json: the object of its arguments, with the id of the batch in it; so the caller may repeat it
+ *        after a lost reply. It is not repeated here: who sends behind has pauses of his own.
  * *recorded: false: the database has that batch already, and has changed nothing.
  * Returns 0; -ENOSYS there is no such function; -EACCES; -EINVAL the database refuses what is in it
  * and always will; others as usual.
