@@ -165,6 +165,7 @@ integ_tests = \
 	tests/integ/sql-rls.sh \
 	tests/integ/tables-both.sh \
 	tests/integ/state-dir.sh \
+	tests/integ/tables.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/tus-js.sh \
 	tests/integ/trouble-table.sh \

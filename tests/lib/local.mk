@@ -11,7 +11,7 @@ EXTRA_DIST += \
 	tests/lib/listing.py \
 	tests/lib/cgroup.sh \
 	tests/lib/mount.sh \
-	tests/lib/objects.py tests/lib/sigv4.py \
+	tests/lib/objects.py tests/lib/route.py tests/lib/sigv4.py \
 	tests/lib/postgres.sh \
 	tests/lib/rclone.sh \
 	tests/lib/rest-gateway.py \

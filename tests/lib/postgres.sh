@@ -9,6 +9,7 @@ SF_PG_BIN=''
 # The database that pg() and its like talk to; new_database makes others.
 SF_PG_DB=postgres
 sf_pg_user=()
+sf_pg_pid=''
 
 # start_postgres: the server listens on a socket in SF_PG_DIR only. Ends with the test.
 start_postgres() {
@@ -31,6 +32,13 @@ start_postgres() {
         "${sf_pg_user[@]}" "$SF_PG_BIN/initdb" -D data -U supabase_admin --auth=trust --no-sync -E UTF8 \
             --locale=C
     ) >"$SF_TMP/initdb.log" 2>&1 || fail "initdb failed"
+    at_exit stop_postgres
+    run_postgres
+    expect_ok "the schema" pg -f "$SF_SRC/tests/lib/storage-schema.sql"
+}
+
+# run_postgres: the server itself, also after stop_postgres.
+run_postgres() {
     # No TCP; nothing of it has to survive a crash.
     (
         cd "$SF_PG_DIR" || exit 1
@@ -38,9 +46,17 @@ start_postgres() {
             -c fsync=off -c max_connections="${SF_PG_CONNECTIONS:-20}" -c shared_buffers=16MB \
             -c log_min_error_statement=panic -c log_error_verbosity=terse
     ) >"$SF_TMP/postgres.log" 2>&1 </dev/null &
-    at_exit sf_end_quietly $!
+    sf_pg_pid=$!
     wait_for 20 pg -c 'select 1' || fail "PostgreSQL does not answer"
-    expect_ok "the schema" pg -f "$SF_SRC/tests/lib/storage-schema.sql"
+}
+
+# stop_postgres: connections are cut.
+stop_postgres() {
+    local pid=$sf_pg_pid
+    [ -n "$pid" ] || return 0
+    sf_pg_pid=''
+    kill -INT "$(head -n 1 "$SF_PG_DIR/data/postmaster.pid")" 2>/dev/null || kill -TERM "$pid"
+    wait "$pid" 2>/dev/null || :
 }
 
 # pg [PSQL-OPTION...]: psql as a superuser; plain rows, and the first error ends it.

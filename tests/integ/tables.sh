@@ -1,0 +1,121 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What a mount tells the project's tables, in a real PostgreSQL behind PostgREST: every file that is
+# copied in has its row, in few requests; nothing is lost or doubled when replies do not come back and
+# when the database stops meanwhile. SF_SOAK=1 takes 1,000 files.
+# shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154,SC2317
+set -u
+. "$(dirname "$0")/../lib/common.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/mount.sh"
+. "$(dirname "$0")/../lib/js.sh"
+. "$(dirname "$0")/../lib/postgres.sh"
+
+need_devserver "its database is another one"
+need_fuse
+need_supafs
+need psql python3
+js_setup
+start_server
+start_postgres
+start_postgrest
+mkdir "$SF_TMP/route"
+python3 "$SF_SRC/tests/lib/route.py" "$SUPABASE_URL" "$SF_REST" "$SF_TMP/route" \
+    >"$SF_TMP/route.url" 2>"$SF_TMP/route.log" </dev/null &
+at_exit sf_end_quietly $!
+wait_for 10 [ -s "$SF_TMP/route.url" ] || fail "no router"
+SUPABASE_URL=$(cat "$SF_TMP/route.url")
+export SUPAFS_TABLES=auto
+
+new_bucket b
+mount_project mnt
+B=$mnt/$b
+
+queue() { mount_counter "$mnt" 'd["tables_queued"]'; }
+told() { [ "$(queue)" = 0 ]; } # the database has all of it
+still() { fail "$(queue) rows are left: $(mount_status "$mnt" tables)"; }
+requests() { grep -c supafs_record "$SF_TMP/route/rest"; }
+
+# make_files DIRECTORY COUNT: each is another one.
+make_files() {
+    python3 - "$1" "$2" <<'END'
+import os, sys
+os.mkdir(sys.argv[1])
+for i in range(int(sys.argv[2])):
+    with open(f"{sys.argv[1]}/f{i:04d}.txt", "w") as f:
+        f.write(f"{sys.argv[1]} {i}\n" * 20)
+END
+}
+
+# expect_rows PREFIX DIRECTORY: a row with the right hash for each file, one upload each.
+expect_rows() {
+    (cd "$2" && sha256sum ./*) | sed 's,\./,,' | LC_ALL=C sort >"$SF_TMP/wanted"
+    pg -c "select file_hash || '  ' || original_filename from public.file_metadata
+        where bucket_id = '$b' and object_key like '$1/%'
+        and supabase_storage_path = '$b/' || object_key and mime_type = 'text/plain'" |
+        LC_ALL=C sort >"$SF_TMP/rows"
+    expect_same_file "rows of $1" "$SF_TMP/wanted" "$SF_TMP/rows"
+    expect_eq "uploads of $1" "$(wc -l <"$SF_TMP/wanted") t" "$(pg -F ' ' -c "
+        select count(*), count(distinct metadata ->> 'key') = count(*) from public.file_operations
+        where operation_type = 'upload' and status = 'completed'
+        and metadata ->> 'key' like '$1/%'")"
+}
+
+step "a project without tables costs one line"
+make_files "$SF_TMP/before" 20
+expect_ok "cp" cp -r "$SF_TMP/before" "$B/before"
+is_missing() { [[ $(mount_status "$mnt" tables) == missing* ]]; }
+wait_for 10 is_missing || fail "tables: $(mount_status "$mnt" tables)"
+expect_eq "lines in the log" 1 "$(grep -c module=tables "$SF_TMP/daemon-mnt-1.log")"
+
+step "they appear, and what waits follows"
+install_sql
+pg -c "notify pgrst, 'reload schema'"
+wait_for 15 told || still
+expect_match "state" '^on, version ' "$(mount_status "$mnt" tables)"
+expect_rows before "$SF_TMP/before"
+
+many=200
+[ -z "${SF_SOAK:-}" ] || many=1000
+step "$many files"
+make_files "$SF_TMP/many" "$many"
+before=$(requests)
+start=$(now_ms)
+expect_ok "cp" cp -r "$SF_TMP/many" "$B/many"
+took=$(($(now_ms) - start))
+wait_for 10 told || still
+sent=$(($(requests) - before))
+note "$many files in $took ms, $sent requests to the database"
+expect_rows many "$SF_TMP/many"
+expect_le "requests" $((took / 1000 + 5)) "$sent"
+
+step "a name changes, a file goes, another is read"
+mv "$B/many/f0000.txt" "$B/many/moved.txt"
+rm "$B/many/f0001.txt"
+cat "$B/many/f0002.txt" "$B/many/f0002.txt" >/dev/null
+settled() {
+    [ "$(pg -F ' ' -c "select string_agg(original_filename, ' ' order by object_key),
+        sum(access_count) from public.file_metadata
+        where object_key ~ '^many/(moved|f000[0-2])'")" = 'f0002.txt moved.txt 2' ]
+}
+wait_for 10 settled || fail "$(pg -c "select * from public.file_metadata
+    where object_key ~ '^many/(moved|f000[0-2])'")"
+
+step "the database stops and starts during a copy, and replies are lost"
+make_files "$SF_TMP/stop" $((many / 2))
+touch "$SF_TMP/route/lose"
+cp -r "$SF_TMP/stop" "$B/stop" &
+copy=$!
+lost() { [[ $(mount_status "$mnt" tables) == unreachable* ]]; }
+wait_for 10 lost || fail "no reply was lost: $(mount_status "$mnt" tables)"
+stop_postgres
+rm "$SF_TMP/route/lose"
+wait "$copy" || fail "the copy failed"
+all_wait() { [ "$(queue)" -ge "$many" ]; } # a fact and an upload of each
+wait_for 5 all_wait || fail "only $(queue) rows wait"
+run_postgres
+wait_for 20 told || still
+expect_rows stop "$SF_TMP/stop"
+expect_ge "batches that were there already" 1 "$(mount_counter "$mnt" 'd["tables_repeated"]')"
+expect_eq "given up" 0 "$(mount_counter "$mnt" 'd["tables_dropped"]')"
+passed
