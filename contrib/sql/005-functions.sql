@@ -141,6 +141,11 @@ begin
                 delete from public.file_metadata as m where m.file_id = v_file.file_id;
                 continue;
             end if;
+            -- The reply to an upload tells no version: it is the object's while that has these bytes.
+            if v_file.sha256 is not null and v_file.version is null then
+                select o.version into v_file.version from storage.objects as o
+                 where o.id = v_file.file_id and o.metadata ->> 'eTag' = v_file.etag;
+            end if;
             delete from public.file_metadata as m
              where m.bucket_id = v_file.bucket and m.object_key = v_file.key
                and m.file_id <> v_file.file_id;
@@ -162,7 +167,8 @@ begin
                 upload_date = coalesce(v_file.uploaded_at, m.upload_date),
                 bucket_id = coalesce(excluded.bucket_id, m.bucket_id),
                 object_key = coalesce(excluded.object_key, m.object_key),
-                version = coalesce(excluded.version, m.version),
+                version = case when v_file.sha256 is null
+                    then coalesce(excluded.version, m.version) else excluded.version end,
                 etag = coalesce(excluded.etag, m.etag),
                 tags = coalesce(excluded.tags, m.tags);
         exception when insufficient_privilege or integrity_constraint_violation

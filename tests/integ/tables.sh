@@ -118,4 +118,19 @@ wait_for 20 told || still
 expect_rows stop "$SF_TMP/stop"
 expect_ge "batches that were there already" 1 "$(mount_counter "$mnt" 'd["tables_repeated"]')"
 expect_eq "given up" 0 "$(mount_counter "$mnt" 'd["tables_dropped"]')"
+step "a hash counts for the version that has its bytes, which an upload is not told"
+id=00000000-0000-4000-8000-000000000001
+pg -c "insert into storage.buckets (id, name) values ('v', 'v'); insert into storage.objects
+    (id, bucket_id, name, version, metadata) values ('$id', 'v', 'k', 'first',
+    '{\"eTag\": \"\\\"e1\\\"\"}')" || fail "no object"
+record() { # DIGIT ETAG: what an upload notes
+    pg_as service_role '' -c "select public.supafs_record(gen_random_uuid(), jsonb_build_array(
+        jsonb_build_object('file_id', '$id', 'bucket', 'v', 'key', 'k', 'size', 1,
+        'sha256', repeat('$1', 64), 'etag', '\"$2\"')), '[]', '[]') ->> 'recorded'"
+}
+version() { pg -c "select coalesce(version, 'none') from public.file_metadata where file_id = '$id'"; }
+expect_eq "recorded" true "$(record a e1)"
+expect_eq "version" first "$(version)"
+expect_eq "recorded" true "$(record b e2)"
+expect_eq "version of other bytes" none "$(version)"
 passed
