@@ -373,8 +373,9 @@ sf_tables_stats(struct sf_tables *t, struct sf_tables_stats *out)
     sf_mutex_lock(&t->lock);
     *out = t->s;
     sf_mutex_unlock(&t->lock);
+    uint64_t in_flight = atomic_load(&t->in_flight); /* before those that it turns into */
     int64_t queued = atomic_load(&t->queued);
-    out->queued = queued > 0 ? (uint64_t)queued : 0;
+    out->queued = in_flight + (queued > 0 ? (uint64_t)queued : 0);
     out->oldest_ns = queue_oldest(t);
     out->dropped = atomic_load(&t->dropped);
     out->bytes = env.bytes;

@@ -133,7 +133,7 @@ const char *sf_tables_state_name(enum sf_tables_state state);
 struct sf_tables_stats {
     enum sf_tables_state state;
     unsigned version;  /* of the project's tables; 0 = not known */
-    uint64_t queued;   /* rows that the database does not have */
+    uint64_t queued;   /* rows that the database does not have, and what is still to be written */
     int64_t oldest_ns; /* of these, wall clock; 0 = none */
     uint64_t sent;     /* rows that it has got since the start */
     uint64_t repeated; /* batches that it had already: their replies had been lost */
