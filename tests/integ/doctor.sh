@@ -179,18 +179,19 @@ finds 22 probe fail 'cannot be written' 'policies'
 clear_faults
 
 step "the object is removed, whatever happens"
-set_faults '{"kind":"delay", "ms":1500, "method":"GET", "path":"/object/"}'
+set_faults '{"kind":"hang", "method":"GET", "path":"/object/"}'
 clear_log
 "$SUPAFS" doctor -o "cache_dir=$own/cache,state_dir=$own/state" >"$SF_TMP/doctor.out" 2>&1 &
 pid=$!
 # shellcheck disable=SC2317 # called by wait_for
-probing() { [ "$(request_log | json_get 'd["counts"].get("upload", 0)')" = 1 ]; }
+probing() { [ "$(request_log | json_get 'd["counts"].get("download", 0)')" = 1 ]; }
 wait_for 10 probing || fail "no probe"
+expect_ne "an object is there" '' "$(objects)"
 kill -TERM "$pid"
+clear_faults # what hangs goes on
 wait "$pid"
 expect_eq "exit code after a signal" 130 $?
 expect_eq "nothing stays" '' "$(objects)"
-clear_faults
 set_faults '{"kind":"garbage", "method":"POST", "path":"/object/user-files/", "body":"?"}'
 finds 22 probe fail 'cannot be written' ''
 expect_eq "nothing stays after a lost reply" '' "$(objects)"
