@@ -52,6 +52,7 @@ $$;
 --   {"file_id", "bucket", "key", "name", "size", "mime", "sha256", "version", "etag", "tags": [],
 --    "uploaded_at"}
 --   {"file_id", "removed": true}
+-- A sha256 without a version belongs to the object's version if its ETag is the one given, else to none.
 -- p_operations, new rows; an id that is there already is left alone:
 --   {"id", "file_id", "type", "source", "destination", "status", "created_at", "completed_at",
 --    "metadata": {}}

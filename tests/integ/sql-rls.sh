@@ -311,6 +311,20 @@ d_/B.txt;d_/a.txt => select key from public.supafs_find('{"bucket": "l", "type":
 d_/a.txt;d_/a\b => select key from public.supafs_find('{"after_bucket": "l", "after_key": "d_/a+b", "limit": 2}')
 END
 
+step "a hash without a version"
+pg -c "insert into storage.objects (id, bucket_id, name, version, metadata)
+    values ('00000000-0000-0000-0000-0000000005f1', 'l', 'h/x', 'v', '{\"eTag\": \"e1\"}')" ||
+    fail "no object"
+cases service_role '' <<'END'
+{"refused": 0, "recorded": true} => select public.supafs_record('@5c1', '[{"file_id": "@5f1", "bucket": "l", "key": "h/x", "sha256": "h1", "etag": "e1"}]', null, null)
+h/x|h1 => select key, sha256 from public.supafs_list_dir('l', 'h/', null, 9)
+{"refused": 0, "recorded": true} => select public.supafs_record('@5c2', '[{"file_id": "@5f1", "tags": ["t"]}]', null, null)
+h1|v|{t} => select file_hash, version, tags from public.file_metadata where file_id = '@5f1'
+{"refused": 0, "recorded": true} => select public.supafs_record('@5c3', '[{"file_id": "@5f1", "sha256": "h2", "etag": "e2"}]', null, null)
+h/x| => select key, sha256 from public.supafs_list_dir('l', 'h/', null, 9)
+h2| => select file_hash, version from public.file_metadata where file_id = '@5f1'
+END
+
 step "the same where Storage keeps old versions in the same table"
 pg -c "alter table storage.objects drop constraint objects_bucket_id_name_key,
         add archived_at timestamptz, add is_delete_marker boolean not null default false;
