@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "observe/counter.h"
 
 /*
@@ -14,21 +15,65 @@
  */
 #define ACCESSED_MAX 8192
 
+/* UUIDs are random, or chosen by somebody who does not know the salt. */
+static unsigned
+hash_of(const struct sf_tables *t, const unsigned char raw[16])
+{
+    uint64_t a, b;
+    memcpy(&a, raw, sizeof a);
+    memcpy(&b, raw + sizeof a, sizeof b);
+    a = (a ^ t->salt) * UINT64_C(0x9e3779b97f4a7c15);
+    a = (a ^ a >> 32 ^ b) * UINT64_C(0xbf58476d1ce4e5b9);
+    return (unsigned)(a >> 32);
+}
+
+static bool
+raw_of(const char *id, unsigned char raw[16])
+{
+    char hex[33];
+    size_t n = 0;
+    if (strlen(id) != ID_LEN)
+        return false;
+    for (; *id; id++)
+        if (*id != '-' && n < 32)
+            hex[n++] = *id;
+    return n == 32 && sf_hex_decode(hex, 32, raw) == 0;
+}
+
+static struct access *
+access_new(const unsigned char raw[16])
+{
+    static const size_t groups[] = {4, 2, 2, 2, 6};
+    struct access *a = calloc(1, sizeof *a);
+    if (!a)
+        return NULL;
+    memcpy(a->raw, raw, sizeof a->raw);
+    char *at = a->id;
+    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
+        if (g)
+            *at++ = '-';
+        sf_hex_encode(raw, groups[g], at);
+        at += 2 * groups[g];
+        raw += groups[g];
+    }
+    return a;
+}
+
 void
-sf_tables_accessed(struct sf_tables *t, const char *id, int64_t at_ns)
+sf_tables_accessed(struct sf_tables *t, const unsigned char id[16], int64_t at_ns)
 {
     struct access *a = NULL;
-    if (!t || strlen(id) != ID_LEN)
+    if (!t)
         return;
+    unsigned hash = hash_of(t, id);
     SF_GUARD(&t->lock);
-    HASH_FIND(hh, t->accessed, id, ID_LEN, a);
+    HASH_FIND_BYHASHVALUE(hh, t->accessed, id, sizeof a->raw, hash, a);
     if (!a) {
-        if (HASH_COUNT(t->accessed) >= ACCESSED_MAX || !(a = calloc(1, sizeof *a))) {
+        if (HASH_COUNT(t->accessed) >= ACCESSED_MAX || !(a = access_new(id))) {
             atomic_fetch_add(&t->dropped, 1);
             return;
         }
-        memcpy(a->id, id, ID_LEN);
-        HASH_ADD_KEYPTR(hh, t->accessed, a->id, ID_LEN, a);
+        HASH_ADD_KEYPTR_BYHASHVALUE(hh, t->accessed, a->raw, sizeof a->raw, hash, a);
         if (!SF_HTAB_ADDED(a)) {
             free(a);
             atomic_fetch_add(&t->dropped, 1);
@@ -103,11 +148,12 @@ sf_tables_accesses(struct sf_tables *t, const char *id, uint64_t *n, int64_t *la
     sf_autobuf struct sf_buf value = SF_BUF_INIT;
     struct count c = {0};
     struct access *a = NULL;
-    if (t && strlen(id) == ID_LEN) {
+    unsigned char raw[16];
+    if (t && raw_of(id, raw)) {
         if (sf_env_get(t->env, T_ACCESSES, id, ID_LEN, &value) == 0 && value.len == sizeof c)
             memcpy(&c, value.data, sizeof c);
         SF_GUARD(&t->lock);
-        HASH_FIND(hh, t->accessed, id, ID_LEN, a);
+        HASH_FIND_BYHASHVALUE(hh, t->accessed, raw, sizeof raw, hash_of(t, raw), a);
         if (a) {
             c.n += a->c.n;
             c.last_ns = a->c.last_ns;

@@ -34,7 +34,8 @@ struct count {
 };
 
 struct access {
-    char id[ID_LEN]; /* no NUL */
+    unsigned char raw[16]; /* the same as id */
+    char id[ID_LEN + 1];
     struct count c;
     UT_hash_handle hh;
 };
@@ -53,6 +54,7 @@ struct sf_tables {
     _Atomic uint64_t in_flight; /* notes given to the environment, not yet written */
     _Atomic int64_t queued;
     _Atomic uint64_t dropped;
+    uint64_t salt; /* of the table of accesses: who chooses ids cannot make it slow */
 
     struct sf_mutex lock; /* leaf; protects the fields below */
     struct sf_cond wake, idle;

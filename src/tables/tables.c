@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/thread.h"
 #include "observe/counter.h"
 #include "observe/log.h"
@@ -334,6 +335,7 @@ sf_tables_new(const struct sf_tables_opts *opts, struct sf_storage *st, struct s
     sf_cond_init(&t->idle);
     t->st = st;
     t->s.state = SF_TABLES_WAITING;
+    (void)sf_random_bytes(&t->salt, sizeof t->salt);
     take_opts(t, opts);
     if (gethostname(t->host, sizeof t->host - 1) < 0)
         snprintf(t->host, sizeof t->host, "unknown");

@@ -87,8 +87,8 @@ enum sf_op_kind {
  */
 void sf_tables_note(struct sf_tables *t, enum sf_op_kind kind, const struct sf_file_fact *f,
                     const struct sf_file_fact *to, uint64_t bytes, int64_t ms, int error);
-/* Somebody opened the object to read it. @id: its uuid; "" = not known, then nothing happens. */
-void sf_tables_accessed(struct sf_tables *t, const char *id, int64_t at_ns);
+/* Somebody opened the object to read it. @id: the bytes of its UUID. */
+void sf_tables_accessed(struct sf_tables *t, const unsigned char id[16], int64_t at_ns);
 /* @tags: NULL-terminated. Of an object that is not known here yet the rest of @f is taken, too. */
 void sf_tables_set_tags(struct sf_tables *t, const struct sf_file_fact *f, const char *const *tags);
 

@@ -427,6 +427,8 @@ int node_set_name(struct node *n, const char *name, const char *comp);
 const char *node_id(const struct node *n, char buf[NODE_ID_SIZE]);
 const char *node_etag(const struct node *n, char buf[NODE_ETAG_SIZE]);
 bool node_has_id(const struct node *n);
+/* The bytes of an id that is a UUID, else NULL. */
+const uint8_t *node_uuid(const struct node *n);
 bool node_has_etag(const struct node *n);
 bool node_etag_is(const struct node *n, const char *etag);
 /* The id, the size, and with @etag the ETag, if it fits. */

@@ -129,6 +129,12 @@ node_has_id(const struct node *n)
     return n->id_text || memcmp(n->id.bytes, nil, sizeof nil) != 0;
 }
 
+const uint8_t *
+node_uuid(const struct node *n)
+{
+    return n->id_text || !node_has_id(n) ? NULL : n->id.bytes;
+}
+
 const char *
 node_id(const struct node *n, char buf[NODE_ID_SIZE])
 {

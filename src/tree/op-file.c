@@ -235,9 +235,9 @@ size_in_doubt_locked(const struct node *n)
 static void
 note_access_locked(const struct sf_tree *t, const struct node *n)
 {
-    char id[NODE_ID_SIZE];
-    if (t->opts.tables && node_has_id(n))
-        sf_tables_accessed(t->opts.tables, node_id(n, id), sf_wall_ns());
+    const uint8_t *id = t->opts.tables ? node_uuid(n) : NULL;
+    if (id)
+        sf_tables_accessed(t->opts.tables, id, sf_wall_ns());
 }
 
 static int
