@@ -14,7 +14,6 @@ EXTRA_DIST += \
 	tests/lib/objects.py tests/lib/route.py tests/lib/sigv4.py \
 	tests/lib/postgres.sh \
 	tests/lib/rclone.sh \
-	tests/lib/rest-gateway.py \
 	tests/lib/real-input.sh \
 	tests/lib/replaced-schema.sql \
 	tests/lib/server.sh \

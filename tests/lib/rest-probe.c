@@ -307,7 +307,8 @@ all_filters(size_t i)
 {
     static const unsigned ops[] = {SF_REST_EQ,  SF_REST_NEQ, SF_REST_GT,
                                    SF_REST_GTE, SF_REST_LT,  SF_REST_LTE};
-    for (size_t o = 0; o < sizeof ops / sizeof ops[0]; o++)
+    /* Orders have no rules of their own for what a value looks like: a third will do. */
+    for (size_t o = 0; o < (i % 3 ? 2 : sizeof ops / sizeof ops[0]); o++)
         one_value(ops[o], i);
     one_value(SF_REST_EQ | SF_REST_NOT, i);
     one_list(SF_REST_IN, i);
