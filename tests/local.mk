@@ -166,6 +166,7 @@ integ_tests = \
 	tests/integ/tables-both.sh \
 	tests/integ/state-dir.sh \
 	tests/integ/tables.sh \
+	tests/integ/tables-hostile.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/tus-js.sh \
 	tests/integ/trouble-table.sh \
@@ -256,6 +257,7 @@ test_data = \
 	tests/integ/power_loss_actors.py \
 	tests/integ/save-patterns.py \
 	tests/integ/set-attrs-sql.py \
+	tests/integ/tables-hostile.py \
 	tests/integ/tables-cases.py \
 	tests/integ/data-ops.py \
 	tests/integ/foreign-writer.py \
