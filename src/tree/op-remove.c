@@ -16,8 +16,8 @@ removed_locked(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
     struct node *n = op->node;
-    /* With sync=writeback the bytes of an upload that has ended may be in its record still. */
-    op->settles = live(n)->content || (t->opts.behind && n->type == N_FILE);
+    /* Of an upload that has ended the record, and with it the bytes, may be there still. */
+    op->settles = live(n)->content || n->type == N_FILE;
     if (live(n)->content)
         sf_content_abandon(live(n)->content);
     if (n->parent == op->dir && !strcmp(node_name(n), op->name)) {
