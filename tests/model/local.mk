@@ -22,6 +22,7 @@ EXTRA_DIST += \
 	tests/model/found/replaced-xattrs.steps \
 	tests/model/found/removed-killed.steps \
 	tests/model/found/removed-links.steps \
+	tests/model/found/removed-sent.steps \
 	tests/model/found/removed-times.steps \
 	tests/model/found/removed-truncate.steps \
 	tests/model/found/rmdir-killed.steps
