@@ -51,9 +51,7 @@ for bucket in user-files generated-files results; do
     expect_ok "remove $bucket" api DELETE "/bucket/$bucket"
 done
 
-# tables STATE: whether the dev server has the project's tables, where it knows them at all.
-tables() { admin PUT /settings "{\"tables\": \"$1\"}" >/dev/null 2>&1; }
-tables missing
+settings '{"tables": "missing"}'
 
 step "nothing but the project's key: buckets are made, and the rest is told"
 before=$(buckets)
@@ -74,15 +72,14 @@ results False None all
 user-files False 52428800 text/* application/pdf image/*' "$(buckets)"
 
 step "what the project tells of its tables decides what is told"
-if tables on; then
-    init 0
-    said '^nothing to do$'
-    tables denied
-    init 23
-    said 'which version the project.s tables have is not known: the project.s database API answers 40[13], 42501'
-    said '^-- supafs_set_attrs: '
-    tables missing
-fi
+settings '{"tables": "on"}'
+init 0
+said '^nothing to do$'
+settings '{"tables": "denied"}'
+init 23
+said 'which version the project.s tables have is not known: the project.s database API answers 40[13], 42501'
+said '^-- supafs_set_attrs: '
+settings '{"tables": "missing"}'
 
 step "through psql"
 password='p%40ss w/rd#'
