@@ -29,6 +29,7 @@ static const char schema[] =
     " accessed_ms INTEGER NOT NULL, stored_mime TEXT, stored_cache TEXT, PRIMARY KEY(bucket, "
     "name)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS objects_created ON objects(bucket, created_ms, name);"
+    "CREATE INDEX IF NOT EXISTS objects_id ON objects(id);"
     "CREATE INDEX IF NOT EXISTS objects_updated ON objects(bucket, updated_ms, name);"
     "CREATE TABLE IF NOT EXISTS uploads("
     " version TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, metadata TEXT NOT NULL,"

@@ -214,6 +214,29 @@ put_place(const struct ds_table *table, const json_t *entry, struct ds_row *row,
     }
 }
 
+/* The reply to an upload tells no version: a hash is of the object's one while that has its bytes.
+ */
+static bool
+adopt_version(struct ds_rest *rest, const struct ds_table *table, struct ds_row *row)
+{
+    const struct ds_value *etag = &row->values[ds_table_column(table, "etag")];
+    if (row->values[ds_table_column(table, "file_hash")].kind == DS_VALUE_NULL ||
+        row->values[ds_table_column(table, "version")].kind != DS_VALUE_NULL)
+        return true;
+    ds_autosql sql = {0};
+    ds_buf_adds(&sql.text, "SELECT bucket, name, version FROM objects WHERE id = ");
+    ds_sql_value(&sql, ds_value_copy(&row->values[0]));
+    ds_buf_adds(&sql.text, " AND etag = ");
+    ds_sql_value(&sql, ds_value_copy(etag));
+    ds_autostmt *stmt = ds_sql_prepare(rest, &sql);
+    if (!stmt)
+        return false;
+    if (sqlite3_step(stmt) == SQLITE_ROW &&
+        ds_may(rest->req, ds_db_text(stmt, 0), ds_db_text(stmt, 1), DS_SELECT))
+        ds_row_put(table, row, "version", ds_value_text(ds_db_text(stmt, 2)));
+    return true;
+}
+
 static bool
 record_file(struct ds_rest *rest, const json_t *entry)
 {
@@ -230,7 +253,8 @@ record_file(struct ds_rest *rest, const json_t *entry)
     const json_t *name = json_object_get(entry, "name");
     bool named = name && !json_is_null(name);
     put_place(table, entry, &fresh, named);
-    if (!clear_place(rest, entry, id) || !ds_row_check(rest, table, &fresh))
+    if (!adopt_version(rest, table, &fresh) || !clear_place(rest, entry, id) ||
+        !ds_row_check(rest, table, &fresh))
         return false;
     int64_t rowid = ds_row_conflict(rest, table, &table->uniques[0], &fresh);
     if (rowid == 0)
@@ -244,6 +268,9 @@ record_file(struct ds_rest *rest, const json_t *entry)
         !put_members(rest, table, file_members, FILE_MEMBERS, entry, &there))
         return false;
     put_place(table, entry, &there, named);
+    if (fresh.values[ds_table_column(table, "file_hash")].kind != DS_VALUE_NULL)
+        ds_row_put(table, &there, "version",
+                   ds_value_copy(&fresh.values[ds_table_column(table, "version")]));
     return ds_row_update(rest, table, &there, rowid);
 }
 

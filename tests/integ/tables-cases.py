@@ -399,6 +399,10 @@ def record(both):
                     {"file_id": uuid(61), "bucket": "b", "key": "gone"},
                     {"file_id": uuid(0), "removed": True}, {"file_id": uuid(98), "removed": True}])
     case(200, "GET", "/file_metadata?bucket_id=eq.b&select=object_key,original_filename&order=object_key")
+    for n, etag in (49, "other"), (50, '"7e55db001d319a94b0b713529a756623"'):
+        send(uuid(n), [{"file_id": two, "sha256": SHA, "etag": etag}])
+        case(200, "GET", "/file_metadata?object_key=eq.two.css&select=version,etag,file_hash")
+    send(uuid(51), [{"file_id": two, "version": "older"}])
     send(uuid(44), None, None, None)
     send(uuid(45), [dict(file, file_id=one)], [dict(operation, id=uuid(51))], who="alice")
     send(uuid(46), [{"file_id": uuid(62), "bucket": "b", "key": "two.css"}], who="alice")
