@@ -21,8 +21,8 @@ static const char *const level_names[] = {"error", "warn", "info", "debug", "tra
 
 /* Who may log: the modules of src/LAYERS. */
 static const char *const modules[] = {
-    "base",  "observe", "config",  "store", "http", "supabase", "provider", "cache",
-    "write", "tree",    "virtual", "chat",  "fuse", "control",  "daemon",   "cmd"};
+    "base",  "observe", "config",  "store", "http", "supabase", "provider", "cache", "tables",
+    "write", "tree",    "virtual", "chat",  "fuse", "control",  "daemon",   "setup", "cmd"};
 
 /* What is logged. Replaced as a whole; readers take no lock. */
 struct levels {
