@@ -105,7 +105,6 @@ rest_done(struct sf_call *call, const struct sf_http_reply *reply, const struct 
         sf_call_protocol(call, reply, &bad, -EPROTO, "unusable answer: %s", why);
         c->cb(c->arg, &bad, NULL);
     }
-    json_decref(answer);
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -248,7 +247,7 @@ static void
 rest_waited(void *arg, const struct sf_err *err, json_t *answer)
 {
     struct rest_wait *r = arg;
-    r->answer = json_incref(answer);
+    r->answer = answer;
     sf_wait_end(r->w, err);
 }
 

@@ -34,8 +34,7 @@ struct sf_rest_how {
 
 /* ---- functions ------------------------------------------------------------------------------ */
 
-/* @answer: an object or array, or NULL with @err. The callee's to read; its own reference lasts
- * longer than the callback. */
+/* @answer: an object or array, the callee's to give back with json_decref(), or NULL with @err. */
 typedef void (*sf_rest_fn)(void *arg, const struct sf_err *err, json_t *answer);
 
 /**

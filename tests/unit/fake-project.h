@@ -66,7 +66,7 @@ struct sf_pending;
 extern const struct sf_pending *fake_replayed;
 /* Called, once, by whoever asks for an upload, before it is looked whether there is anything to be
  * sent. */
-extern void (*fake_before_commit)(void);
+extern void (*_Atomic fake_before_commit)(void);
 /* With this error a change of attributes cannot be kept; 0 = it can. */
 extern int fake_unkept;
 

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,7 @@ static bool moving_some; /* a rename of a directory has begun */
 static char quarantined[400];
 int fake_unkept;
 const struct sf_pending *fake_replayed;
-void (*fake_before_commit)(void);
+void (*_Atomic fake_before_commit)(void);
 
 /* ---- contents ----------------------------------------------------------------------------------
  */
@@ -750,8 +751,7 @@ void
 sf_content_commit(struct sf_content *c, const struct sf_commit_args *a, sf_commit_fn cb, void *arg)
 {
     struct sf_commit clean = {.size = sf_content_size(c)};
-    void (*before)(void) = fake_before_commit;
-    fake_before_commit = NULL;
+    void (*before)(void) = atomic_exchange(&fake_before_commit, NULL);
     if (before)
         before();
     if (!sf_content_dirty(c)) {
