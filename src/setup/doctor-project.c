@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "setup/sql.h"
 #include "supabase/json.h"
 
-#define TABLES_VERSION 5  /* the last of contrib/sql */
-#define PROBE_MIN      64 /* bytes that a bucket must take */
+#define PROBE_MIN 64 /* bytes that a bucket must take */
 
 /* ---- buckets -------------------------------------------------------------------------------- */
 
@@ -158,19 +158,19 @@ tell_about(const struct doctor_reply *a, struct sf_doctor_row *row)
 {
     json_t *about = sf_json_parse(sf_buf_str(&a->body), a->body.len, NULL);
     const json_t *version = json_object_get(about, "version");
-    json_int_t v = json_integer_value(version);
+    json_int_t v = json_integer_value(version), newest = sf_sql_newest();
     if (!json_is_integer(version)) {
         doctor_say(row, SF_DOCTOR_FAIL, "supafs_about() of the database answers something else");
         doctor_advise(row, "install the tables again: supafs init");
-    } else if (v < TABLES_VERSION) {
+    } else if (v < newest) {
         doctor_say(row, SF_DOCTOR_WARN,
                    "the project's tables are of version %lld, and this supafs "
-                   "brings %d",
-                   (long long)v, TABLES_VERSION);
+                   "brings %lld",
+                   (long long)v, (long long)newest);
         doctor_advise(row, "run supafs init, which adds what is new");
     } else {
         doctor_say(row, SF_DOCTOR_OK, "the project's tables are there, version %lld%s",
-                   (long long)v, v > TABLES_VERSION ? ", newer than this supafs" : "");
+                   (long long)v, v > newest ? ", newer than this supafs" : "");
     }
     json_decref(about);
 }
