@@ -57,17 +57,20 @@ has_record(void *arg, struct sf_content *c)
     return sf_kept_seq(c) != 0;
 }
 
+static bool
+is_at(struct sf_content *c, const char *bucket, const char *key)
+{
+    SF_GUARD(&c->lock);
+    return !strcmp(c->key, key) && !strcmp(c->bucket, bucket);
+}
+
 bool
 sf_pending_has(struct sf_writer *w, const char *bucket, const char *key)
 {
     sf_defer(sf_pending_contents_fini) struct sf_content_vec all = {0};
     bool has = sf_pending_contents(w, has_record, NULL, &all) != 0;
-    for (size_t i = 0; !has && i < all.len; i++) {
-        struct sf_content *c = all.data[i];
-        sf_mutex_lock(&c->lock);
-        has = !strcmp(c->key, key) && !strcmp(c->bucket, bucket);
-        sf_mutex_unlock(&c->lock);
-    }
+    for (size_t i = 0; !has && i < all.len; i++)
+        has = is_at(all.data[i], bucket, key);
     return has;
 }
 
@@ -76,14 +79,9 @@ sf_pending_abandon(struct sf_writer *w, const char *bucket, const char *key)
 {
     sf_defer(sf_pending_contents_fini) struct sf_content_vec all = {0};
     (void)sf_pending_contents(w, has_record, NULL, &all); /* without memory: as many as there are */
-    for (size_t i = 0; i < all.len; i++) {
-        struct sf_content *c = all.data[i];
-        sf_mutex_lock(&c->lock);
-        bool is = !strcmp(c->key, key) && !strcmp(c->bucket, bucket);
-        sf_mutex_unlock(&c->lock);
-        if (is)
-            (void)sf_content_abandon(c);
-    }
+    for (size_t i = 0; i < all.len; i++)
+        if (is_at(all.data[i], bucket, key))
+            (void)sf_content_abandon(all.data[i]);
 }
 
 void
