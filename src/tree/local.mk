@@ -45,4 +45,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/saved.h \
 	src/tree/tree.c \
 	src/tree/tree.h \
-	src/tree/walk.c
+	src/tree/walk.c \
+	src/tree/xattr-ask.c \
+	src/tree/xattr-ours.c \
+	src/tree/xattr.h

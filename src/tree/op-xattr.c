@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tree/internal.h"
+#include "tree/xattr.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "write/meta.h"
@@ -18,131 +17,24 @@
  * them, which the node keeps until it changes.
  */
 
-#define OURS "user.supafs."
-
-enum what { GET, LIST, SET };
-
-struct xattr_op {
-    struct sf_tree *tree;
-    struct node *node; /* counted */
-    enum what what;
-    int flags;
-    unsigned asked;
-    uint32_t version, attrs; /* of the node when it was asked for */
-    sf_tree_fn cb;
-    void *arg;
-    bool remove;
-    size_t len;
-    char name[256];
-    char value[];
-};
-
-static void
-xattr_finish(struct xattr_op *op, int rc, const struct sf_buf *data)
+void
+xattr_end(struct xattr_op *op, int rc)
 {
     struct sf_tree *t = op->tree;
-    struct sf_tree_result res = {0};
-    if (data) {
-        res.data = data->data;
-        res.len = data->len;
-    }
+    struct sf_tree_result res = {.data = sf_buf_str(&op->out), .len = op->out.len};
     tree_lock(t);
     node_unref_locked(t, op->node);
     tree_unlock(t);
     op->cb(op->arg, rc, rc < 0 ? NULL : &res);
+    sf_buf_fini(&op->out);
     free(op);
-}
-
-/* ---- ours -------------------------------------------------------------------------------------
- */
-
-/* Told, and in answer to a change neither kept nor refused: what copies attributes must go on. */
-static const char *const told[] = {"sync", "error",  "id",     "version", "etag",
-                                   "key",  "sha256", "bucket", "cached"};
-
-static bool
-is_told(const char *name)
-{
-    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
-        if (!strcmp(name + strlen(OURS), told[i]))
-            return true;
-    return false;
-}
-
-/* Which state are the bytes and attributes in? @c: of the node, counted; NULL = none. */
-static int
-get_sync(struct xattr_op *op, struct sf_content *c, struct sf_buf *out)
-{
-    struct sf_tree *t = op->tree;
-    const struct node *n = op->node;
-    char text[400] = "clean";
-    if (c)
-        sf_content_sync_state(c, text, sizeof text);
-    tree_lock(t);
-    if (!strcmp(text, "clean") && live(n)->failure)
-        snprintf(text, sizeof text, "failed: %s", live(n)->failure->msg);
-    else if (!strcmp(text, "clean") && n->extra && n->extra->writing)
-        snprintf(text, sizeof text, "pending");
-    tree_unlock(t);
-    return sf_buf_puts(out, text);
-}
-
-/* How much of a file is on this machine, in the cache or staged? */
-static int
-get_cached(struct xattr_op *op, struct sf_buf *out)
-{
-    struct sf_tree *t = op->tree;
-    struct node *n = op->node;
-    tree_lock(t);
-    bool file = n->type == N_FILE;
-    uint64_t size = n->size;
-    struct sf_content *c = live(n)->content ? sf_content_ref(live(n)->content) : NULL;
-    tree_unlock(t);
-    bool staged = c && !sf_content_lacks(c);
-    if (c)
-        sf_content_unref(c);
-    if (!file)
-        return -ENODATA;
-    struct sf_cached *cached = staged || !size ? NULL : cached_of_node(t, n);
-    uint64_t here = staged || !size ? size : cached ? sf_cached_here(cached) : 0;
-    sf_cached_unref(cached);
-    if (here >= size)
-        return sf_buf_puts(out, "100 %");
-    return sf_buf_printf(out, "%.0f %%", (double)here / (double)size * 100 - 0.5);
-}
-
-static int
-get_ours(struct xattr_op *op, struct sf_buf *out)
-{
-    struct sf_tree *t = op->tree;
-    const struct node *n = op->node;
-    const char *what = op->name + strlen(OURS);
-    if (!strcmp(what, "sync")) {
-        tree_lock(t);
-        struct sf_content *c = live(n)->content ? sf_content_ref(live(n)->content) : NULL;
-        tree_unlock(t);
-        int rc = get_sync(op, c, out);
-        if (c)
-            sf_content_unref(c);
-        return rc;
-    }
-    if (!strcmp(what, "cached"))
-        return get_cached(op, out);
-    if (strcmp(what, "error"))
-        return -ENODATA;
-    char text[sizeof live(n)->failure->msg] = "";
-    tree_lock(t);
-    if (live(n)->failure)
-        snprintf(text, sizeof text, "%s", live(n)->failure->msg);
-    tree_unlock(t);
-    return text[0] ? sf_buf_puts(out, text) : -ENODATA;
 }
 
 /* ---- what the node knows ----------------------------------------------------------------------
  */
 
-static bool
-known_locked(const struct node *n)
+bool
+xattrs_known_locked(const struct node *n)
 {
     return (n->extra && n->extra->xattrs_known) || !n->xattrs;
 }
@@ -231,123 +123,50 @@ xattr_set(struct xattr_op *op)
         free(op);
         attr_write(t, n, write, along); /* it answers */
     } else {
-        xattr_finish(op, rc, NULL);
+        xattr_end(op, rc);
     }
 }
 
-static void
+/* Is all known that the operation needs? */
+static bool
+ready_locked(const struct xattr_op *op)
+{
+    return xattrs_known_locked(op->node) || !attr_lasts(op->tree, op->node);
+}
+
+void
 xattr_go(struct xattr_op *op)
 {
     struct sf_tree *t = op->tree;
-    sf_autobuf struct sf_buf out = SF_BUF_INIT;
-    if (op->what == SET) {
-        xattr_set(op);
+    struct node *n = op->node;
+    if (op->ours) {
+        int rc = xattr_ours_go(op);
+        if (rc != -EINPROGRESS)
+            xattr_end(op, rc);
         return;
     }
     tree_lock(t);
-    const char *text = text_locked(op->node);
-    int rc = op->what == LIST ? sf_xattrs_list(text, &out) : sf_xattrs_get(text, op->name, &out);
+    bool ready = ready_locked(op);
+    int rc = 0;
+    if (ready && op->what == XATTR_LIST) {
+        rc = sf_xattrs_list(text_locked(n), &op->out);
+        if (!rc)
+            rc = xattr_ours_list_locked(t, n, &op->out);
+    } else if (ready && op->what == XATTR_GET) {
+        rc = sf_xattrs_get(text_locked(n), op->name, &op->out);
+    }
     tree_unlock(t);
-    xattr_finish(op, rc, &out);
-}
-
-/* ---- asking -----------------------------------------------------------------------------------
- */
-
-static void xattr_ask(struct xattr_op *op);
-
-static void
-take_locked(struct node *n, const struct sf_meta *m)
-{
-    char *all = NULL;
-    if (!extra_of(n) || sf_xattrs_merge(m->xattrs, n->extra->changes, false, &all))
-        return; /* asked for again */
-    free(n->extra->xattrs);
-    n->extra->xattrs = all;
-    n->extra->xattrs_known = true;
-}
-
-/* What the journal has for it, perhaps from an earlier mount, is not in the object yet. */
-static int
-add_pending(struct xattr_op *op, const struct sf_object_info *info, struct sf_meta *m)
-{
-    struct sf_tree *t = op->tree;
-    struct sf_version is = {.size = 0};
-    struct sf_mark mark = {.valid = 0};
-    char *bucket, *key;
-    tree_lock(t);
-    int rc = attr_object_key_locked(op->node, &bucket, &key);
-    tree_unlock(t);
-    if (rc)
-        return rc;
-    if (info)
-        sf_version_of_info(info, &is);
-    if (info && info->cache_control)
-        (void)sf_mark_parse(info->cache_control, &mark);
-    rc = sf_write_xattrs_pending(t->writer, bucket, key, &is, &mark, &m->xattrs);
-    free(bucket);
-    free(key);
-    return rc;
-}
-
-static void
-xattr_info(void *arg, const struct sf_err *err, const struct sf_object_info *info)
-{
-    struct xattr_op *op = arg;
-    struct sf_tree *t = op->tree;
-    struct node *n = op->node;
-    struct sf_meta m = {.op = ""};
-    int rc = err ? err->code : 0;
-    if (rc == -ENOENT && node_is_dir(n))
-        rc = 0; /* it has no marker any more */
-    else if (!rc && sf_meta_parse(info->metadata, &m) < 0)
-        rc = -ENOMEM;
-    if (!rc)
-        rc = add_pending(op, err ? NULL : info, &m);
-    tree_lock(t);
-    tree_answer_locked(t, err);
-    bool same = n->version == op->version && n->attrs == op->attrs;
-    if (!rc && (same || op->asked > 2))
-        take_locked(n, &m);
-    if (!rc && (same || op->asked > 2) && !known_locked(n))
-        rc = -ENOMEM;
-    bool known = known_locked(n);
-    tree_unlock(t);
-    sf_meta_fini(&m);
-    if (rc)
-        xattr_finish(op, rc, NULL);
-    else if (known)
-        xattr_go(op);
-    else
+    if (!ready)
         xattr_ask(op);
+    else if (op->what == XATTR_SET)
+        xattr_set(op);
+    else
+        xattr_end(op, rc);
 }
 
 static void
-xattr_ask(struct xattr_op *op)
-{
-    struct sf_tree *t = op->tree;
-    struct node *n = op->node;
-    char *bucket, *key;
-    tree_lock(t);
-    int rc = attr_object_key_locked(n, &bucket, &key);
-    op->version = n->version;
-    op->attrs = n->attrs;
-    op->asked++;
-    if (!rc)
-        tree_ask_locked(t);
-    tree_unlock(t);
-    if (rc) {
-        xattr_finish(op, rc, NULL);
-        return;
-    }
-    sf_storage_info(t->st, bucket, key, tree_read_deadline(t), xattr_info, op);
-    free(bucket);
-    free(key);
-}
-
-static void
-xattr_start(struct sf_tree *t, uint64_t nid, enum what what, const char *name, const void *value,
-            size_t len, int flags, sf_tree_fn cb, void *arg)
+xattr_start(struct sf_tree *t, uint64_t nid, enum xattr_what what, const char *name,
+            const void *value, size_t len, int flags, sf_tree_fn cb, void *arg)
 {
     struct xattr_op *op = calloc(1, sizeof *op + len);
     if (!op || strlen(name) >= sizeof op->name) {
@@ -360,47 +179,41 @@ xattr_start(struct sf_tree *t, uint64_t nid, enum what what, const char *name, c
     op->flags = flags;
     op->cb = cb;
     op->arg = arg;
-    op->remove = what == SET && !value;
+    op->remove = what == XATTR_SET && !value;
     op->len = len;
     snprintf(op->name, sizeof op->name, "%s", name);
     if (len)
         memcpy(op->value, value, len);
     tree_lock(t);
-    struct node *n = node_get_locked(t, nid);
-    bool ours = sf_str_starts(name, OURS), lasts = n && attr_lasts(t, n);
-    bool known = n && (known_locked(n) || !lasts);
+    struct node *n = op->node = node_get_locked(t, nid);
+    bool lasts = n && attr_lasts(t, n);
     if (n)
         node_ref_locked(n);
     tree_unlock(t);
-    op->node = n;
+    bool ours = sf_str_starts(name, XATTR_OURS);
+    op->ours = ours ? xattr_ours_find(name) : NULL;
     if (!n) {
         free(op);
         cb(arg, -ESTALE, NULL);
-    } else if (ours && what == GET) {
-        sf_autobuf struct sf_buf out = SF_BUF_INIT;
-        int rc = get_ours(op, &out);
-        xattr_finish(op, rc, &out);
-    } else if (ours) {
-        xattr_finish(op, is_told(name) ? 0 : op->remove ? -ENODATA : -EOPNOTSUPP, NULL);
-    } else if (what == SET && !lasts) {
-        xattr_finish(op, op->remove ? -ENODATA : -EOPNOTSUPP, NULL);
-    } else if (known) {
-        xattr_go(op);
+    } else if (ours && !op->ours) {
+        xattr_end(op, what == XATTR_GET || op->remove ? -ENODATA : -EOPNOTSUPP);
+    } else if (!ours && what == XATTR_SET && !lasts) {
+        xattr_end(op, op->remove ? -ENODATA : -EOPNOTSUPP);
     } else {
-        xattr_ask(op);
+        xattr_go(op);
     }
 }
 
 void
 sf_tree_getxattr(struct sf_tree *t, uint64_t node, const char *name, sf_tree_fn cb, void *arg)
 {
-    xattr_start(t, node, GET, name, NULL, 0, 0, cb, arg);
+    xattr_start(t, node, XATTR_GET, name, NULL, 0, 0, cb, arg);
 }
 
 void
 sf_tree_listxattr(struct sf_tree *t, uint64_t node, sf_tree_fn cb, void *arg)
 {
-    xattr_start(t, node, LIST, "", NULL, 0, 0, cb, arg);
+    xattr_start(t, node, XATTR_LIST, "", NULL, 0, 0, cb, arg);
 }
 
 void
@@ -410,5 +223,5 @@ sf_tree_setxattr(struct sf_tree *t, uint64_t node, const char *name, const void 
     if (t->opts.read_only)
         cb(arg, -EROFS, NULL);
     else
-        xattr_start(t, node, SET, name, value, len, flags, cb, arg);
+        xattr_start(t, node, XATTR_SET, name, value, len, flags, cb, arg);
 }

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef SF_TREE_XATTR_H
+#define SF_TREE_XATTR_H
+
+#include "base/buf.h"
+#include "tree/internal.h"
+
+/*
+ * Internal to src/tree: extended attributes. op-xattr.c begins and ends the operations and keeps
+ * what others set (user.*); xattr-ask.c asks the object for what the node does not know;
+ * xattr-ours.c has the table of our own (user.supafs.*).
+ */
+
+#define XATTR_OURS "user.supafs."
+
+enum xattr_what { XATTR_GET, XATTR_LIST, XATTR_SET };
+
+struct xattr_op {
+    struct sf_tree *tree;
+    struct node *node; /* counted */
+    enum xattr_what what;
+    const struct xattr_ours *ours; /* NULL = an attribute of others */
+    int flags;                     /* XATTR_CREATE, XATTR_REPLACE */
+    unsigned asked;                /* how often the object was asked */
+    uint32_t version, attrs;       /* of the node when it was asked for */
+    sf_tree_fn cb;
+    void *arg;
+    struct sf_buf out; /* the answer */
+    bool remove;
+    size_t len; /* of value */
+    char name[256];
+    char value[];
+};
+
+/* What a name of ours is. Of them all only those that can be set are changed by who sets them; to
+ * set or remove the others is accepted and does nothing, as what copies attributes must go on. */
+enum xattr_kind {
+    XATTR_IDENTITY,
+    XATTR_STATE,
+    XATTR_LINK,
+    XATTR_SETTABLE,
+};
+
+struct xattr_ours {
+    const char *name; /* behind "user.supafs."; one that ends in '.' is of all that begin so */
+    enum xattr_kind kind;
+    /* The value is appended to op->out. 0, -ENODATA or another -errno; or -EINPROGRESS: it was left
+     * to somebody who calls xattr_end() or xattr_go(), perhaps already. No lock held. */
+    int (*get)(struct xattr_op *op);
+    /* XATTR_SETTABLE: op->value, op->len and op->remove. Likewise. */
+    int (*set)(struct xattr_op *op);
+    /* Whether listxattr(2) names it, or NULL: never. The tree's lock is held, nobody is asked. */
+    bool (*listed)(const struct sf_tree *t, const struct node *n);
+};
+
+/* ---- op-xattr.c ------------------------------------------------------------------------------ */
+
+/* The answer: op->out if @rc is 0, else an error. @op is gone. No lock held. */
+void xattr_end(struct xattr_op *op, int rc);
+/* Once more, with what is known now. No lock held. */
+void xattr_go(struct xattr_op *op);
+/* Are all that others set known? */
+bool xattrs_known_locked(const struct node *n);
+
+/* ---- xattr-ask.c ----------------------------------------------------------------------------- */
+
+/* Ask the object for what the node does not know; then xattr_go(), or xattr_end() with why not. No
+ * lock held. */
+void xattr_ask(struct xattr_op *op);
+
+/* ---- xattr-ours.c ---------------------------------------------------------------------------- */
+
+/* @name: whole, and it begins with XATTR_OURS. NULL = there is none. */
+const struct xattr_ours *xattr_ours_find(const char *name);
+/* 0, -errno or -EINPROGRESS as of the row. */
+int xattr_ours_go(struct xattr_op *op);
+/* Names to be listed, each with its NUL, are appended. 0 or -ENOMEM. */
+int xattr_ours_list_locked(const struct sf_tree *t, const struct node *n, struct sf_buf *out);
+
+#endif
