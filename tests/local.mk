@@ -60,6 +60,7 @@ unit_tests = \
 	tests/unit/test-supabase-storage \
 	tests/unit/test-supabase-tus \
 	tests/unit/test-supabase-version \
+	tests/unit/test-tables-peer \
 	tests/unit/test-tables-queue \
 	tests/unit/test-tree-ahead \
 	tests/unit/test-tree-attrs \
@@ -434,6 +435,8 @@ tests_unit_test_supabase_form_SOURCES = tests/unit/test-supabase-form.c $(storag
 tests_unit_test_supabase_removed_SOURCES = tests/unit/test-supabase-removed.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_supabase_rest_SOURCES = tests/unit/test-supabase-rest.c $(storage_test_lib) \
+	$(storage_world)
+tests_unit_test_tables_peer_SOURCES = tests/unit/test-tables-peer.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_supabase_tus_SOURCES = tests/unit/test-supabase-tus.c $(storage_test_lib) \
 	$(storage_world)

@@ -147,35 +147,15 @@ answered(void *arg, const struct sf_http_reply *reply)
     waiter_end(w);
 }
 
-static int
-send_one(struct sf_doctor *d, struct sf_http_req *req, const char *json, struct doctor_wait *w)
-{
-    char *body = json ? strdup(json) : NULL;
-    if (json && (!body || sf_http_req_header(req, "Content-Type", "application/json") < 0)) {
-        free(body);
-        sf_http_req_free(req);
-        return -ENOMEM;
-    }
-    if (json)
-        sf_http_req_body(req, body, strlen(body));
-    sf_http_req_limit(req, BODY_MAX);
-    sf_http_req_deadline(req, doctor_deadline(d));
-    sf_http_req_hooks(req, prepare, NULL, w);
-    sf_http_submit(d->http, req, answered, w);
-    waiter_wait(w);
-    return w->answer->err.code;
-}
-
 int
-doctor_ask(struct sf_doctor *d, const char *method, const char *path, const char *json,
-           struct doctor_reply *ret)
+doctor_ask(struct sf_doctor *d, const char *path, struct doctor_reply *ret)
 {
     sf_autobuf struct sf_buf url = SF_BUF_INIT;
     struct doctor_wait w;
     int rc = doctor_open(d, &ret->err);
     if (rc == 0)
         rc = sf_buf_printf(&url, "%s%s", sf_config_str(d->cfg, SF_OPT_URL), path);
-    struct sf_http_req *req = rc == 0 ? sf_http_req_new(d->http, method, url.data) : NULL;
+    struct sf_http_req *req = rc == 0 ? sf_http_req_new(d->http, "GET", url.data) : NULL;
     if (rc == 0 && !req)
         rc = -ENOMEM;
     if (rc < 0)
@@ -183,15 +163,19 @@ doctor_ask(struct sf_doctor *d, const char *method, const char *path, const char
     waiter_init(&w);
     w.answer = ret;
     w.auth = d->auth;
-    rc = send_one(d, req, json, &w);
-    return rc == 0 ? 0 : sf_err_set(&ret->err, rc, "%s", strerror(-rc));
+    sf_http_req_limit(req, BODY_MAX);
+    sf_http_req_deadline(req, doctor_deadline(d));
+    sf_http_req_hooks(req, prepare, NULL, &w);
+    sf_http_submit(d->http, req, answered, &w);
+    waiter_wait(&w);
+    return ret->err.code;
 }
 
 const struct doctor_reply *
 doctor_first(struct sf_doctor *d)
 {
     if (!d->asked)
-        (void)doctor_ask(d, "GET", "/storage/v1/bucket", NULL, &d->first);
+        (void)doctor_ask(d, "/storage/v1/bucket", &d->first);
     d->asked = true;
     return &d->first;
 }

@@ -87,13 +87,12 @@ void doctor_say_error(struct sf_doctor_row *row, const char *sentence);
 int doctor_open(struct sf_doctor *d, struct sf_err *err);
 void doctor_close(struct sf_doctor *d);
 /**
- * doctor_ask - one request, without a second attempt.
- * @path: below the project's address. @json: the body of a POST, or NULL.
+ * doctor_ask - one GET, without a second attempt.
+ * @path: below the project's address.
  * @ret:  zeroed; filled, also on failure; doctor_reply_fini() frees.
  * Returns 0 when some reply came, or -errno.
  */
-int doctor_ask(struct sf_doctor *d, const char *method, const char *path, const char *json,
-               struct doctor_reply *ret);
+int doctor_ask(struct sf_doctor *d, const char *path, struct doctor_reply *ret);
 void doctor_reply_fini(struct doctor_reply *a);
 /* The first request, made once: it tells of the way to the project and of who asks. */
 const struct doctor_reply *doctor_first(struct sf_doctor *d);

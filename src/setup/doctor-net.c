@@ -119,7 +119,7 @@ ask_version(struct sf_doctor *d, char *out, size_t size)
 {
     struct doctor_reply a = {0};
     out[0] = '\0';
-    int rc = doctor_ask(d, "GET", "/storage/v1/version", NULL, &a);
+    int rc = doctor_ask(d, "/storage/v1/version", &a);
     const char *text = sf_buf_str(&a.body);
     size_t n = strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz.-");
     if (rc == 0 && a.status == 200 && n > 0 && n < size && isdigit((unsigned char)*text) &&

@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 #include "setup/sql.h"
-#include "supabase/json.h"
+#include "supabase/rest.h"
 
 #define PROBE_MIN 64 /* bytes that a bucket must take */
 
@@ -154,9 +154,8 @@ check_bucket(struct sf_doctor *d, struct sf_doctor_row *row)
 /* ---- the database --------------------------------------------------------------------------- */
 
 static void
-tell_about(const struct doctor_reply *a, struct sf_doctor_row *row)
+tell_about(const json_t *about, struct sf_doctor_row *row)
 {
-    json_t *about = sf_json_parse(sf_buf_str(&a->body), a->body.len, NULL);
     const json_t *version = json_object_get(about, "version");
     json_int_t v = json_integer_value(version), newest = sf_sql_newest();
     if (!json_is_integer(version)) {
@@ -172,29 +171,22 @@ tell_about(const struct doctor_reply *a, struct sf_doctor_row *row)
         doctor_say(row, SF_DOCTOR_OK, "the project's tables are there, version %lld%s",
                    (long long)v, v > newest ? ", newer than this supafs" : "");
     }
-    json_decref(about);
 }
 
 void
 check_database(struct sf_doctor *d, struct sf_doctor_row *row)
 {
-    struct doctor_reply a = {0};
-    char text[256];
+    const struct sf_rest_how how = {.deadline_ms = doctor_deadline(d), .reads = true};
+    struct sf_err err = SF_ERR_INIT;
+    json_t *about = NULL;
     if (!strcmp(sf_config_str(d->cfg, SF_OPT_TABLES), "off")) {
         doctor_say(row, SF_DOCTOR_SKIPPED, "tables=off");
         return;
     }
-    int rc = doctor_ask(d, "POST", "/rest/v1/rpc/supafs_about", "{}", &a);
-    if (rc < 0) {
-        doctor_say(row, SF_DOCTOR_FAIL, "the database API does not answer: %s", a.err.msg);
-        doctor_advise(row, "look at the project's status; files do not need it");
-        doctor_reply_fini(&a);
-        return;
-    }
-    rc = doctor_meaning(&a, text, sizeof text);
-    if (rc == 0) {
-        tell_about(&a, row);
-    } else if (rc == -ENOSYS || a.status == 404) {
+    int rc = sf_rest_rpc_wait(d->storage, "supafs_about", json_object(), &how, &about, &err);
+    if (rc == 0 || (rc == -EPROTO && err.http_status)) {
+        tell_about(about, row);
+    } else if (rc == -ENOSYS) {
         doctor_say(row, SF_DOCTOR_WARN,
                    "the project's tables are not installed; files work "
                    "without them");
@@ -204,10 +196,13 @@ check_database(struct sf_doctor *d, struct sf_doctor_row *row)
                    "role anon may not use the project's tables; files work "
                    "without them");
         doctor_advise(row, "use a user's token or the service key");
-    } else {
-        doctor_say(row, SF_DOCTOR_FAIL, "the project's tables cannot be used: %s", text);
+    } else if (err.http_status) {
+        doctor_say(row, SF_DOCTOR_FAIL, "the project's tables cannot be used: %s", err.msg);
         doctor_advise(row, rc == -EACCES ? "run supafs init, which grants what this role needs"
                                          : "look at the database's logs; files do not need it");
+    } else {
+        doctor_say(row, SF_DOCTOR_FAIL, "the database API does not answer: %s", err.msg);
+        doctor_advise(row, "look at the project's status; files do not need it");
     }
-    doctor_reply_fini(&a);
+    json_decref(about);
 }

@@ -90,7 +90,7 @@ sf_storage_set_attrs_wait(struct sf_storage *st, const struct sf_attrs_args *arg
     /* It says which version it is for, and leaves that as it is. */
     c->call.idempotent = true;
     sf_call_describe(&c->call, "POST", "attributes", args->bucket, args->key);
-    sf_call_open_rpc(&c->call, "supafs_set_attrs", deadline_ms);
+    sf_call_open_rest(&c->call, "POST", "rpc/supafs_set_attrs", NULL, deadline_ms);
     if (!rq.expected[0])
         sf_call_fail(&c->call, -EINVAL, "the version is not known");
     sf_call_header(&c->call, "Accept", "application/json");

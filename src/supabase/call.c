@@ -346,14 +346,6 @@ sf_call_open_rest(struct sf_call *call, const char *method, const char *path, co
 }
 
 void
-sf_call_open_rpc(struct sf_call *call, const char *function, int64_t deadline_ms)
-{
-    char path[80];
-    snprintf(path, sizeof path, "rpc/%s", function);
-    sf_call_open_rest(call, "POST", path, NULL, deadline_ms);
-}
-
-void
 sf_call_header(struct sf_call *call, const char *name, const char *value)
 {
     if (call->err.code)

@@ -80,8 +80,6 @@ void sf_call_open(struct sf_call *call, const char *method, const char *action, 
  * nothing. */
 void sf_call_open_rest(struct sf_call *call, const char *method, const char *path,
                        const char *query, int64_t deadline_ms);
-/* The same for a function of it. */
-void sf_call_open_rpc(struct sf_call *call, const char *function, int64_t deadline_ms);
 /* Name what is asked, where it is not in the address: "POST move bucket/key". */
 void sf_call_describe(struct sf_call *call, const char *method, const char *action,
                       const char *bucket, const char *key);

@@ -99,6 +99,7 @@ static const struct sf_errmap_row rows[] = {
     { CODE("PGRST301"), TO(EKEYREJECTED, false, BAD_TOKEN, "database API: the token is not valid") },
     { CODE("PGRST302"), TO(EKEYREJECTED, false, BAD_TOKEN, "database API: no token arrived") },
     { CODE("PGRST303"), TO(EKEYREJECTED, false, BAD_TOKEN, "database API: a claim of the token does not hold") },
+    { CODE("PGRST102"), TO(EINVAL, false, REQUEST, "database API: the arguments cannot be read") },
     { CODE("PGRST103"), TO(ESTALE, false, RANGE, "database API: the range begins behind the last row") },
     { CODE("PGRST203"), TO(EIO, false, REQUEST, "database API: several functions of this name fit") },
     { CODE("PGRST000"), TO(ETIMEDOUT, true, BUSY, "database API: it cannot reach the database, after retries") },

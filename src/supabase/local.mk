@@ -20,8 +20,6 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/list.h \
 	src/supabase/object.c \
 	src/supabase/object.h \
-	src/supabase/record.c \
-	src/supabase/record.h \
 	src/supabase/removed.c \
 	src/supabase/removed.h \
 	src/supabase/rest-internal.h \

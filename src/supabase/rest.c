@@ -149,13 +149,14 @@ put_body(struct rest_call *c, const json_t *body)
         sf_call_json(&c->call, json_dumps(body, JSON_COMPACT));
 }
 
-uint64_t
-sf_rest_rpc(struct sf_storage *st, const char *function, json_t *args,
-            const struct sf_rest_how *how, sf_rest_fn cb, void *arg)
+/* @text: taken. */
+static uint64_t
+start_rpc(struct sf_storage *st, const char *function, char *text, const struct sf_rest_how *how,
+          sf_rest_fn cb, void *arg)
 {
     struct rest_call *c = rest_new(st, how, cb, arg);
     if (!c) {
-        json_decref(args);
+        free(text);
         return 0;
     }
     char what[80];
@@ -164,12 +165,20 @@ sf_rest_rpc(struct sf_storage *st, const char *function, json_t *args,
     sf_call_describe(&c->call, "POST", what, NULL, NULL);
     if (!named)
         sf_call_fail(&c->call, -EINVAL, "not the name of a function");
-    if (!json_is_object(args))
+    if (!text)
         sf_call_fail(&c->call, -EINVAL, "arguments with text that is not UTF-8 (or no memory)");
     open_path(c, "POST", what, NULL, how);
-    put_body(c, args);
-    json_decref(args);
+    sf_call_json(&c->call, text);
     return sf_call_submit(&c->call);
+}
+
+uint64_t
+sf_rest_rpc(struct sf_storage *st, const char *function, json_t *args,
+            const struct sf_rest_how *how, sf_rest_fn cb, void *arg)
+{
+    char *text = json_is_object(args) ? json_dumps(args, JSON_COMPACT) : NULL;
+    json_decref(args);
+    return start_rpc(st, function, text, how, cb, arg);
 }
 
 static void
@@ -274,6 +283,18 @@ sf_rest_rpc_wait(struct sf_storage *st, const char *function, json_t *args,
         return rc;
     }
     (void)sf_rest_rpc(st, function, args, how, rest_waited, &r);
+    return wait_for(&r, answer, err);
+}
+
+int
+sf_rest_rpc_text_wait(struct sf_storage *st, const char *function, const char *args, size_t len,
+                      const struct sf_rest_how *how, json_t **answer, struct sf_err *err)
+{
+    struct rest_wait r = {0};
+    int rc = sf_wait_begin(st, &r.w, err);
+    if (rc < 0)
+        return rc;
+    (void)start_rpc(st, function, strndup(args, len), how, rest_waited, &r);
     return wait_for(&r, answer, err);
 }
 

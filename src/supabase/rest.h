@@ -50,6 +50,9 @@ uint64_t sf_rest_rpc(struct sf_storage *st, const char *function, json_t *args,
 /* @answer: a new reference on success; may be NULL. Not on the event thread. */
 int sf_rest_rpc_wait(struct sf_storage *st, const char *function, json_t *args,
                      const struct sf_rest_how *how, json_t **answer, struct sf_err *err);
+/* The same for arguments that are text already: an object. */
+int sf_rest_rpc_text_wait(struct sf_storage *st, const char *function, const char *args, size_t len,
+                          const struct sf_rest_how *how, json_t **answer, struct sf_err *err);
 
 /* ---- tables --------------------------------------------------------------------------------- */
 

@@ -178,6 +178,7 @@ static const struct sample {
     {404, PGRST("42P01", "relation \\\"public.t\\\" does not exist"), ENOSYS, N, K(REQUEST)},
     {400, PGRST("PGRST204", "Column x of relation t does not exist"), ENOSYS, N, K(REQUEST)},
     {400, PGRST("42703", "column t.x does not exist"), ENOSYS, N, K(REQUEST)},
+    {400, PGRST("PGRST102", "Empty or invalid json"), EINVAL, N, K(REQUEST)},
     {416, PGRST("PGRST103", "Requested range not satisfiable"), ESTALE, N, K(RANGE)},
     {300, PGRST("PGRST203", "Could not choose the best candidate function"), EIO, N, K(REQUEST)},
     {503, PGRST("PGRST000", "Could not connect with the database"), ETIMEDOUT, R, K(BUSY)},
