@@ -39,20 +39,6 @@ finds() {
     done
 }
 
-# jwt ROLE EXPIRY SECRET [REF]: a token, made without showing the secret to others.
-jwt() {
-    SECRET=$3 python3 - "$1" "$2" "${4:-}" <<'PY'
-import base64, hashlib, hmac, json, os, sys
-def b64(b): return base64.urlsafe_b64encode(b).rstrip(b"=").decode()
-claims = {"role": sys.argv[1], "iss": "supabase", "iat": 1, "exp": int(sys.argv[2])}
-if sys.argv[3]: claims["ref"] = sys.argv[3]
-head = b64(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())
-body = b64(json.dumps(claims).encode())
-mac = hmac.new(os.environ["SECRET"].encode(), f"{head}.{body}".encode(), hashlib.sha256).digest()
-print(f"{head}.{body}.{b64(mac)}")
-PY
-}
-
 objects() { list_keys user-files; list_keys generated-files; list_keys results; }
 
 # answers STATUS BODY: what the database API says of supafs_about.
@@ -83,10 +69,11 @@ SUPABASE_SERVICE_ROLE_KEY='' finds 0 key warn 'of role anon' 'SUPABASE_SERVICE_R
 expect_match "and what follows" 'warn +buckets +there is no bucket' "$SF_OUT"
 
 step "3: an expired token"
-SUPABASE_SERVICE_ROLE_KEY=$(jwt service_role 1700000000 "$SUPABASE_JWT_SECRET") finds 22 token fail 'has expired at 2023-11-14' 'a new one'
+SUPABASE_SERVICE_ROLE_KEY=$(make_token service_role 1700000000) finds 22 token fail 'has expired at 2023-11-14' 'a new one'
 
 step "4: a key of another project"
-SUPABASE_SERVICE_ROLE_KEY=$(jwt service_role 4102444800 of-another-project) finds 22 access fail 'signature' "this project's settings"
+other=$(SUPABASE_JWT_SECRET=of-another-project make_token service_role 4102444800)
+SUPABASE_SERVICE_ROLE_KEY=$other finds 22 access fail 'signature' "this project's settings"
 
 step "5: a host that does not resolve"
 host=$(printf 'x%.0s' {1..64}).invalid

@@ -22,19 +22,8 @@ mnt=$SF_TMP/mnt
 mkdir "$mnt"
 at_exit force_umount "$mnt"
 
-# token ROLE EXPIRY [SUBJECT]
-token() {
-    SECRET=$jwt_secret python3 - "$@" <<'PY'
-import base64, hashlib, hmac, json, os, sys
-def b64(b): return base64.urlsafe_b64encode(b).rstrip(b"=").decode()
-claims = {"role": sys.argv[1], "iss": "supabase", "iat": 1, "exp": int(sys.argv[2])}
-if len(sys.argv) > 3: claims["sub"] = sys.argv[3]
-text = ".".join(b64(json.dumps(d).encode()) for d in ({"alg": "HS256", "typ": "JWT"}, claims))
-mac = hmac.new(os.environ["SECRET"].encode(), text.encode(), hashlib.sha256).digest()
-print(text + "." + b64(mac))
-PY
-}
-user=$(token authenticated 4102444800 11111111-2222-3333-4444-555555555555)
+token() { SUPABASE_JWT_SECRET=$jwt_secret make_token "$@"; }
+user=$(token authenticated 4102444800 sub=11111111-2222-3333-4444-555555555555)
 
 # nothing_shown WHERE TEXT
 nothing_shown() {

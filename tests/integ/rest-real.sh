@@ -30,15 +30,9 @@ expect_ok "tables" pg -c "
     create function public.sleeps() returns jsonb language sql set statement_timeout = '100ms'
         as 'select ''{}''::jsonb from pg_sleep(5)'"
 start_postgrest
-mkdir "$SF_TMP/route"
-python3 "$SF_SRC/tests/lib/route.py" "$SF_REST" "$SF_REST" "$SF_TMP/route" \
-    >"$SF_TMP/route.url" 2>"$SF_TMP/route.log" </dev/null &
-at_exit sf_end_quietly $!
-wait_for 10 [ -s "$SF_TMP/route.url" ] || fail "no router"
-SUPABASE_URL=$(cat "$SF_TMP/route.url")
-SUPABASE_SERVICE_ROLE_KEY=$(cd "$SF_SRC/tests/replay" && python3 -B -c 'import os, time, replay
-print(replay.sign({"role": "service_role", "exp": int(time.time()) + 3600}, os.environ["SUPABASE_JWT_SECRET"]))')
-export SUPABASE_URL SUPABASE_SERVICE_ROLE_KEY
+start_gateway "$SF_REST"
+SUPABASE_SERVICE_ROLE_KEY=$(make_token service_role 4102444800)
+export SUPABASE_SERVICE_ROLE_KEY
 
 step "every filter with every value"
 made=0

@@ -393,17 +393,9 @@ step "by PostgREST"
 SUPABASE_JWT_SECRET=$(openssl rand -hex 32)
 export SUPABASE_JWT_SECRET
 start_postgrest
-base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
-token() { # ROLE SUB
-    local body
-    body=$(printf '{"alg":"HS256"}' | base64url).$(printf '{"role":"%s","sub":"%s","exp":%d}' "$1" "$2" \
-        $(($(date +%s) + 600)) | base64url)
-    # Of this test alone, and gone with it.
-    echo "$body.$(printf %s "$body" | openssl dgst -sha256 -hmac "$SUPABASE_JWT_SECRET" -binary | base64url)"
-}
 rest() { # WHO METHOD PATH [JSON] [PREFER]: status and body
     local header=()
-    [ "$1" = anon ] || header=(-H "Authorization: Bearer $(token authenticated "$1")")
+    [ "$1" = anon ] || header=(-H "Authorization: Bearer $(make_token authenticated 4102444800 "sub=$1")")
     curl -sS -o "$SF_TMP/body" -w '%{http_code} ' -X "$2" "${header[@]}" \
         -H 'Content-Type: application/json' ${5:+-H "Prefer: $5"} ${4:+-d "$4"} "$SF_REST/$3"
     cat "$SF_TMP/body"

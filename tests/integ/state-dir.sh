@@ -152,16 +152,8 @@ for mode in ${SF_MODE:-close writeback}; do
     clear_log
     admin PUT /policies "[{\"bucket\":\"$shared\",\"role\":\"authenticated\",
         \"allow\":[\"bucket\",\"select\",\"insert\",\"update\",\"delete\"]}]" >/dev/null
-    SUPABASE_USER_TOKEN=$(python3 - <<'PY'
-import base64, hashlib, hmac, json, os
-def b64(b): return base64.urlsafe_b64encode(b).rstrip(b"=").decode()
-claims = {"role": "authenticated", "sub": "11111111-2222-3333-4444-555555555555", "iat": 1,
-          "iss": "supabase", "exp": 4102444800}
-text = ".".join(b64(json.dumps(d).encode()) for d in ({"alg": "HS256", "typ": "JWT"}, claims))
-mac = hmac.new(os.environ["SUPABASE_JWT_SECRET"].encode(), text.encode(), hashlib.sha256).digest()
-print(text + "." + b64(mac))
-PY
-    )
+    SUPABASE_USER_TOKEN=$(make_token authenticated 4102444800 \
+        sub=11111111-2222-3333-4444-555555555555)
     (
         export SUPABASE_USER_TOKEN
         unset SUPABASE_SERVICE_ROLE_KEY SUPABASE_SECRET_KEY

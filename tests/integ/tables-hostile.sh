@@ -5,27 +5,9 @@
 # shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154,SC2317
 set -u
 . "$(dirname "$0")/../lib/common.sh"
-. "$(dirname "$0")/../lib/server.sh"
-. "$(dirname "$0")/../lib/mount.sh"
-. "$(dirname "$0")/../lib/js.sh"
-. "$(dirname "$0")/../lib/postgres.sh"
+. "$(dirname "$0")/../lib/tables.sh"
 
-need_devserver "its database is another one"
-need_fuse
-need_supafs
-need psql python3
-js_setup
-start_server
-start_postgres
-install_sql
-start_postgrest
-mkdir "$SF_TMP/route"
-python3 "$SF_SRC/tests/lib/route.py" "$SUPABASE_URL" "$SF_REST" "$SF_TMP/route" \
-    >"$SF_TMP/route.url" 2>"$SF_TMP/route.log" </dev/null &
-at_exit sf_end_quietly $!
-wait_for 10 [ -s "$SF_TMP/route.url" ] || fail "no router"
-SUPABASE_URL=$(cat "$SF_TMP/route.url")
-export SUPAFS_TABLES=auto
+start_project
 
 # What is installed, and how much is in the tables that nothing here writes.
 installed() {
@@ -40,16 +22,14 @@ installed() {
 new_bucket b
 before=$(installed)
 mount_project mnt
-is_on() { [[ $(mount_status "$mnt" tables) == on,* ]]; }
-told() { [ "$(mount_counter "$mnt" 'd["tables_queued"]')" = 0 ]; }
 work() { python3 -B "${0%.sh}.py" "$@"; }
 
 step "hostile names"
 mkdir "$mnt/$b/d'; select 1; --"
 made=$(work make "$mnt/$b/d'; select 1; --") || fail "cannot make them"
 expect_ge "files" 80 "$made"
-wait_for 15 is_on || fail "tables: $(mount_status "$mnt" tables)"
-wait_for 15 told || fail "tables: $(mount_status "$mnt" tables)"
+wait_for 15 tables_are "$mnt" on, || fail "tables: $(mount_status "$mnt" tables)"
+wait_told "$mnt"
 
 step "their rows"
 pg -c "select json_agg(json_build_object('key', object_key, 'name', original_filename, 'hash', file_hash))

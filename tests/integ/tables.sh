@@ -6,35 +6,13 @@
 # shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154,SC2317
 set -u
 . "$(dirname "$0")/../lib/common.sh"
-. "$(dirname "$0")/../lib/server.sh"
-. "$(dirname "$0")/../lib/mount.sh"
-. "$(dirname "$0")/../lib/js.sh"
-. "$(dirname "$0")/../lib/postgres.sh"
+. "$(dirname "$0")/../lib/tables.sh"
 
-need_devserver "its database is another one"
-need_fuse
-need_supafs
-need psql python3
-js_setup
-start_server
-start_postgres
-start_postgrest
-mkdir "$SF_TMP/route"
-python3 "$SF_SRC/tests/lib/route.py" "$SUPABASE_URL" "$SF_REST" "$SF_TMP/route" \
-    >"$SF_TMP/route.url" 2>"$SF_TMP/route.log" </dev/null &
-at_exit sf_end_quietly $!
-wait_for 10 [ -s "$SF_TMP/route.url" ] || fail "no router"
-SUPABASE_URL=$(cat "$SF_TMP/route.url")
-export SUPAFS_TABLES=auto
+start_project without
 
 new_bucket b
 mount_project mnt
 B=$mnt/$b
-
-queue() { mount_counter "$mnt" 'd["tables_queued"]'; }
-told() { [ "$(queue)" = 0 ]; } # the database has all of it
-still() { fail "$(queue) rows are left: $(mount_status "$mnt" tables)"; }
-requests() { grep -c supafs_record "$SF_TMP/route/rest"; }
 
 # make_files DIRECTORY COUNT: each is another one.
 make_files() {
@@ -64,14 +42,13 @@ expect_rows() {
 step "a project without tables costs one line"
 make_files "$SF_TMP/before" 20
 expect_ok "cp" cp -r "$SF_TMP/before" "$B/before"
-is_missing() { [[ $(mount_status "$mnt" tables) == missing* ]]; }
-wait_for 10 is_missing || fail "tables: $(mount_status "$mnt" tables)"
+wait_for 10 tables_are "$mnt" missing || fail "tables: $(mount_status "$mnt" tables)"
 expect_eq "lines in the log" 1 "$(grep -c module=tables "$SF_TMP/daemon-mnt-1.log")"
 
 step "they appear, and what waits follows"
 install_sql
 pg -c "notify pgrst, 'reload schema'"
-wait_for 15 told || still
+wait_told "$mnt"
 expect_match "state" '^on, version ' "$(mount_status "$mnt" tables)"
 expect_rows before "$SF_TMP/before"
 
@@ -79,12 +56,12 @@ many=200
 [ -z "${SF_SOAK:-}" ] || many=1000
 step "$many files"
 make_files "$SF_TMP/many" "$many"
-before=$(requests)
+before=$(tables_requests)
 start=$(now_ms)
 expect_ok "cp" cp -r "$SF_TMP/many" "$B/many"
 took=$(($(now_ms) - start))
-wait_for 10 told || still
-sent=$(($(requests) - before))
+wait_told "$mnt"
+sent=$(($(tables_requests) - before))
 note "$many files in $took ms, $sent requests to the database"
 expect_rows many "$SF_TMP/many"
 expect_le "requests" $((took / 1000 + 5)) "$sent"
@@ -103,18 +80,17 @@ wait_for 10 settled || fail "$(pg -c "select * from public.file_metadata
 
 step "the database stops and starts during a copy, and replies are lost"
 make_files "$SF_TMP/stop" $((many / 2))
-touch "$SF_TMP/route/lose"
+touch "$SF_ROUTE/lose"
 cp -r "$SF_TMP/stop" "$B/stop" &
 copy=$!
-lost() { [[ $(mount_status "$mnt" tables) == unreachable* ]]; }
-wait_for 10 lost || fail "no reply was lost: $(mount_status "$mnt" tables)"
+wait_for 10 tables_are "$mnt" unreachable || fail "no reply was lost: $(mount_status "$mnt" tables)"
 stop_postgres
-rm "$SF_TMP/route/lose"
+rm "$SF_ROUTE/lose"
 wait "$copy" || fail "the copy failed"
-all_wait() { [ "$(queue)" -ge "$many" ]; } # a fact and an upload of each
-wait_for 5 all_wait || fail "only $(queue) rows wait"
+all_wait() { [ "$(tables_queue "$mnt")" -ge "$many" ]; } # a fact and an upload of each
+wait_for 5 all_wait || fail "only $(tables_queue "$mnt") rows wait"
 run_postgres
-wait_for 20 told || still
+wait_told "$mnt" 20
 expect_rows stop "$SF_TMP/stop"
 expect_ge "batches that were there already" 1 "$(mount_counter "$mnt" 'd["tables_repeated"]')"
 expect_eq "given up" 0 "$(mount_counter "$mnt" 'd["tables_dropped"]')"

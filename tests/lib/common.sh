@@ -167,6 +167,20 @@ now_ms() {
     echo $((10#${up/./} * 10))
 }
 
+# make_token ROLE EXPIRY [NAME=VALUE...]: a JWT with these claims, signed with SUPABASE_JWT_SECRET, which
+# nobody sees.
+make_token() {
+    SECRET=$SUPABASE_JWT_SECRET python3 - "$@" <<'END'
+import base64, hashlib, hmac, json, os, sys
+def b64(b): return base64.urlsafe_b64encode(b).rstrip(b"=").decode()
+claims = {"role": sys.argv[1], "iss": "supabase", "iat": 1, "exp": int(sys.argv[2])}
+claims.update(pair.split("=", 1) for pair in sys.argv[3:])
+text = ".".join(b64(json.dumps(d).encode()) for d in ({"alg": "HS256", "typ": "JWT"}, claims))
+mac = hmac.new(os.environ["SECRET"].encode(), text.encode(), hashlib.sha256).digest()
+print(text + "." + b64(mac))
+END
+}
+
 # passed: the last line of a test. A test that checked nothing has not passed.
 passed() {
     [ "$sf_checks" -gt 0 ] || fail "no check was made"

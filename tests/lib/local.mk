@@ -18,6 +18,7 @@ EXTRA_DIST += \
 	tests/lib/replaced-schema.sql \
 	tests/lib/server.sh \
 	tests/lib/storage-schema.sql \
+	tests/lib/tables.sh \
 	tests/lib/wire.py
 
 # Changes through src/write without a mount, for tests/integ/write-live.sh.

@@ -118,3 +118,16 @@ END
     SF_REST=http://127.0.0.1:$port
     wait_for 20 curl -sf -o /dev/null "$SF_REST/" || fail "PostgREST does not answer"
 }
+
+# start_gateway STORAGE-URL: one address for Storage and database, as a project has: SUPABASE_URL. SF_ROUTE
+# is the directory of tests/lib/route.py.
+start_gateway() {
+    SF_ROUTE=$SF_TMP/route
+    mkdir "$SF_ROUTE"
+    python3 "$SF_SRC/tests/lib/route.py" "$1" "$SF_REST" "$SF_ROUTE" >"$SF_TMP/route.url" \
+        2>"$SF_TMP/route.log" </dev/null &
+    at_exit sf_end_quietly $!
+    wait_for 10 [ -s "$SF_TMP/route.url" ] || fail "no gateway"
+    SUPABASE_URL=$(cat "$SF_TMP/route.url")
+    export SUPABASE_URL
+}
