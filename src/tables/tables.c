@@ -13,6 +13,7 @@
 #include "base/thread.h"
 #include "observe/counter.h"
 #include "observe/log.h"
+#include "supabase/json.h"
 #include "tables/internal.h"
 
 #define MAX_BYTES   (UINT64_C(256) << 20)
@@ -313,6 +314,16 @@ take_opts(struct sf_tables *t, const struct sf_tables_opts *o)
         peer_of_project(t->st, &t->peer);
 }
 
+/* Any bytes may be a host's name, and each note has it. */
+static void
+find_host(struct sf_tables *t)
+{
+    char raw[sizeof t->host] = "";
+    if (gethostname(raw, sizeof raw - 1) < 0 || !*raw)
+        snprintf(raw, sizeof raw, "unknown");
+    sf_text_clean(raw, strlen(raw), t->host, sizeof t->host);
+}
+
 static void
 tables_free(struct sf_tables *t)
 {
@@ -337,8 +348,7 @@ sf_tables_new(const struct sf_tables_opts *opts, struct sf_storage *st, struct s
     t->s.state = SF_TABLES_WAITING;
     (void)sf_random_bytes(&t->salt, sizeof t->salt);
     take_opts(t, opts);
-    if (gethostname(t->host, sizeof t->host - 1) < 0)
-        snprintf(t->host, sizeof t->host, "unknown");
+    find_host(t);
     int rc = open_or_begin(t, opts->state_dir, err);
     if (!rc && (rc = sf_thread_start("tables", run, t, &t->thread)))
         rc = sf_err_set(err, rc, "cannot start a thread: %s", strerror(-rc));
