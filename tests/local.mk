@@ -167,6 +167,7 @@ integ_tests = \
 	tests/integ/tables-both.sh \
 	tests/integ/state-dir.sh \
 	tests/integ/tables.sh \
+	tests/integ/tables-denied.sh \
 	tests/integ/tables-hostile.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/tus-js.sh \

@@ -4,9 +4,10 @@
 
     route.py STORAGE-URL REST-URL DIRECTORY
 
-/rest/v1 goes to REST-URL, all else to STORAGE-URL. Prints its own URL. In DIRECTORY: `rest` gets a
-line for each request to the database (method, path, status); while there is a file `lose`, answers
-of the database do not come back.
+/rest/v1 goes to REST-URL, all else to STORAGE-URL, and so does the function supafs_set_attrs, which
+changes the rows of Storage. Prints its own URL. In DIRECTORY: `rest` gets a line for each request to
+the database (method, path, status); while there is a file `lose`, answers of the database do not come
+back.
 """
 
 import http.client
@@ -47,7 +48,7 @@ class Router(http.server.BaseHTTPRequestHandler):
     wbufsize = -1
 
     def route(self):
-        rest = self.path.startswith("/rest/v1")
+        rest = self.path.startswith("/rest/v1") and not self.path.endswith("/supafs_set_attrs")
         base = REST if rest else STORAGE
         path = self.path[len("/rest/v1"):] or "/" if rest else self.path
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
