@@ -79,6 +79,8 @@ unit_tests = \
 	tests/unit/test-tree-saved-format \
 	tests/unit/test-tree-stress \
 	tests/unit/test-tree-walk \
+	tests/unit/test-tree-words \
+	tests/unit/test-tree-xattrs \
 	tests/unit/test-write-attrs \
 	tests/unit/test-write-behind \
 	tests/unit/test-write-bytes \
@@ -361,6 +363,7 @@ tests_unit_test_tree_rename_dir_SOURCES = tests/unit/test-tree-rename-dir.c $(tr
 tests_unit_test_tree_saved_SOURCES = tests/unit/test-tree-saved.c $(tree_test_lib)
 tests_unit_test_tree_stress_SOURCES = tests/unit/test-tree-stress.c $(tree_test_lib)
 tests_unit_test_tree_walk_SOURCES = tests/unit/test-tree-walk.c $(tree_test_lib)
+tests_unit_test_tree_xattrs_SOURCES = tests/unit/test-tree-xattrs.c $(tree_test_lib)
 tests_unit_test_tree_listing_SOURCES = tests/unit/test-tree-listing.c $(tree_test_lib)
 tests_unit_test_tree_memory_SOURCES = tests/unit/test-tree-memory.c $(tree_test_lib)
 tests_unit_test_tree_page_SOURCES = tests/unit/test-tree-page.c $(tree_test_lib)

@@ -106,6 +106,9 @@ set_attrs(const struct sf_tree *t, struct node *n, const struct sf_list_row *row
 void
 apply_moved_locked(struct sf_tree *t, struct node *n, const struct sf_version *now, bool copied)
 {
+    if (n->guessed) /* and it was guessed again */
+        n->mime = 0;
+    xattr_told_forget_locked(n);
     if (!now->id[0]) { /* the service did not say: some give another ETag to a moved object */
         n->etag_open = true;
         if (copied)
@@ -350,7 +353,7 @@ apply_folder_locked(struct sf_tree *t, struct node *dir, const char *comp, size_
  * -------------------------------------------------------------------------------------- */
 
 int
-bucket_set(struct bucket *b, const struct sf_bucket_row *row)
+bucket_set(struct bucket *b, const struct sf_bucket_row *row, int64_t asked_ns)
 {
     size_t n = 0;
     while (row->mimes && row->mimes[n])
@@ -370,6 +373,8 @@ bucket_set(struct bucket *b, const struct sf_bucket_row *row)
     free(b->mimes);
     b->mimes = mimes;
     b->size_limit = row->size_limit;
+    b->is_public = row->is_public;
+    b->public_ns = asked_ns;
     b->seen = true;
     return 0;
 }
@@ -395,7 +400,7 @@ apply_bucket_locked(struct sf_tree *t, struct node *root, const struct sf_bucket
         return NULL;
     if (bucket_ensure(n, row->id) < 0)
         return NULL;
-    bucket_set(n->dir->bucket, row);
+    bucket_set(n->dir->bucket, row, start_ns);
     if (!n->own_ino) /* made here: it keeps the number that it was given */
         n->ino = sf_hash64(row->id, strlen(row->id)) | 1;
     attr_row_locked(t, n, NULL, row->updated_ns, row->updated_ns);

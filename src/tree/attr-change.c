@@ -161,6 +161,7 @@ settle_locked(struct sf_tree *t, struct node *n, const struct attr_op *op,
               const struct sf_version *now)
 {
     attr_sent_locked(t, n, op->attrs);
+    xattr_told_forget_locked(n);
     node_changed_locked(t, n); /* listings that were asked for before do not know it */
     char id[NODE_ID_SIZE], etag[NODE_ETAG_SIZE];
     if (n->type != N_FILE || node_is_local(n) || now->size != n->size ||

@@ -2,6 +2,7 @@
 #include "tree/internal.h"
 
 #include "base/clock.h"
+#include "tree/words.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -84,7 +85,7 @@ live_trim_locked(struct node *n)
         return;
     live_free(sf_steal(e->live));
     if (e->atime_ns == ATTR_TIME_NONE && !e->rdev && !e->xattrs && !e->changes &&
-        !e->xattrs_known && !e->writing)
+        !e->xattrs_known && !e->writing && !e->told)
         extra_free(sf_steal(n->extra));
 }
 
@@ -95,6 +96,7 @@ extra_free(struct extra *e)
         return;
     free(e->xattrs);
     free(e->changes);
+    free(e->told);
     live_free(e->live);
     free(e);
 }
@@ -159,12 +161,24 @@ row_version(const struct sf_list_row *row, struct sf_version *out)
 }
 
 void
+attr_words_locked(const struct sf_tree *t, struct node *n, const char *mime,
+                  const char *cache_control)
+{
+    char others[WORD_MAX + 1];
+    n->mime = mime[0] ? word_of(t->words, mime) : 0;
+    bool fits = sf_cache_control_others(cache_control, others, sizeof others) >= 0;
+    n->cache_control = fits ? word_of(t->words, others) : 0;
+}
+
+void
 attr_row_locked(const struct sf_tree *t, struct node *n, const struct sf_list_row *row,
                 int64_t mtime_ns, int64_t updated_ns)
 {
     struct sf_mark m = {.valid = 0};
     const struct bucket *b = row ? node_bucket_locked(n) : NULL;
     struct sf_version is = {.size = 0};
+    if (row && n->type == N_FILE)
+        attr_words_locked(t, n, row->mime, row->cache_control);
     if (b && !t->opts.plain) {
         (void)sf_mark_parse(row->cache_control, &m);
         row_version(row, &is);
@@ -211,6 +225,8 @@ attr_give_locked(struct sf_tree *t, struct node *from, struct node *to)
     to->marked = from->marked;
     to->guessed = from->guessed;
     to->xattrs = from->xattrs;
+    to->mime = from->mime;
+    to->cache_control = from->cache_control;
     if (from->extra && !to->extra && extra_of(to)) { /* what only its handles need stays */
         struct live *of = from->extra->live;
         *to->extra = *from->extra;

@@ -60,6 +60,9 @@ commit_success_locked(struct sf_tree *t, struct node *n, const struct commit_op 
     node_changed_locked(t, n);
     n->checked_ns = sf_clock_ns();
     n->size = done->size;
+    if (n->guessed) /* and it was guessed again */
+        n->mime = 0;
+    xattr_told_forget_locked(n);
     n->delivered = n->delivered && live(n)->open;
     if (done->id[0])
         node_set_id(n, done->id);

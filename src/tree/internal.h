@@ -59,6 +59,16 @@ struct live {
     char *old_key;              /* of a detached node: "bucket\0key" for handles still open */
 };
 
+/* What an info told of an object beyond what a listing does; xattr-ask.c says how long it counts.
+ */
+struct told {
+    int64_t asked_ns;
+    uint32_t attrs; /* of the node, when it was asked for */
+    uint16_t version_count;
+    char version[40]; /* the service's; "" = none */
+    char sha256[65];  /* hex; "" = none */
+};
+
 /* What few nodes have; extra_of() makes it. */
 struct extra {
     int64_t atime_ns;  /* set outright, or ATTR_TIME_NONE */
@@ -67,6 +77,7 @@ struct extra {
     char *changes;     /* of these what the object does not have, or not for certain */
     bool xattrs_known; /* else the object has to be asked for them */
     unsigned writing;  /* changes of attributes under way */
+    struct told *told; /* NULL = nothing */
     struct live *live; /* NULL = none */
 };
 
@@ -74,6 +85,8 @@ struct bucket {
     char *id;
     char *prefix; /* keys of the mount begin so: "" or ending in '/' */
     uint64_t size_limit;
+    bool is_public;
+    int64_t public_ns;   /* when that was said; 0 = never */
     char **mimes;        /* NULL-terminated; NULL = all */
     bool seen;           /* the service has shown the bucket's row */
     int64_t verified_ms; /* token and bucket were good then */
@@ -87,6 +100,7 @@ struct lookup;
 struct dir_ask;
 struct resolve;
 struct pages;
+struct words;
 
 /* How much of a directory was taken from what was saved of it. */
 enum saved_state {
@@ -176,8 +190,10 @@ struct node {
                          object does not have them, or not for certain */
     uint16_t version; /* counts the versions that others made */
     uint16_t etag_parts;
-    uint16_t room; /* bytes of text */
-    uint8_t type;  /* enum node_type; never changes, and is read without the lock, too */
+    uint16_t room;          /* bytes of text */
+    uint16_t mime;          /* of the object, a number of words.h; 0 = not known */
+    uint16_t cache_control; /* what others than us say in it; likewise */
+    uint8_t type;           /* enum node_type; never changes, and is read without the lock, too */
     char text[];
 };
 
@@ -301,6 +317,7 @@ struct sf_tree {
     uint32_t *inos;                /* slot + 1 of the nodes with an ino of their own, by its hash */
     uint32_t ino_room, ino_count;
     uint64_t ino_next;
+    struct words *words; /* content types and Cache-Control of nodes */
 
     /* constant */
     struct sf_tree_opts opts;
@@ -480,6 +497,9 @@ void attr_forget_times(struct node *n);
  */
 void attr_row_locked(const struct sf_tree *t, struct node *n, const struct sf_list_row *row,
                      int64_t mtime_ns, int64_t updated_ns);
+/* What the service says is a file's content type and Cache-Control. */
+void attr_words_locked(const struct sf_tree *t, struct node *n, const char *mime,
+                       const char *cache_control);
 /* @to stands for the same file from now on; @from is detached. */
 void attr_give_locked(struct sf_tree *t, struct node *from, struct node *to);
 /* All that stat(2) shows of a node, for the object. */
@@ -533,6 +553,8 @@ void attr_change(struct sf_tree *t, struct node *n, const struct sf_attr *attr, 
 
 /* The object's extended attributes may be others now. */
 void xattrs_forget_locked(struct node *n);
+/* It is another version now, whatever its extended attributes are. */
+void xattr_told_forget_locked(struct node *n);
 
 /* ---- dir-attrs.c ------------------------------------------------------------------------------
  */
@@ -639,7 +661,8 @@ struct node *apply_bucket_locked(struct sf_tree *t, struct node *root,
  * @copied: the object is another one than before, in place of what was there. */
 void apply_moved_locked(struct sf_tree *t, struct node *n, const struct sf_version *now,
                         bool copied);
-int bucket_set(struct bucket *b, const struct sf_bucket_row *row);
+/* What a question at @asked_ns told of a bucket. 0 or -ENOMEM. */
+int bucket_set(struct bucket *b, const struct sf_bucket_row *row, int64_t asked_ns);
 /* Were token and bucket seen to be good lately? NULL = no. */
 bool bucket_verified(const struct bucket *b);
 /* What a look at token and bucket said: 0 good (remembered), -ENOENT gone, or why it is not known.

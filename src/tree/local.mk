@@ -46,6 +46,8 @@ src_libsupafs_a_SOURCES += \
 	src/tree/tree.c \
 	src/tree/tree.h \
 	src/tree/walk.c \
+	src/tree/words.c \
+	src/tree/words.h \
 	src/tree/xattr-ask.c \
 	src/tree/xattr-ours.c \
 	src/tree/xattr.h

@@ -51,6 +51,7 @@ xattrs_forget_locked(struct node *n)
     if (!n->extra)
         return;
     free(sf_steal(n->extra->xattrs));
+    free(sf_steal(n->extra->told));
     n->extra->xattrs_known = false;
 }
 
@@ -150,12 +151,12 @@ xattr_go(struct xattr_op *op)
     int rc = 0;
     if (ready && op->what == XATTR_LIST) {
         rc = sf_xattrs_list(text_locked(n), &op->out);
-        if (!rc)
-            rc = xattr_ours_list_locked(t, n, &op->out);
     } else if (ready && op->what == XATTR_GET) {
         rc = sf_xattrs_get(text_locked(n), op->name, &op->out);
     }
     tree_unlock(t);
+    if (ready && !rc && op->what == XATTR_LIST)
+        rc = xattr_ours_list(op);
     if (!ready)
         xattr_ask(op);
     else if (op->what == XATTR_SET)
@@ -177,6 +178,7 @@ xattr_start(struct sf_tree *t, uint64_t nid, enum xattr_what what, const char *n
     op->tree = t;
     op->what = what;
     op->flags = flags;
+    op->began_ns = sf_clock_ns();
     op->cb = cb;
     op->arg = arg;
     op->remove = what == XATTR_SET && !value;

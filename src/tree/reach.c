@@ -118,7 +118,7 @@ static void
 rows_locked(struct sf_tree *t, const struct sf_bucket_row *rows, size_t n, int64_t start_ns)
 {
     if (t->root->type == N_BUCKET && n == 1) {
-        bucket_set(t->root->dir->bucket, &rows[0]);
+        bucket_set(t->root->dir->bucket, &rows[0], start_ns);
         saved_learned_locked(t, t->root);
     } else if (t->root->type == N_PROJECT && !t->root->dir->listing) {
         listing_of_buckets_locked(t, rows, n, start_ns);

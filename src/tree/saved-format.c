@@ -14,6 +14,7 @@
 #define SUM_LEN  8
 #define BOOT_LEN 36
 #define TEXT_MAX 8192 /* bytes of a bucket's id or a directory's key */
+#define USUAL    "no-cache"
 
 enum row_flag {
     ROW_SYMLINK = 1 << 2, /* the lowest two bits are the kind */
@@ -22,7 +23,10 @@ enum row_flag {
     ROW_ETAG_MD5 = 1 << 5,
     ROW_CHECKED = 1 << 6,
     ROW_SPECIAL = 1 << 7,
-    ROW_ALL = (1 << 8) - 1,
+    ROW_MIME = 1 << 8,
+    ROW_USUAL = 1 << 9, /* others' Cache-Control is what the service makes of none */
+    ROW_OTHERS = 1 << 10,
+    ROW_ALL = (1 << 11) - 1,
 };
 
 enum attrs_flag {
@@ -342,6 +346,10 @@ add_object(struct sf_buf *out, const struct saved_row *row, unsigned flags, cons
         rc = put_u(out, row->size);
     if (!rc && row->special)
         rc = put_u(out, row->special);
+    if (!rc && flags & ROW_MIME)
+        rc = put_text(out, row->mime, strlen(row->mime));
+    if (!rc && flags & ROW_OTHERS)
+        rc = put_text(out, row->cache_control, strlen(row->cache_control));
     return rc ? rc : put_attrs(out, &row->attrs);
 }
 
@@ -354,6 +362,14 @@ add_bucket(struct sf_buf *out, const struct saved_row *row)
     return rc ? rc : put_attrs(out, &row->attrs);
 }
 
+static unsigned
+others_flag(const struct saved_row *row)
+{
+    if (!row->cache_control_known)
+        return 0;
+    return strcmp(row->cache_control, USUAL) ? ROW_OTHERS : ROW_USUAL;
+}
+
 int
 saved_page_add(struct sf_buf *out, const struct saved_row *row)
 {
@@ -364,8 +380,8 @@ saved_page_add(struct sf_buf *out, const struct saved_row *row)
         return -ENAMETOOLONG;
     if (row->kind == SAVED_OBJECT)
         flags |= (row->symlink ? ROW_SYMLINK : 0u) | (row->special ? ROW_SPECIAL : 0u) |
-                 (row->etag_open ? ROW_ETAG_OPEN : 0u) |
-                 (pack_hex(row->id, uuid_form, uuid) ? ROW_ID_UUID : 0u) |
+                 (row->etag_open ? ROW_ETAG_OPEN : 0u) | (row->mime[0] ? ROW_MIME : 0u) |
+                 others_flag(row) | (pack_hex(row->id, uuid_form, uuid) ? ROW_ID_UUID : 0u) |
                  (pack_hex(row->etag, md5_form, md5) ? ROW_ETAG_MD5 : 0u);
     int rc = put_u(out, flags);
     if (!rc)
@@ -421,6 +437,18 @@ get_special(struct saved_reader *r, struct saved_row *row)
 }
 
 static bool
+get_others(struct saved_reader *r, uint64_t flags, struct saved_row *row)
+{
+    row->cache_control_known = flags & (ROW_USUAL | ROW_OTHERS);
+    if (flags & ROW_USUAL)
+        memcpy(row->cache_control, USUAL, sizeof USUAL);
+    if (!(flags & ROW_OTHERS))
+        return true;
+    return !(flags & ROW_USUAL) && get_text(r, row->cache_control, WORD_MAX) &&
+           strcmp(row->cache_control, USUAL) != 0;
+}
+
+static bool
 next_object(struct saved_reader *r, uint64_t flags, struct saved_row *row)
 {
     row->symlink = flags & ROW_SYMLINK;
@@ -428,7 +456,8 @@ next_object(struct saved_reader *r, uint64_t flags, struct saved_row *row)
     return get_packed(r, flags & ROW_ID_UUID, uuid_form, row->id, sizeof row->id - 1) &&
            get_packed(r, flags & ROW_ETAG_MD5, md5_form, row->etag, SAVED_ETAG_MAX) &&
            get_u(r, &row->size) && (!(flags & ROW_SPECIAL) || get_special(r, row)) &&
-           get_attrs(r, &row->attrs);
+           (!(flags & ROW_MIME) || (get_text(r, row->mime, WORD_MAX) && row->mime[0])) &&
+           get_others(r, flags, row) && get_attrs(r, &row->attrs);
 }
 
 static bool

@@ -3,6 +3,7 @@
 #define SF_TREE_SAVED_FORMAT_H
 
 #include "base/buf.h"
+#include "tree/words.h"
 #include "write/mark.h"
 
 #include <stdbool.h>
@@ -41,8 +42,11 @@ struct saved_row {
     char etag[SAVED_ETAG_MAX + 1]; /* "" = not known */
     bool etag_open;                /* only a guess */
     bool symlink;
-    uint8_t special; /* of a fifo, socket or device: DT_* of readdir(3); else 0 */
-    uint64_t size;   /* bytes; of a bucket its limit */
+    uint8_t special;         /* of a fifo, socket or device: DT_* of readdir(3); else 0 */
+    uint64_t size;           /* bytes; of a bucket its limit */
+    char mime[WORD_MAX + 1]; /* "" = not known */
+    bool cache_control_known;
+    char cache_control[WORD_MAX + 1]; /* what others than us say in it */
     struct saved_attrs attrs;
     const char *mimes; /* buckets: each with its NUL; in the page's bytes */
     size_t mimes_len;  /* 0 = all types */

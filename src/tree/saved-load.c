@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "observe/counter.h"
+#include "tree/words.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -122,6 +123,11 @@ apply_object(struct loading *g, const struct saved_row *row, int64_t checked_ns)
                                          g->start_seq, checked_ns, g->listing->id);
     if (n && row->etag_open)
         n->etag_open = true;
+    if (n && n->type == N_FILE && n->changed_seq <= g->start_seq) {
+        n->mime = row->mime[0] ? word_of(g->tree->words, row->mime) : 0;
+        n->cache_control =
+            row->cache_control_known ? word_of(g->tree->words, row->cache_control) : 0;
+    }
     return n;
 }
 
@@ -137,6 +143,8 @@ apply_bucket(struct loading *g, const struct saved_row *row, int64_t checked_ns)
     r.mimes = n ? mimes : NULL;
     r.updated_ns = row->attrs.ctime_ns != SAVED_NO_TIME ? row->attrs.ctime_ns : 0;
     struct node *b = apply_bucket_locked(g->tree, g->dir, &r, g->start_seq, checked_ns);
+    if (b)
+        b->dir->bucket->public_ns = 0; /* that was not saved */
     if (b && !b->checked_ns)
         b->checked_ns = checked_ns;
     return b;
@@ -318,7 +326,7 @@ load_bucket(struct saved *s, struct sf_tree *t, enum saved_kind kind, const char
         mimes[n] = NULL;
         r.mimes = n ? mimes : NULL;
         tree_lock(t);
-        bucket_set(b, &r);
+        bucket_set(b, &r, 0);
         tree_unlock(t);
     }
     loading_fini(&g);

@@ -2,6 +2,7 @@
 #include "tree/saved.h"
 
 #include "base/clock.h"
+#include "tree/words.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -67,7 +68,7 @@ attrs_of(const struct node *n, struct saved_attrs *a)
 }
 
 static void
-object_row(const struct node *n, struct saved_row *row)
+object_row(const struct sf_tree *t, const struct node *n, struct saved_row *row)
 {
     char id[NODE_ID_SIZE], etag[NODE_ETAG_SIZE];
     const char *e = node_etag(n, etag), *i = node_id(n, id);
@@ -80,6 +81,11 @@ object_row(const struct node *n, struct saved_row *row)
     row->symlink = n->symlink;
     row->special = n->special;
     row->size = n->size;
+    const char *mime = word_text(t->words, n->mime);
+    const char *others = word_text(t->words, n->cache_control);
+    snprintf(row->mime, sizeof row->mime, "%s", mime ? mime : "");
+    snprintf(row->cache_control, sizeof row->cache_control, "%s", others ? others : "");
+    row->cache_control_known = others;
     attrs_of(n, &row->attrs);
 }
 
@@ -109,7 +115,8 @@ saved_take_bucket_locked(const struct node *root, struct saved_row *row, struct 
 
 /* A child; false: there is nothing to be said of it. */
 static bool
-row_of(const struct saved_dir *d, const struct node *c, struct saved_row *row, struct sf_buf *mimes)
+row_of(const struct sf_tree *t, const struct saved_dir *d, const struct node *c,
+       struct saved_row *row, struct sf_buf *mimes)
 {
     const char *comp = c->type == N_BUCKET ? c->dir->bucket->id : node_comp(c);
     if (c->type == N_ABSENT || c->local_only || c->leaving || strlen(comp) > SAVED_COMP_MAX)
@@ -119,7 +126,7 @@ row_of(const struct saved_dir *d, const struct node *c, struct saved_row *row, s
     if (!d->head.complete)
         row->checked_ns = c->checked_ns > 0 ? c->checked_ns : 1; /* soon after the boot: too old */
     if (c->type == N_FILE)
-        object_row(c, row);
+        object_row(t, c, row);
     else if (c->type == N_BUCKET)
         bucket_row(c, row, mimes);
     return true;
@@ -144,7 +151,7 @@ add_locked(struct sf_tree *t, struct saved_dir *d, const struct node *c, struct 
            saved_page_fn page, void *arg)
 {
     struct saved_row row;
-    if (!row_of(d, c, &row, mimes))
+    if (!row_of(t, d, c, &row, mimes))
         return 0;
     int rc = saved_page_add(&d->page, &row);
     if (rc == -ENAMETOOLONG) { /* not saved, so not all of them are */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "tree/saved.h"
+#include "tree/words.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -114,7 +115,8 @@ sf_tree_new(const struct sf_tree_opts *opts, struct sf_http *http, struct sf_sto
         t->opts.max_nodes = 1000;
     if ((opts->bucket && !(t->opts.bucket = strdup(opts->bucket))) ||
         (opts->prefix && *opts->prefix && !(t->opts.prefix = strdup(opts->prefix))) ||
-        attr_gate_new(t) < 0 || root_new(t) < 0 || (opts->predict && ahead_new(t) < 0)) {
+        !(t->words = words_new()) || attr_gate_new(t) < 0 || root_new(t) < 0 ||
+        (opts->predict && ahead_new(t) < 0)) {
         sf_tree_free(t);
         return sf_err_set(err, -ENOMEM, "out of memory");
     }
@@ -153,6 +155,7 @@ sf_tree_free(struct sf_tree *t)
     ahead_free(t);
     node_free_all(t);
     saved_free(t->saved);
+    words_free(t->words);
     free((char *)t->opts.bucket);
     free((char *)t->opts.prefix);
     sf_cond_fini(&t->idle);

@@ -2,12 +2,165 @@
 #include "tree/xattr.h"
 
 #include "base/str.h"
+#include "tables/tables.h"
+#include "tree/words.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* user.supafs.*: what the mount tells of a file. One table says all of each name. */
+
+/* ---- identity --------------------------------------------------------------------------------
+ */
+
+/* What the bucket has under this name is what the node shows. */
+static bool
+is_stored_locked(const struct node *n)
+{
+    return n->type == N_FILE && !node_is_local(n);
+}
+
+static int
+get_id(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    char id[NODE_ID_SIZE];
+    tree_lock(t);
+    const struct bucket *b = n->type == N_BUCKET ? n->dir->bucket : NULL;
+    const char *text = b ? b->id : n->type == N_FILE ? node_id(n, id) : "";
+    int rc = *text ? sf_buf_puts(&op->out, text) : -ENODATA;
+    tree_unlock(t);
+    return rc == -ENODATA ? xattr_need(op) : rc;
+}
+
+static int
+get_etag(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    char etag[NODE_ETAG_SIZE];
+    int rc = -ENODATA;
+    tree_lock(t);
+    bool stored = is_stored_locked(n);
+    if (stored && !n->etag_open && node_has_etag(n))
+        rc = sf_buf_puts(&op->out, node_etag(n, etag));
+    tree_unlock(t);
+    return rc == -ENODATA && stored ? xattr_need(op) : rc;
+}
+
+static int
+get_version(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    int rc = -ENODATA;
+    tree_lock(t);
+    bool stored = is_stored_locked(n);
+    const struct told *told = xattr_told_locked(op);
+    if (told && told->version[0])
+        rc = sf_buf_puts(&op->out, told->version);
+    tree_unlock(t);
+    return stored && !told ? xattr_need(op) : rc;
+}
+
+static int
+get_bucket(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    sf_autofree char *bucket = NULL, *key = NULL;
+    if (op->node->type == N_PROJECT)
+        return -ENODATA;
+    tree_lock(t);
+    int rc = node_key_locked(op->node, &bucket, &key);
+    tree_unlock(t);
+    return rc == -ESTALE ? -ENODATA : rc ? rc : sf_buf_puts(&op->out, bucket);
+}
+
+static int
+get_key(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    sf_autofree char *bucket = NULL, *key = NULL;
+    if (op->node->type == N_PROJECT)
+        return -ENODATA;
+    tree_lock(t);
+    int rc = node_key_locked(op->node, &bucket, &key);
+    tree_unlock(t);
+    return rc == -ESTALE ? -ENODATA : rc ? rc : *key ? sf_buf_puts(&op->out, key) : -ENODATA;
+}
+
+/* Of the staged bytes, if it is known of all of them. 1 = there are such bytes, but no hash. */
+static int
+staged_hash(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    char hex[65];
+    tree_lock(t);
+    struct sf_content *c = live(n)->content ? sf_content_ref(live(n)->content) : NULL;
+    bool local = n->type == N_FILE && node_is_local(n);
+    tree_unlock(t);
+    bool known = c && sf_content_sha256(c, hex);
+    if (c)
+        sf_content_unref(c);
+    return known ? sf_buf_puts(&op->out, hex) : local ? 1 : -ENOENT;
+}
+
+/* What was written down here of the version that the node stands for. */
+static int
+noted_hash(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    sf_autofree char *bucket = NULL, *key = NULL;
+    struct sf_tables_row row = {.size = 0};
+    struct sf_version have, noted = {.size = 0};
+    tree_lock(t);
+    const struct told *told = xattr_told_locked(op);
+    node_version_of(op->node, !op->node->etag_open, &have);
+    if (told)
+        snprintf(have.version, sizeof have.version, "%s", told->version);
+    int rc = node_key_locked(op->node, &bucket, &key);
+    tree_unlock(t);
+    if (rc || sf_tables_fact(t->opts.tables, bucket, key, &row))
+        return -ENOENT;
+    snprintf(noted.id, sizeof noted.id, "%s", row.id);
+    snprintf(noted.version, sizeof noted.version, "%s", row.version);
+    snprintf(noted.etag, sizeof noted.etag, "%s", row.etag);
+    noted.size = row.size;
+    /* Ids outlive a change of bytes, and sizes often do: the ETag or the version decides. */
+    bool decided = (noted.etag[0] && have.etag[0]) || (noted.version[0] && have.version[0]);
+    rc = row.sha256[0] && decided && sf_version_same(&noted, &have)
+             ? sf_buf_puts(&op->out, row.sha256)
+             : -ENOENT;
+    sf_tables_row_fini(&row);
+    return rc;
+}
+
+static int
+get_sha256(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    int rc = n->type == N_FILE ? staged_hash(op) : 1;
+    if (rc == 1)
+        return -ENODATA;
+    if (rc == -ENOENT)
+        rc = noted_hash(op);
+    if (rc != -ENOENT)
+        return rc;
+    tree_lock(t);
+    const struct told *told = xattr_told_locked(op);
+    if (told && told->sha256[0])
+        rc = sf_buf_puts(&op->out, told->sha256);
+    tree_unlock(t);
+    return !told ? xattr_need(op) : rc == -ENOENT ? -ENODATA : rc;
+}
+
+/* ---- state -----------------------------------------------------------------------------------
+ */
 
 /* Which state are the bytes and attributes in? */
 static int
@@ -69,13 +222,84 @@ get_error(struct xattr_op *op)
     return text[0] ? sf_buf_puts(&op->out, text) : -ENODATA;
 }
 
+/* ---- what can be set -------------------------------------------------------------------------
+ */
+
+/* What a file is taken for by its name; NULL: the name tells nothing. */
+static const char *
+type_by_name(const struct node *n)
+{
+    const char *type = sf_mime_guess(node_comp(n), NULL, 0);
+    return strcmp(type, sf_mime_guess("", NULL, 0)) != 0 ? type : NULL;
+}
+
+static int
+get_content_type(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    if (n->type != N_FILE)
+        return -ENODATA;
+    tree_lock(t);
+    const char *type = word_text(t->words, n->mime);
+    if (!type && n->local_only) /* as it will be sent */
+        type = type_by_name(n);
+    int rc = type ? sf_buf_puts(&op->out, type) : -ENODATA;
+    tree_unlock(t);
+    return rc == -ENODATA ? xattr_need(op) : rc;
+}
+
+static bool
+type_is_listed(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    tree_lock(t);
+    const char *type = n->type == N_FILE ? word_text(t->words, n->mime) : NULL;
+    bool listed = type && attr_lasts(t, n) && !n->guessed &&
+                  strcmp(type, sf_mime_guess(node_comp(n), NULL, 0)) != 0;
+    tree_unlock(t);
+    return listed;
+}
+
+static int
+get_cache_control(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    if (n->type != N_FILE)
+        return -ENODATA;
+    tree_lock(t);
+    const char *text = word_text(t->words, n->cache_control);
+    int rc = text && *text ? sf_buf_puts(&op->out, text) : -ENODATA;
+    tree_unlock(t);
+    return text ? rc : xattr_need(op);
+}
+
+static bool
+cache_control_is_listed(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
+    tree_lock(t);
+    const char *text = n->type == N_FILE ? word_text(t->words, n->cache_control) : NULL;
+    bool listed = text && *text && strcmp(text, "no-cache") && attr_lasts(t, n);
+    tree_unlock(t);
+    return listed;
+}
+
+/* ---- the table -------------------------------------------------------------------------------
+ */
+
+/* The names of a provider (PROVIDER.file_id, PROVIDER.status, ...) and of a conversation come with
+ * those. */
 static const struct xattr_ours table[] = {
-    {"id", XATTR_IDENTITY, NULL, NULL, NULL},
-    {"version", XATTR_IDENTITY, NULL, NULL, NULL},
-    {"etag", XATTR_IDENTITY, NULL, NULL, NULL},
-    {"sha256", XATTR_IDENTITY, NULL, NULL, NULL},
-    {"bucket", XATTR_IDENTITY, NULL, NULL, NULL},
-    {"key", XATTR_IDENTITY, NULL, NULL, NULL},
+    {"id", XATTR_IDENTITY, get_id, NULL, NULL},
+    {"version", XATTR_IDENTITY, get_version, NULL, NULL},
+    {"etag", XATTR_IDENTITY, get_etag, NULL, NULL},
+    {"sha256", XATTR_IDENTITY, get_sha256, NULL, NULL},
+    {"bucket", XATTR_IDENTITY, get_bucket, NULL, NULL},
+    {"key", XATTR_IDENTITY, get_key, NULL, NULL},
     {"sync", XATTR_STATE, get_sync, NULL, NULL},
     {"cached", XATTR_STATE, get_cached, NULL, NULL},
     {"error", XATTR_STATE, get_error, NULL, NULL},
@@ -84,8 +308,8 @@ static const struct xattr_ours table[] = {
     {"public_url", XATTR_LINK, NULL, NULL, NULL},
     {"signed_url", XATTR_LINK, NULL, NULL, NULL},
     {"signed_url.", XATTR_LINK, NULL, NULL, NULL},
-    {"content_type", XATTR_SETTABLE, NULL, NULL, NULL},
-    {"cache_control", XATTR_SETTABLE, NULL, NULL, NULL},
+    {"content_type", XATTR_SETTABLE, get_content_type, NULL, type_is_listed},
+    {"cache_control", XATTR_SETTABLE, get_cache_control, NULL, cache_control_is_listed},
     {"tags", XATTR_SETTABLE, NULL, NULL, NULL},
 };
 
@@ -122,14 +346,14 @@ xattr_ours_go(struct xattr_op *op)
 }
 
 int
-xattr_ours_list_locked(const struct sf_tree *t, const struct node *n, struct sf_buf *out)
+xattr_ours_list(struct xattr_op *op)
 {
     int rc = 0;
     for (size_t i = 0; !rc && i < ROWS; i++)
-        if (table[i].listed && table[i].listed(t, n)) {
-            rc = sf_buf_puts(out, XATTR_OURS);
+        if (table[i].listed && table[i].listed(op)) {
+            rc = sf_buf_puts(&op->out, XATTR_OURS);
             if (!rc)
-                rc = sf_buf_append(out, table[i].name, strlen(table[i].name) + 1);
+                rc = sf_buf_append(&op->out, table[i].name, strlen(table[i].name) + 1);
         }
     return rc;
 }

@@ -21,8 +21,10 @@ struct xattr_op {
     enum xattr_what what;
     const struct xattr_ours *ours; /* NULL = an attribute of others */
     int flags;                     /* XATTR_CREATE, XATTR_REPLACE */
-    unsigned asked;                /* how often the object was asked */
-    uint32_t version, attrs;       /* of the node when it was asked for */
+    unsigned asked;                /* how often the object was asked, */
+    int64_t asked_ns;              /* and when last */
+    int64_t began_ns;
+    uint32_t version, attrs; /* of the node when it was asked for */
     sf_tree_fn cb;
     void *arg;
     struct sf_buf out; /* the answer */
@@ -49,8 +51,8 @@ struct xattr_ours {
     int (*get)(struct xattr_op *op);
     /* XATTR_SETTABLE: op->value, op->len and op->remove. Likewise. */
     int (*set)(struct xattr_op *op);
-    /* Whether listxattr(2) names it, or NULL: never. The tree's lock is held, nobody is asked. */
-    bool (*listed)(const struct sf_tree *t, const struct node *n);
+    /* Whether listxattr(2) names it, or NULL: never. No lock held; the service is not asked. */
+    bool (*listed)(struct xattr_op *op);
 };
 
 /* ---- op-xattr.c ------------------------------------------------------------------------------ */
@@ -68,13 +70,19 @@ bool xattrs_known_locked(const struct node *n);
  * lock held. */
 void xattr_ask(struct xattr_op *op);
 
+/* What an info told lately of the version that the node stands for, or NULL. */
+const struct told *xattr_told_locked(const struct xattr_op *op);
+/* What a getter returns that needs more than is known: -EINPROGRESS, and it is called again when
+ * the object was asked; or -ENODATA: it was, or there is none. */
+int xattr_need(struct xattr_op *op);
+
 /* ---- xattr-ours.c ---------------------------------------------------------------------------- */
 
 /* @name: whole, and it begins with XATTR_OURS. NULL = there is none. */
 const struct xattr_ours *xattr_ours_find(const char *name);
 /* 0, -errno or -EINPROGRESS as of the row. */
 int xattr_ours_go(struct xattr_op *op);
-/* Names to be listed, each with its NUL, are appended. 0 or -ENOMEM. */
-int xattr_ours_list_locked(const struct sf_tree *t, const struct node *n, struct sf_buf *out);
+/* Names to be listed, each with its NUL, are appended to op->out. 0 or -ENOMEM. */
+int xattr_ours_list(struct xattr_op *op);
 
 #endif

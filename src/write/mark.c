@@ -364,3 +364,37 @@ sf_cache_control_with(const char *current, const struct sf_mark *m, char **ret)
     *ret = out;
     return 0;
 }
+
+/* Of a text whose one piece of ours, if any, is the last: how long it is without. -1: another form.
+ */
+static ptrdiff_t
+usual_others(const char *text)
+{
+    const char *ours = strcasestr(text, NAME), *end = text + strlen(text);
+    if (ours) {
+        if (ours < text + 3 || memcmp(ours - 2, ", ", 2) || *piece_at(ours).next ||
+            memchr(text, '"', (size_t)(ours - text)))
+            return -1;
+        end = ours - 2;
+    }
+    for (const char *p = text; p < end; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return -1;
+    bool blanks = end > text && (is_blank(*text) || is_blank(end[-1]));
+    return blanks ? -1 : end - text;
+}
+
+int
+sf_cache_control_others(const char *current, char *buf, size_t size)
+{
+    sf_autofree char *others = NULL;
+    ptrdiff_t usual = usual_others(current);
+    if (usual < 0 && sf_cache_control_with(current, NULL, &others))
+        return -ENOMEM;
+    size_t len = usual < 0 ? strlen(others) : (size_t)usual;
+    if (len >= size)
+        return -ENOSPC;
+    memcpy(buf, usual < 0 ? others : current, len);
+    buf[len] = '\0';
+    return (int)len;
+}

@@ -60,5 +60,8 @@ int sf_mark_format(const struct sf_mark *m, char *buf, size_t size);
  * Returns 0 or -ENOMEM.
  */
 int sf_cache_control_with(const char *current, const struct sf_mark *m, char **ret);
+/* The same without any mark, into @buf. Its length; -ENOSPC; -ENOMEM, but for the usual forms,
+ * which need none. */
+int sf_cache_control_others(const char *current, char *buf, size_t size);
 
 #endif

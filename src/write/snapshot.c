@@ -190,6 +190,17 @@ sf_content_lacks(struct sf_content *c)
     return sf_content_missing(c) > 0;
 }
 
+bool
+sf_content_sha256(struct sf_content *c, char hex[65])
+{
+    struct sf_digests d;
+    SF_GUARD(&c->io);
+    if (sf_content_lacks(c) || !sf_hashing_result(&c->hashing, atomic_load(&c->size), &d))
+        return false;
+    memcpy(hex, d.sha256, sizeof d.sha256);
+    return true;
+}
+
 /* What @s lacks of a range that was read. */
 static int
 store_locked_io(struct sf_content *c, struct sf_stage *s, const char *buf, uint64_t off, size_t len)

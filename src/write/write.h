@@ -382,6 +382,9 @@ int sf_state_each_quarantined(const char *state_dir,
 void sf_content_fill(struct sf_content *c, sf_write_fn cb, void *arg);
 /* Whether it has bytes of a source that were not fetched. */
 bool sf_content_lacks(struct sf_content *c);
+/* Of its present bytes, in hex: true, or false: it is not known yet. Waits some milliseconds at
+ * most. */
+bool sf_content_sha256(struct sf_content *c, char hex[65]);
 
 /* ---- objects that contents begin with ---------------------------------------------------------
  */

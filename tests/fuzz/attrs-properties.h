@@ -59,6 +59,11 @@ attrs_check_cache_control(const char *text, const struct sf_mark *m)
         ATTRS_MUST(found.mode == 12345 && !found.valid);
     }
     ATTRS_MUST(sf_cache_control_with(text, NULL, &stripped) == 0);
+    sf_autofree char *others = malloc(strlen(stripped) + 1);
+    ATTRS_MUST(others && sf_cache_control_others(text, others, strlen(stripped) + 1) ==
+                             (int)strlen(stripped));
+    ATTRS_MUST(!strcmp(others, stripped));
+    ATTRS_MUST(sf_cache_control_others(text, others, strlen(stripped)) == -ENOSPC);
     ATTRS_MUST(strlen(stripped) <= strlen(text));
     ATTRS_MUST(sf_mark_parse(stripped, &own) == 0);
     ATTRS_MUST(sf_cache_control_with(text, m, &with) == 0);

@@ -114,7 +114,7 @@ fake_put_mime(const char *bucket, const char *key, const char *text, const char 
 void
 fake_put(const char *bucket, const char *key, const char *text)
 {
-    fake_put_mime(bucket, key, text, "text/plain");
+    fake_put_mime(bucket, key, text, "application/octet-stream");
 }
 
 void
@@ -220,7 +220,7 @@ struct question {
     unsigned limit;
     bool delimiter;
     struct sf_get_args get;
-    char etag[64], asked[64], cache[300];
+    char etag[64], asked[64], cache[300], id[37], mime[64], version[80];
     struct sf_list_row *rows;
     struct sf_list_page page;
     struct sf_bucket_row bucket_rows[8];
@@ -367,7 +367,18 @@ answer_info(struct question *q)
         return;
     }
     snprintf(q->meta, sizeof q->meta, "%s", o->meta ? o->meta : "{}");
-    q->info = (struct sf_object_info){.metadata = q->meta, .size = o->size};
+    snprintf(q->id, sizeof q->id, "%s", o->id);
+    snprintf(q->etag, sizeof q->etag, "%s", o->etag);
+    snprintf(q->mime, sizeof q->mime, "%s", o->mime);
+    snprintf(q->cache, sizeof q->cache, "%s", o->cache);
+    snprintf(q->version, sizeof q->version, "v-%.30s", o->etag + 1);
+    q->info = (struct sf_object_info){.id = q->id,
+                                      .version = q->version,
+                                      .etag = q->etag,
+                                      .mime = q->mime,
+                                      .cache_control = q->cache,
+                                      .metadata = q->meta,
+                                      .size = o->size};
 }
 
 static void

@@ -301,6 +301,14 @@ sf_content_lacks(struct sf_content *c)
     return c->mine != NULL;
 }
 
+bool
+sf_content_sha256(struct sf_content *c, char hex[65])
+{
+    (void)c;
+    (void)hex;
+    return false;
+}
+
 uint64_t
 sf_content_size(const struct sf_content *c)
 {
@@ -433,7 +441,7 @@ upload(struct job *j)
         return -EEXIST;
     struct object *old = fake_find(c->bucket, c->key);
     char *meta = old && old->meta ? strdup(old->meta) : NULL;
-    fake_put_bytes(c->bucket, c->key, c->data, c->size, "text/plain");
+    fake_put_bytes(c->bucket, c->key, c->data, c->size, "application/octet-stream");
     struct object *o = fake_find(c->bucket, c->key);
     o->meta = meta;
     set_mark(c->bucket, c->key, j->mark);

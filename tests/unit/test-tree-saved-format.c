@@ -95,6 +95,9 @@ same_row(const struct saved_row *a, const struct saved_row *b)
     assert_int_equal(a->symlink, b->symlink);
     assert_int_equal(a->special, b->special);
     assert_int_equal(a->etag_open, b->etag_open);
+    assert_string_equal(a->mime, b->mime);
+    assert_int_equal(a->cache_control_known, b->cache_control_known);
+    assert_string_equal(a->cache_control, b->cache_control);
     assert_memory_equal(&a->attrs, &b->attrs, sizeof a->attrs);
     assert_int_equal(a->mimes_len, b->mimes_len);
     if (a->mimes_len)
@@ -127,6 +130,11 @@ test_rows_come_back(void **state)
     rows[1].checked_ns = INT64_MAX;
     rows[1].etag_open = true;
     rows[2].id[0] = rows[2].etag[0] = '\0';
+    snprintf(rows[0].mime, sizeof rows[0].mime, "image/png");
+    snprintf(rows[0].cache_control, sizeof rows[0].cache_control, "no-cache");
+    memset(rows[1].mime, 'm', sizeof rows[1].mime - 1);
+    snprintf(rows[1].cache_control, sizeof rows[1].cache_control, "max-age=3600, public");
+    rows[0].cache_control_known = rows[1].cache_control_known = rows[2].cache_control_known = true;
     rows[2].attrs = (struct saved_attrs){.mtime_ns = SAVED_NO_TIME, .ctime_ns = 9};
     rows[3].symlink = false;
     rows[3].special = S_IFBLK >> 12;
