@@ -3,6 +3,7 @@
 # small form in tests/integ/bench.sh.
 EXTRA_DIST += \
 	tests/bench/callgrind \
+	tests/bench/conversations \
 	tests/bench/limits.py \
 	tests/bench/netproxy-check.py \
 	tests/bench/run \

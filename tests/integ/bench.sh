@@ -63,4 +63,15 @@ expect_ge "requests of the row list" 1 \
     "$(json_get 'd["rows"]["list"]["supafs"]["runs"][0]["requests"]' <"$SF_TMP/run.json")"
 expect_ge "bytes of the row through" 4194304 \
     "$(json_get 'd["rows"]["through"]["supafs"]["runs"][0]["down"]' <"$SF_TMP/run.json")"
+
+step "conversations"
+rc=0
+SUPAFS_BUILDDIR=$SF_BUILD "$SF_SRC/tests/bench/conversations" 1 >"$SF_TMP/talks" 2>"$SF_TMP/talks.log" || rc=$?
+if [ "$rc" = 77 ]; then
+    note "not tried: $(cat "$SF_TMP/talks")"
+else
+    expect_eq "exit status" 0 "$rc"
+    expect_eq "figures" 15 "$(grep -c ': median [0-9.]* ms' "$SF_TMP/talks")"
+    expect_match "the largest" 'read of-400: .*400 messages, ' "$(cat "$SF_TMP/talks")"
+fi
 passed
