@@ -108,7 +108,8 @@ unit_tests = \
 	tests/unit/test-write-room \
 	tests/unit/test-write-replay \
 	tests/unit/test-write-step \
-	tests/unit/test-write-timer
+	tests/unit/test-write-timer \
+	tests/unit/test-write-type
 
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
 # $SUPAFS and $SUPAFS_DEVSERVER, the sources in $top_srcdir, shared shell code in $top_srcdir/tests/lib.
@@ -380,8 +381,9 @@ tests_unit_test_cache_tiers_SOURCES = tests/unit/test-cache-tiers.c tests/unit/c
 # The writer over a Storage service in memory.
 write_test_lib = tests/unit/fake-storage.c tests/unit/fake-storage.h \
 	tests/unit/fake-storage-internal.h tests/unit/fake-tus.c tests/unit/write-fixture.h \
-	tests/unit/keep-fixture.h
+	tests/unit/keep-fixture.h tests/unit/attrs-fixture.h
 tests_unit_test_write_attrs_SOURCES = tests/unit/test-write-attrs.c $(write_test_lib)
+tests_unit_test_write_type_SOURCES = tests/unit/test-write-type.c $(write_test_lib)
 tests_unit_test_write_behind_SOURCES = tests/unit/test-write-behind.c $(write_test_lib)
 tests_unit_test_write_bytes_SOURCES = tests/unit/test-write-bytes.c $(write_test_lib)
 tests_unit_test_write_change_SOURCES = tests/unit/test-write-change.c $(write_test_lib)

@@ -66,6 +66,8 @@ sf_attrs_entry_free(struct sf_attrs_entry *e)
 {
     free(e->name);
     free(e->xattrs);
+    free(e->mime);
+    free(e->cache_control);
     free(e->reason);
     seqs_fini(&e->older);
     free(e);
@@ -137,14 +139,18 @@ int
 sf_attrs_merge_locked(struct sf_attrs_entry *to, struct sf_attrs_entry *e)
 {
     char *xattrs = NULL;
+    bool another = sf_mark_is_another(&to->mark, &e->mark);
     int rc = seqs_reserve(&to->older, e->older.len + 1);
     if (!rc)
-        rc = sf_xattrs_merge(sf_mark_is_another(&to->mark, &e->mark) ? NULL : e->xattrs, to->xattrs,
-                             true, &xattrs);
+        rc = sf_xattrs_merge(another ? NULL : e->xattrs, to->xattrs, true, &xattrs);
     if (rc)
         return rc;
     free(to->xattrs);
     to->xattrs = xattrs;
+    if (!another && !to->mime)
+        to->mime = sf_steal(e->mime);
+    if (!another && !to->cache_control)
+        to->cache_control = sf_steal(e->cache_control);
     to->stale = true;
     (void)seqs_push(&to->older, e->seq);
     SF_VEC_FOREACH (&e->older, seq)
@@ -221,6 +227,10 @@ sf_attrs_record_of(const struct sf_attrs_entry *e, enum sf_record_state state, s
         rc = sf_record_set(&r->key, e->key);
     if (!rc)
         rc = sf_record_set(&r->xattrs, e->xattrs);
+    if (!rc)
+        rc = sf_record_set(&r->mime, e->mime);
+    if (!rc)
+        rc = sf_record_set(&r->set_cache_control, e->cache_control);
     if (!rc)
         rc = sf_record_set(&r->reason, e->reason);
     if (rc)

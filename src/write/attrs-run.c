@@ -32,7 +32,10 @@ struct work {
     struct sf_object old;           /* as the last info shows it */
     struct sf_version is, copied;   /* now; that a copy was made of, perhaps */
     struct sf_meta meta;            /* of it */
-    char *cache_control, *metadata; /* as they shall be; metadata NULL = as it is */
+    char *cache_control, *metadata; /* as they shall be */
+    char *mime;                     /* likewise; NULL = as it is */
+    bool served;                    /* another content type or Cache-Control for who gets it */
+    bool bare;                      /* nothing of ours is to be written: of attrs=none */
     bool nothing;                   /* it has all of it */
     bool open;                      /* a copy under e->op may have been done */
     bool with_op;                   /* e->op stands in the object's metadata now */
@@ -46,6 +49,7 @@ work_forget(struct work *k)
     sf_meta_fini(&k->meta);
     free(sf_steal(k->cache_control));
     free(sf_steal(k->metadata));
+    free(sf_steal(k->mime));
 }
 
 /* ---- what to write --------------------------------------------------------------------------- */
@@ -64,19 +68,65 @@ is_ours(const struct work *k)
     return same;
 }
 
-static struct sf_mark
-mark_for(const struct work *k)
+/* Has somebody else written it since it was seen? */
+static bool
+is_of_another(const struct work *k, bool ours)
 {
     const struct sf_attrs_entry *e = k->e;
-    struct sf_mark now = {0};
-    bool marked = sf_mark_parse(k->old.cache_control, &now) == 1;
-    bool ours = is_ours(k);
-    if (ours && marked && !sf_attrs_is_newer(&e->mark, &now))
-        return now; /* an upload that began later has brought its own */
-    if (ours || !sf_version_known(&e->seen) || sf_version_same(&e->seen, &k->is))
-        return e->mark;
-    sf_count(SF_C_ATTR_CONFLICTS, 1);
-    return sf_attrs_for_another(&e->mark, &now);
+    return !ours && sf_version_known(&e->seen) && !sf_version_same(&e->seen, &k->is);
+}
+
+/* @is: what it says now; NULL = nothing. */
+static struct sf_mark
+mark_for(const struct work *k, const struct sf_mark *is, bool ours, bool another)
+{
+    const struct sf_attrs_entry *e = k->e;
+    struct sf_mark none = {.valid = 0};
+    if (k->bare || (ours && is && !sf_attrs_is_newer(&e->mark, is)))
+        return is ? *is : none; /* or an upload that began later has brought its own */
+    return another ? sf_attrs_for_another(&e->mark, is ? is : &none) : e->mark;
+}
+
+/* The content type that it shall have; NULL = as it is. */
+static const char *
+type_for(const struct sf_attrs_entry *e)
+{
+    const char *slash = strrchr(e->key, '/');
+    return e->mime && !e->mime[0] ? sf_mime_guess(slash ? slash + 1 : e->key, NULL, 0) : e->mime;
+}
+
+/* k->cache_control, and whether others see more of it change than our mark. */
+static int
+prepare_cache_control(struct work *k, const char *others, const struct sf_mark *mark)
+{
+    sf_autofree char *before = NULL, *after = NULL;
+    int rc = sf_cache_control_with(others, mark, &k->cache_control);
+    if (!rc && !k->cache_control[0]) /* what the service makes of none */
+        rc = sf_record_set(&k->cache_control, "no-cache");
+    if (!rc)
+        rc = sf_cache_control_with(k->old.cache_control, NULL, &before);
+    if (!rc)
+        rc = sf_cache_control_with(k->cache_control, NULL, &after);
+    k->served = !rc && others != k->old.cache_control && strcmp(before, after) != 0;
+    return rc;
+}
+
+/* What the envelope shall be; *same: its attributes are so already. */
+static int
+prepare_metadata(struct work *k, bool *xattrs, bool *same)
+{
+    const struct sf_attrs_entry *e = k->e;
+    sf_autofree char *now = NULL;
+    struct sf_meta m = {.xattrs = e->xattrs};
+    const char *had = k->meta.xattrs ? k->meta.xattrs : "";
+    memcpy(m.op, e->op, sizeof m.op);
+    memcpy(m.sha256, k->meta.sha256, sizeof m.sha256);
+    int rc = sf_xattrs_merge(k->meta.xattrs, e->xattrs, false, &now);
+    *xattrs = now != NULL;
+    *same = !rc && !strcmp(now ? now : "", had);
+    if (!rc && k->bare)
+        return sf_record_set(&k->metadata, k->old.metadata ? k->old.metadata : "{}");
+    return rc ? rc : sf_meta_build(k->old.metadata, &m, &k->metadata);
 }
 
 /* The texts to be sent; k->nothing when there is nothing to send. */
@@ -84,25 +134,28 @@ static int
 prepare(struct work *k, struct sf_err *err)
 {
     const struct sf_attrs_entry *e = k->e;
-    struct sf_meta m = {.xattrs = e->xattrs};
-    sf_autofree char *xattrs = NULL;
-    struct sf_mark mark = mark_for(k), is = {.guessed = false};
-    (void)sf_mark_parse(k->old.cache_control, &is);
-    mark.guessed = is.guessed; /* that speaks of the content type, which stays */
-    memcpy(m.op, e->op, sizeof m.op);
-    memcpy(m.sha256, k->meta.sha256, sizeof m.sha256);
-    int rc = sf_xattrs_merge(k->meta.xattrs, e->xattrs, false, &xattrs);
-    mark.xattrs = xattrs != NULL;
+    struct sf_mark is = {.valid = 0};
+    bool marked = sf_mark_parse(k->old.cache_control, &is) == 1, same_xattrs = false;
+    bool ours = is_ours(k), another = is_of_another(k, ours);
+    if (another)
+        sf_count(SF_C_ATTR_CONFLICTS, 1);
+    k->bare = !e->mark.valid && !e->xattrs;
+    struct sf_mark mark = mark_for(k, marked ? &is : NULL, ours, another);
+    /* These speak of the bytes that were seen. */
+    const char *mime = another ? NULL : type_for(e), *others = another ? NULL : e->cache_control;
+    mark.guessed = mime ? !e->mime[0] : is.guessed;
+    int rc = prepare_metadata(k, &mark.xattrs, &same_xattrs);
     if (!rc)
-        rc = sf_cache_control_with(k->old.cache_control, &mark, &k->cache_control);
-    if (!rc)
-        rc = sf_meta_build(k->old.metadata, &m, &k->metadata);
+        rc = prepare_cache_control(k, others ? others : k->old.cache_control,
+                                   marked || !k->bare ? &mark : NULL);
+    if (!rc && mime && strcmp(mime, k->old.mime ? k->old.mime : ""))
+        rc = sf_record_set(&k->mime, mime);
     if (rc)
         return sf_err_set(err, rc, "%s/%s: its attributes cannot be put in its metadata: %s",
                           e->bucket, e->key, strerror(-rc));
-    const char *x = xattrs ? xattrs : "", *had = k->meta.xattrs ? k->meta.xattrs : "";
-    k->nothing =
-        !strcmp(x, had) && k->old.cache_control && !strcmp(k->cache_control, k->old.cache_control);
+    k->served = k->served || k->mime;
+    k->nothing = same_xattrs && !k->mime && k->old.cache_control &&
+                 !strcmp(k->cache_control, k->old.cache_control);
     return 0;
 }
 
@@ -124,6 +177,7 @@ by_rpc(struct work *k, struct sf_version *now, struct sf_err *err)
                                        .key = e->key,
                                        .version = k->old.version,
                                        .cache_control = k->cache_control,
+                                       .mime = k->mime,
                                        .metadata = e->xattrs ? k->metadata : NULL};
     struct sf_attrs_result res = {0};
     int rc = sf_rpc_set_attrs(k->w, &args, k->deadline_ms, &res, err);
@@ -155,6 +209,7 @@ by_copy(struct work *k, struct sf_version *now, struct sf_err *err)
                                       .to_key = e->key,
                                       .upsert = true,
                                       .set_metadata = true,
+                                      .mime = k->mime,
                                       .cache_control = k->cache_control,
                                       .metadata = k->metadata};
     sf_autoobject struct sf_object got = {0};
@@ -178,7 +233,7 @@ by_copy(struct work *k, struct sf_version *now, struct sf_err *err)
     sf_sources_renewed(k->w, e->bucket, e->key, &k->is, same_bytes ? now : NULL);
     if (!rc) {
         sf_step(SF_STEP_ATTRS_SENT);
-        k->with_op = true;
+        k->with_op = !k->bare;
         if (!same_bytes) /* his, and our times */
             sf_count(SF_C_ATTR_CONFLICTS, 1);
         return 0;
@@ -222,6 +277,16 @@ by_creation(struct work *k, struct sf_version *now, struct sf_err *err)
 }
 
 /* ---- one entry ------------------------------------------------------------------------------- */
+
+/* Is the function of the database the way? What a GET says of an object lies with its bytes, which
+ * only a copy changes; with attrs=none nothing puts the row right again after a move. */
+static bool
+is_for_rpc(const struct work *k)
+{
+    bool copied =
+        k->old.size <= k->w->attr_copy_max && strlen(k->metadata) <= SF_METADATA_HEADER_MAX;
+    return k->old.version && k->old.version[0] && !k->w->plain && !(k->served && copied);
+}
 
 static bool
 is_marker(const char *key)
@@ -281,7 +346,7 @@ turn(struct work *k, struct sf_version *now, struct sf_err *err)
         *now = k->is;
         return 0;
     }
-    rc = k->old.version && k->old.version[0] ? by_rpc(k, now, err) : -ENOSYS;
+    rc = is_for_rpc(k) ? by_rpc(k, now, err) : -ENOSYS;
     if (rc != -ENOSYS)
         return rc;
     *err = SF_ERR_INIT;
@@ -305,7 +370,11 @@ sf_attrs_write(struct sf_attrs_entry *e, int64_t deadline_ms, struct sf_version 
         sf_count(SF_C_ATTR_CHANGES, 1);
         sf_known_touch(k.w->known, e->bucket, e->key, k.with_op ? e->op : k.meta.op, now->version,
                        now->etag);
-        sf_told_attrs(k.w, e->bucket, e->key, now, began_ms);
+        sf_told_attrs(k.w, e->bucket, e->key, now,
+                      k.mime    ? k.mime
+                      : e->mime ? k.old.mime
+                                : NULL,
+                      began_ms);
     }
     work_forget(&k);
     return rc;

@@ -24,34 +24,55 @@ fail_both(const struct sf_err *err, sf_write_fn kept, sf_attrs_settled_fn settle
         settled(arg, err, NULL);
 }
 
+/* A text that is asked for takes the place of the one asked for before. */
+static void
+take_text(char **to, char *text, bool keep)
+{
+    if (keep && (!text || *to)) {
+        free(text);
+        return;
+    }
+    free(*to);
+    *to = text;
+}
+
 /* Put a change into the entry of its key, made when there is none. */
 static int
 join_locked(struct sf_writer *w, const struct sf_attr_change *ch, struct sf_attrs_entry **ret)
 {
     struct sf_attrs *a = w->attrs;
-    struct sf_attrs_entry *e = sf_attrs_find_locked(a, ch->bucket, ch->key);
-    char *xattrs = NULL;
+    struct sf_attrs_entry *e = sf_attrs_find_locked(a, ch->bucket, ch->key), *made = NULL;
+    sf_autofree char *xattrs = NULL, *mime = NULL, *cache_control = NULL;
     /* What another file left under this name, which had it before, ends here. */
     bool before = e && !sf_mark_is_another(&e->mark, ch->mark);
     int rc = sf_xattrs_merge(before ? e->xattrs : NULL, ch->xattrs, true, &xattrs);
-    if (rc)
+    if (!rc)
+        rc = sf_record_set(&mime, ch->mime);
+    if (!rc)
+        rc = sf_record_set(&cache_control, ch->cache_control);
+    if (!rc && !e) {
+        made = e = sf_attrs_entry_new(w, ch->bucket, ch->key);
+        rc = made ? sf_attrs_add_locked(a, made) : -ENOMEM;
+    }
+    if (rc) {
+        if (made)
+            sf_attrs_entry_free(made);
         return rc;
-    if (!e) {
-        e = sf_attrs_entry_new(w, ch->bucket, ch->key);
-        if (!e || sf_attrs_add_locked(a, e)) {
-            if (e)
-                sf_attrs_entry_free(e);
-            free(xattrs);
-            return -ENOMEM;
-        }
+    }
+    if (made) {
+        e->stale = true;
     } else if (e->state == SF_ATTRS_LOCAL) { /* perhaps it can be written now */
         e->due_ms = sf_clock_ms() + SF_ATTRS_MERGE_MS;
         sf_attrs_set_state_locked(a, e, SF_ATTRS_WAITING);
     }
     free(e->xattrs);
-    e->xattrs = xattrs;
+    e->xattrs = sf_steal(xattrs);
+    take_text(&e->mime, sf_steal(mime), before && (ch->former || !ch->mime));
+    take_text(&e->cache_control, sf_steal(cache_control),
+              before && (ch->former || !ch->cache_control));
     if (!before || !ch->former) {
-        e->mark = *ch->mark;
+        if (!before || ch->mark->valid)
+            e->mark = *ch->mark;
         if (ch->seen || !before)
             e->seen = ch->seen ? *ch->seen : (struct sf_version){.id = ""};
     }
@@ -204,6 +225,13 @@ pending_locked(const struct sf_attrs *a, const char *bucket, const char *key,
     return e && !sf_attrs_is_replaced(e, is, mark) ? e : NULL;
 }
 
+/* Is it of the version that is there, as far as that is known? */
+static bool
+is_for_locked(const struct sf_attrs_entry *e, const struct sf_version *is)
+{
+    return !sf_version_known(&e->seen) || sf_version_same(&e->seen, is);
+}
+
 int
 sf_write_xattrs_pending(struct sf_writer *w, const char *bucket, const char *key,
                         const struct sf_version *is, const struct sf_mark *mark, char **xattrs)
@@ -229,9 +257,27 @@ sf_write_attrs_pending(struct sf_writer *w, const char *bucket, const char *key,
     const struct sf_attrs_entry *e = pending_locked(a, bucket, key, is, m);
     if (!e)
         return false;
-    bool same = !sf_version_known(&e->seen) || sf_version_same(&e->seen, is);
-    *m = same ? e->mark : sf_attrs_for_another(&e->mark, m);
-    return true;
+    if (e->mark.valid)
+        *m = is_for_locked(e, is) ? e->mark : sf_attrs_for_another(&e->mark, m);
+    return e->mark.valid;
+}
+
+int
+sf_write_type_pending(struct sf_writer *w, const char *bucket, const char *key,
+                      const struct sf_version *is, const struct sf_mark *mark, char **mime,
+                      char **cache_control)
+{
+    struct sf_attrs *a = w->attrs;
+    sf_autofree char *type = NULL;
+    SF_GUARD(&a->lock);
+    const struct sf_attrs_entry *e = pending_locked(a, bucket, key, is, mark);
+    bool meant = e && is_for_locked(e, is);
+    int rc = sf_record_set(&type, meant ? e->mime : NULL);
+    if (!rc)
+        rc = sf_record_set(cache_control, meant ? e->cache_control : NULL);
+    if (!rc)
+        *mime = sf_steal(type);
+    return rc;
 }
 
 struct sf_attrs_entry *
@@ -266,8 +312,15 @@ void
 sf_attrs_carry_begin(struct sf_writer *w, struct sf_put *put, struct sf_attrs_carry *c)
 {
     struct sf_mark own;
-    *c = (struct sf_attrs_carry){.own_mark = put->mark, .own_xattrs = put->xattrs};
-    struct sf_attrs_entry *e = w->plain ? NULL : sf_attrs_take(w, put->bucket, put->key);
+    *c = (struct sf_attrs_carry){.own_mark = put->mark,
+                                 .own_xattrs = put->xattrs,
+                                 .own_mime = put->mime,
+                                 .own_cache_control = put->cache_control};
+    struct sf_attrs_entry *e = sf_attrs_take(w, put->bucket, put->key);
+    if (e && w->plain && (e->xattrs || e->mark.valid)) {
+        sf_attrs_give_back(e, NULL); /* of a mount that wrote them */
+        return;
+    }
     if (!e)
         return;
     bool marked = put->mark && sf_mark_parse(put->mark, &own);
@@ -282,7 +335,12 @@ sf_attrs_carry_begin(struct sf_writer *w, struct sf_put *put, struct sf_attrs_ca
     }
     c->e = e;
     put->xattrs = c->xattrs;
-    if ((!marked || sf_attrs_is_newer(&e->mark, &own)) &&
+    bool newer = marked && sf_attrs_is_newer(&e->mark, &own);
+    if (e->mime && (newer || !put->mime))
+        put->mime = e->mime;
+    if (e->cache_control && (newer || !put->cache_control))
+        put->cache_control = e->cache_control;
+    if ((newer || !marked) && e->mark.valid &&
         sf_mark_format(&e->mark, c->mark, sizeof c->mark) > 0)
         put->mark = c->mark;
 }
@@ -294,6 +352,8 @@ sf_attrs_carry_end(struct sf_attrs_carry *c, struct sf_put *put, bool done)
     struct sf_err gone = SF_ERR_INIT;
     put->mark = c->own_mark;
     put->xattrs = c->own_xattrs;
+    put->mime = c->own_mime;
+    put->cache_control = c->own_cache_control;
     free(c->xattrs);
     if (!c->e)
         return;
@@ -532,6 +592,8 @@ sf_replay_attrs(struct sf_writer *w, struct sf_record *r)
         e->recorded = true;
         e->seen = r->base;
         e->xattrs = sf_steal(r->xattrs);
+        e->mime = sf_steal(r->mime);
+        e->cache_control = sf_steal(r->set_cache_control);
         e->err = r->err;
         e->reason = sf_steal(r->reason);
         e->attempts = r->attempts;

@@ -50,6 +50,8 @@ struct sf_attrs_entry {
     struct sf_version seen; /* what the change is meant for; unknown = whatever is there */
     struct sf_mark mark;    /* whole */
     char *xattrs;           /* changes; NULL = none */
+    char *mime;             /* to be set; "" = a guess; NULL = as it is */
+    char *cache_control;    /* of others, to be set; "" = none; NULL = as it is */
     char op[SF_OP_LEN + 1]; /* of a copy that may be done; "" = none */
 
     uint64_t seq;      /* of its record */
@@ -84,14 +86,15 @@ struct sf_attrs_entry *sf_attrs_take(struct sf_writer *w, const char *bucket, co
 void sf_attrs_give_back(struct sf_attrs_entry *e, const struct sf_version *now);
 
 /* The same around sf_put_run(): what is pending is put into @put, in front of its own changes of
- * xattrs, with the newer of the two marks, until the end. What is pending for another file, which
+ * xattrs, with the newer of the two marks, and type and Cache-Control of who has that, until the
+ * end. With attrs=none only these two go along. What is pending for another file, which
  * this one replaces under its name, is not: it is gone when the upload is done. */
 struct sf_attrs_carry {
     struct sf_attrs_entry *e;
     bool another; /* file's */
     char mark[SF_MARK_SIZE];
     char *xattrs;
-    const char *own_mark, *own_xattrs;
+    const char *own_mark, *own_xattrs, *own_mime, *own_cache_control;
 };
 void sf_attrs_carry_begin(struct sf_writer *w, struct sf_put *put, struct sf_attrs_carry *c);
 void sf_attrs_carry_end(struct sf_attrs_carry *c, struct sf_put *put, bool done);

@@ -28,6 +28,7 @@ sf_upload_free(struct sf_upload *up)
     free(up->mime);
     free(up->mark);
     free(up->xattrs);
+    free(up->cache_control);
     free(up);
 }
 
@@ -42,22 +43,26 @@ copy_text(char **to, const char *from)
 static int
 upload_take_args_locked(struct sf_upload *up, const struct sf_commit_args *args)
 {
-    char *mime, *mark, *xattrs;
+    char *mime, *mark, *xattrs, *cache_control;
     int rc = copy_text(&mime, args->mime);
     rc = copy_text(&mark, args->mark) ? -ENOMEM : rc;
     rc = copy_text(&xattrs, args->xattrs) ? -ENOMEM : rc;
+    rc = copy_text(&cache_control, args->cache_control) ? -ENOMEM : rc;
     if (rc) {
         free(mime);
         free(mark);
         free(xattrs);
+        free(cache_control);
         return rc;
     }
     free(up->mime);
     free(up->mark);
     free(up->xattrs);
+    free(up->cache_control);
     up->mime = mime;
     up->mark = mark;
     up->xattrs = xattrs;
+    up->cache_control = cache_control;
     up->mimes = args->mimes;
     up->max_size = args->max_size;
     up->exists = args->exists;
@@ -120,7 +125,7 @@ bool
 sf_upload_says_same(const struct sf_upload *a, const struct sf_upload *b)
 {
     return same_text(a->mark, b->mark) && same_text(a->xattrs, b->xattrs) &&
-           same_text(a->mime, b->mime);
+           same_text(a->mime, b->mime) && same_text(a->cache_control, b->cache_control);
 }
 
 #define SWAP(a, b)                                                                                 \
@@ -136,6 +141,7 @@ swap_args_locked(struct sf_upload *a, struct sf_upload *b)
     SWAP(a->mime, b->mime);
     SWAP(a->mark, b->mark);
     SWAP(a->xattrs, b->xattrs);
+    SWAP(a->cache_control, b->cache_control);
     SWAP(a->mimes, b->mimes);
     SWAP(a->max_size, b->max_size);
     SWAP(a->exists, b->exists);
@@ -445,7 +451,8 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
                            .mime = up->mime,
                            .mimes = up->mimes,
                            .mark = up->mark,
-                           .xattrs = up->xattrs};
+                           .xattrs = up->xattrs,
+                           .cache_control = up->cache_control};
     if (!upload_take(up, &snap, put))
         return 0;
     sf_autofree char *from_bucket = NULL, *from_key = NULL;

@@ -22,7 +22,7 @@ struct sf_upload {
     struct sf_job job;
     struct sf_content *c; /* referenced */
     char *bucket, *key;   /* whose lane it is in */
-    char *mime, *mark, *xattrs;
+    char *mime, *mark, *xattrs, *cache_control;
     const char *const *mimes;
     uint64_t max_size;
     bool exists, exclusive, have_base;

@@ -297,6 +297,8 @@ say_locked(struct sf_content *c, const struct sf_upload *up, struct sf_record *r
         rc = sf_record_set(&rec->mark, up->mark);
     if (!rc)
         rc = sf_record_set(&rec->xattrs, up->xattrs);
+    if (!rc)
+        rc = sf_record_set(&rec->set_cache_control, up->cache_control);
     follow_locked(c, rec);
     bool follows = rec->former[0] || rec->target.size || rec->target.etag[0];
     rec->guessed = !up->mime;

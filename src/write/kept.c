@@ -71,6 +71,8 @@ fill(struct sf_content *c, const struct sf_snapshot *snap, const struct sf_put *
     if (!rc)
         rc = sf_record_set(&rec->xattrs, put->xattrs);
     if (!rc)
+        rc = sf_record_set(&rec->set_cache_control, put->cache_control);
+    if (!rc)
         rc = fill_extents(c, snap, rec);
     rec->kind = SF_RECORD_CONTENT;
     rec->state = SF_RECORD_CONTENT_HELD;

@@ -240,6 +240,68 @@ sf_mime_guess(const char *name, const void *head, size_t len)
     return mime ? mime : FALLBACK;
 }
 
+/* RFC 9110, 5.6.2. NULL: there is none at @p. */
+static const char *
+token_end(const char *p)
+{
+    const char *end = p;
+    while ((*end >= '0' && *end <= '9') || (*end >= 'a' && *end <= 'z') ||
+           (*end >= 'A' && *end <= 'Z') || (*end && strchr("!#$%&'*+-.^_`|~", *end)))
+        end++;
+    return end > p ? end : NULL;
+}
+
+/* 5.6.4, of ASCII alone: a header is to be the same for everybody. */
+static const char *
+quoted_end(const char *p)
+{
+    if (*p++ != '"')
+        return NULL;
+    for (; *p != '"'; p++) {
+        if (*p == '\\')
+            p++;
+        if (((unsigned char)*p < 0x20 && *p != '\t') || (unsigned char)*p >= 0x7f)
+            return NULL;
+    }
+    return p + 1;
+}
+
+bool
+sf_mime_is_settable(const char *mime)
+{
+    const char *p = token_end(mime);
+    if (strlen(mime) > SF_TYPE_MAX || !p || *p != '/' || !strncasecmp(mime, "inode/", 6))
+        return false;
+    p = token_end(p + 1);
+    while (p && *p) {
+        p += strspn(p, " \t");
+        if (*p++ != ';')
+            return false;
+        p += strspn(p, " \t");
+        p = token_end(p);
+        if (!p || *p++ != '=')
+            return false;
+        const char *value = p;
+        p = token_end(value);
+        if (!p)
+            p = quoted_end(value);
+    }
+    return p != NULL;
+}
+
+bool
+sf_cache_control_is_settable(const char *text)
+{
+    size_t n = strlen(text);
+    if (n == 0 || n > SF_TYPE_MAX || text[0] == ' ' || text[n - 1] == ' ' ||
+        strcasestr(text, "supafs="))
+        return false;
+    for (; *text; text++)
+        if (*text < 0x20 || *text > 0x7e)
+            return false;
+    return true;
+}
+
 bool
 sf_mime_allowed(const char *mime, const char *const *mimes)
 {

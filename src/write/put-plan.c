@@ -82,10 +82,11 @@ static int
 plan_mime(struct sf_put_run *r, const struct sf_mark *old_mark, struct sf_err *err)
 {
     const struct sf_put *p = r->p;
-    bool keep = r->old.mime && r->old.mime[0] && !old_mark->guessed &&
+    bool keep = !p->mime && r->old.mime && r->old.mime[0] && !old_mark->guessed &&
                 strncmp(r->old.mime, "inode/", 6); /* that was no file: this is one */
-    r->guessed = !p->mime && !keep;
-    r->mime = strdup(p->mime ? p->mime : keep ? r->old.mime : guess(p));
+    bool told = p->mime && p->mime[0];
+    r->guessed = !told && !keep;
+    r->mime = strdup(told ? p->mime : keep ? r->old.mime : guess(p));
     if (!r->mime)
         return sf_err_set(err, -ENOMEM, "out of memory");
     if (!sf_str_ends(p->key, SF_PLACEHOLDER) && !sf_mime_allowed(r->mime, p->mimes))
@@ -120,8 +121,8 @@ plan_metadata(struct sf_put_run *r, const struct sf_mark *old_mark, struct sf_er
     mark.guessed = r->guessed;
     mark.xattrs = sf_meta_parse(r->metadata, &sent) > 0 && sent.xattrs;
     sf_meta_fini(&sent);
-    rc = sf_cache_control_with(r->old.cache_control, ours && !r->w->plain ? &mark : NULL,
-                               &r->cache_control);
+    rc = sf_cache_control_with(p->cache_control ? p->cache_control : r->old.cache_control,
+                               ours && !r->w->plain ? &mark : NULL, &r->cache_control);
     if (!rc && !r->cache_control[0]) { /* what the service makes of none */
         free(r->cache_control);
         r->cache_control = strdup("no-cache");
@@ -253,7 +254,7 @@ sf_put_plan(struct sf_put_run *r, struct sf_err *err)
     r->route = copy ? SF_PUT_COPY : plan_body(r);
     bool itself = r->route == SF_PUT_COPY && !strcmp(r->copy_key, r->p->key) &&
                   !strcmp(r->copy_bucket, r->p->bucket);
-    if (itself && r->w->plain)
+    if (itself && r->w->plain && !r->p->mime && !r->p->cache_control)
         r->route = SF_PUT_NOTHING;
     else if (itself && r->p->size < COPY_FROM)
         r->route = plan_body(r);

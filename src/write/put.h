@@ -22,7 +22,7 @@ struct sf_put {
     const char *bucket, *key;
     int fd;                   /* body, from offset 0; nobody changes it */
     uint64_t size;            /* bytes */
-    const char *mime;         /* NULL = the replaced object's, else a guess */
+    const char *mime;         /* NULL = the replaced object's, else a guess; "" = a guess */
     const char *const *mimes; /* what the bucket allows; NULL = all */
     bool exists;              /* an object of this key is known: it is replaced */
     bool exclusive; /* what somebody else put there meanwhile is -EEXIST, not a conflict */
@@ -30,6 +30,7 @@ struct sf_put {
     const struct sf_version *base; /* the version that is replaced knowingly; NULL = whichever */
     const char *mark;              /* our directive of Cache-Control; NULL = none */
     const char *xattrs;            /* changes to extended attributes, as JSON; NULL = none */
+    const char *cache_control;     /* of others; NULL = the replaced object's; "" = none */
 
     /* All bytes are those of this object, and perhaps not in @fd yet; NULL = no such. */
     const char *from_bucket, *from_key;

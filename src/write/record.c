@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "supabase/json.h"
+#include "write/write.h"
 
 #define RECORD_VERSION 1
 #define EXTENTS_MAX    16384
@@ -78,6 +79,7 @@ static const struct field {
     FIELD("mime", STRING, mime),
     FIELD("mark", STRING, mark),
     FIELD("xattrs", OBJECT, xattrs),
+    FIELD("set_cache_control", STRING, set_cache_control),
     FIELD("cache_control", PROSE, cache_control),
     FIELD("metadata", PROSE, metadata),
     FIELD("tus", STRING, tus),
@@ -269,6 +271,11 @@ wrong(const struct sf_record *r)
         return "no file, or one that is not wanted";
     if (r->data && (!content || !r->whole))
         return "bytes of what is not whole";
+    if (r->kind == SF_RECORD_ATTRS && r->mime && r->mime[0] && !sf_mime_is_settable(r->mime))
+        return "no content type";
+    if (r->set_cache_control && r->set_cache_control[0] &&
+        !sf_cache_control_is_settable(r->set_cache_control))
+        return "no Cache-Control";
     if (r->tus && !is_name(r->tus))
         return "no upload";
     if ((r->from_key && !r->from_key[0]) || (r->from_bucket && !is_name(r->from_bucket)))

@@ -55,6 +55,7 @@ struct sf_record {
     bool whole;                     /* it has all of them; extents are none */
     char *mime, *mark;              /* mark: attributes, encoded */
     char *xattrs;                   /* JSON object: name -> base64, or null for removed */
+    char *set_cache_control;        /* that was asked for, without our directive; "" = none */
     char *cache_control, *metadata; /* whole, as they shall be in the end; with tus and marking */
     char *tus;                      /* last segment of the URL of a resumable upload */
     uint64_t tus_size;              /* bytes that it was made for */

@@ -149,13 +149,22 @@ set_later_kept(void *arg, const struct sf_err *err)
 /* Like a change that was asked for under the old name: sf_attrs_moved(), which follows, waits until
  * the journal has it, and gives it the new one. */
 static void
-set_later(const struct sf_move *m, const char *cc, const struct sf_version *seen)
+set_later(const struct sf_move *m, const char *cc, const char *mime, const struct sf_version *seen)
 {
     struct sf_mark mark;
+    sf_autofree char *others = NULL;
     if (m->w->plain || !sf_mark_parse(cc, &mark))
         return;
-    const struct sf_attr_change ch = {
-        .bucket = m->bucket, .key = m->key, .seen = seen, .mark = &mark, .former = true};
+    (void)sf_cache_control_with(cc, NULL, &others); /* without memory the mark alone */
+    bool typed = !mark.guessed && mime && sf_mime_is_settable(mime);
+    bool other = others && sf_cache_control_is_settable(others);
+    const struct sf_attr_change ch = {.bucket = m->bucket,
+                                      .key = m->key,
+                                      .seen = seen,
+                                      .mark = &mark,
+                                      .mime = typed ? mime : NULL,
+                                      .cache_control = other ? others : NULL,
+                                      .former = true};
     sf_write_attrs(m->w, &ch, set_later_kept, NULL, NULL);
 }
 
@@ -168,7 +177,8 @@ keep_row(const struct sf_move *m, const char *cc, const char *mime, const struct
     struct sf_attrs_result res = {0};
     struct sf_version now;
     if (m->w->plain || !cc || !cc[0] || !target->version ||
-        !strcmp(cc, target->cache_control ? target->cache_control : ""))
+        (!strcmp(cc, target->cache_control ? target->cache_control : "") &&
+         (!mime || !strcmp(mime, target->mime ? target->mime : ""))))
         return;
     const struct sf_attrs_args args = {.bucket = m->to_bucket,
                                        .key = m->to_key,
@@ -180,7 +190,7 @@ keep_row(const struct sf_move *m, const char *cc, const char *mime, const struct
         return;
     sf_version_of_object(target, &now);
     if (rc && rc != -ENOSYS && sf_failure_is_held(&err))
-        set_later(m, cc, &now);
+        set_later(m, cc, mime, &now);
     else
         sf_warn("write", "event=attributes-lost object=%s/%s reason=\"%s\"", m->to_bucket,
                 m->to_key, err.code ? err.msg : "written by others meanwhile");
@@ -200,7 +210,7 @@ moved(struct sf_move *m, const struct sf_object *source, struct sf_version *now)
     if (rc == -ENOENT)
         foreign_write(m, "the new name was removed at once");
     else if (rc)
-        set_later(m, source->cache_control, &seen);
+        set_later(m, source->cache_control, source->mime, &seen);
     if (rc)
         return;
     sf_version_of_object(&target, now);
@@ -224,7 +234,7 @@ sf_move_keep_row(const struct sf_move *m, const char *cache_control, const char 
         return; /* without the function all marks lie with the bytes */
     int rc = look_target(m, &target, NULL);
     if (rc && rc != -ENOENT)
-        set_later(m, cache_control, &seen);
+        set_later(m, cache_control, mime, &seen);
     else if (!rc && same_id(&m->source, &target))
         keep_row(m, cache_control, mime, &target);
 }

@@ -30,21 +30,30 @@ struct sf_replayed {
     struct sf_replayed *send_next;
     struct sf_content *c; /* counted */
     struct sf_writer *w;
-    char *file, *bucket, *key, *mark, *xattrs; /* as the record had them */
+    char *file, *bucket, *key; /* as the record had them, with the next two */
+    char *mark, *xattrs, *mime, *cache_control;
     bool exists;
     struct sf_version base;
 };
+
+static void
+free_texts(struct sf_replayed *rep)
+{
+    free(rep->file);
+    free(rep->bucket);
+    free(rep->key);
+    free(rep->mark);
+    free(rep->xattrs);
+    free(rep->mime);
+    free(rep->cache_control);
+}
 
 static void
 replayed_free(struct sf_replayed *rep)
 {
     if (rep->c)
         sf_content_unref(rep->c);
-    free(rep->file);
-    free(rep->bucket);
-    free(rep->key);
-    free(rep->mark);
-    free(rep->xattrs);
+    free_texts(rep);
     free(rep);
 }
 
@@ -226,7 +235,9 @@ replayed_new(struct sf_writer *w, const struct sf_record *r)
     rep->base = r->base;
     if (sf_record_set(&rep->file, r->file) || sf_record_set(&rep->bucket, r->bucket) ||
         sf_record_set(&rep->key, r->key) || sf_record_set(&rep->mark, r->mark) ||
-        sf_record_set(&rep->xattrs, r->xattrs)) {
+        sf_record_set(&rep->xattrs, r->xattrs) ||
+        sf_record_set(&rep->mime, r->guessed ? NULL : r->mime) ||
+        sf_record_set(&rep->cache_control, r->set_cache_control)) {
         replayed_free(rep);
         return NULL;
     }
@@ -435,6 +446,7 @@ send(struct sf_replayed *rep)
                                         .mark = rec->mark,
                                         .xattrs = rec->xattrs,
                                         .mime = rec->guessed ? NULL : rec->mime,
+                                        .cache_control = rec->set_cache_control,
                                         .patient = true};
     sf_content_commit(rep->c, &args, replayed, rep);
 }
@@ -509,10 +521,10 @@ pending_at(struct sf_writer *w, size_t at, struct sf_replayed *ret)
             continue;
         *ret = (struct sf_replayed){.exists = rep->exists, .base = rep->base};
         if (sf_record_set(&ret->bucket, rep->bucket) || sf_record_set(&ret->key, rep->key) ||
-            sf_record_set(&ret->mark, rep->mark) || sf_record_set(&ret->xattrs, rep->xattrs)) {
-            free(ret->bucket);
-            free(ret->key);
-            free(ret->mark);
+            sf_record_set(&ret->mark, rep->mark) || sf_record_set(&ret->xattrs, rep->xattrs) ||
+            sf_record_set(&ret->mime, rep->mime) ||
+            sf_record_set(&ret->cache_control, rep->cache_control)) {
+            free_texts(ret);
             return false;
         }
         ret->c = sf_content_ref(rep->c);
@@ -531,13 +543,12 @@ sf_writer_pending(struct sf_writer *w, sf_pending_fn fn, void *arg)
                                            .key = p.key,
                                            .mark = p.mark,
                                            .xattrs = p.xattrs,
+                                           .mime = p.mime,
+                                           .cache_control = p.cache_control,
                                            .exists = p.exists,
                                            .base = &p.base};
         fn(arg, &pending);
         sf_content_unref(p.c);
-        free(p.bucket);
-        free(p.key);
-        free(p.mark);
-        free(p.xattrs);
+        free_texts(&p);
     }
 }

@@ -75,10 +75,11 @@ sf_told_delete(struct sf_writer *w, const char *bucket, const char *key,
 
 void
 sf_told_attrs(struct sf_writer *w, const char *bucket, const char *key,
-              const struct sf_version *now, int64_t began_ms)
+              const struct sf_version *now, const char *mime, int64_t began_ms)
 {
     if (!is_told(w, key))
         return;
-    const struct sf_file_fact f = fact_of(bucket, key, now);
+    struct sf_file_fact f = fact_of(bucket, key, now);
+    f.mime = mime;
     sf_tables_note(w->tables, SF_OP_ATTRIBUTES, &f, NULL, 0, sf_clock_ms() - began_ms, 0);
 }

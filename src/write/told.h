@@ -22,7 +22,8 @@ void sf_told_put(struct sf_writer *w, const struct sf_put *put, const char *mime
 void sf_told_move(const struct sf_move *m, const struct sf_version *now);
 void sf_told_delete(struct sf_writer *w, const char *bucket, const char *key,
                     const struct sf_version *was);
+/* @mime: the content type that was set; NULL = it is as it was. */
 void sf_told_attrs(struct sf_writer *w, const char *bucket, const char *key,
-                   const struct sf_version *now, int64_t began_ms);
+                   const struct sf_version *now, const char *mime, int64_t began_ms);
 
 #endif

@@ -218,10 +218,12 @@ struct sf_commit_args {
     uint64_t max_size;  /* beyond it -EFBIG without a request; 0 = the writer's limits alone */
     const char *const *mimes; /* the bucket's list or NULL; a type outside is -EPERM before a byte
                                  is sent; borrowed until the callback has run */
-    const char *mime; /* NULL = the object's, else a guess from the name, then the content */
-    bool patient;     /* called back when it is stored or refused, not when it only did not work
-                         this time */
-    bool later;       /* with patient: what just did not work is tried again after a pause */
+    const char *mime; /* NULL = the object's, else a guess from the name, then the content; "" = a
+                         guess, whatever the object has */
+    const char *cache_control; /* without our directive; NULL = as it is, "" = none */
+    bool patient; /* called back when it is stored or refused, not when it only did not work
+                     this time */
+    bool later;   /* with patient: what just did not work is tried again after a pause */
     /* of sf_content_keep() */
     bool must;       /* whatever waits already: nobody waits for room, as at a handle's end */
     bool attrs_only; /* mark and xattrs are new, the bytes are not: -EBUSY when its upload has begun
@@ -281,9 +283,10 @@ struct sf_pending {
     struct sf_content
         *content; /* whoever wants to keep it takes a reference, the rest is borrowed */
     const char *bucket, *key, *mark;
-    const char *xattrs;            /* changes, as in a commit; NULL = none */
-    bool exists;                   /* an object of this key was known */
-    const struct sf_version *base; /* and which */
+    const char *xattrs;               /* changes, as in a commit; NULL = none */
+    const char *mime, *cache_control; /* that were asked for, as in a commit */
+    bool exists;                      /* an object of this key was known */
+    const struct sf_version *base;    /* and which */
 };
 typedef void (*sf_pending_fn)(void *arg, const struct sf_pending *p);
 /* All of them, in the order in which they were written. */
@@ -502,9 +505,12 @@ void sf_write_bucket_delete(struct sf_writer *w, const char *bucket, sf_write_fn
 struct sf_attr_change {
     const char *bucket, *key;
     const struct sf_version *seen; /* what the caller takes the object for; NULL = whatever it is */
-    const struct sf_mark *mark;    /* all that stat(2) is to show (write/mark.h) */
-    const char *xattrs;            /* NULL, or JSON: name -> base64, or null to remove */
-    bool former;                   /* it had this before: what is asked for already is newer */
+    const struct sf_mark *mark; /* all that stat(2) is to show (write/mark.h); one of which nothing
+                                   is valid leaves the object's as it is */
+    const char *xattrs;         /* NULL, or JSON: name -> base64, or null to remove */
+    const char *mime;           /* NULL = as it is; "" = what the name tells */
+    const char *cache_control;  /* without our directive; NULL = as it is, "" = none */
+    bool former;                /* it had this before: what is asked for already is newer */
 };
 /* @now: the version that has the attributes; NULL with an error. */
 typedef void (*sf_attrs_settled_fn)(void *arg, const struct sf_err *err,
@@ -518,9 +524,13 @@ typedef void (*sf_attrs_settled_fn)(void *arg, const struct sf_err *err,
  *           function supafs_set_attrs, or refused.
  *
  * Both are called exactly once. If somebody else has written the object since @seen, times are
- * his, and only mode, owner and extended attributes are set; if its mark tells that it is another
- * file now, nothing is, and the one that was meant is gone. The marker of an empty directory is
- * made when it is not there.
+ * his, and so are content type and Cache-Control; only mode, owner and extended attributes are set.
+ * If its mark tells that it is another file now, nothing is, and the one that was meant is gone.
+ * The marker of an empty directory is made when it is not there.
+ *
+ * Content type and Cache-Control are to be what a GET says of the object: up to attr_copy_max a
+ * copy onto itself brings them to its bytes; beyond that supafs_set_attrs sets them for those who
+ * list.
  */
 void sf_write_attrs(struct sf_writer *w, const struct sf_attr_change *ch, sf_write_fn kept,
                     sf_attrs_settled_fn settled, void *arg);
@@ -536,6 +546,11 @@ bool sf_write_attrs_pending(struct sf_writer *w, const char *bucket, const char 
  * and becomes those that it will have. 0 or -ENOMEM. */
 int sf_write_xattrs_pending(struct sf_writer *w, const char *bucket, const char *key,
                             const struct sf_version *is, const struct sf_mark *mark, char **xattrs);
+/* The same of content type and Cache-Control: malloc'd, each NULL when nothing is to come, else as
+ * in a change. 0 or -ENOMEM. */
+int sf_write_type_pending(struct sf_writer *w, const char *bucket, const char *key,
+                          const struct sf_version *is, const struct sf_mark *mark, char **mime,
+                          char **cache_control);
 /* Write what is pending for a key now (NULL for both = all); @cb when that was tried, with the
  * first error after which something is still pending. What is local is not tried. */
 void sf_write_attrs_flush(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,
@@ -544,6 +559,13 @@ void sf_write_attrs_flush(struct sf_writer *w, const char *bucket, const char *k
 /* The content type for a name and the first bytes of a content (NULL = none yet). Static string. */
 const char *sf_mime_guess(const char *name, const void *head, size_t len);
 #define SF_MIME_HEAD 4096 /* bytes that an upload looks at */
+/* May somebody set this as an object's content type? RFC 9110's "type/subtype", with parameters or
+ * without, of at most SF_TYPE_MAX bytes; none of "inode/", which make another thing of a file. */
+bool sf_mime_is_settable(const char *mime);
+/* The same of a Cache-Control: visible ASCII and blanks between, at most SF_TYPE_MAX bytes, without
+ * a directive of ours. */
+bool sf_cache_control_is_settable(const char *text);
+#define SF_TYPE_MAX 255
 /* Whether a bucket with this list (NULL = all) takes this type: rows are "type/sub", or "type/"
  * and a star for all of a kind. */
 bool sf_mime_allowed(const char *mime, const char *const *mimes);

@@ -3,6 +3,7 @@
 
 #include "fuzz.h"
 #include "write/record.h"
+#include "write/write.h"
 
 /* A record of the journal, perhaps damaged. What is accepted keeps the rules of the format and
  * comes back the same when it is written and read again. */
@@ -19,6 +20,10 @@ keeps_the_rules(const struct sf_record *r)
     REQUIRE(r->err >= 0 && r->size <= INT64_MAX && r->tus_size <= INT64_MAX);
     REQUIRE((r->kind == SF_RECORD_CONTENT) == (r->file != NULL));
     REQUIRE(!r->file || (!strchr(r->file, '/') && strcmp(r->file, "..") != 0));
+    /* These become headers of requests. */
+    REQUIRE(r->kind != SF_RECORD_ATTRS || !r->mime || !r->mime[0] || sf_mime_is_settable(r->mime));
+    REQUIRE(!r->set_cache_control || !r->set_cache_control[0] ||
+            sf_cache_control_is_settable(r->set_cache_control));
     REQUIRE((r->n_extents > 0) == (r->extents != NULL) && !(r->whole && r->n_extents));
     for (size_t i = 0; i < r->n_extents; i++) {
         REQUIRE(r->extents[i].off < r->extents[i].end && r->extents[i].end <= r->size);

@@ -4,120 +4,9 @@
  * written by the function of the database, else by a copy of the object onto itself; lost replies,
  * foreign writes, and what a start finds in the journal.
  */
-#include "write-fixture.h"
+#include "attrs-fixture.h"
 
-#include "supabase/storage.h"
-#include "write/attrs.h"
-#include "write/journal.h"
-#include "write/mark.h"
 #include "write/meta.h"
-
-#define SECOND INT64_C(1000000000)
-
-/* kept and settled of one change. */
-struct pair {
-    struct got *kept, *settled;
-    struct sf_version now;
-};
-static struct pair pairs[64];
-static unsigned n_pairs;
-
-static void
-on_kept(void *arg, const struct sf_err *err)
-{
-    on_write(((struct pair *)arg)->kept, err);
-}
-
-static void
-on_settled(void *arg, const struct sf_err *err, const struct sf_version *now)
-{
-    struct pair *p = arg;
-    assert_true(p->kept->calls == 1); /* in this order */
-    if (now)
-        p->now = *now;
-    on_write(p->settled, err);
-}
-
-static struct sf_mark
-mark_of(mode_t mode, int64_t mtime_ns, int64_t ctime_ns)
-{
-    return (struct sf_mark){.valid = SF_MARK_MODE | SF_MARK_MTIME | SF_MARK_CTIME | SF_MARK_INO,
-                            .mode = 0100000 | mode,
-                            .mtime_ns = mtime_ns,
-                            .ctime_ns = ctime_ns,
-                            .ino = 0xabc};
-}
-
-static struct pair *
-change(const char *key, const struct sf_version *seen, struct sf_mark mark, const char *xattrs)
-{
-    struct pair *p = &pairs[n_pairs++];
-    *p = (struct pair){.kept = got_new(), .settled = got_new()};
-    const struct sf_attr_change ch = {
-        .bucket = "b", .key = key, .seen = seen, .mark = &mark, .xattrs = xattrs};
-    sf_write_attrs(writer, &ch, on_kept, on_settled, p);
-    return p;
-}
-
-static struct got *
-flush(const char *key)
-{
-    struct got *g = got_new();
-    sf_write_attrs_flush(writer, key ? "b" : NULL, key, on_write, g);
-    return g;
-}
-
-/* The version as a listing shows it: no version, but id, ETag and size. */
-static struct sf_version
-listed(const char *key)
-{
-    const struct fake_object *o = fake_find("b", key);
-    struct sf_version v = {.size = o->len};
-    snprintf(v.id, sizeof v.id, "%s", o->id);
-    snprintf(v.etag, sizeof v.etag, "%s", o->etag);
-    return v;
-}
-
-static struct sf_mark
-stored(const char *key)
-{
-    struct sf_mark m = {0};
-    const struct fake_object *o = fake_find("b", key);
-    assert_non_null(o);
-    assert_int_equal(sf_mark_parse(o->cache_control, &m), 1);
-    return m;
-}
-
-static unsigned
-records(void)
-{
-    struct sf_attrs_stats s;
-    sf_attrs_get_stats(((struct sf_writer *)writer)->attrs, &s);
-    return s.pending + s.local;
-}
-
-static unsigned
-locals(void)
-{
-    struct sf_attrs_stats s;
-    sf_attrs_get_stats(((struct sf_writer *)writer)->attrs, &s);
-    return s.local;
-}
-
-static int
-start(void **state)
-{
-    n_pairs = 0;
-    return setup(state);
-}
-
-static void
-restart(void)
-{
-    sf_writer_free(writer);
-    writer = NULL;
-    writer_start(4, 0);
-}
 
 /* ---- the two ways ---------------------------------------------------------------------------- */
 
@@ -719,15 +608,6 @@ a_rename_and_a_removal_take_them_into_account(void **state)
 
 /* ---- replaced files -------------------------------------------------------------------------- */
 
-/* Records of attributes that a start would find now. */
-static unsigned
-on_disk(void)
-{
-    struct sf_journal_stats s;
-    sf_journal_stats(((struct sf_writer *)writer)->journal, &s);
-    return s.records[SF_RECORD_ATTRS];
-}
-
 /* Replaced, without the record of its attributes having gone before the daemon has. */
 static void
 a_start_leaves_the_successor_alone(void **state)
@@ -831,32 +711,6 @@ what_is_queued_follows_a_rename_at_once(void **state)
     assert_int_equal(wait_for(f), 0);
     assert_int_equal(wait_for(p->settled), 0);
     assert_int_equal(stored("y").mode, 0100600);
-}
-
-/* Records as a daemon leaves them that is killed. */
-static struct sf_journal *
-leave_begin(void)
-{
-    struct sf_journal *j;
-    sf_writer_free(writer);
-    writer = NULL;
-    assert_int_equal(sf_journal_open(state_dir, &j, NULL), 0);
-    return j;
-}
-
-static void
-leave(struct sf_journal *j, const struct sf_record *r)
-{
-    struct sf_record copy = *r;
-    assert_int_equal(sf_journal_put(j, &copy), 0);
-}
-
-static void
-leave_end(struct sf_journal *j)
-{
-    sf_journal_close(j);
-    writer_start(4, 0);
-    assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
 }
 
 static const struct sf_record pending_attrs = {.kind = SF_RECORD_ATTRS,

@@ -108,6 +108,7 @@ everything(void)
     char **strings[] = {&r.bucket,    &r.key,    &r.reason, &r.file, &r.from_bucket,
                         &r.from_key,  &r.mime,   &r.mark,   &r.tus,  &r.conflict_key,
                         &r.to_bucket, &r.to_key, &r.after};
+    const char *cc = "public, max-age=60, x=\"a\"";
     for (unsigned i = 0; i < sizeof strings / sizeof strings[0]; i++) {
         char text[32];
         snprintf(text, sizeof text, "t\xc3\xa4xt \"%u\"\n", i);
@@ -115,6 +116,7 @@ everything(void)
     }
     assert_int_equal(sf_record_set(&r.reason, "text of any bytes: \xff"), 0);
     assert_int_equal(sf_record_set(&r.xattrs, "{\"user.a\":\"YQ==\",\"user.b\":null}"), 0);
+    assert_int_equal(sf_record_set(&r.set_cache_control, cc), 0);
     return r;
 }
 

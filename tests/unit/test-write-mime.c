@@ -111,6 +111,58 @@ contents(void **state)
 }
 
 static void
+what_may_be_set(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"text/html",
+                                       "text/html; charset=utf-8",
+                                       "text/html;charset=\"utf-8\"",
+                                       "a/b; c=\"d; \\\"e\" ; f=g",
+                                       "application/vnd.a+json",
+                                       "X/*"};
+    static const char *const bad[] = {"",
+                                      "text",
+                                      "/html",
+                                      "text/",
+                                      "text/html;",
+                                      "text/html; charset",
+                                      "text/html; charset=",
+                                      "text/html; charset=\"a",
+                                      "text/html; charset=\"a\\",
+                                      "text/html charset=a",
+                                      "text /html",
+                                      "text/ht\nml",
+                                      "text/html\r\nX-Y: z",
+                                      "text/html; a=\"\x01\"",
+                                      "text/html; a=\xc3\xa9",
+                                      "text/html; a=\"\xc3\xa9\"",
+                                      "inode/symlink",
+                                      "INODE/fifo",
+                                      "text/html, text/plain"};
+    char text[300] = "a/";
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        if (!sf_mime_is_settable(good[i]))
+            fail_msg("%s", good[i]);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (sf_mime_is_settable(bad[i]))
+            fail_msg("%s", bad[i]);
+    memset(text + 2, 'x', SF_TYPE_MAX - 2);
+    assert_true(sf_mime_is_settable(text));
+    assert_true(sf_cache_control_is_settable(text));
+    text[SF_TYPE_MAX] = 'x';
+    assert_false(sf_mime_is_settable(text));
+    assert_false(sf_cache_control_is_settable(text));
+    assert_true(sf_cache_control_is_settable("public, max-age=3600"));
+    assert_true(sf_cache_control_is_settable("x=\"a, b\""));
+    assert_false(sf_cache_control_is_settable(""));
+    assert_false(sf_cache_control_is_settable(" no-cache"));
+    assert_false(sf_cache_control_is_settable("no-cache\r\nX-Y: z"));
+    assert_false(sf_cache_control_is_settable("a\tb"));
+    assert_false(sf_cache_control_is_settable("caf\xc3\xa9"));
+    assert_false(sf_cache_control_is_settable("no-cache, SupaFS=\"1;x\""));
+}
+
+static void
 lists(void **state)
 {
     (void)state;
@@ -146,6 +198,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
         cmocka_unit_test(contents),
+        cmocka_unit_test(what_may_be_set),
         cmocka_unit_test(lists),
         cmocka_unit_test(refused_before_it_is_sent),
     };
