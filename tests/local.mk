@@ -47,6 +47,7 @@ unit_tests = \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-supabase-attrs \
+	tests/unit/test-supabase-sign \
 	tests/unit/test-store-env \
 	tests/unit/test-supabase-auth \
 	tests/unit/test-supabase-calls \
@@ -435,6 +436,8 @@ storage_world = tests/lib/storage-world.c tests/lib/storage-world.h tests/lib/to
 tests_unit_test_supabase_calls_SOURCES = tests/unit/test-supabase-calls.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_supabase_attrs_SOURCES = tests/unit/test-supabase-attrs.c $(storage_test_lib) \
+	$(storage_world)
+tests_unit_test_supabase_sign_SOURCES = tests/unit/test-supabase-sign.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_supabase_form_SOURCES = tests/unit/test-supabase-form.c $(storage_test_lib) \
 	$(storage_world)

@@ -30,6 +30,8 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/scan.h \
 	src/supabase/secret.c \
 	src/supabase/secret.h \
+	src/supabase/sign.c \
+	src/supabase/sign.h \
 	src/supabase/storage.c \
 	src/supabase/storage.h \
 	src/supabase/tus.c \

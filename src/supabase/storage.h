@@ -144,6 +144,15 @@ typedef void (*sf_info_fn)(void *arg, const struct sf_err *err, const struct sf_
 uint64_t sf_storage_info(struct sf_storage *st, const char *bucket, const char *key,
                          int64_t deadline_ms, sf_info_fn cb, void *arg);
 
+/* @url: whole; a secret: who has it needs no key. Valid during the callback, and wiped behind it.
+ */
+typedef void (*sf_sign_fn)(void *arg, const struct sf_err *err, const char *url);
+/* A link that everybody can read the object by, for so long. -ENOENT also when it is hidden. */
+uint64_t sf_storage_sign(struct sf_storage *st, const char *bucket, const char *key,
+                         uint64_t seconds, int64_t deadline_ms, sf_sign_fn cb, void *arg);
+/* The link to an object of a public bucket, for free(); nothing is asked. NULL without memory. */
+char *sf_storage_public_url(const struct sf_storage *st, const char *bucket, const char *key);
+
 struct sf_get_args {
     const char *bucket, *key;
     uint64_t off;      /* bytes; off < size of the object as known */

@@ -416,6 +416,20 @@ plain_change(unsigned which, int64_t by)
 }
 
 static void
+on_link(void *arg, const struct sf_err *err, const char *url)
+{
+    static const char begin[] = "http://127.0.0.1:9/storage/v1/object/sign/b/d/k?token=";
+    (void)arg;
+    check_end(err, url != NULL);
+    if (url) {
+        REQUIRE(!strncmp(url, begin, sizeof begin - 1));
+        for (const char *p = url + sizeof begin - 1; *p; p++)
+            REQUIRE(strchr("-_.", *p) || (*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') ||
+                    (*p >= 'a' && *p <= 'z'));
+    }
+}
+
+static void
 read_call(char which, int64_t by)
 {
     static bool one = true, all = false;
@@ -433,6 +447,9 @@ read_call(char which, int64_t by)
         break;
     case 'i':
         sf_storage_info(st, "b", "d/k", by, on_info, NULL);
+        break;
+    case 's':
+        sf_storage_sign(st, "b", "d/k", 60, by, on_link, NULL);
         break;
     case 'r':
         get(10, 20, "\"e\"", false, by);

@@ -199,3 +199,28 @@ sync_get(struct sf_storage *st, const struct sf_get_args *args, size_t *len, uin
     }
     return rc;
 }
+
+static void
+signed_for(void *arg, const struct sf_err *err, const char *url)
+{
+    struct wait *w = arg;
+    assert_true(!err == (url != NULL));
+    if (url)
+        assert_int_equal(sf_buf_puts(w->keys, url), 0);
+    end(w, err);
+}
+
+int
+sync_sign(struct sf_storage *st, const char *bucket, const char *key, uint64_t seconds, char *url,
+          struct sf_err *err)
+{
+    sf_autobuf struct sf_buf text = SF_BUF_INIT;
+    struct wait w;
+    begin(&w);
+    w.keys = &text;
+    sf_storage_sign(st, bucket, key, seconds, sync_in(20000), signed_for, &w);
+    int rc = finish(&w, err);
+    if (!rc)
+        snprintf(url, 4300, "%s", sf_buf_str(&text));
+    return rc;
+}

@@ -25,6 +25,10 @@ int sync_list(struct sf_storage *st, const struct sf_list_args *args, struct sf_
 int sync_list_all(struct sf_storage *st, const char *bucket, const char *prefix, bool delimiter,
                   unsigned limit, struct sf_buf *keys, size_t *n, struct sf_err *err);
 
+/* @url: 4,300 bytes. */
+int sync_sign(struct sf_storage *st, const char *bucket, const char *key, uint64_t seconds,
+              char *url, struct sf_err *err);
+
 int sync_get(struct sf_storage *st, const struct sf_get_args *args, size_t *len, uint64_t *total,
              struct sf_err *err);
 
