@@ -137,6 +137,8 @@ sign_done(struct sf_call *call, const struct sf_http_reply *reply, const struct 
         sf_call_protocol(call, reply, &bad, rc, "the reply is not to be believed: %s", why);
     else if (rc || !(url = link_to(c->base, ROUTE, c->bucket, c->key, token)))
         bad.code = sf_err_set(&bad, -ENOMEM, "out of memory");
+    if (reply->body_len) /* the request's own memory, which nobody reads any more */
+        explicit_bzero((char *)reply->body, reply->body_len);
     c->cb(c->arg, bad.code ? &bad : NULL, url);
 }
 

@@ -101,6 +101,7 @@ struct dir_ask;
 struct resolve;
 struct pages;
 struct words;
+struct links;
 
 /* How much of a directory was taken from what was saved of it. */
 enum saved_state {
@@ -318,6 +319,7 @@ struct sf_tree {
     uint32_t ino_room, ino_count;
     uint64_t ino_next;
     struct words *words; /* content types and Cache-Control of nodes */
+    struct links *links; /* signed ones that were told just now; NULL = none yet */
 
     /* constant */
     struct sf_tree_opts opts;
@@ -555,6 +557,12 @@ void attr_change(struct sf_tree *t, struct node *n, const struct sf_attr *attr, 
 void xattrs_forget_locked(struct node *n);
 /* It is another version now, whatever its extended attributes are. */
 void xattr_told_forget_locked(struct node *n);
+
+/* ---- xattr-link.c ----------------------------------------------------------------------------
+ */
+
+/* Forget the links; no timer runs afterwards. After reach_end(), no lock held. */
+void links_end(struct sf_tree *t);
 
 /* ---- dir-attrs.c ------------------------------------------------------------------------------
  */

@@ -49,5 +49,6 @@ src_libsupafs_a_SOURCES += \
 	src/tree/words.c \
 	src/tree/words.h \
 	src/tree/xattr-ask.c \
+	src/tree/xattr-link.c \
 	src/tree/xattr-ours.c \
 	src/tree/xattr.h

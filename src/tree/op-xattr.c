@@ -26,6 +26,8 @@ xattr_end(struct xattr_op *op, int rc)
     node_unref_locked(t, op->node);
     tree_unlock(t);
     op->cb(op->arg, rc, rc < 0 ? NULL : &res);
+    if (op->secret && op->out.len)
+        explicit_bzero(op->out.data, op->out.len);
     sf_buf_fini(&op->out);
     free(op);
 }

@@ -137,6 +137,7 @@ sf_tree_free(struct sf_tree *t)
     while (t->open_dir_list)
         sf_tree_releasedir(t, t->open_dir_list);
     reach_end(t);
+    links_end(t);
     saved_stop(t->saved);
     attr_gate_close(t);
     sf_writer_give_up(t->writer);

@@ -28,6 +28,7 @@ struct xattr_op {
     sf_tree_fn cb;
     void *arg;
     struct sf_buf out; /* the answer */
+    bool secret;       /* which is wiped then */
     bool remove;
     size_t len; /* of value */
     char name[256];
@@ -75,6 +76,11 @@ const struct told *xattr_told_locked(const struct xattr_op *op);
 /* What a getter returns that needs more than is known: -EINPROGRESS, and it is called again when
  * the object was asked; or -ENODATA: it was, or there is none. */
 int xattr_need(struct xattr_op *op);
+
+/* ---- xattr-link.c: getters ------------------------------------------------------------------- */
+
+int xattr_signed_url(struct xattr_op *op);
+int xattr_public_url(struct xattr_op *op);
 
 /* ---- xattr-ours.c ---------------------------------------------------------------------------- */
 

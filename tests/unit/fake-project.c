@@ -209,7 +209,9 @@ fake_drop_bucket(const char *bucket)
 /* ---- questions and their answers
  * ------------------------------------------------------------------- */
 
-enum kind { Q_LIST, Q_VERIFY, Q_BUCKETS, Q_GET, Q_INFO };
+enum kind { Q_LIST, Q_VERIFY, Q_BUCKETS, Q_GET, Q_INFO, Q_SIGN };
+
+bool fake_public;
 
 struct question {
     struct question *next;
@@ -231,6 +233,7 @@ struct question {
     sf_bucket_list_fn bucket_fn;
     sf_get_fn get_fn;
     sf_info_fn info_fn;
+    sf_sign_fn sign_fn;
     struct sf_object_info info;
     char meta[6000];
     void *arg;
@@ -399,7 +402,8 @@ answer(struct question *q)
     case Q_BUCKETS:
         for (q->n_buckets = 0; q->n_buckets < n_buckets; q->n_buckets++) {
             const char *id = strdup(buckets[q->n_buckets]);
-            q->bucket_rows[q->n_buckets] = (struct sf_bucket_row){.id = id, .name = id};
+            q->bucket_rows[q->n_buckets] =
+                (struct sf_bucket_row){.id = id, .name = id, .is_public = fake_public};
         }
         break;
     case Q_GET:
@@ -407,6 +411,11 @@ answer(struct question *q)
         break;
     case Q_INFO:
         answer_info(q);
+        break;
+    case Q_SIGN:
+        q->err.code = fake_find(q->bucket, q->key) ? 0 : -ENOENT;
+        snprintf(q->meta, sizeof q->meta, "https://p/%s/%s?for=%u&token=%u", q->bucket, q->key,
+                 q->limit, fake_counts.signs);
         break;
     }
 }
@@ -439,6 +448,9 @@ deliver(struct question *q)
         break;
     case Q_GET:
         q->get_fn(q->arg, err, err ? NULL : &q->got);
+        break;
+    case Q_SIGN:
+        q->sign_fn(q->arg, err, err ? NULL : q->meta);
         break;
     }
     for (size_t i = 0; i < q->page.n; i++) {
@@ -597,6 +609,27 @@ sf_storage_info(struct sf_storage *st, const char *bucket, const char *key, int6
     ask(Q_INFO, bucket, key, arg)->info_fn = cb;
     fake_counts.infos++;
     return 1;
+}
+
+uint64_t
+sf_storage_sign(struct sf_storage *st, const char *bucket, const char *key, uint64_t seconds,
+                int64_t deadline_ms, sf_sign_fn cb, void *arg)
+{
+    FAKE_GUARD();
+    (void)st, (void)deadline_ms;
+    struct question *q = ask(Q_SIGN, bucket, key, arg);
+    q->sign_fn = cb;
+    q->limit = (unsigned)seconds;
+    fake_counts.signs++;
+    return 1;
+}
+
+char *
+sf_storage_public_url(const struct sf_storage *st, const char *bucket, const char *key)
+{
+    char *url = NULL;
+    (void)st;
+    return asprintf(&url, "https://p/public/%s/%s", bucket, key) < 0 ? NULL : url;
 }
 
 void

@@ -24,6 +24,8 @@ bool fake_is(const char *bucket, const char *key, const void *data, size_t len);
 /* Whether there is such an object, whatever its bytes. */
 bool fake_exists(const char *bucket, const char *key);
 void fake_bucket(const char *bucket);
+/* Whether buckets are public. */
+extern bool fake_public;
 void fake_drop_bucket(const char *bucket);
 /* Give an object this id and this ETag. */
 void fake_set_version(const char *bucket, const char *key, const char *id, const char *etag);
@@ -54,7 +56,7 @@ void fake_move_some(unsigned max);
 
 struct fake_counts {
     unsigned lists, verifies, gets, puts, deletes, behind, renames, loads, quarantined, attrs,
-        attr_flushes, infos, pages, flat; /* pages: of the lists, those of 1,000 rows;
+        attr_flushes, infos, signs, pages, flat; /* pages: of the lists, those of 1,000 rows;
                                              flat: those without a delimiter */
 };
 extern struct fake_counts fake_counts;

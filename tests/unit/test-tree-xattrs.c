@@ -14,6 +14,16 @@ begin(void)
     start_with("b", 60000, false);
 }
 
+static void
+remount_public(void)
+{
+    fake_run();
+    sf_tree_free(tree);
+    blocks_end();
+    fake_public = true;
+    start_with("b", 60000, false);
+}
+
 static int
 setx(uint64_t n, const char *name, const char *value)
 {
@@ -141,6 +151,69 @@ test_plain_files_list_nothing(void **state)
     assert_int_equal(fake_counts.infos, 0);
 }
 
+static void
+test_signed_links(void **state)
+{
+    (void)state;
+    begin();
+    uint64_t n = object("f.txt", "text/plain", "no-cache");
+    /* The size is asked for first: the same link again, unless another lifetime is wanted. */
+    assert_string_equal(getx(n, "signed_url"), "https://p/b/f.txt?for=3600&token=1");
+    assert_string_equal(getx(n, "signed_url"), "https://p/b/f.txt?for=3600&token=1");
+    assert_string_equal(getx(n, "signed_url.60"), "https://p/b/f.txt?for=60&token=2");
+    assert_string_equal(getx(n, "signed_url.31536000"), "https://p/b/f.txt?for=31536000&token=3");
+    assert_string_equal(getx(n, "signed_url.60"), "https://p/b/f.txt?for=60&token=2");
+    static const char *const wrong[] = {"0", "31536001", "", "-1", "1h", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char name[60];
+        snprintf(name, sizeof name, "signed_url.%s", wrong[i]);
+        assert_string_equal(getx(n, name), failed(-EINVAL));
+    }
+    assert_int_equal(fake_counts.signs, 3);
+    /* Under another name it is another link. */
+    struct got g = {0};
+    sf_tree_rename(tree, 1, "f.txt", 1, "g.txt", 0, keep, &g);
+    run_until_called(&g);
+    assert_int_equal(g.err, 0);
+    assert_string_equal(getx(n, "signed_url"), "https://p/b/g.txt?for=3600&token=4");
+    usleep(2100000);
+    assert_string_equal(getx(n, "signed_url"), "https://p/b/g.txt?for=3600&token=5");
+    assert_string_equal(listed(n), "");
+}
+
+static void
+test_no_link_to_what_is_not_there(void **state)
+{
+    (void)state;
+    uint64_t n;
+    begin();
+    fake_put("b", "d/f", "x");
+    uint64_t gone = object("g.txt", "text/plain", "no-cache");
+    assert_string_equal(getx(node(1, "d"), "signed_url"), failed(-ENODATA));
+    struct sf_file *f = create(1, "f.txt", "bytes", &n);
+    assert_string_equal(getx(n, "signed_url"), failed(-ENODATA));
+    assert_string_equal(getx(n, "public_url"), failed(-ENODATA));
+    sf_tree_release(tree, f);
+    fake_remove("b", "g.txt");
+    assert_string_equal(getx(gone, "signed_url"), failed(-ENODATA));
+}
+
+static void
+test_public_links(void **state)
+{
+    (void)state;
+    begin();
+    uint64_t n = object("f.txt", "text/plain", "no-cache");
+    assert_string_equal(getx(n, "public_url"), failed(-ENODATA));
+    unsigned asked = fake_counts.lists;
+    assert_string_equal(getx(n, "public_url"), failed(-ENODATA));
+    assert_int_equal(fake_counts.lists, asked);
+    remount_public();
+    n = node(1, "f.txt");
+    assert_string_equal(getx(n, "public_url"), "https://p/public/b/f.txt");
+    fake_public = false;
+}
+
 /* A file that was not sent yet, and one that has just been. */
 static void
 test_of_a_file_made_here(void **state)
@@ -197,6 +270,9 @@ main(void)
         TEST(test_without_a_ttl),
         TEST(test_plain_files_list_nothing),
         TEST(test_of_a_file_made_here),
+        TEST(test_signed_links),
+        TEST(test_no_link_to_what_is_not_there),
+        TEST(test_public_links),
         TEST(test_what_cannot_be_set_is_accepted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
