@@ -757,6 +757,10 @@ void commit_keep(struct sf_tree *t, struct node *n, enum commit_keep how, commit
 void commit_patient(struct sf_tree *t, struct node *n, bool later);
 /* pending.c: show what the journal had at the start. */
 void pending_show(struct sf_tree *t);
+/* op-remove.c: a name whose removal an earlier process has acknowledged is hidden until it is
+ * settled. Returns what unlink_settled() gets then; NULL: the name is what it is. */
+void *unlink_earlier_locked(struct sf_tree *t, struct node *dir, const char *name);
+void unlink_settled(void *hidden, const struct sf_err *err);
 /* The same after the last writer; takes a reference to the node and a place in t->background. */
 void commit_behind(struct sf_tree *t, struct node *n);
 /* A copy of a bucket's list, which may change while an upload or rename runs. NULL stays NULL. */

@@ -104,7 +104,35 @@ many_removed_locked(struct node *dir)
     return dir_is_emptied_locked(dir);
 }
 
+/* The name is absent here, and stays so whatever is listed. Without memory for that it is shown. */
 static void
+hide_locked(struct hidden *h, const char *name)
+{
+    struct node *n = node_find_locked(h->dir, name);
+    if (n && n->type == N_ABSENT) {
+        n->leaving = true;
+        node_ref_locked(n);
+        h->name = n;
+    }
+}
+
+void *
+unlink_earlier_locked(struct sf_tree *t, struct node *dir, const char *name)
+{
+    struct node *n = node_find_locked(dir, name);
+    struct hidden *h = n ? NULL : calloc(1, sizeof *h); /* else it has been made anew since */
+    if (!h)
+        return NULL;
+    h->tree = t;
+    h->dir = dir;
+    node_ref_locked(dir);
+    t->background++;
+    node_absent_locked(t, dir, name, sf_clock_ns(), true);
+    hide_locked(h, name);
+    return h;
+}
+
+void
 unlink_settled(void *arg, const struct sf_err *err)
 {
     struct hidden *h = arg;
@@ -146,12 +174,7 @@ unlink_kept(void *arg, const struct sf_err *err)
         return;
     }
     removed_locked(op);
-    struct node *n = node_find_locked(op->dir, op->name);
-    if (n && n->type == N_ABSENT) {
-        n->leaving = true;
-        node_ref_locked(n);
-        h->name = n;
-    }
+    hide_locked(h, op->name);
     tree_unlock(t);
     name_op_finish(op, 0, NULL);
 }

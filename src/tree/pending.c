@@ -9,8 +9,8 @@
 #include <string.h>
 
 /*
- * Files that the journal had at the start: they are shown with the bytes that they will have in the
- * bucket, before the first request of a program.
+ * What the journal had at the start, before the first request of a program: files are shown with
+ * the bytes that they will have in the bucket, and what was removed is not shown.
  */
 
 static struct node *
@@ -37,6 +37,19 @@ directory_locked(struct sf_tree *t, struct node *dir, const char *key, const cha
     }
     *comp = key;
     return dir;
+}
+
+/* The directory of an object; NULL: it is of another part of the project. */
+static struct node *
+place_locked(struct sf_tree *t, const char *bucket, const char *key, const char **comp)
+{
+    struct node *dir = bucket_locked(t, bucket);
+    if (!dir || !dir->dir->bucket)
+        return NULL;
+    size_t skip = strlen(dir->dir->bucket->prefix);
+    return strncmp(key, dir->dir->bucket->prefix, skip) == 0
+               ? directory_locked(t, dir, key + skip, comp)
+               : NULL;
 }
 
 /* What was set of extended attributes: of a new file they are all that it has. */
@@ -115,13 +128,7 @@ show(void *arg, const struct sf_pending *p)
     const char *comp = NULL;
     struct node *n = NULL;
     tree_lock(t);
-    struct node *dir = bucket_locked(t, p->bucket);
-    if (dir && dir->dir->bucket) {
-        size_t skip = strlen(dir->dir->bucket->prefix);
-        dir = strncmp(p->key, dir->dir->bucket->prefix, skip) == 0
-                  ? directory_locked(t, dir, p->key + skip, &comp)
-                  : NULL;
-    }
+    struct node *dir = place_locked(t, p->bucket, p->key, &comp);
     if (dir)
         n = file_locked(t, dir, comp, p);
     if (n)
@@ -140,8 +147,25 @@ show(void *arg, const struct sf_pending *p)
         sf_content_unref(ended);
 }
 
+static void *
+hide(void *arg, const char *bucket, const char *key)
+{
+    struct sf_tree *t = arg;
+    char name[SF_NAME_BUF_SIZE];
+    const char *comp = NULL;
+    void *hidden = NULL;
+    tree_lock(t);
+    struct node *dir = place_locked(t, bucket, key, &comp);
+    if (dir && comp[0] && !sf_name_is_placeholder(comp, strlen(comp)) &&
+        sf_name_from_key(comp, strlen(comp), node_name_flags(t, dir), name) == 0)
+        hidden = unlink_earlier_locked(t, dir, name);
+    tree_unlock(t);
+    return hidden;
+}
+
 void
 pending_show(struct sf_tree *t)
 {
-    sf_writer_pending(t->writer, show, t);
+    sf_writer_pending(t->writer, show, t); /* a file may have been made anew since its removal */
+    sf_writer_earlier_removals(t->writer, hide, t, unlink_settled);
 }

@@ -37,6 +37,7 @@ struct removal {
     uint64_t seq;           /* of its record */
     struct sf_place *place; /* its lane */
     bool look;              /* of an earlier run: only if it is that version still */
+    struct removal *earlier_next;
     sf_write_fn kept, settled;
     void *arg;
 
@@ -50,7 +51,8 @@ struct sf_deletes {
     struct sf_writer *w;
     struct sf_timer timer;
 
-    struct sf_mutex lock; /* leaf; protects the fields below */
+    struct sf_mutex lock;    /* leaf; protects the fields below */
+    struct removal *earlier; /* of an earlier run, the latest first, which nobody waits for yet */
     struct removal *first, **tail;
     size_t n;
     int64_t since_ms;      /* the oldest is collected since then */
@@ -89,12 +91,38 @@ removal_tell(struct removal *r)
     removal_free(r);
 }
 
+/* Its lane, until no start finds its record any more: that would hide what has the name since. */
+struct leaving {
+    struct sf_queue *queue;
+    struct sf_place *place;
+};
+
+static void
+leave(void *arg, int rc)
+{
+    sf_autofree struct leaving *l = arg;
+    (void)rc;
+    sf_queue_leave(l->queue, l->place);
+}
+
+static void
+leave_dropped(struct sf_writer *w, struct sf_place *place)
+{
+    struct leaving *l = place ? malloc(sizeof *l) : NULL;
+    if (l) {
+        *l = (struct leaving){w->queue, place};
+        sf_journal_settle_async(w->journal, leave, l);
+    } else {
+        sf_queue_leave(w->queue, place);
+    }
+}
+
 /* It is settled (@err NULL: the object is gone), or given up for now (@keep: the record stays). */
 static void
 removal_end(struct removal *r, const struct sf_err *err, bool keep)
 {
-    struct sf_deletes *d = r->w->deletes;
-    struct sf_queue *q = r->w->queue;
+    struct sf_writer *w = r->w;
+    struct sf_deletes *d = w->deletes;
     struct sf_place *place = r->place;
     if (!err || err->code == -ENOENT) {
         (void)sf_attrs_gone(r->w, r->bucket, r->key); /* their records go before that one's */
@@ -116,7 +144,10 @@ removal_end(struct removal *r, const struct sf_err *err, bool keep)
     sf_mutex_unlock(&d->lock);
     if (told)
         removal_tell(r);
-    sf_queue_leave(q, place);
+    if (keep)
+        sf_queue_leave(w->queue, place);
+    else
+        leave_dropped(w, place);
 }
 
 /* ---- a batch -------------------------------------------------------------------------------- */
@@ -520,11 +551,39 @@ sf_replay_delete(struct sf_writer *w, struct sf_record *rec)
     struct removal *r = removal_new(w, sf_steal(rec->bucket), sf_steal(rec->key), &rec->base);
     if (!r)
         return -ENOMEM;
-    r->settled = nobody_waits;
+    struct sf_deletes *d = w->deletes;
     r->seq = rec->seq;
-    r->look = r->told = true;
+    r->look = true;
+    sf_mutex_lock(&d->lock);
+    r->earlier_next = d->earlier;
+    d->earlier = r;
+    sf_mutex_unlock(&d->lock);
     removal_enter(r);
     return 0;
+}
+
+void
+sf_writer_earlier_removals(struct sf_writer *w, sf_removal_fn fn, void *arg, sf_write_fn settled)
+{
+    struct sf_deletes *d = w->deletes;
+    for (;;) {
+        sf_mutex_lock(&d->lock);
+        struct removal *r = d->earlier;
+        if (r)
+            d->earlier = r->earlier_next;
+        sf_mutex_unlock(&d->lock);
+        if (!r)
+            return;
+        void *waits = fn(arg, r->bucket, r->key);
+        sf_mutex_lock(&d->lock);
+        r->settled = waits ? settled : nobody_waits;
+        r->arg = waits;
+        r->told = true;
+        bool ended = r->ended;
+        sf_mutex_unlock(&d->lock);
+        if (ended)
+            removal_tell(r);
+    }
 }
 
 /* ---- start and end -------------------------------------------------------------------------- */
@@ -567,6 +626,10 @@ sf_deletes_free(struct sf_deletes *d)
     if (!d)
         return;
     assert(!d->first);
+    for (struct removal *r = d->earlier, *next; r; r = next) {
+        next = r->earlier_next;
+        removal_free(r);
+    }
     sf_mutex_fini(&d->lock);
     free(d);
 }

@@ -432,6 +432,15 @@ void sf_write_delete(struct sf_writer *w, const char *bucket, const char *key, s
 void sf_write_delete_behind(struct sf_writer *w, const char *bucket, const char *key,
                             const struct sf_version *known, sf_write_fn kept, sf_write_fn settled,
                             void *arg);
+/* Returns what @settled gets of this one, or NULL: nobody waits for it. Called without a lock. */
+typedef void *(*sf_removal_fn)(void *arg, const char *bucket, const char *key);
+/**
+ * sf_writer_earlier_removals - the same, of those that an earlier process has acknowledged and this
+ * one has found in the journal, the latest first. Each is given once.
+ * @settled: as above; it may run before the call returns.
+ */
+void sf_writer_earlier_removals(struct sf_writer *w, sf_removal_fn fn, void *arg,
+                                sf_write_fn settled);
 /* From now on what is acknowledged and not sent yet ends with -ECANCELED; the next start does it.
  */
 void sf_write_deletes_end(struct sf_writer *w);

@@ -102,17 +102,21 @@ admin DELETE /policies >/dev/null
 step "the daemon ends before it could ask"
 fill 'late/%02d' 30
 expect_eq "they are there" 30 "$(find "$B/late" -type f | wc -l)"
-set_faults '{"kind":"hang","method":"DELETE","skip":4}'
+set_faults '{"kind":"error","status":503,"method":"DELETE","skip":4}'
 expect_ok "rm" rm "$B"/late/*
 pid=$(daemon_pid "$mnt")
 kill -KILL "$pid"
 wait_for 10 sf_is_gone "$pid"
 umount -l "$mnt" 2>/dev/null || fusermount3 -u -z "$mnt"
-clear_faults
 printf 'theirs' >"$SF_TMP/theirs"
 put_object "$b" late/17 "$SF_TMP/theirs" >/dev/null # another client, another version
 mount_at "$mnt" || fail "mounting again"
 only_theirs() { [ "$(objects late/)" = late/17 ]; }
+theirs_seen() { [ "$(ls "$B/late")" = 17 ]; }
+expect_missing "one that is there still" "$B/late/20"
+wait_for 5 theirs_seen || fail "seen before they are gone: $(ls "$B/late")"
+expect_eq "they are there still" 26 "$(objects late/ | wc -w)"
+clear_faults
 wait_for 10 only_theirs || fail "left: $(objects late/)"
 expect_eq "another client's new version stays" theirs "$(cat "$B/late/17")"
 passed

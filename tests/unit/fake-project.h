@@ -66,6 +66,10 @@ extern unsigned fake_pending;
 /* This content is on its way from the journal to the bucket then; NULL = none. */
 struct sf_pending;
 extern const struct sf_pending *fake_replayed;
+/* The removal of this key of bucket "b" was acknowledged by the process before; NULL = none. */
+extern const char *fake_removed;
+/* It is settled: @code 0 = it is gone. */
+void fake_removal_ends(int code);
 /* Called, once, by whoever asks for an upload, before it is looked whether there is anything to be
  * sent. */
 extern void (*_Atomic fake_before_commit)(void);

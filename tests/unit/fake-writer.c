@@ -74,6 +74,9 @@ static bool moving_some; /* a rename of a directory has begun */
 static char quarantined[400];
 int fake_unkept;
 const struct sf_pending *fake_replayed;
+const char *fake_removed;
+static sf_write_fn removal_settled;
+static void *removal_waits;
 void (*_Atomic fake_before_commit)(void);
 
 /* ---- contents ----------------------------------------------------------------------------------
@@ -280,6 +283,23 @@ sf_writer_pending(struct sf_writer *w, sf_pending_fn fn, void *arg)
     (void)w;
     if (fake_replayed)
         fn(arg, fake_replayed);
+}
+
+void
+sf_writer_earlier_removals(struct sf_writer *w, sf_removal_fn fn, void *arg, sf_write_fn settled)
+{
+    (void)w;
+    removal_waits = fake_removed ? fn(arg, "b", fake_removed) : NULL;
+    removal_settled = settled;
+}
+
+void
+fake_removal_ends(int code)
+{
+    const struct sf_err err = {.code = code};
+    assert(removal_waits);
+    removal_settled(removal_waits, code ? &err : NULL);
+    removal_waits = NULL;
 }
 
 void

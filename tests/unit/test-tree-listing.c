@@ -472,6 +472,44 @@ test_start_changes_what_was_pending(void **state)
         }
 }
 
+/* What an earlier process was told to remove, and the service has still, is not shown by any
+ * listing, and a new file may have the name; it is back if the service refuses. */
+static void
+test_start_hides_what_was_removed(void **state)
+{
+    (void)state;
+    for (int refused = 0; refused < 2; refused++) {
+        fake_put("b", "d/f", "old");
+        fake_put("b", "d/other", "x");
+        start("b");
+        fake_removed = "d/f";
+        begin();
+        fake_removed = NULL;
+        uint64_t d = node(1, "d");
+        assert_int_equal(lookup(d, "f").res.entry.node, 0);
+        assert_string_equal(list(d), "other,");
+        assert_int_equal(unlink_name(d, "f"), -ENOENT);
+        if (!refused)
+            fake_remove("b", "d/f");
+        fake_removal_ends(refused ? -EACCES : 0);
+        assert_string_equal(list(d), refused ? "f,other," : "other,");
+        if (!refused)
+            end(NULL);
+    }
+}
+
+/* Made anew since, and not sent yet: that is shown. */
+static void
+test_start_shows_what_was_made_anew(void **state)
+{
+    (void)state;
+    fake_removed = "d/f";
+    begin_with_replayed(NULL, NULL);
+    fake_removed = NULL;
+    assert_int_equal(lookup(node(1, "d"), "f").res.entry.attr.size, 4);
+    sf_content_unref(replayed.content);
+}
+
 int
 main(void)
 {
@@ -490,6 +528,8 @@ main(void)
         TREE_TEST(removed_directories_are_forgotten),
         TREE_TEST(start_changes_what_was_pending),
         TREE_TEST(start_shows_what_is_pending),
+        TREE_TEST(start_hides_what_was_removed),
+        TREE_TEST(start_shows_what_was_made_anew),
         TREE_TEST(start_tells_the_buckets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -226,6 +226,73 @@ the_next_writer_does_what_is_left(void **state)
     assert_int_equal(fake_count(FAKE_DELETE), asked);
 }
 
+static char earlier_names[100];
+
+static void *
+note_earlier(void *arg, const char *bucket, const char *key)
+{
+    size_t len = strlen(earlier_names);
+    snprintf(earlier_names + len, sizeof earlier_names - len, "%s/%s,", bucket, key);
+    return strcmp(key, "nobody") != 0 ? arg : NULL;
+}
+
+/* Who shows names hears of what an earlier process has acknowledged, also when it has ended. */
+static void
+earlier_ones_are_told(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        fake_set("b", "k", "x");
+        fake_set("b", "nobody", "x");
+        fake_fault(FAKE_DELETE, 1, FAKE_REFUSED, -ECONNREFUSED);
+        struct both *b = behind("k", NULL);
+        assert_int_equal(wait_for(b->kept), 0);
+        assert_int_equal(wait_for(behind("nobody", NULL)->kept), 0);
+        usleep(100000);
+        sf_writer_free(writer);
+        if (!late)
+            fake_close(FAKE_DELETE);
+        writer_start(4, 0);
+        if (late)
+            assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+        struct got *g = got_new();
+        earlier_names[0] = '\0';
+        sf_writer_earlier_removals(writer, note_earlier, g, on_write);
+        assert_string_equal(earlier_names, "b/nobody,b/k,");
+        sf_writer_earlier_removals(writer, note_earlier, g, on_write);
+        assert_string_equal(earlier_names, "b/nobody,b/k,"); /* once */
+        assert_true(has_come(g) == late);
+        fake_open(FAKE_DELETE);
+        assert_int_equal(wait_for(g), 0);
+        assert_null(fake_find("b", "k"));
+    }
+}
+
+static void
+count_removals(void *arg, uint64_t seq, enum sf_record_kind kind)
+{
+    (void)seq;
+    *(unsigned *)arg += kind == SF_RECORD_DELETE;
+}
+
+/* A start that found it would hide what has the name since. */
+static void
+what_comes_after_it_finds_no_record(void **state)
+{
+    (void)state;
+    unsigned left = 0;
+    fake_set("b", "k", "old");
+    fake_close(FAKE_PUT);
+    struct both *b = behind("k", NULL);
+    assert_int_equal(wait_for(b->kept), 0);
+    struct got *put = put_small("k", "new", false);
+    fake_wait_at_gate(FAKE_PUT, 1);
+    sf_journal_numbers(writer->journal, count_removals, &left);
+    assert_int_equal(left, 0);
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(put), 0);
+}
+
 static void
 rmdir_waits_for_them(void **state)
 {
@@ -255,6 +322,8 @@ main(void)
         TEST(failures_at_the_same_time_are_one),
         TEST(what_succeeds_elsewhere_ends_a_long_pause),
         TEST(the_next_writer_does_what_is_left),
+        TEST(earlier_ones_are_told),
+        TEST(what_comes_after_it_finds_no_record),
         TEST(rmdir_waits_for_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
