@@ -179,6 +179,16 @@ unlink_kept(void *arg, const struct sf_err *err)
     name_op_finish(op, 0, NULL);
 }
 
+/* A change of attributes that is under way may copy the object onto itself, and some services name
+ * the copy anew: it is what is to be removed all the same. */
+static bool
+etag_lasts_locked(const struct node *n)
+{
+    char buf[NODE_ETAG_SIZE];
+    bool writing = n->extra && n->extra->writing;
+    return !n->etag_open && (!writing || sf_etag_is_md5(node_etag(n, buf)));
+}
+
 /* Returns false: without memory. */
 static bool
 unlink_behind(struct name_op *op)
@@ -195,7 +205,7 @@ unlink_behind(struct name_op *op)
     h->dir = op->dir;
     node_ref_locked(op->dir);
     t->background++;
-    node_version_of(n, !n->etag_open, &known);
+    node_version_of(n, etag_lasts_locked(n), &known);
     tree_unlock(t);
     sf_write_delete_behind(t->writer, op->bucket, op->key, &known, unlink_kept, unlink_settled, h);
     return true;

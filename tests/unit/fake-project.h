@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "supabase/storage.h"
 #include "tree/tree.h"
 
 /*
@@ -70,6 +71,8 @@ extern const struct sf_pending *fake_replayed;
 extern const char *fake_removed;
 /* It is settled: @code 0 = it is gone. */
 void fake_removal_ends(int code);
+/* The version that the last removal which was acknowledged first is meant for. */
+extern struct sf_version fake_removes;
 /* Called, once, by whoever asks for an upload, before it is looked whether there is anything to be
  * sent. */
 extern void (*_Atomic fake_before_commit)(void);

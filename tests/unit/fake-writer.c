@@ -75,6 +75,7 @@ static char quarantined[400];
 int fake_unkept;
 const struct sf_pending *fake_replayed;
 const char *fake_removed;
+struct sf_version fake_removes;
 static sf_write_fn removal_settled;
 static void *removal_waits;
 void (*_Atomic fake_before_commit)(void);
@@ -859,9 +860,10 @@ sf_write_delete_behind(struct sf_writer *w, const char *bucket, const char *key,
                        const struct sf_version *known, sf_write_fn kept, sf_write_fn settled,
                        void *arg)
 {
-    (void)w, (void)known;
+    (void)w;
     struct job *j = job_new(DELETE, bucket, key, arg);
     j->write_fn = settled;
+    fake_removes = *known;
     fake_counts.behind++;
     kept(arg, NULL);
     job_start(j);

@@ -346,6 +346,45 @@ test_many_removals(void **state)
     assert_true(fake_has("b", "e", ""));
 }
 
+/* A start removes the version that was meant. An ETag that a change of attributes may give another
+ * value by then says nothing of that; one that is an MD5 stays. */
+static void
+test_removed_while_attributes_are_written(void **state)
+{
+    (void)state;
+    const struct sf_attr a = {.mode = 0600};
+    const char *const md5 = "\"0123456789abcdef0123456789abcdef\"";
+    char name[8];
+    fake_bucket("b");
+    start_with("b", 60000, false);
+    for (char c = 'a'; c <= 'g'; c++) {
+        snprintf(name, sizeof name, "%c", c);
+        fake_put("b", name, "x");
+    }
+    fake_set_version("b", "g", "id-g", md5);
+    for (char c = 'a'; c <= 'd'; c++) {
+        snprintf(name, sizeof name, "%c", c);
+        assert_int_equal(unlink_name(SF_TREE_ROOT, name), 0);
+    }
+    assert_int_equal(unlink_name(SF_TREE_ROOT, "e"), 0);
+    assert_string_not_equal(fake_removes.etag, "");
+    uint64_t f = node(SF_TREE_ROOT, "f"), g = node(SF_TREE_ROOT, "g");
+    fake_hold(true);
+    struct got set[2] = {0}, gone[2] = {0};
+    sf_tree_setattr(tree, f, NULL, &a, SF_SET_MODE, keep, &set[0]);
+    sf_tree_setattr(tree, g, NULL, &a, SF_SET_MODE, keep, &set[1]);
+    assert_true(set[0].called && set[1].called);
+    sf_tree_unlink(tree, SF_TREE_ROOT, "f", keep, &gone[0]);
+    assert_true(gone[0].called);
+    assert_string_equal(fake_removes.etag, "");
+    assert_string_not_equal(fake_removes.id, "");
+    sf_tree_unlink(tree, SF_TREE_ROOT, "g", keep, &gone[1]);
+    assert_true(gone[1].called);
+    assert_string_equal(fake_removes.etag, md5);
+    fake_hold(false);
+    fake_run();
+}
+
 int
 main(void)
 {
@@ -361,6 +400,7 @@ main(void)
         TREE_TEST(unlinked_while_written),
         TREE_TEST(listing_overtakes_a_rename),
         TREE_TEST(two_truncations_at_once),
+        TREE_TEST(removed_while_attributes_are_written),
         TREE_TEST(many_removals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
