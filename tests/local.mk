@@ -51,6 +51,7 @@ unit_tests = \
 	tests/unit/test-store-env \
 	tests/unit/test-supabase-auth \
 	tests/unit/test-supabase-calls \
+	tests/unit/test-supabase-dir-facts \
 	tests/unit/test-supabase-errmap \
 	tests/unit/test-supabase-form \
 	tests/unit/test-supabase-keyfile \
@@ -443,6 +444,8 @@ tests_unit_test_supabase_form_SOURCES = tests/unit/test-supabase-form.c $(storag
 	$(storage_world)
 tests_unit_test_supabase_removed_SOURCES = tests/unit/test-supabase-removed.c $(storage_test_lib) \
 	$(storage_world)
+tests_unit_test_supabase_dir_facts_SOURCES = tests/unit/test-supabase-dir-facts.c \
+	$(storage_test_lib) $(storage_world)
 tests_unit_test_supabase_rest_SOURCES = tests/unit/test-supabase-rest.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_tables_peer_SOURCES = tests/unit/test-tables-peer.c $(storage_test_lib) \

@@ -9,6 +9,8 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/call.h \
 	src/supabase/change.c \
 	src/supabase/change.h \
+	src/supabase/dir-facts.c \
+	src/supabase/dir-facts.h \
 	src/supabase/errmap.c \
 	src/supabase/errmap.h \
 	src/supabase/form.c \

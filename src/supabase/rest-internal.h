@@ -2,6 +2,7 @@
 #ifndef SF_SUPABASE_REST_INTERNAL_H
 #define SF_SUPABASE_REST_INTERNAL_H
 
+#include "http/http.h"
 #include "supabase/rest.h"
 
 /* Internal to src/supabase and its tests: what requests to the database are made of, and answers.
@@ -27,5 +28,9 @@ json_t *sf_rest_rows_parse(const char *body, size_t len, size_t max, char *why);
 
 /* "0-24/573" or "* /0" (without the blank): what stands behind the slash. 0 or -EPROTO. */
 int sf_rest_total_parse(const char *content_range, uint64_t *total);
+
+/* What a failure means that the error table has for Storage alone. @reply: NULL when the call was
+ * not even sent. */
+void sf_rest_refused(const struct sf_http_reply *reply, struct sf_err *err);
 
 #endif

@@ -49,8 +49,8 @@ sf_rest_total_parse(const char *content_range, uint64_t *total)
 
 /* Whoever says so, the database's API, a gateway or a Storage service alone: it is not there. But
  * 405 is also what a database is told by that may only be read. */
-static void
-refused(const struct sf_http_reply *reply, struct sf_err *err)
+void
+sf_rest_refused(const struct sf_http_reply *reply, struct sf_err *err)
 {
     int status = reply ? reply->status : 0;
     if (status == 404 || status == 501 || (status == 405 && !err->api_code[0]))
@@ -94,7 +94,7 @@ rest_done(struct sf_call *call, const struct sf_http_reply *reply, const struct 
     char why[160] = "";
     if (err && !none) {
         bad = *err;
-        refused(reply, &bad);
+        sf_rest_refused(reply, &bad);
         c->cb(c->arg, &bad, NULL);
         return;
     }

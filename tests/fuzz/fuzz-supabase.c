@@ -5,6 +5,7 @@
 
 #include "fuzz.h"
 #include "supabase/attrs.h"
+#include "supabase/dir-facts.h"
 #include "supabase/errmap.h"
 #include "supabase/json.h"
 #include "supabase/list.h"
@@ -12,6 +13,7 @@
 #include "supabase/removed.h"
 #include "supabase/scan.h"
 #include "supabase/tus.h"
+#include "write/meta.h"
 
 /* First byte: which reader. The rest: the reply of a service. */
 
@@ -137,6 +139,40 @@ attrs(const char *body, size_t len)
                 (!res.updated || (strcmp(res.version, "v1") == 0 && res.updated_ns)));
 }
 
+/* Rows keep their promises whatever was sent: of the directory, in order, with texts and lists that
+ * end; and the user metadata is an object as it came. */
+static void
+dir_facts(const char *body, size_t len, const char *prefix, const char *after)
+{
+    const struct sf_dir_facts_args a = {.prefix = prefix, .after = after, .limit = 3};
+    struct sf_dir_facts_reply *r = NULL;
+    char why[160];
+    int rc = sf_dir_facts_parse(body, len, &a, &r, why);
+    REQUIRE(rc == 0 || (rc == -EPROTO && !r && why[0]));
+    if (rc < 0)
+        return;
+    const struct sf_dir_facts *facts = sf_dir_facts_reply(r);
+    REQUIRE(facts->n <= 3 && facts->more == (facts->n == 3));
+    for (size_t i = 0; i < facts->n; i++) {
+        const struct sf_dir_fact *row = &facts->rows[i];
+        size_t tags = 0;
+        REQUIRE(strlen(row->key) == row->key_len && strncmp(row->key, prefix, strlen(prefix)) == 0);
+        REQUIRE(!strchr(row->key + strlen(prefix), '/') && (!after || strcmp(row->key, after) > 0));
+        REQUIRE(row->id[0] && strlen(row->id) < 40 && strlen(row->version) < 80);
+        REQUIRE(row->etag && row->mime && row->cache_control);
+        REQUIRE(!row->sha256[0] || strlen(row->sha256) == 64);
+        while (row->tags[tags])
+            REQUIRE(row->tags[tags++][0]);
+        REQUIRE(tags == row->n_tags);
+        struct sf_meta meta;
+        REQUIRE(row->metadata[0] == '{' && row->metadata[strlen(row->metadata) - 1] == '}');
+        REQUIRE(sf_meta_parse(row->metadata, &meta) >= 0);
+        sf_meta_fini(&meta);
+        after = row->key;
+    }
+    sf_dir_facts_reply_free(r);
+}
+
 /* A Location, whatever it is, gives a name that stands for itself, or none. */
 static void
 location(const char *body, size_t len)
@@ -213,6 +249,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 11:
         where(body, size);
+        break;
+    case 12:
+        dir_facts(body, size, "a/", NULL);
+        break;
+    case 13:
+        dir_facts(body, size, "", "a");
         break;
     default:
         fault(body, size);
