@@ -62,6 +62,7 @@ unit_tests = \
 	tests/unit/test-supabase-storage \
 	tests/unit/test-supabase-tus \
 	tests/unit/test-supabase-version \
+	tests/unit/test-tables-ask \
 	tests/unit/test-tables-peer \
 	tests/unit/test-tables-queue \
 	tests/unit/test-tree-ahead \

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "observe/counter.h"
@@ -89,6 +90,7 @@ sf_tables_accessed(struct sf_tables *t, const unsigned char id[16], int64_t at_n
 
 struct flush {
     struct sf_env_write w;
+    struct sf_tables *t;
     struct access *all;
 };
 
@@ -113,6 +115,11 @@ flush_run(struct sf_env_write *w, struct sf_txn *txn)
 {
     struct flush *f = (struct flush *)w;
     int rc = 0;
+    /* Taken here: who asks on this thread finds each in one place. */
+    sf_mutex_lock(&f->t->lock);
+    if (!f->all)
+        f->all = sf_steal(f->t->accessed);
+    sf_mutex_unlock(&f->t->lock);
     for (const struct access *a = f->all; a && !rc; a = a->hh.next) {
         rc = add(txn, T_ACCESSES, a);
         if (!rc)
@@ -124,13 +131,12 @@ flush_run(struct sf_env_write *w, struct sf_txn *txn)
 void
 access_flush(struct sf_tables *t)
 {
-    struct flush f = {.w = {.run = flush_run}};
+    struct flush f = {.w = {.run = flush_run}, .t = t};
     struct access *a, *next;
     sf_mutex_lock(&t->lock);
-    f.all = t->accessed;
-    t->accessed = NULL;
+    bool any = t->accessed != NULL;
     sf_mutex_unlock(&t->lock);
-    if (!f.all)
+    if (!any)
         return;
     if (sf_env_write_wait(t->env, &f.w)) {
         atomic_fetch_add(&t->dropped, HASH_COUNT(f.all));
@@ -143,21 +149,30 @@ access_flush(struct sf_tables *t)
 }
 
 void
+access_counted(struct sf_tables *t, const char *id, struct count *c)
+{
+    struct access *a = NULL;
+    unsigned char raw[16];
+    if (!raw_of(id, raw))
+        return;
+    SF_GUARD(&t->lock);
+    HASH_FIND_BYHASHVALUE(hh, t->accessed, raw, sizeof raw, hash_of(t, raw), a);
+    if (a) {
+        c->n += a->c.n;
+        c->last_ns = a->c.last_ns;
+    }
+}
+
+void
 sf_tables_accesses(struct sf_tables *t, const char *id, uint64_t *n, int64_t *last_ns)
 {
     sf_autobuf struct sf_buf value = SF_BUF_INIT;
     struct count c = {0};
-    struct access *a = NULL;
     unsigned char raw[16];
     if (t && raw_of(id, raw)) {
         if (sf_env_get(t->env, T_ACCESSES, id, ID_LEN, &value) == 0 && value.len == sizeof c)
             memcpy(&c, value.data, sizeof c);
-        SF_GUARD(&t->lock);
-        HASH_FIND_BYHASHVALUE(hh, t->accessed, raw, sizeof raw, hash_of(t, raw), a);
-        if (a) {
-            c.n += a->c.n;
-            c.last_ns = a->c.last_ns;
-        }
+        access_counted(t, id, &c);
     }
     *n = c.n;
     *last_ns = c.last_ns;

@@ -10,7 +10,6 @@
 #include "base/hash.h"
 #include "observe/counter.h"
 
-#define BATCH_KEY    "batch"
 #define BATCH_BYTES  (512u << 10) /* of the rows of one table */
 #define ACCESSES_MAX 500
 #define SHRINK_ROWS  1000 /* of one transaction */

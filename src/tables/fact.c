@@ -37,6 +37,22 @@ tags_of(const json_t *fact, char ***ret)
 }
 
 int
+fact_row(const json_t *fact, struct sf_tables_row *out)
+{
+    struct sf_tables_row row = {.size = 0};
+    snprintf(row.id, sizeof row.id, "%s", text_of(fact, "file_id"));
+    snprintf(row.version, sizeof row.version, "%s", text_of(fact, "version"));
+    snprintf(row.etag, sizeof row.etag, "%s", text_of(fact, "etag"));
+    snprintf(row.sha256, sizeof row.sha256, "%s", text_of(fact, "sha256"));
+    json_int_t size = json_integer_value(json_object_get(fact, "size"));
+    row.size = size > 0 ? (uint64_t)size : 0;
+    int rc = tags_of(fact, &row.tags);
+    if (!rc)
+        *out = row;
+    return rc;
+}
+
+int
 sf_tables_fact(struct sf_tables *t, const char *bucket, const char *key, struct sf_tables_row *out)
 {
     sf_autobuf struct sf_buf text = SF_BUF_INIT;
@@ -53,13 +69,7 @@ sf_tables_fact(struct sf_tables *t, const char *bucket, const char *key, struct 
         json_decref(fact);
         return -ENOENT;
     }
-    snprintf(row.id, sizeof row.id, "%s", text_of(fact, "file_id"));
-    snprintf(row.version, sizeof row.version, "%s", text_of(fact, "version"));
-    snprintf(row.etag, sizeof row.etag, "%s", text_of(fact, "etag"));
-    snprintf(row.sha256, sizeof row.sha256, "%s", text_of(fact, "sha256"));
-    json_int_t size = json_integer_value(json_object_get(fact, "size"));
-    row.size = size > 0 ? (uint64_t)size : 0;
-    rc = tags_of(fact, &row.tags);
+    rc = fact_row(fact, &row);
     json_decref(fact);
     if (rc)
         return rc;

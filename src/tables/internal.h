@@ -10,6 +10,7 @@
 #include "base/htab.h"
 #include "base/lock.h"
 #include "store/env.h"
+#include "supabase/dir-facts.h"
 #include "tables/tables.h"
 
 /* Internal to src/tables. The environment's tables are described in docs/formats/tables.md. */
@@ -40,6 +41,36 @@ struct access {
     UT_hash_handle hh;
 };
 
+/* An object as the database has it, for a while. Counted. */
+struct known {
+    UT_hash_handle hh;
+    unsigned refs;     /* under the tables' lock */
+    int64_t asked_ms;  /* when the database was asked, */
+    uint64_t stamp;    /* by whom, */
+    uint64_t accepted; /* and how many batches it had then, at least */
+    size_t name_len, bytes;
+    struct sf_dir_fact fact; /* texts are in the name's tail */
+    char name[];             /* bucket, NUL, key, NUL */
+};
+
+/* A directory of which objects are asked for. */
+struct asked_dir {
+    uint64_t hash; /* of bucket and prefix */
+    int64_t last_ms;
+    unsigned objects, pages, hits; /* shortly one after the other */
+};
+#define ASKED_DIRS 16
+
+struct page_ask;
+
+/* What the database said of objects; object.c */
+struct objects {
+    struct known *known; /* the oldest first */
+    size_t bytes;        /* in it */
+    struct page_ask *asks;
+    struct asked_dir dirs[ASKED_DIRS];
+};
+
 struct sf_tables {
     struct sf_env *env;
     struct sf_storage *st;
@@ -64,6 +95,10 @@ struct sf_tables {
     bool drained;             /* as far as it goes */
     struct access *accessed;  /* not yet in the environment */
     struct sf_tables_stats s; /* without what others count */
+    struct objects objects;
+    unsigned asking;      /* questions to the database under way */
+    int64_t ask_after_ms; /* one has failed: no other one before */
+    uint64_t accepted;    /* counts how often the database got more */
 };
 
 /* ---- row.c ----------------------------------------------------------------------------------- */
@@ -98,8 +133,42 @@ int queue_put(struct sf_tables *t, struct sf_txn *txn, enum table table, const c
 
 /* What was counted in memory goes to the environment. On the tables' thread; waits. */
 void access_flush(struct sf_tables *t);
+/* Of an object, what has not got there yet is added. For certain on the environment's thread; else
+ * some may be on its way. */
+void access_counted(struct sf_tables *t, const char *id, struct count *c);
+
+/* ---- fact.c ---------------------------------------------------------------------------------- */
+
+/* A fact as it is told; without accesses. 0 or -ENOMEM. */
+int fact_row(const json_t *fact, struct sf_tables_row *out);
+
+/* ---- object.c ------------------------------------------------------------------------------- */
+
+/* Something was done with an object here: what the database said of it before is no more so. */
+void objects_changed(struct sf_tables *t, const char *bucket, const char *key);
+void objects_free(struct sf_tables *t);
+/* NULL is allowed. */
+void known_unref(struct sf_tables *t, struct known *k);
+
+/* @k: NULL with @rc; else one reference more, the callee's. */
+typedef void (*known_fn)(void *arg, int rc, struct known *k);
+/**
+ * object_ask - what the database has of an object: as of sf_tables_object(), or by a question for
+ * it alone.
+ * @recent: it must have what the database has got by now.
+ * false: the database is not to be asked, or there is no memory.
+ */
+struct object_args {
+    const char *bucket, *key;
+    uint64_t stamp;
+    int64_t deadline_ms, max_age_ms;
+    bool alone, recent;
+};
+bool object_ask(struct sf_tables *t, const struct object_args *args, known_fn cb, void *arg);
 
 /* ---- batch.c --------------------------------------------------------------------------------- */
+
+#define BATCH_KEY "batch" /* of the one row in T_BATCH */
 
 struct batch {
     char id[37];

@@ -151,13 +151,16 @@ remember(struct note *n, struct sf_txn *txn, const json_t *source)
         rc = inherit(n, fact, was, same);
     if (!rc && was)
         rc = hash_drop(txn, was);
+    if (!rc && *text_of(fact, "file_id")) { /* without it nothing could be told of it */
+        rc = change_put(n, txn, json_incref(fact));
+        if (!rc)
+            rc = json_object_set_new(fact, "queued", json_integer((json_int_t)n->t->last_key));
+    }
     sf_autofree char *text = rc ? NULL : json_text(json_incref(fact));
     if (!rc)
         rc = text ? sf_txn_put(txn, T_FILES, at.b, at.len, text, strlen(text)) : -ENOMEM;
     if (!rc)
         rc = hash_add(txn, fact);
-    if (!rc && *text_of(fact, "file_id")) /* without it nothing could be told of it */
-        rc = change_put(n, txn, json_incref(fact));
     json_decref(fact);
     json_decref(was);
     return rc;
@@ -316,6 +319,10 @@ sf_tables_note(struct sf_tables *t, enum sf_op_kind kind, const struct sf_file_f
     if (!n)
         return;
     bool gone = !error && (kind == SF_OP_MOVE || kind == SF_OP_DELETE);
+    if (kind != SF_OP_DOWNLOAD)
+        objects_changed(t, f->bucket, f->key);
+    if (to)
+        objects_changed(t, to->bucket, to->key);
     const struct sf_file_fact *now = error ? NULL : to;
     if (!error && !to && (kind == SF_OP_UPLOAD || kind == SF_OP_ATTRIBUTES))
         now = f;

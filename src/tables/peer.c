@@ -57,8 +57,16 @@ about(void *arg, int64_t deadline_ms, unsigned *version, struct sf_err *err)
     return rc;
 }
 
+static void
+facts(void *arg, const struct sf_dir_facts_args *args, int64_t deadline_ms, sf_dir_facts_fn cb,
+      void *cb_arg)
+{
+    const struct sf_rest_how how = {.deadline_ms = deadline_ms, .priority = 1, .reads = true};
+    (void)sf_storage_dir_facts(arg, args, &how, cb, cb_arg);
+}
+
 void
 peer_of_project(struct sf_storage *st, struct sf_tables_peer *out)
 {
-    *out = (struct sf_tables_peer){.record = record, .about = about, .arg = st};
+    *out = (struct sf_tables_peer){.record = record, .about = about, .facts = facts, .arg = st};
 }

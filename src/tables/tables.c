@@ -112,12 +112,21 @@ count_request(struct sf_tables *t)
 }
 
 static void
+got_more(struct sf_tables *t)
+{
+    SF_GUARD(&t->lock);
+    t->accepted++;
+}
+
+static void
 accepted(struct sender *s, const struct batch *b, bool recorded)
 {
     struct sf_tables *t = s->t;
     struct sf_err err = SF_ERR_INIT;
     unsigned version = 0;
+    got_more(t); /* who asks at this moment sees it in both places, or in none: */
     int rc = batch_done(t, b);
+    got_more(t); /* so all of them ask again */
     sf_mutex_lock(&t->lock);
     bool known = t->s.version && t->s.state == SF_TABLES_ON;
     t->s.sent += b->rows + b->accesses;
@@ -328,6 +337,7 @@ static void
 tables_free(struct sf_tables *t)
 {
     sf_env_close(t->env);
+    objects_free(t);
     sf_cond_fini(&t->idle);
     sf_cond_fini(&t->wake);
     sf_mutex_fini(&t->lock);
@@ -368,6 +378,8 @@ sf_tables_free(struct sf_tables *t)
     sf_mutex_lock(&t->lock);
     t->stopping = true;
     sf_cond_signal(&t->wake);
+    while (t->asking)
+        sf_cond_wait(&t->idle, &t->lock);
     sf_mutex_unlock(&t->lock);
     pthread_join(t->thread, NULL);
     access_flush(t);

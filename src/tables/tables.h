@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "supabase/dir-facts.h"
 
 /*
  * The project's own tables (contrib/sql): what is known of a file beyond its bytes, and what was
@@ -21,8 +22,8 @@
 struct sf_storage;
 struct sf_tables;
 
-/* Who talks to the database; for tests another than the project. Both wait, on the thread of the
- * tables, and return 0 or the error. */
+/* Who talks to the database; for tests another than the project. The first two wait, on the thread
+ * of the tables, and return 0 or the error. */
 struct sf_tables_peer {
     /* The function supafs_record(): @json is the object of its arguments. *recorded: false: the
      * database had this batch already. */
@@ -30,6 +31,9 @@ struct sf_tables_peer {
                   struct sf_err *err);
     /* The function supafs_about(): which version of the tables is there. */
     int (*about)(void *arg, int64_t deadline_ms, unsigned *version, struct sf_err *err);
+    /* The function supafs_list_dir(). @cb runs once, not before this returns. */
+    void (*facts)(void *arg, const struct sf_dir_facts_args *args, int64_t deadline_ms,
+                  sf_dir_facts_fn cb, void *cb_arg);
     void *arg;
 };
 
@@ -116,6 +120,54 @@ typedef int (*sf_tables_name_fn)(void *arg, const char *bucket, const char *key)
 /* The objects that had these bytes when they were written here. Returns the last result, or as
  * sf_env_walk(). @sha256: 64 hex digits, else -EINVAL. */
 int sf_tables_by_hash(struct sf_tables *t, const char *sha256, sf_tables_name_fn fn, void *arg);
+
+/* ---- what the database knows -----------------------------------------------------------------
+ */
+
+/*
+ * Asked only while the tables are there; for a while after a question that failed nobody asks. Who
+ * asks for a third object of a directory within two seconds gets it from a page of up to 1,000 rows
+ * around its name, which then answers for the others. What is noted of an object here drops what
+ * the database said of it before.
+ */
+
+/* @row: borrowed for the call; NULL with @rc. */
+typedef void (*sf_tables_ask_fn)(void *arg, int rc, const struct sf_tables_row *row);
+/**
+ * sf_tables_ask - all that is known of an object, in the tables and here.
+ * @id:          of the object as it is known; another one in the answer makes it -ENOENT. NULL or
+ *               "": the object that is there.
+ * @deadline_ms: of the question. A database that fails or is not there by then means: what is known
+ *               here.
+ * @max_age_ms:  what it said so long ago may be the answer.
+ *
+ * The row has the database's version, ETag and size of the object, and its hash for that very
+ * version, where it knows them; its tags, or those set here that it does not have yet; its accesses
+ * and those made here that it does not have yet, which for a moment may be counted twice, while
+ * they are on their way.
+ *
+ * @cb: once, with 0; -ENOENT nothing is known of it (also for NULL tables); -ENOMEM, or as of
+ * sf_env_get(). It runs on another thread, holding no lock, must not wait, and has run when
+ * sf_tables_free() returns; for NULL tables and without memory it runs at once. What was noted
+ * before the call is in the answer.
+ */
+void sf_tables_ask(struct sf_tables *t, const char *bucket, const char *key, const char *id,
+                   int64_t deadline_ms, int64_t max_age_ms, sf_tables_ask_fn cb, void *arg);
+
+/* @stamp: what who asked the database gave then. NULL with @rc. */
+typedef void (*sf_tables_object_fn)(void *arg, int rc, const struct sf_dir_fact *row,
+                                    uint64_t stamp);
+/**
+ * sf_tables_object - an object as the database has it, if that costs less than asking for it alone.
+ * @stamp: comes back with all that this question brings, also to others.
+ *
+ * Returns false, and @cb does not run, when it is not worth it: the tables are not there, or no
+ * others of its directory are asked for. Else @cb runs once, perhaps before this returns, or on the
+ * event thread or that of the tables: 0; -ENOENT there was no such object; an error, after which
+ * the caller asks for it alone.
+ */
+bool sf_tables_object(struct sf_tables *t, const char *bucket, const char *key, uint64_t stamp,
+                      int64_t deadline_ms, int64_t max_age_ms, sf_tables_object_fn cb, void *arg);
 
 /* ---- how it goes ----------------------------------------------------------------------------- */
 
