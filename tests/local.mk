@@ -8,6 +8,7 @@ unit_tests = \
 	tests/unit/test-base-clock \
 	tests/unit/test-base-crc32c \
 	tests/unit/test-base-file \
+	tests/unit/test-base-glob \
 	tests/unit/test-base-hash \
 	tests/unit/test-base-lock \
 	tests/unit/test-base-str \

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #define NS_PER_S INT64_C(1000000000)
@@ -147,6 +148,70 @@ sf_time_parse(const char *s, int64_t *ns)
         return -ERANGE;
     *ns = total;
     return 0;
+}
+
+/* "3d": what it is before now. */
+static int
+age(const char *s, int64_t now_ns, int64_t *ns)
+{
+    static const struct {
+        const char *name;
+        int64_t seconds;
+    } units[] = {{"s", 1}, {"m", 60}, {"min", 60}, {"h", 3600}, {"d", 86400}, {"w", 604800}};
+    int64_t n = 0, total;
+    const char *p = s;
+    for (; isdigit((unsigned char)*p); p++)
+        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, *p - '0', &n))
+            return -ERANGE;
+    for (size_t i = 0; p > s && i < sizeof units / sizeof *units; i++)
+        if (strcmp(p, units[i].name) == 0)
+            return __builtin_mul_overflow(n, units[i].seconds * NS_PER_S, &total) ||
+                           __builtin_sub_overflow(now_ns, total, ns)
+                       ? -ERANGE
+                       : 0;
+    return -EINVAL;
+}
+
+/* A date, or date and time, as it is here. */
+static int
+local_time(const char *s, int64_t *ns)
+{
+    int year, mon, day, h = 0, m = 0, sec = 0;
+    int64_t total;
+    if (!digits(&s, 4, &year) || !literal(&s, '-') || !digits(&s, 2, &mon) || !literal(&s, '-') ||
+        !digits(&s, 2, &day) || mon < 1 || mon > 12 || day < 1 || day > days_in_month(year, mon))
+        return -EINVAL;
+    if (*s &&
+        ((!literal(&s, 'T') && !literal(&s, ' ')) || !digits(&s, 2, &h) || !literal(&s, ':') ||
+         !digits(&s, 2, &m) || (*s && (!literal(&s, ':') || !digits(&s, 2, &sec)))))
+        return -EINVAL;
+    if (*s || h > 23 || m > 59 || sec > 60)
+        return -EINVAL;
+    struct tm tm = {.tm_year = year - 1900,
+                    .tm_mon = mon - 1,
+                    .tm_mday = day,
+                    .tm_hour = h,
+                    .tm_min = m,
+                    .tm_sec = sec,
+                    .tm_isdst = -1};
+    if (__builtin_mul_overflow((int64_t)mktime(&tm), NS_PER_S, &total))
+        return -ERANGE;
+    *ns = total;
+    return 0;
+}
+
+int
+sf_time_parse_loose(const char *s, int64_t now_ns, int64_t *ns)
+{
+    int64_t at = 0;
+    int rc = age(s, now_ns, &at);
+    if (rc == -EINVAL)
+        rc = sf_time_parse(s, &at);
+    if (rc == -EINVAL)
+        rc = local_time(s, &at);
+    if (!rc)
+        *ns = at;
+    return rc;
 }
 
 void

@@ -22,6 +22,16 @@ int64_t sf_wall_ns(void);
  */
 int sf_time_parse(const char *s, int64_t *ns);
 
+/**
+ * sf_time_parse_loose - read a time as people write it.
+ * @s: an age ("90s", "15min", "2h", "3d", "2w": so long before @now_ns), a date, which is its
+ *     midnight, or a date and a time ("2026-11-21 04:05", seconds as you like); of the local time
+ *     zone, unless it has one as for sf_time_parse().
+ *
+ * Returns as sf_time_parse().
+ */
+int sf_time_parse_loose(const char *s, int64_t now_ns, int64_t *ns);
+
 /* Write @ns as "2026-11-21T04:05:19.770Z" (UTC, rounded down to milliseconds). */
 void sf_time_format_ms(int64_t ns, char out[32]);
 

@@ -13,6 +13,8 @@ src_libsupafs_a_SOURCES += \
 	src/base/err.h \
 	src/base/file.c \
 	src/base/file.h \
+	src/base/glob.c \
+	src/base/glob.h \
 	src/base/hash.c \
 	src/base/hash.h \
 	src/base/htab.h \

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -111,6 +112,61 @@ formats_what_it_reads(void **state)
     assert_string_equal(s, "2262-04-11T23:47:16.854Z");
 }
 
+static int64_t
+loose(const char *s)
+{
+    int64_t ns = -12345;
+    int rc = sf_time_parse_loose(s, 1795233919 * S, &ns);
+    if (rc)
+        fail_msg("%s: %d", s, rc);
+    return ns;
+}
+
+static void
+people_write_ages_and_local_times(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "2",
+                                      "h",
+                                      "2 h",
+                                      "-2h",
+                                      "1.5h",
+                                      "2y",
+                                      "2026",
+                                      "2026-02-30",
+                                      "2026-11",
+                                      "2026-11-21T",
+                                      "2026-11-21T04",
+                                      "2026-1-1",
+                                      "yesterday",
+                                      "2026-11-21 24:00",
+                                      "2026-11-21x",
+                                      "2026-11-21 04:05:",
+                                      "2026-11-21 04:05:06 UTC"};
+    int64_t now = 1795233919 * S, ns = 7;
+    (void)state;
+    assert_int_equal(loose("90s"), now - 90 * S);
+    assert_int_equal(loose("0s"), now);
+    assert_int_equal(loose("15m"), now - 900 * S);
+    assert_int_equal(loose("15min"), now - 900 * S);
+    assert_int_equal(loose("2h"), now - 7200 * S);
+    assert_int_equal(loose("3d"), now - 259200 * S);
+    assert_int_equal(loose("2w"), now - 1209600 * S);
+    assert_int_equal(loose("2026-11-21T04:05:19.770Z"), now + 770000000);
+    assert_int_equal(setenv("TZ", "XXX-2YYY-3,M3.5.0,M10.5.0", 1), 0); /* with a summer */
+    assert_int_equal(loose("2026-11-21"), parsed("2026-11-21T00:00:00+02"));
+    assert_int_equal(loose("2026-07-21"), parsed("2026-07-21T00:00:00+03"));
+    assert_int_equal(loose("2026-11-21 04:05"), parsed("2026-11-21T04:05:00+02"));
+    assert_int_equal(loose("2026-11-21T04:05:19"), parsed("2026-11-21T04:05:19+02"));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (sf_time_parse_loose(bad[i], now, &ns) != -EINVAL || ns != 7)
+            fail_msg("%s", bad[i]);
+    assert_int_equal(sf_time_parse_loose("99999999999999999999d", now, &ns), -ERANGE);
+    assert_int_equal(sf_time_parse_loose("999999999w", now, &ns), -ERANGE);
+    assert_int_equal(sf_time_parse_loose("9999-01-01", now, &ns), -ERANGE);
+    assert_int_equal(ns, 7);
+}
+
 static void
 clocks_go_on(void **state)
 {
@@ -125,8 +181,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(times_are_read),       cmocka_unit_test(no_time_is_refused),
-        cmocka_unit_test(days_agree_with_libc), cmocka_unit_test(formats_what_it_reads),
+        cmocka_unit_test(times_are_read),
+        cmocka_unit_test(no_time_is_refused),
+        cmocka_unit_test(days_agree_with_libc),
+        cmocka_unit_test(formats_what_it_reads),
+        cmocka_unit_test(people_write_ages_and_local_times),
         cmocka_unit_test(clocks_go_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
