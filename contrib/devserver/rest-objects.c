@@ -29,6 +29,7 @@ static const struct shown find_members[] = {
     {"bucket", DS_TEXT}, {"key", DS_TEXT},        {"id", DS_UUID},     {"size", DS_BIGINT},
     {"mime", DS_TEXT},   {"updated_at", DS_TIME}, {"sha256", DS_TEXT}, {"tags", DS_TEXTS},
 };
+/* Besides: "is_prefix". */
 
 #define FROM_OBJECTS " FROM objects o LEFT JOIN file_metadata m ON m.file_id = o.id AND "
 
@@ -51,8 +52,31 @@ write_member(struct ds_buf *out, const struct shown *shown, sqlite3_stmt *stmt, 
         ds_value_write(out, shown->type, &value);
 }
 
+/* Whether there are objects below one that the caller may see: 1, 0, or -1 answered. */
+static int
+is_prefix(struct ds_rest *rest, const char *bucket, const char *key)
+{
+    ds_autosql sql = {0};
+    ds_buf_adds(&sql.text, "SELECT name FROM objects WHERE bucket = ");
+    ds_sql_value(&sql, ds_value_text(bucket));
+    for (int end = 0; end < 2; end++) {
+        ds_autobuf bound = DS_BUF_INIT;
+        ds_buf_addf(&bound, "%s%c", key, '/' + end);
+        ds_buf_adds(&sql.text, end ? " AND name < " : " AND name >= ");
+        ds_sql_value(&sql, ds_value_text(bound.data));
+    }
+    ds_autostmt *stmt = ds_sql_prepare(rest, &sql);
+    if (!stmt)
+        return -1;
+    while (sqlite3_step(stmt) == SQLITE_ROW)
+        if (ds_may(rest->req, bucket, ds_db_text(stmt, 0), DS_SELECT))
+            return 1;
+    return 0;
+}
+
 /* The rows of the objects that the caller may see, `limit` of them. @bucket: of all of them, their
- * key being the first column; NULL = the first column is the bucket, the second the key. */
+ * key being the first column; NULL = the first column is the bucket, the second the key, and they
+ * are told whether they are prefixes. */
 static void
 reply_objects(struct ds_rest *rest, const struct ds_sql *sql, const struct shown *shown, int count,
               const char *bucket, int64_t limit)
@@ -68,6 +92,11 @@ reply_objects(struct ds_rest *rest, const struct ds_sql *sql, const struct shown
         ds_buf_adds(&out, n++ > 0 ? ", \n {" : "{");
         for (int i = 0; i < count; i++)
             write_member(&out, &shown[i], stmt, i);
+        int below = bucket ? 0 : is_prefix(rest, of, ds_db_text(stmt, 1));
+        if (below < 0)
+            return;
+        if (!bucket)
+            ds_buf_addf(&out, ",\"is_prefix\":%s", below ? "true" : "false");
         ds_buf_adds(&out, "}");
     }
     if (!stmt)

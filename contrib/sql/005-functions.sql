@@ -321,7 +321,12 @@ $$;
 --   bucket, prefix (of the key), name (glob of the last part of the key: * ? [a-z] [!a-z]),
 --   type (glob), min_size, max_size, newer, older (times), tag, sha256, provider, provider_file_id,
 --   after_bucket and after_key (go on behind this one), limit (at most 1000, which is the default).
-create or replace function public.supafs_find(p jsonb) returns table (
+-- is_prefix: there are keys below it, too ("a" and "a/b"), of which a mount makes a directory. (Looked for
+-- with the operators of the index that Storage has on names.)
+--
+-- Before, it had other columns, which no replace can change.
+drop function if exists public.supafs_find(jsonb);
+create function public.supafs_find(p jsonb) returns table (
     bucket text,
     key text,
     id uuid,
@@ -329,7 +334,8 @@ create or replace function public.supafs_find(p jsonb) returns table (
     mime text,
     updated_at timestamptz,
     sha256 text,
-    tags text[]
+    tags text[],
+    is_prefix boolean
 )
 language plpgsql
 stable
@@ -394,7 +400,12 @@ begin
         || '%';
 
     return query
-    select f.bucket_id, f.name, f.id, f.size, f.mime, f.updated_at, f.sha256, f.tags
+    select f.bucket_id, f.name, f.id, f.size, f.mime, f.updated_at, f.sha256, f.tags, exists (
+               select from storage.objects as o
+                where o.bucket_id = f.bucket_id and o.name ~>=~ (f.name || '/')
+                  and o.name ~<~ (f.name || '0')
+                  and (not v_versioned or (to_jsonb(o) ->> 'archived_at' is null
+                       and to_jsonb(o) ->> 'is_delete_marker' is distinct from 'true')))
       from (select o.bucket_id, o.name, o.id, o.updated_at, m.tags,
                    o.metadata ->> 'mimetype' as mime,
                    case when o.metadata ->> 'size' ~ '^[0-9]{1,18}$'

@@ -310,6 +310,12 @@ d_/B.txt;d_/a.txt => select key from public.supafs_find('{"bucket": "l", "type":
 0 => select count(*) from public.supafs_find('{"bucket": "l", "newer": "2026-01-02"}')
 d_/a.txt;d_/a\b => select key from public.supafs_find('{"after_bucket": "l", "after_key": "d_/a+b", "limit": 2}')
 END
+pg -c "insert into storage.buckets (id, name) values ('p', 'p'); insert into storage.objects (bucket_id, name)
+    select 'p', n from unnest('{a,a!/x,a/b,a/b/c,b,b/,c,c0,%,%/x}'::text[]) as t (n)" || fail "no objects"
+cases service_role '' <<'END'
+%;a;a/b;b => select key from public.supafs_find('{"bucket": "p"}') where is_prefix
+%/x;a!/x;a/b/c;b/;c;c0 => select key from public.supafs_find('{"bucket": "p"}') where not is_prefix
+END
 
 step "a hash without a version"
 pg -c "insert into storage.objects (id, bucket_id, name, version, metadata)

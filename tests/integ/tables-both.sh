@@ -27,7 +27,7 @@ printf content1 >"$SF_TMP/file"
 for bucket in b seen; do
     api_json POST /bucket "{\"name\":\"$bucket\"}" >/dev/null || fail "cannot make $bucket"
 done
-for object in b/dir/one b/dir/sub/x b/two.css b/100_ 'b/e(x' seen/y.css; do
+for object in b/dir/one b/dir/sub/x b/dir b/two.css b/100_ 'b/e(x' seen/y.css; do
     bucket=${object%%/*} name=${object#*/}
     put_object "$bucket" "$name" "$SF_TMP/file" text/css >/dev/null || fail "cannot put $object"
     here=$(object_info "$bucket" "$name" | json_get 'd["id"] + " " + d["version"]')
