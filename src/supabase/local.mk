@@ -13,6 +13,8 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/dir-facts.h \
 	src/supabase/errmap.c \
 	src/supabase/errmap.h \
+	src/supabase/find.c \
+	src/supabase/find.h \
 	src/supabase/form.c \
 	src/supabase/json.c \
 	src/supabase/json.h \
