@@ -34,6 +34,7 @@ unit_tests = \
 	tests/unit/test-config-mountopts \
 	tests/unit/test-config-url \
 	tests/unit/test-config-value \
+	tests/unit/test-control-find \
 	tests/unit/test-control-talk \
 	tests/unit/test-daemon-dirs \
 	tests/unit/test-fuse-caller \
@@ -139,6 +140,7 @@ integ_tests = \
 	tests/integ/foreign-writer.sh \
 	tests/integ/exclusive.sh \
 	tests/integ/faults.sh \
+	tests/integ/find.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/known-objects.sh \
 	tests/integ/large-dir.sh \
@@ -260,6 +262,7 @@ test_data = \
 	tests/integ/devserver-rls.py \
 	tests/integ/devserver-s3.py \
 	tests/integ/faults.py \
+	tests/integ/find.py \
 	tests/integ/init-api.py \
 	tests/integ/lost-replies.py \
 	tests/integ/power-loss.py \

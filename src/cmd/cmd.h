@@ -22,6 +22,7 @@ int cmd_status(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_cache(int argc, char **argv);
 int cmd_warmup(int argc, char **argv);
+int cmd_find(int argc, char **argv);
 int cmd_flush(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);

@@ -10,6 +10,7 @@ supafs_SOURCES = \
 	src/cmd/cmd-bench-rows.c \
 	src/cmd/cmd-bench-set.c \
 	src/cmd/cmd-doctor.c \
+	src/cmd/cmd-find.c \
 	src/cmd/cmd-flush.c \
 	src/cmd/cmd-init.c \
 	src/cmd/cmd-mount.c \

@@ -20,6 +20,7 @@ static const struct verb {
     {"status", "supafs status", cmd_status, "[MOUNTPOINT]              tell how a mount is doing"},
     {"flush", "supafs flush", cmd_flush, "[PATH...]                 wait until it is stored"},
     {"queue", "supafs queue", cmd_queue, "ls|show|retry|drop ...    what is not stored yet"},
+    {"find", "supafs find", cmd_find, "[PATH]                    find files by what is known"},
     {"cache", "supafs cache", cmd_cache, "ls|stat|pin|... PATH      look after what is cached"},
     {"warmup", "supafs warmup", cmd_warmup, "[-r] PATH                 read into the cache"},
     {"bench", "supafs bench", cmd_bench, "[DIRECTORY]               measure a mount"},

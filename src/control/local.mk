@@ -6,6 +6,12 @@ src_libsupafs_a_SOURCES += \
 	src/control/control.h \
 	src/control/files.c \
 	src/control/files.h \
+	src/control/find.c \
+	src/control/find.h \
+	src/control/find-match.c \
+	src/control/find-match.h \
+	src/control/find-source.c \
+	src/control/find-source.h \
 	src/control/queue.c \
 	src/control/queue.h \
 	src/control/warm.c \

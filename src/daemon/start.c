@@ -7,6 +7,7 @@
 #include "config/config.h"
 #include "config/keys.h"
 #include "control/cache.h"
+#include "control/find.h"
 #include "control/queue.h"
 #include "daemon/place.h"
 #include "fuse/session.h"
@@ -271,10 +272,17 @@ start_fuse(struct daemon *d, struct sf_outcome *o)
                                       .readahead = sf_config_u64(c, SF_OPT_KERNEL_READAHEAD),
                                       .read_timeout_ms = sf_config_ms(c, SF_OPT_READ_TIMEOUT),
                                       .write_timeout_ms = sf_config_ms(c, SF_OPT_WRITE_TIMEOUT)};
+    const struct sf_finder_opts finder = {.tree = d->tree,
+                                          .storage = d->storage,
+                                          .tables = d->tables,
+                                          .whole_project = !sf_config_str(c, SF_OPT_BUCKET),
+                                          .timeout_ms = sf_config_ms(c, SF_OPT_READ_TIMEOUT)};
     if (sf_virtual_new(geteuid(), getegid(), &d->virt) < 0 || status_register(d) < 0 ||
         sf_control_new(d->virt, &d->control) < 0 ||
         sf_control_cache_new(d->control, d->tree, d->cache, &d->control_cache) < 0 ||
-        sf_control_queue_new(d->control, d->writer, d->tree, d->dirs.state, &d->control_queue) < 0)
+        sf_control_queue_new(d->control, d->writer, d->tree, d->dirs.state, &d->control_queue) <
+            0 ||
+        sf_finder_new(d->control, &finder, &d->finder) < 0)
         return sf_outcome_fail(o, SF_EXIT_FAILED, "out of memory");
     int rc = sf_fuse_new(&opts, d->tree, d->virt, d->http, &d->fuse, &err);
     if (rc < 0)

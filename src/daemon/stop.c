@@ -7,6 +7,7 @@
 #include "cache/cache.h"
 #include "config/config.h"
 #include "control/cache.h"
+#include "control/find.h"
 #include "control/queue.h"
 #include "daemon/drain.h"
 #include "daemon/systemd.h"
@@ -128,6 +129,7 @@ stop_free(struct daemon *d)
     sf_control_free(d->control);
     sf_control_cache_free(d->control_cache);
     sf_control_queue_free(d->control_queue);
+    sf_finder_free(d->finder);
     sf_virtual_free(d->virt);
     atomic_store(&stage, "tree");
     sf_tree_free(d->tree);

@@ -118,6 +118,8 @@ parse_row(const json_t *o, const struct sf_find_args *a, struct sf_found *row, c
     row->sha256 = sf_json_text(o, "sha256");
     row->etag = "";
     row->is_prefix = json_is_true(below);
+    if (!json_is_object(o))
+        return refuse(why, "not a row", NULL);
     if (!below) {
         (void)refuse(why, "nothing is said of prefixes", row->key);
         return -ENOSYS;

@@ -23,6 +23,8 @@
 #define REQUEST_MS  30000
 #define ROWS_MAX    1000 /* of one table in one request */
 
+#define SETTLE_LOOK_US 20000
+
 const char *
 sf_tables_state_name(enum sf_tables_state state)
 {
@@ -261,6 +263,33 @@ sf_tables_drain(struct sf_tables *t, int64_t deadline_ms)
     while (!t->drained && sf_cond_timedwait_ms(&t->idle, &t->lock, deadline_ms) == 0)
         ;
     t->drained = true;
+}
+
+static int
+nothing(struct sf_env_write *w, struct sf_txn *txn)
+{
+    (void)w;
+    (void)txn;
+    return 0;
+}
+
+static bool
+is_coming(struct sf_tables *t)
+{
+    SF_GUARD(&t->lock);
+    return (t->s.state == SF_TABLES_ON || t->s.state == SF_TABLES_WAITING) && !t->stopping &&
+           atomic_load(&t->queued) > 0;
+}
+
+void
+sf_tables_settle(struct sf_tables *t, int64_t deadline_ms)
+{
+    struct sf_env_write after = {.run = nothing};
+    if (!t)
+        return;
+    (void)sf_env_write_wait(t->env, &after); /* what was noted before was given to it before */
+    while (is_coming(t) && sf_clock_ms() < deadline_ms)
+        usleep(SETTLE_LOOK_US);
 }
 
 /* ---- start and end --------------------------------------------------------------------------- */

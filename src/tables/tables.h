@@ -56,6 +56,9 @@ int sf_tables_new(const struct sf_tables_opts *opts, struct sf_storage *st, stru
 /* What is noted by now is sent without pauses, unless the database does not take it just now. Waits
  * until @deadline_ms at most; what is left is for the next mount. */
 void sf_tables_drain(struct sf_tables *t, int64_t deadline_ms);
+/* For who asks about what was noted just now: waits until it is on the disk, and as long as the
+ * database takes it until it is there, too, but not beyond @deadline_ms. */
+void sf_tables_settle(struct sf_tables *t, int64_t deadline_ms);
 /* A request under way has ended, or does so soon (sf_http_close()); nobody notes anything any more.
  */
 void sf_tables_free(struct sf_tables *t);

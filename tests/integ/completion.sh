@@ -37,8 +37,8 @@ offers "supafs " "${verbs[@]}" --help --version --exit-codes
 step "every option of each"
 for verb in "${verbs[@]}"; do
     help=$("$SUPAFS" "$verb" --help)
-    mapfile -t long < <(sed -nE 's/^ +(-.,)? +(--[a-z-]+=?)[^a-z].*|^ +(-.,)? +(--[a-z-]+)$/\2\4/p' <<<"$help")
-    mapfile -t short < <(sed -nE 's/^ +(-[a-zA-Z])[, ].*/\1/p' <<<"$help")
+    mapfile -t long < <(sed -nE 's/^ +(-.,)? +(--[a-z0-9-]+=?)[^a-z0-9].*|^ +(-.,)? +(--[a-z0-9-]+)$/\2\4/p' <<<"$help")
+    mapfile -t short < <(sed -nE 's/^ +(-[a-zA-Z0-9])[, ].*/\1/p' <<<"$help")
     expect_ge "options of $verb" 3 "${#long[@]}"
     offers "supafs $verb -" "${long[@]}" "${short[@]}"
     for option in "${long[@]%=}"; do
@@ -78,6 +78,8 @@ offers "supafs mount --env-file=$SF_TMP/dir/f" "$SF_TMP/dir/file"
 offers "supafs mount https://x.supabase.co $SF_TMP/dir/" "$SF_TMP/dir/below"
 offers "supafs queue ls --state-dir $SF_TMP/dir/" "$SF_TMP/dir/below"
 offers "supafs flush $SF_TMP/dir/fi" "$SF_TMP/dir/file"
+offers "supafs find --same-as=$SF_TMP/dir/f" "$SF_TMP/dir/file"
+offers "supafs find --tag t $SF_TMP/dir/fi" "$SF_TMP/dir/file"
 
 step "the shells can read them"
 expect_ok "bash" bash -n "$made/supafs"
