@@ -671,6 +671,33 @@ accesses_are_merged(void **state)
     assert_int_equal(stats().queued, 0);
 }
 
+/* By who asks about it; but nobody waits for a database that does not take it. */
+static void
+what_was_noted_can_be_waited_for(void **state)
+{
+    (void)state;
+    struct sf_tables_row row;
+    open_tables(0);
+    for (unsigned i = 1; i <= 20; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%u", i);
+        note(SF_OP_UPLOAD, key, i, SHA_A);
+        sf_tables_settle(tables, sf_clock_ms() + WAIT_MS);
+        assert_int_equal(sf_tables_fact(tables, "b", key, &row), 0);
+        sf_tables_row_fini(&row);
+        SF_GUARD(&db.lock);
+        assert_int_equal(json_array_size(db.files), i);
+    }
+    set_fail(-ENOSYS);
+    int64_t start = sf_clock_ms();
+    note(SF_OP_UPLOAD, "late", 50, SHA_A);
+    sf_tables_settle(tables, start + WAIT_MS);
+    assert_int_equal(sf_tables_fact(tables, "b", "late", &row), 0);
+    sf_tables_row_fini(&row);
+    assert_true(sf_clock_ms() - start < WAIT_MS);
+    assert_int_equal(stats().state, SF_TABLES_MISSING);
+}
+
 static void
 without_tables_nothing_happens(void **state)
 {
@@ -681,6 +708,7 @@ without_tables_nothing_happens(void **state)
     note(SF_OP_UPLOAD, "a", 1, SHA_A);
     opened(1, 1);
     sf_tables_drain(tables, sf_clock_ms() + WAIT_MS);
+    sf_tables_settle(tables, sf_clock_ms() + WAIT_MS);
     assert_int_equal(sf_tables_fact(tables, "b", "a", &row), -ENOENT);
     expect_names(SHA_A, "");
     sf_tables_accesses(tables, id_of(1), &n, &last);
@@ -710,6 +738,7 @@ main(void)
         TEST(long_names_are_told_apart),
         TEST(failed_operations_change_no_fact),
         TEST(accesses_are_merged),
+        TEST(what_was_noted_can_be_waited_for),
         TEST(without_tables_nothing_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
