@@ -18,6 +18,7 @@ EXTRA_DIST += \
 	docs/decisions/0013-prediction.md \
 	docs/decisions/0014-hard-links.md \
 	docs/errors.md \
+	docs/guide/attributes.md \
 	docs/guide/benchmarks.md \
 	docs/guide/first-mount.md \
 	docs/guide/tables.md \

@@ -189,6 +189,7 @@ integ_tests = \
 	tests/integ/write-live.sh \
 	tests/integ/writeback.sh \
 	tests/integ/wrong-starts.sh \
+	tests/integ/xattr-ours.sh \
 	tests/integ/xattrs.sh
 
 # Only where the daemon can be told to die at a step of a change.
@@ -237,6 +238,7 @@ unit_valgrind = $(filter-out $(unit_no_valgrind),$(unit_tests))
 
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
 lint_tests = \
+	tests/lint/attributes \
 	tests/lint/banned \
 	tests/lint/consistency \
 	tests/lint/counters \

@@ -20,6 +20,7 @@ supafs_SOURCES = \
 	src/cmd/cmd-status.c \
 	src/cmd/cmd-umount.c \
 	src/cmd/cmd-cache.c \
+	src/cmd/cmd-url.c \
 	src/cmd/cmd-warmup.c \
 	src/cmd/cmd.h \
 	src/cmd/control.c \

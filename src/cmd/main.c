@@ -23,6 +23,7 @@ static const struct verb {
     {"find", "supafs find", cmd_find, "[PATH]                    find files by what is known"},
     {"cache", "supafs cache", cmd_cache, "ls|stat|pin|... PATH      look after what is cached"},
     {"warmup", "supafs warmup", cmd_warmup, "[-r] PATH                 read into the cache"},
+    {"url", "supafs url", cmd_url, "[-e TIME|-p] PATH...      a link to hand out"},
     {"bench", "supafs bench", cmd_bench, "[DIRECTORY]               measure a mount"},
     {"doctor", "supafs doctor", cmd_doctor, "[PROJECT] [MOUNTPOINT]    find out what is wrong"},
 };
