@@ -141,6 +141,7 @@ integ_tests = \
 	tests/integ/exclusive.sh \
 	tests/integ/faults.sh \
 	tests/integ/find.sh \
+	tests/integ/find-trouble.sh \
 	tests/integ/hostile-server.sh \
 	tests/integ/known-objects.sh \
 	tests/integ/large-dir.sh \

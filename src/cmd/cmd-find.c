@@ -7,11 +7,13 @@
 #include "control/find-match.h"
 #include "control/words.h"
 #include "daemon/exit.h"
+#include "daemon/place.h"
 
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,7 +161,8 @@ static const struct argp argp = {options,
                                  parse,
                                  "[PATH]",
                                  "Find files by what is known of them. All conditions must hold."
-                                 "\vBelow PATH, or in all mounts. The project's own tables are "
+                                 "\vBelow PATH; without it where you are, if that is in a mount, "
+                                 "else in all mounts. The project's own tables are "
                                  "asked where it has them (one request "
                                  "for each thousand files found), else all objects are listed. "
                                  "What is not in the bucket yet is not "
@@ -298,6 +301,15 @@ ask_all(struct find_line *l)
     return code;
 }
 
+/* Without a path: where one is, if that is in a mount. */
+static bool
+is_in_mount(void)
+{
+    struct sf_mount_copy m;
+    char here[PATH_MAX];
+    return getcwd(here, sizeof here) && sf_mount_of(here, &m) == 1 && sf_place_is_ours(m.fstype);
+}
+
 static int
 run(struct find_line *l)
 {
@@ -310,6 +322,8 @@ run(struct find_line *l)
     }
     if (l->same_as && (l->n == WORDS_MAX || asprintf(&l->words[l->n++], "sha256=%s", hex) < 0))
         return SF_EXIT_FAILED;
+    if (!l->path && is_in_mount())
+        l->path = ".";
     if (!l->path)
         return ask_all(l);
     if (control_find(l->path, &place) < 0)
