@@ -2,11 +2,15 @@
 #include <errno.h>
 #include <stdbool.h>
 
+#include "base/glob.h"
 #include "base/str.h"
+#include "control/find-match.h"
 #include "fuzz.h"
+#include "supabase/json.h"
 #include "supabase/rest-internal.h"
+#include "tree/names.h"
 
-/* Values that get into a request to the database, and its answers. */
+/* Values that get into a request to the database, and its answers; globs for it. */
 
 static void
 is_text(struct sf_buf *b, const char *text)
@@ -198,6 +202,59 @@ rows(char *body, size_t len)
     json_decref(answer);
 }
 
+/* Rows of supafs_find(): what was asked for, in order, and facts that are some. */
+static void
+found(char *body, size_t len)
+{
+    const struct sf_find_args args = {.bucket = "b", .prefix = "d/", .after = "d/B", .limit = 3};
+    struct sf_found *found = NULL;
+    size_t n = 0;
+    char why[160] = "";
+    json_t *answer = sf_json_parse(body, len, NULL);
+    int rc = answer ? sf_find_parse(answer, &args, &found, &n, why) : -EPROTO;
+    REQUIRE(rc == 0 || rc == -EPROTO || rc == -ENOSYS);
+    if (answer && rc)
+        REQUIRE(!found && why[0]);
+    fuzz_printable(why);
+    const char *last = args.after;
+    for (size_t i = 0; i < n; last = found[i++].key) {
+        const struct sf_found *f = &found[i];
+        REQUIRE(n <= 3 && strncmp(f->key, "d/", 2) == 0 && strcmp(f->key, last) > 0);
+        REQUIRE(f->id && f->mime && f->etag && (strlen(f->sha256) == 64 || !*f->sha256));
+        for (size_t k = 0; k < json_array_size(f->tags); k++)
+            REQUIRE(json_string_value(json_array_get(f->tags, k)));
+    }
+    free(found);
+    json_decref(answer);
+}
+
+/* "GLOB\nCOMPONENT": what the database gets fits all that is meant. */
+static void
+glob(char *text, size_t len)
+{
+    char *comp = memchr(text, '\n', len);
+    struct sf_buf wide = SF_BUF_INIT;
+    if (!comp)
+        return;
+    *comp++ = '\0';
+    if (strchr(comp, '/') || strlen(comp) > 4096)
+        return;
+    for (unsigned flags = 0; flags <= (SF_NAME_AT_ROOT | SF_NAME_CLASH); flags++) {
+        if ((flags & SF_NAME_BUCKET) || !sf_find_matches_name(text, comp, flags))
+            continue;
+        sf_buf_clear(&wide);
+        REQUIRE(sf_find_name_superset(text, &wide) == 0);
+        fuzz_printable(sf_buf_str(&wide));
+        REQUIRE(!wide.len || sf_glob_match(sf_buf_str(&wide), comp, false));
+    }
+    sf_buf_clear(&wide);
+    REQUIRE(sf_find_type_superset(text, &wide) == 0);
+    fuzz_printable(sf_buf_str(&wide));
+    if (sf_glob_match(text, comp, true))
+        REQUIRE(!wide.len || sf_glob_match(sf_buf_str(&wide), comp, false));
+    sf_buf_fini(&wide);
+}
+
 static void
 total(char *text, size_t len)
 {
@@ -211,8 +268,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct fuzz_way ways[] = {
-        {'e', plain},   {'i', in},    {'c', contains}, {'l', like},
-        {'p', pattern}, {'n', names}, {'t', total},    {'r', rows},
+        {'e', plain}, {'i', in},    {'c', contains}, {'l', like}, {'p', pattern},
+        {'n', names}, {'t', total}, {'f', found},    {'g', glob}, {'r', rows},
     };
     return fuzz_choose(ways, sizeof ways / sizeof ways[0], data, size);
 }

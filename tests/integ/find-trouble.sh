@@ -20,7 +20,7 @@ python3 "$SF_SRC/tests/lib/objects.py" seed "$b" 'few/%02d' 0 30 || fail "seedin
 mount_project mnt -o attr_ttl=60s
 top=$mnt/$b
 echo first >"$top/first"
-wait_for 15 tables_are "$mnt" on, || fail "tables: $(mount_status "$mnt" tables)"
+wait_for 60 tables_are "$mnt" on, || fail "tables: $(mount_status "$mnt" tables)"
 
 found() { "$SUPAFS" find "$@"; }
 # asked PATH: requests whose path has it, since clear_log.

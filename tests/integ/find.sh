@@ -31,7 +31,7 @@ for key in both both/in both/in/it 'both a' both0 dir//empty dir/e '=!0Xl' '=!0X
 done
 mount_project mnt
 expect_ok "files" work make "$mnt/$b"
-wait_for 15 tables_are "$mnt" on, || fail "tables: $(mount_status "$mnt" tables)"
+wait_for 60 tables_are "$mnt" on, || fail "tables: $(mount_status "$mnt" tables)"
 
 # ask WHERE OUT [both]: every question, in the mount at WHERE; what is printed goes to OUT.
 ask() {
@@ -43,7 +43,7 @@ clear_log
 ask "$mnt" "$SF_TMP/on" both
 expect_ge "lines" 200 "$(wc -l <"$SF_TMP/on")"
 expect_eq "nothing is complained of" "" "$(cat "$SF_TMP/on.err")"
-expect_ge "questions that they answered" 90 \
+expect_ge "questions that they answered" 70 \
     "$(request_log | json_get 'sum("supafs_find" in e["path"] and e["status"] == 200 for e in d["entries"])')"
 
 step "PostgREST"
@@ -54,7 +54,7 @@ mount_project real
 expect_ok "ls" ls "$real/$b"
 ask "$real" "$SF_TMP/real"
 expect_same_file "what is found" "$SF_TMP/on" "$SF_TMP/real"
-expect_ge "questions that PostgREST answered" 90 "$(grep -c 'supafs_find 200' "$SF_ROUTE/rest")"
+expect_ge "questions that PostgREST answered" 70 "$(grep -c 'supafs_find 200' "$SF_ROUTE/rest")"
 SUPABASE_URL=$server
 
 step "no tables"
