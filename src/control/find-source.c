@@ -161,6 +161,30 @@ list(const struct find_source *s, const char *prefix, const char *after, unsigne
     return 0;
 }
 
+static void
+verified(void *arg, const struct sf_err *err)
+{
+    struct ask *a = arg;
+    SF_GUARD(&a->lock);
+    ask_done_locked(a, err, 0);
+}
+
+/* A token that is not good, or does not arrive, sees no objects either: once, before that is
+ * believed. */
+static int
+verify(struct find_source *s, struct sf_err *err)
+{
+    struct ask a;
+    if (s->verified)
+        return 0;
+    ask_init(&a);
+    uint64_t id = sf_storage_verify(s->from->st, s->bucket, sf_clock_ms() + s->from->timeout_ms,
+                                    verified, &a);
+    int rc = ask_wait(&a, s->from, id, err);
+    s->verified = rc == 0;
+    return rc;
+}
+
 /* ---- objects by their names ------------------------------------------------------------------ */
 
 struct named {
@@ -227,6 +251,8 @@ next_name(struct find_source *s, struct find_page *page, struct sf_err *err)
     if (!rc && page->n && strcmp(page->rows[0].key, key) != 0)
         page->n = 0;
     page->prefixes = true;
+    if (!rc && !page->n)
+        rc = verify(s, err);
     if (rc || !page->n || s->exact)
         return rc;
     if (asprintf(&prefix, "%s/", key) < 0) {
@@ -245,6 +271,8 @@ next_listed(struct find_source *s, struct find_page *page, struct sf_err *err)
     bool more = false;
     if (!s->by_name) {
         int rc = list(s, s->prefix, s->after, 0, page, &more, err);
+        if (!rc && !page->n && !s->after)
+            rc = verify(s, err);
         s->end = !more;
         return rc;
     }

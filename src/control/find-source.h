@@ -34,8 +34,9 @@ struct find_source {
     bool exact; /* the one object whose key is the prefix */
 
     bool end;
-    char *after;  /* NULL = nothing was told yet */
-    bool by_name; /* these objects alone are asked for, in this order */
+    char *after;   /* NULL = nothing was told yet */
+    bool verified; /* token and bucket are good */
+    bool by_name;  /* these objects alone are asked for, in this order */
     struct text_vec names;
     size_t next;
 };
