@@ -102,11 +102,12 @@ def ask(supafs, *buckets, find=None):
         print(f"{args} = {got.returncode}")
         for line in out:
             print("   ", ascii(os.fsdecode(line)))
-            if not more:
-                row = json.loads(line)
-                assert not row["path"] or os.path.getsize(os.fsencode(row["path"])) == row["size"], row
-            elif not os.path.lexists(line):
+        for line in out if find else []:
+            row = None if more else json.loads(line)
+            if not row and not os.path.lexists(line):
                 sys.exit(f"{line!r} is not there")
+            if row and row["path"] and os.path.getsize(os.fsencode(row["path"])) != row["size"]:
+                sys.exit(f"{row} has another size")
         if got.returncode:
             failed = 1
         # Special names are found by what they stand for, too.
