@@ -213,6 +213,7 @@ tus_piece(struct sf_put_run *r, uint64_t *off, struct sf_err *err)
                                        .len = left < SF_TUS_CHUNK ? left : SF_TUS_CHUNK,
                                        .progress = p->progress};
     int64_t begun = sf_clock_ms();
+    p->reached = true; /* whatever becomes of it, the last one makes the object */
     r->deadline_ms = sf_writer_deadline(r->w, piece.len);
     *err = SF_ERR_INIT;
     int rc =
