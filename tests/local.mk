@@ -114,6 +114,7 @@ unit_tests = \
 	tests/unit/test-write-replay \
 	tests/unit/test-write-step \
 	tests/unit/test-write-timer \
+	tests/unit/test-write-turn \
 	tests/unit/test-write-type
 
 # An integration test is a script tests/integ/NAME and one line here. It finds the programs in
@@ -401,6 +402,9 @@ tests_unit_test_write_commit_SOURCES = tests/unit/test-write-commit.c $(write_te
 tests_unit_test_write_content_SOURCES = tests/unit/test-write-content.c $(write_test_lib)
 tests_unit_test_write_holes_SOURCES = tests/unit/test-write-holes.c $(write_test_lib)
 tests_unit_test_write_kept_SOURCES = tests/unit/test-write-kept.c $(write_test_lib)
+tests_unit_test_write_turn_SOURCES = tests/unit/test-write-turn.c $(write_test_lib)
+# This does something between two steps of an upload.
+tests_unit_test_write_turn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sf_op_new
 tests_unit_test_write_delete_SOURCES = tests/unit/test-write-delete.c $(write_test_lib)
 tests_unit_test_write_lazy_SOURCES = tests/unit/test-write-lazy.c $(write_test_lib)
 tests_unit_test_write_names_replay_SOURCES = tests/unit/test-write-names-replay.c $(write_test_lib)

@@ -396,56 +396,33 @@ upload_fill(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put, 
     return rc ? rc : sf_sources_rescue(c->w, up->bucket, up->key, deadline_ms, err);
 }
 
-/* What is sent: the state that was kept, unless newer bytes are wanted; else the present one.
- * False: nobody wants it any more. */
-static bool
-upload_take(struct sf_upload *up, struct sf_snapshot *snap, struct sf_put *put)
+/* What an upload that begins takes from the content. */
+struct taken {
+    char op[SF_OP_LEN + 1]; /* a new one; "" = the put says why */
+    struct sf_keep *keep;
+    bool kept;        /* that is what is sent; else the present state */
+    uint64_t refused; /* record of a state before; 0 = none */
+};
+
+static void
+take_locked(struct sf_upload *up, struct taken *t, struct sf_put *put)
 {
     struct sf_content *c = up->c;
-    char op[27] = "";
-    if (!c->w->plain && sf_op_new(op))
-        op[0] = '\0'; /* the put says why */
-    uint64_t refused = 0;
-    sf_mutex_lock(&c->lock);
-    if (atomic_load(&c->abandoned)) {
-        sf_mutex_unlock(&c->lock);
-        return false;
-    }
+    SF_ASSERT_HELD(&c->lock);
     if (c->keep) { /* there is no moment in which nothing seems to be kept */
-        refused = atomic_exchange(&c->kept.seq, c->keep->rec.seq);
+        t->refused = atomic_exchange(&c->kept.seq, c->keep->rec.seq);
         atomic_store(&c->kept.durable, true);
     }
-    struct sf_keep *keep = sf_keep_swap_locked(c, NULL);
-    bool kept = keep && up->want <= keep->snap.gen;
+    struct sf_keep *keep = t->keep = sf_keep_swap_locked(c, NULL);
+    t->kept = keep && up->want <= keep->snap.gen;
     c->uploading = true; /* whoever commits from now on may have written what is not sent */
-    c->sending_kept = kept;
-    up->gen = kept ? keep->snap.gen : atomic_load(&c->gen);
+    c->sending_kept = t->kept;
+    up->gen = t->kept ? keep->snap.gen : atomic_load(&c->gen);
     memcpy(c->sending_ops, keep ? keep->rec.former : c->kept.rec.former, sizeof c->sending_ops);
     sf_former_add(c->sending_ops, keep ? keep->rec.op : c->kept.rec.op);
-    if (!kept)
-        sf_former_add(c->sending_ops, op);
+    if (!t->kept)
+        sf_former_add(c->sending_ops, t->op);
     c->sending_leaves = keep ? keep->leaves : (struct sf_version){.id = ""};
-    upload_base_locked(up, put);
-    sf_mutex_unlock(&c->lock);
-    memcpy(put->op, op, sizeof put->op);
-    struct sf_stage *older = keep && !kept ? keep->snap.stage : NULL;
-    if (kept)
-        *snap = keep->snap;
-    if (keep)
-        sf_kept_take(c, keep, refused);
-    sf_stage_unref(older); /* its record becomes that of the newer bytes */
-    if (kept)
-        sf_content_send(c, snap);
-    else
-        sf_content_freeze(c, snap);
-    return true;
-}
-
-static int
-upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, struct sf_err *err)
-{
-    struct sf_content *c = up->c;
-    struct sf_snapshot snap;
     *put = (struct sf_put){.bucket = up->bucket,
                            .key = up->key,
                            .mime = up->mime,
@@ -453,8 +430,33 @@ upload_send(struct sf_upload *up, struct sf_commit *done, struct sf_put *put, st
                            .mark = up->mark,
                            .xattrs = up->xattrs,
                            .cache_control = up->cache_control};
-    if (!upload_take(up, &snap, put))
-        return 0;
+    upload_base_locked(up, put);
+    memcpy(put->op, t->op, sizeof put->op);
+}
+
+/* The state that is sent: what was kept, unless newer bytes are wanted; else the present one. */
+static void
+take_snapshot(struct sf_content *c, const struct taken *t, struct sf_snapshot *snap)
+{
+    struct sf_stage *older = t->keep && !t->kept ? t->keep->snap.stage : NULL;
+    if (t->kept)
+        *snap = t->keep->snap;
+    if (t->keep)
+        sf_kept_take(c, t->keep, t->refused);
+    sf_stage_unref(older); /* its record becomes that of the newer bytes */
+    if (t->kept)
+        sf_content_send(c, snap);
+    else
+        sf_content_freeze(c, snap);
+}
+
+static int
+upload_send(struct sf_upload *up, const struct taken *t, struct sf_put *put, struct sf_commit *done,
+            struct sf_err *err)
+{
+    struct sf_content *c = up->c;
+    struct sf_snapshot snap;
+    take_snapshot(c, t, &snap);
     sf_autofree char *from_bucket = NULL, *from_key = NULL;
     char *from[2] = {NULL, NULL};
     int rc = upload_fill(up, &snap, put, from, err);
@@ -512,13 +514,22 @@ was_dropped(struct sf_upload *up, struct sf_err *err)
     return true;
 }
 
-/* Is it not its turn? Then somebody else queues it, or has done so. @err: set when it has failed.
- */
-static bool
-put_off(struct sf_upload *up, struct sf_err *err)
+enum turn {
+    TURN_NOW,
+    TURN_LATER, /* somebody else queues it, or has done so */
+    TURN_GONE,  /* nobody wants it any more, or @err */
+};
+
+/* Is it its turn? Then it has begun before the lock is let go: who renames, removes or keeps the
+ * content finds that it has not, and holds it up, or that it has, and comes after it. */
+static enum turn
+upload_begin(struct sf_upload *up, struct taken *t, struct sf_put *put, struct sf_err *err)
 {
     struct sf_content *c = up->c;
     enum sf_upload_defer defer = SF_UPLOAD_GO;
+    *t = (struct taken){.op = ""};
+    if (!c->w->plain && sf_op_new(t->op))
+        t->op[0] = '\0';
     do {
         bool again = false, asked = defer == SF_UPLOAD_ASK;
         if (asked)
@@ -528,19 +539,25 @@ put_off(struct sf_upload *up, struct sf_err *err)
         int rc = moved ? sf_upload_aim_locked(up) : 0;
         bool blocked = !moved && sf_keep_blocks_locked(up, &again);
         defer = moved || blocked ? SF_UPLOAD_GO : sf_upload_defer_locked(up, asked);
+        bool now = !moved && !blocked && defer == SF_UPLOAD_GO && !atomic_load(&c->abandoned) &&
+                   !was_dropped(up, err);
+        if (now)
+            take_locked(up, t, put);
         sf_mutex_unlock(&c->lock);
         if (again)
             sf_keep_again(c);
         if (blocked || defer == SF_UPLOAD_RESTS)
-            return true; /* the end of the keep queues it, or its timer */
+            return TURN_LATER; /* the end of the keep queues it, or its timer */
         if (moved && !rc) {
             sf_upload_queue(up); /* behind what was asked for the new key before */
-            return true;
+            return TURN_LATER;
         }
         if (rc)
             (void)!sf_err_set(err, rc, "out of memory");
+        if (now)
+            return TURN_NOW;
     } while (defer == SF_UPLOAD_ASK);
-    return false;
+    return TURN_GONE;
 }
 
 static void
@@ -549,6 +566,7 @@ upload_run(struct sf_job *job, const struct sf_err *refused)
     struct sf_upload *up = (struct sf_upload *)job;
     struct sf_content *c = up->c;
     struct sf_commit done = {.size = sf_content_size(c)};
+    struct taken taken;
     struct sf_put put;
     struct sf_err err = SF_ERR_INIT;
     if (!refused && was_dropped(up, &err)) {
@@ -563,11 +581,10 @@ upload_run(struct sf_job *job, const struct sf_err *refused)
     }
     sf_keep_obsolete(c);
     if (sf_content_dirty(c)) {
-        if (put_off(up, &err))
+        enum turn turn = upload_begin(up, &taken, &put, &err);
+        if (turn == TURN_LATER)
             return;
-        if (!err.code && !was_dropped(up, &err))
-            (void)upload_send(up, &done, &put, &err);
-        if (err.code)
+        if (turn == TURN_NOW && upload_send(up, &taken, &put, &done, &err))
             (void)was_dropped(up, &err);
     }
     upload_finish(up, err.code ? &err : NULL, &done);
