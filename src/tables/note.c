@@ -14,17 +14,30 @@
 
 #define IN_FLIGHT_MAX 20000 /* notes that the disk has not taken yet */
 
-/* One thing that happened, on its way to the environment. */
+/* One thing that happened, on its way to the environment. Who notes it makes a copy of what he was
+ * told, and nothing else: all that takes time is done on the environment's thread. */
 struct note {
     struct sf_env_write w;
     struct sf_tables *t;
-    enum table table; /* of the operation */
-    char *op;         /* as supafs_record() takes it; NULL = none */
-    json_t *gone;     /* the object that is no more under this name; NULL = none */
-    json_t *copied;   /* what `now` is a copy of; NULL = of nothing */
-    json_t *now;      /* what is known of an object now; NULL = nothing new */
-    bool keeps_hash;  /* its bytes are what they were, or those of `gone` */
-    unsigned added;   /* rows */
+    bool is_op; /* else tags were set */
+    enum sf_op_kind kind;
+    struct sf_file_fact f, to; /* their strings are in text */
+    bool has_to;
+    uint64_t bytes;
+    int64_t ms, at_ns;
+    int error;
+    json_t *tags; /* an array; NULL = they stay */
+
+    /* Made of these on the environment's thread, once. */
+    bool ready, whole;
+    char *op;        /* as supafs_record() takes it; NULL = none */
+    json_t *gone;    /* the object that is no more under this name; NULL = none */
+    json_t *copied;  /* what `now` is a copy of; NULL = of nothing */
+    json_t *now;     /* what is known of an object now; NULL = nothing new */
+    bool keeps_hash; /* its bytes are what they were, or those of `gone` */
+    unsigned added;  /* rows */
+
+    char text[];
 };
 
 /* ---- facts, on the environment's thread ------------------------------------------------------ */
@@ -178,6 +191,77 @@ queue_put(struct sf_tables *t, struct sf_txn *txn, enum table table, const char 
     return sf_txn_put(txn, table, key, sizeof key, text, strlen(text));
 }
 
+/* ---- what is made of a note, on the environment's thread --------------------------------------
+ */
+
+static const char *
+kind_name(enum sf_op_kind kind)
+{
+    static const char *const names[] = {"upload", "download", "copy",
+                                        "move",   "delete",   "attributes"};
+    return names[kind];
+}
+
+static char *
+op_text(const struct note *n)
+{
+    char id[37], began[32], ended[32], mount[96];
+    snprintf(mount, sizeof mount, "mount:%s", n->t->host);
+    const char *source = n->kind == SF_OP_UPLOAD ? mount : "supabase";
+    const char *target = n->kind == SF_OP_DOWNLOAD ? "cache" : "supabase";
+    sf_time_format_ms(n->at_ns - n->ms * 1000000, began);
+    sf_time_format_ms(n->at_ns, ended);
+    if (sf_uuid4(id))
+        return NULL;
+    json_t *meta = json_pack("{s:s, s:s, s:I, s:I}", "bucket", n->f.bucket, "key", n->f.key,
+                             "bytes", (json_int_t)n->bytes, "ms", (json_int_t)n->ms);
+    if (meta && n->has_to &&
+        (json_object_set_new(meta, "to_bucket", json_string(n->to.bucket)) ||
+         json_object_set_new(meta, "to_key", json_string(n->to.key)))) {
+        json_decref(meta);
+        return NULL;
+    }
+    if (meta && source != mount)
+        json_object_set_new(meta, "by", json_string(mount));
+    if (meta && n->error)
+        json_object_set_new(meta, "error", json_string(sf_errno_name(n->error)));
+    const char *file = n->to.id && *n->to.id ? n->to.id : n->f.id;
+    return meta ? json_text(json_pack("{s:s, s:s?, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "id", id,
+                                      "file_id", file && *file ? file : NULL, "type",
+                                      kind_name(n->kind), "source", source, "destination", target,
+                                      "status", n->error ? "failed" : "completed", "created_at",
+                                      began, "completed_at", ended, "metadata", meta))
+                : NULL;
+}
+
+/* false: no memory, or text that is not UTF-8. */
+static bool
+op_parts(struct note *n)
+{
+    enum sf_op_kind kind = n->kind;
+    bool gone = !n->error && (kind == SF_OP_MOVE || kind == SF_OP_DELETE);
+    const struct sf_file_fact *now = n->has_to && !n->error ? &n->to : NULL;
+    if (!n->error && !n->has_to && (kind == SF_OP_UPLOAD || kind == SF_OP_ATTRIBUTES))
+        now = &n->f;
+    n->op = op_text(n);
+    n->keeps_hash = kind == SF_OP_ATTRIBUTES || kind == SF_OP_MOVE || kind == SF_OP_COPY;
+    if (gone)
+        n->gone = fact_json(&n->f);
+    if (now && kind == SF_OP_COPY)
+        n->copied = fact_json(&n->f); /* without it a hash is missing */
+    if (now)
+        n->now = fact_json(now);
+    return n->op && (!gone || n->gone) && (!now || n->now);
+}
+
+static bool
+tags_parts(struct note *n)
+{
+    n->keeps_hash = true;
+    n->now = fact_json(&n->f);
+    return n->now && json_object_set(n->now, "tags", n->tags) == 0;
+}
+
 static int
 note_run(struct sf_env_write *w, struct sf_txn *txn)
 {
@@ -185,8 +269,13 @@ note_run(struct sf_env_write *w, struct sf_txn *txn)
     json_t *source = NULL;
     int rc = 0;
     n->added = 0;
+    if (!n->ready)
+        n->whole = n->is_op ? op_parts(n) : tags_parts(n);
+    n->ready = true;
+    if (!n->whole)
+        return 0; /* the others are none the worse for it */
     if (n->op) {
-        rc = queue_put(n->t, txn, n->table, n->op);
+        rc = queue_put(n->t, txn, n->kind == SF_OP_DOWNLOAD ? T_READS : T_OPS, n->op);
         n->added += !rc;
     }
     if (!rc && n->gone)
@@ -203,6 +292,7 @@ static void
 note_free(struct note *n)
 {
     free(n->op);
+    json_decref(n->tags);
     json_decref(n->gone);
     json_decref(n->copied);
     json_decref(n->now);
@@ -221,7 +311,7 @@ note_done(struct sf_env_write *w, int rc)
 {
     struct note *n = (struct note *)w;
     struct sf_tables *t = n->t;
-    if (rc)
+    if (rc || !n->whole)
         dropped(t, 1);
     else
         atomic_fetch_add(&t->queued, n->added);
@@ -238,55 +328,50 @@ note_done(struct sf_env_write *w, int rc)
 
 /* ---- noting ---------------------------------------------------------------------------------- */
 
-static const char *
-kind_name(enum sf_op_kind kind)
+#define FACT_TEXTS 7
+
+static void
+texts_of(struct sf_file_fact *f, const char **ret[static FACT_TEXTS])
 {
-    static const char *const names[] = {"upload", "download", "copy",
-                                        "move",   "delete",   "attributes"};
-    return names[kind];
+    const char **const all[FACT_TEXTS] = {&f->bucket, &f->key,  &f->id,    &f->version,
+                                          &f->etag,   &f->mime, &f->sha256};
+    memcpy(ret, all, sizeof all);
 }
 
-static char *
-op_text(struct sf_tables *t, enum sf_op_kind kind, const struct sf_file_fact *f,
-        const struct sf_file_fact *to, uint64_t bytes, int64_t ms, int error)
+static size_t
+fact_bytes(struct sf_file_fact f)
 {
-    char id[37], began[32], ended[32], mount[96];
-    int64_t now = sf_wall_ns();
-    snprintf(mount, sizeof mount, "mount:%s", t->host);
-    const char *source = kind == SF_OP_UPLOAD ? mount : "supabase";
-    const char *target = kind == SF_OP_DOWNLOAD ? "cache" : "supabase";
-    sf_time_format_ms(now - ms * 1000000, began);
-    sf_time_format_ms(now, ended);
-    if (sf_uuid4(id))
-        return NULL;
-    json_t *meta = json_pack("{s:s, s:s, s:I, s:I}", "bucket", f->bucket, "key", f->key, "bytes",
-                             (json_int_t)bytes, "ms", (json_int_t)ms);
-    if (meta && to &&
-        (json_object_set_new(meta, "to_bucket", json_string(to->bucket)) ||
-         json_object_set_new(meta, "to_key", json_string(to->key)))) {
-        json_decref(meta);
-        return NULL;
+    const char **at[FACT_TEXTS];
+    size_t n = 0;
+    texts_of(&f, at);
+    for (size_t i = 0; i < FACT_TEXTS; i++)
+        n += *at[i] ? strlen(*at[i]) + 1 : 0;
+    return n;
+}
+
+/* The strings go to @to; returns what is behind them. */
+static char *
+fact_copy(struct sf_file_fact *f, char *to)
+{
+    const char **at[FACT_TEXTS];
+    texts_of(f, at);
+    for (size_t i = 0; i < FACT_TEXTS; i++) {
+        if (!*at[i])
+            continue;
+        size_t n = strlen(*at[i]) + 1;
+        *at[i] = memcpy(to, *at[i], n);
+        to += n;
     }
-    if (meta && source != mount)
-        json_object_set_new(meta, "by", json_string(mount));
-    if (meta && error)
-        json_object_set_new(meta, "error", json_string(sf_errno_name(error)));
-    const char *file = to && to->id && *to->id ? to->id : f->id;
-    return meta ? json_text(json_pack("{s:s, s:s?, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "id", id,
-                                      "file_id", file && *file ? file : NULL, "type",
-                                      kind_name(kind), "source", source, "destination", target,
-                                      "status", error ? "failed" : "completed", "created_at", began,
-                                      "completed_at", ended, "metadata", meta))
-                : NULL;
+    return to;
 }
 
 /* NULL: no memory, or the disk is too far behind. */
 static struct note *
-note_new(struct sf_tables *t)
+note_new(struct sf_tables *t, const struct sf_file_fact *f, const struct sf_file_fact *to)
 {
     struct note *n = NULL;
     if (atomic_load(&t->in_flight) < IN_FLIGHT_MAX)
-        n = calloc(1, sizeof *n);
+        n = calloc(1, sizeof *n + fact_bytes(*f) + (to ? fact_bytes(*to) : 0));
     if (!n) {
         dropped(t, 1);
         return NULL;
@@ -295,66 +380,63 @@ note_new(struct sf_tables *t)
     n->w.done = note_done;
     n->w.lazy = true;
     n->t = t;
+    n->at_ns = sf_wall_ns();
+    n->f = *f;
+    char *end = fact_copy(&n->f, n->text);
+    if (to) {
+        n->to = *to;
+        (void)fact_copy(&n->to, end);
+        n->has_to = true;
+    }
+    if (!n->f.at_ns)
+        n->f.at_ns = n->at_ns;
+    if (!n->to.at_ns)
+        n->to.at_ns = n->at_ns;
     return n;
 }
 
 static void
-note_submit(struct note *n, bool whole)
+note_submit(struct note *n)
 {
-    struct sf_tables *t = n->t;
-    if (!whole) {
-        dropped(t, 1);
-        note_free(n);
-        return;
-    }
-    atomic_fetch_add(&t->in_flight, 1);
-    sf_env_submit(t->env, &n->w);
+    atomic_fetch_add(&n->t->in_flight, 1);
+    sf_env_submit(n->t->env, &n->w);
 }
 
 void
 sf_tables_note(struct sf_tables *t, enum sf_op_kind kind, const struct sf_file_fact *f,
                const struct sf_file_fact *to, uint64_t bytes, int64_t ms, int error)
 {
-    struct note *n = t ? note_new(t) : NULL;
-    if (!n)
+    if (!t)
         return;
-    bool gone = !error && (kind == SF_OP_MOVE || kind == SF_OP_DELETE);
     if (kind != SF_OP_DOWNLOAD)
         objects_changed(t, f->bucket, f->key);
     if (to)
         objects_changed(t, to->bucket, to->key);
-    const struct sf_file_fact *now = error ? NULL : to;
-    if (!error && !to && (kind == SF_OP_UPLOAD || kind == SF_OP_ATTRIBUTES))
-        now = f;
-    n->table = kind == SF_OP_DOWNLOAD ? T_READS : T_OPS;
-    n->op = op_text(t, kind, f, to, bytes, ms, error);
-    n->keeps_hash = kind == SF_OP_ATTRIBUTES || kind == SF_OP_MOVE || kind == SF_OP_COPY;
-    if (gone)
-        n->gone = fact_json(f);
-    if (now && kind == SF_OP_COPY)
-        n->copied = fact_json(f); /* without it a hash is missing */
-    if (now)
-        n->now = fact_json(now);
-    note_submit(n, n->op && (!gone || n->gone) && (!now || n->now));
+    struct note *n = note_new(t, f, to);
+    if (!n)
+        return;
+    n->is_op = true;
+    n->kind = kind;
+    n->bytes = bytes;
+    n->ms = ms;
+    n->error = error;
+    note_submit(n);
 }
 
 void
 sf_tables_set_tags(struct sf_tables *t, const struct sf_file_fact *f, const char *const *tags)
 {
-    struct note *n = t ? note_new(t) : NULL;
+    struct note *n = t ? note_new(t, f, NULL) : NULL;
     if (!n)
         return;
-    json_t *list = json_array();
-    int rc = list ? 0 : -ENOMEM;
+    n->tags = json_array();
+    int rc = n->tags ? 0 : -ENOMEM;
     for (; !rc && *tags; tags++)
-        rc = json_array_append_new(list, json_string(*tags));
-    n->keeps_hash = true;
-    n->now = fact_json(f);
-    if (!n->now || rc) {
-        json_decref(list);
-        rc = -ENOMEM;
-    } else {
-        rc = json_object_set_new(n->now, "tags", list);
+        rc = json_array_append_new(n->tags, json_string(*tags));
+    if (!rc) {
+        note_submit(n);
+        return;
     }
-    note_submit(n, !rc);
+    dropped(t, 1);
+    note_free(n);
 }
