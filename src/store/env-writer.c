@@ -9,7 +9,6 @@
 #include "observe/counter.h"
 
 #define BATCH_MAX 512 /* writes of one transaction: a bound for the pages it holds in memory */
-#define LAZY_MS   200
 
 /* ---- the writer thread ---------------------------------------------------------------------- */
 
@@ -160,7 +159,7 @@ sf_env_submit(struct sf_env *env, struct sf_env_write *w)
     SF_GUARD(&env->lock);
     *env->tail = w;
     env->tail = &w->next;
-    int64_t due = w->lazy ? sf_clock_ms() + LAZY_MS : 0;
+    int64_t due = w->lazy ? sf_clock_ms() + env->opts.lazy_ms : 0;
     if (due < env->due_ms) {
         env->due_ms = due;
         sf_cond_signal(&env->wake);

@@ -18,6 +18,8 @@
 #include "store/guard.h"
 #include "store/internal.h"
 
+#define LAZY_MS 200
+
 static int
 is_own_mount(void *arg, const struct sf_mount *m)
 {
@@ -131,6 +133,8 @@ env_new(const struct sf_env_opts *opts)
     env->tail = &env->first;
     env->due_ms = INT64_MAX;
     env->opts = *opts;
+    if (!env->opts.lazy_ms)
+        env->opts.lazy_ms = LAZY_MS;
     env->opts.dir = strdup(opts->dir);
     env->tables = calloc(opts->n_tables, sizeof *env->tables);
     env->data = path_in(opts->dir, "data.mdb");

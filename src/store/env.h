@@ -29,6 +29,7 @@ struct sf_env_opts {
     const char *const *tables; /* their names, static; calls name them by index */
     unsigned n_tables;
     uint64_t max_bytes; /* the file grows up to this, plus an eighth for writes that free */
+    int64_t lazy_ms;    /* how long a lazy write may wait for another; 0 = 200 */
     bool throw_away;    /* never synced: what was written survives kill -9; after a power loss, and
                            when the file is damaged, it begins empty */
     /* throw_away: damage was found, and the environment has begun empty again. On its thread,
@@ -100,7 +101,7 @@ struct sf_env_write {
      * write is the caller's again. */
     void (*done)(struct sf_env_write *w, int rc);
     bool frees; /* it only removes, or makes smaller: may use the reserve of a full file */
-    bool lazy;  /* nobody waits: goes along with the next transaction, or makes one after 200 ms */
+    bool lazy;  /* nobody waits: goes along with the next transaction, or makes one after lazy_ms */
 
     struct sf_env_write *next; /* the environment's own */
     int rc;

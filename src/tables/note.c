@@ -434,6 +434,7 @@ sf_tables_set_tags(struct sf_tables *t, const struct sf_file_fact *f, const char
     for (; !rc && *tags; tags++)
         rc = json_array_append_new(n->tags, json_string(*tags));
     if (!rc) {
+        n->w.lazy = false; /* somebody's own work: not to be lost */
         note_submit(n);
         return;
     }

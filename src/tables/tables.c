@@ -21,6 +21,7 @@
 #define RETRY_MIN   1000
 #define RETRY_MAX   300000
 #define REQUEST_MS  30000
+#define LAZY_MS     1000 /* those who write files feel each sync beside them */
 #define ROWS_MAX    1000 /* of one table in one request */
 
 #define SETTLE_LOOK_US 20000
@@ -306,7 +307,8 @@ open_env(struct sf_tables *t, const char *dir, struct sf_err *err)
                                      .name = "tables-disk",
                                      .tables = table_names,
                                      .n_tables = T_COUNT,
-                                     .max_bytes = t->opts.max_bytes};
+                                     .max_bytes = t->opts.max_bytes,
+                                     .lazy_ms = LAZY_MS};
     int rc = sf_env_open(&opts, &t->env, err);
     if (!rc && (rc = queue_count(t))) {
         sf_env_close(sf_steal(t->env));
