@@ -66,6 +66,7 @@ expect_match "which is none" "database \"x';select 1--\" does not exist" "$SF_OU
 for ref in "x'; --" '../../v1' 'a?b'; do
     expect_exit "project_ref $ref" 2 env SUPABASE_PROJECT_REF="$ref" "$SUPAFS" init
 done
+at=()
 for ((i = 0; i < 3; i++)); do
     SF_MOUNT_URL='' more=()
     case $i in
@@ -73,18 +74,11 @@ for ((i = 0; i < 3; i++)); do
     1) more=(-o "bucket=${buckets[1]//,/\\,},prefix=${prefixes[1]//,/\\,}") ;;
     2) SF_MOUNT_URL=hostile ;;
     esac
-    mount_project at "${more[@]}"
+    mount_project 'at[i]' "${more[@]}"
     unset SUPAFS_BUCKET SUPAFS_PREFIX
-    echo "$i" >"$at/f$i.txt" || fail "cannot write below ${prefixes[i]}"
-    wait_told "$at"
-    expect_eq "row of ${buckets[i]}" "${buckets[i]}|${prefixes[i]}/f$i.txt" "$(pg -c "select bucket_id, object_key
-        from public.file_metadata where original_filename = 'f$i.txt'")"
-    expect_eq "what was done there" "${buckets[i]}|${prefixes[i]}/f$i.txt" "$(pg -c "select metadata ->> 'bucket',
-        metadata ->> 'key' from public.file_operations where metadata ->> 'key' like '%/f$i.txt'")"
+    echo "$i" >"${at[i]}/f$i.txt" || fail "cannot write below ${prefixes[i]}"
 done
-
-if [ "$(id -u)" = 0 ]; then
-    step "a host with a hostile name"
+if [ "$(id -u)" = 0 ]; then # and a host with such a name, which is any bytes
     mkdir "$SF_TMP/host"
     at_exit umount_project "$SF_TMP/host"
     # shellcheck disable=SC2016 # for the inner one
@@ -96,5 +90,12 @@ if [ "$(id -u)" = 0 ]; then
     expect_eq "where it was done" "mount:h?'; drop table x; --" "$(pg -c "select source from public.file_operations
         where metadata ->> 'key' = 'host.txt'")"
 fi
+for ((i = 0; i < 3; i++)); do
+    wait_told "${at[i]}"
+    expect_eq "row of ${buckets[i]}" "${buckets[i]}|${prefixes[i]}/f$i.txt" "$(pg -c "select bucket_id, object_key
+        from public.file_metadata where original_filename = 'f$i.txt'")"
+    expect_eq "what was done there" "${buckets[i]}|${prefixes[i]}/f$i.txt" "$(pg -c "select metadata ->> 'bucket',
+        metadata ->> 'key' from public.file_operations where metadata ->> 'key' like '%/f$i.txt'")"
+done
 expect_eq "what is installed" "$before" "$(installed)"
 passed
