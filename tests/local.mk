@@ -83,6 +83,7 @@ unit_tests = \
 	tests/unit/test-tree-saved \
 	tests/unit/test-tree-saved-format \
 	tests/unit/test-tree-stress \
+	tests/unit/test-tree-type \
 	tests/unit/test-tree-walk \
 	tests/unit/test-tree-words \
 	tests/unit/test-tree-xattrs \
@@ -125,6 +126,7 @@ integ_tests = \
 	tests/integ/cache-commands.sh \
 	tests/integ/cache-crash.sh \
 	tests/integ/completion.sh \
+	tests/integ/content-type.sh \
 	tests/integ/control.sh \
 	tests/integ/init.sh \
 	tests/integ/both-ways-js.sh \
@@ -363,7 +365,7 @@ tests_unit_test_devserver_s3_SOURCES = tests/unit/test-devserver-s3.c \
 tests_unit_test_devserver_s3_CFLAGS = $(unit_cflags)
 
 # The tree over a project in memory.
-tree_test_lib = tests/unit/fake-project.c tests/unit/fake-writer.c tests/unit/fake-internal.h \
+tree_test_lib = tests/unit/fake-project.c tests/unit/fake-attrs.c tests/unit/fake-writer.c tests/unit/fake-internal.h \
 	tests/unit/fake-project.h tests/unit/tree-fixture.h
 tests_unit_test_tree_ahead_SOURCES = tests/unit/test-tree-ahead.c $(tree_test_lib)
 tests_unit_test_tree_attrs_SOURCES = tests/unit/test-tree-attrs.c $(tree_test_lib)
@@ -374,6 +376,7 @@ tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_tes
 tests_unit_test_tree_rename_dir_SOURCES = tests/unit/test-tree-rename-dir.c $(tree_test_lib)
 tests_unit_test_tree_saved_SOURCES = tests/unit/test-tree-saved.c $(tree_test_lib)
 tests_unit_test_tree_stress_SOURCES = tests/unit/test-tree-stress.c $(tree_test_lib)
+tests_unit_test_tree_type_SOURCES = tests/unit/test-tree-type.c $(tree_test_lib)
 tests_unit_test_tree_walk_SOURCES = tests/unit/test-tree-walk.c $(tree_test_lib)
 tests_unit_test_tree_xattrs_SOURCES = tests/unit/test-tree-xattrs.c $(tree_test_lib)
 tests_unit_test_tree_listing_SOURCES = tests/unit/test-tree-listing.c $(tree_test_lib)

@@ -82,7 +82,7 @@ struct attr_op {
     struct attr_gate *gate; /* counted */
     uint64_t nid;
     uint32_t attrs; /* n->attrs of what is written */
-    char *bucket, *key, *xattrs;
+    char *bucket, *key, *xattrs, *mime, *cache_control;
     struct sf_version seen;
     struct sf_mark mark;
     sf_tree_fn cb; /* NULL = nobody waits */
@@ -97,6 +97,8 @@ op_free(struct attr_op *op)
     free(op->bucket);
     free(op->key);
     free(op->xattrs);
+    free(op->mime);
+    free(op->cache_control);
     free(op);
 }
 
@@ -132,6 +134,9 @@ revert(struct attr_op *op, struct sf_tree *t)
         if (op->xattrs && n->extra)
             free(sf_steal(n->extra->changes));
         n->set = op->before.set;
+        n->mime = op->before.mime;
+        n->guessed = op->before.guessed;
+        n->cache_control = op->before.cache_control;
         n->mode = op->before.mode;
         n->uid = op->before.uid;
         n->gid = op->before.gid;
@@ -230,6 +235,12 @@ attr_lasts(const struct sf_tree *t, const struct node *n)
 }
 
 bool
+attr_unsent(const struct sf_tree *t, const struct node *n)
+{
+    return n->parent && n->set & (attr_lasts(t, n) ? UINT16_MAX : NODE_SET_SAID);
+}
+
+bool
 attr_travels(const struct node *n)
 {
     return n->local_only || live(n)->commits ||
@@ -274,13 +285,15 @@ attr_op_new_locked(struct sf_tree *t, struct node *n, const struct node *before,
         op_free(op);
         return NULL;
     }
-    if (xattrs && !(op->xattrs = strdup(xattrs))) {
+    rc = xattrs && !(op->xattrs = strdup(xattrs)) ? -ENOMEM : 0;
+    if (rc || type_said_locked(t, n, &op->mime, &op->cache_control)) {
         op_free(op);
         return NULL;
     }
     n->extra->writing++;
     seen_locked(n, &op->seen);
-    attr_mark_locked(t, n, &op->mark);
+    if (!t->opts.plain)
+        attr_mark_locked(t, n, &op->mark);
     op->nid = n->nid;
     op->attrs = n->attrs;
     op->before = *before;
@@ -296,7 +309,9 @@ attr_op_start(struct sf_tree *t, struct attr_op *op)
                                       .key = op->key,
                                       .seen = sf_version_known(&op->seen) ? &op->seen : NULL,
                                       .mark = &op->mark,
-                                      .xattrs = op->xattrs};
+                                      .xattrs = op->xattrs,
+                                      .mime = op->mime,
+                                      .cache_control = op->cache_control};
     sf_write_attrs(t->writer, &ch, kept, settled, op);
 }
 
@@ -342,8 +357,9 @@ attrs_kept(void *arg, int rc)
 bool
 attr_goes_along_locked(const struct sf_tree *t, const struct node *n)
 {
-    return t->opts.behind && attr_lasts(t, n) && n->type == N_FILE && !live(n)->writers &&
-           live(n)->commits && live(n)->content && sf_content_dirty(live(n)->content);
+    return t->opts.behind && (attr_lasts(t, n) || attr_unsent(t, n)) && n->type == N_FILE &&
+           !live(n)->writers && live(n)->commits && live(n)->content &&
+           sf_content_dirty(live(n)->content);
 }
 
 /* With what is kept of the bytes. false: no memory. */

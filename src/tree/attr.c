@@ -2,7 +2,6 @@
 #include "tree/internal.h"
 
 #include "base/clock.h"
-#include "tree/words.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -161,34 +160,32 @@ row_version(const struct sf_list_row *row, struct sf_version *out)
 }
 
 void
-attr_words_locked(const struct sf_tree *t, struct node *n, const char *mime,
-                  const char *cache_control)
-{
-    char others[WORD_MAX + 1];
-    n->mime = mime[0] ? word_of(t->words, mime) : 0;
-    bool fits = sf_cache_control_others(cache_control, others, sizeof others) >= 0;
-    n->cache_control = fits ? word_of(t->words, others) : 0;
-}
-
-void
 attr_row_locked(const struct sf_tree *t, struct node *n, const struct sf_list_row *row,
                 int64_t mtime_ns, int64_t updated_ns)
 {
-    struct sf_mark m = {.valid = 0};
+    struct sf_mark m = {.valid = 0}, theirs;
     const struct bucket *b = row ? node_bucket_locked(n) : NULL;
     struct sf_version is = {.size = 0};
-    if (row && n->type == N_FILE)
-        attr_words_locked(t, n, row->mime, row->cache_control);
-    if (b && !t->opts.plain) {
-        (void)sf_mark_parse(row->cache_control, &m);
+    if (b)
         row_version(row, &is);
-        sf_write_attrs_pending(t->writer, b->id, row->key, &is, &m);
-    }
+    if (b && !t->opts.plain)
+        (void)sf_mark_parse(row->cache_control, &m);
+    theirs = m;
+    bool coming = b && sf_write_attrs_pending(t->writer, b->id, row->key, &is, &m);
+    if (t->opts.plain)
+        m = theirs;
+    if (row && n->type == N_FILE)
+        type_row_locked(t, n,
+                        &(struct type_row){.bucket = coming ? b->id : NULL,
+                                           .key = row->key,
+                                           .is = &is,
+                                           .mark = &theirs,
+                                           .mime = row->mime,
+                                           .cache_control = row->cache_control});
     if (m.valid & SF_MARK_MTIME)
         mtime_ns = m.mtime_ns;
     if (m.valid & SF_MARK_CTIME)
         updated_ns = m.ctime_ns;
-    n->guessed = m.guessed;
     if (!(n->set & SF_SET_CTIME)) { /* nothing was set here that it does not have */
         if (n->ctime_ns != updated_ns)
             xattrs_forget_locked(n);
@@ -295,12 +292,12 @@ attr_mark_fits_locked(const struct sf_tree *t, const struct node *n, const char 
 void
 attr_sent_locked(const struct sf_tree *t, struct node *n, uint32_t attrs)
 {
-    if (t->opts.plain)
-        return;
-    n->marked = true;
+    n->marked = n->marked || !t->opts.plain;
     if (n->attrs != attrs)
         return;
-    n->set = 0;
+    n->set &= t->opts.plain ? (uint16_t)~NODE_SET_SAID : 0;
+    if (t->opts.plain)
+        return;
     if (n->extra)
         free(sf_steal(n->extra->changes));
 }

@@ -181,8 +181,8 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     /* Set while it ran: nothing else carries that, as others that wait have nothing to send. It is
      * asked for before anybody hears of the end, who might rename it. */
     bool travels = n->local_only || (live(n)->content && sf_content_dirty(live(n)->content));
-    bool again = !rc && done->uploaded && n->set && n->attrs != op->attrs && !travels &&
-                 attr_lasts(t, n) && !(n->extra && n->extra->writing);
+    bool again = !rc && done->uploaded && attr_unsent(t, n) && n->attrs != op->attrs && !travels &&
+                 !(n->extra && n->extra->writing);
     tree_unlock(t);
     if (again)
         attr_again(t, n);
@@ -209,10 +209,24 @@ commit_done(void *arg, const struct sf_err *err, const struct sf_commit *done)
     free(op);
 }
 
-/* What goes with the bytes; strings are the caller's to free. 0 or -errno. */
+/* What goes with the bytes, as struct sf_commit_args borrows it. */
+struct texts {
+    char mark[SF_MARK_SIZE];
+    char *xattrs, *mime, *cache_control;
+};
+
+static void
+texts_fini(struct texts *x)
+{
+    free(x->xattrs);
+    free(x->mime);
+    free(x->cache_control);
+}
+
+/* 0 or -errno. */
 static int
 args_locked(struct sf_tree *t, struct node *n, struct commit_op *op, struct sf_commit_args *args,
-            struct sf_version *base, char mark[SF_MARK_SIZE], char **xattrs)
+            struct sf_version *base, struct texts *x)
 {
     const struct bucket *b = node_bucket_locked(n);
     int rc = b ? mimes_copy(b->mimes, &op->mimes) : -ESTALE;
@@ -224,9 +238,14 @@ args_locked(struct sf_tree *t, struct node *n, struct commit_op *op, struct sf_c
         node_version_of(n, true, base); /* what a program saw when it began */
         args->base = base;
     }
-    attr_mark_text_locked(t, n, mark);
-    args->mark = mark[0] ? mark : NULL;
-    args->xattrs = *xattrs = n->extra && n->extra->changes ? strdup(n->extra->changes) : NULL;
+    attr_mark_text_locked(t, n, x->mark);
+    args->mark = x->mark[0] ? x->mark : NULL;
+    args->xattrs = x->xattrs = n->extra && n->extra->changes ? strdup(n->extra->changes) : NULL;
+    rc = type_said_locked(t, n, &x->mime, &x->cache_control);
+    if (rc)
+        return rc;
+    args->mime = x->mime;
+    args->cache_control = x->cache_control;
     args->max_size = sf_writer_limit(t->writer, b->size_limit);
     args->mimes = (const char *const *)op->mimes;
     return 0;
@@ -249,14 +268,14 @@ commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn
     struct commit_op *op = calloc(1, sizeof *op);
     struct sf_commit_args args = {.patient = patient, .later = later};
     struct sf_version base;
-    char mark[SF_MARK_SIZE], *xattrs = NULL;
+    struct texts texts = {.xattrs = NULL};
     int rc = op ? 0 : -ENOMEM;
     tree_lock(t);
     bool nothing = !live(n)->content || (patient && live(n)->patient) ||
                    !(sf_content_dirty(live(n)->content) || live(n)->commits);
     if (op && !nothing) {
         *op = (struct commit_op){.tree = t, .node = n, .patient = patient, .cb = cb, .arg = arg};
-        rc = args_locked(t, n, op, &args, &base, mark, &xattrs);
+        rc = args_locked(t, n, op, &args, &base, &texts);
         /* One that joins another may be too late for its mark. */
         op->attrs = live(n)->commits ? n->attrs - 1 : n->attrs;
         if (rc == 0)
@@ -265,9 +284,10 @@ commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn
     tree_unlock(t);
     if (rc == 0 && !nothing) {
         sf_content_commit(op->content, &args, commit_done, op);
-        free(xattrs);
+        texts_fini(&texts);
         return;
     }
+    texts_fini(&texts);
     free(op);
     if (cb)
         cb(arg, nothing ? 0 : rc);
@@ -329,14 +349,14 @@ commit_keep(struct sf_tree *t, struct node *n, enum commit_keep how, commit_fn c
     struct sf_commit_args args = {
         .patient = true, .must = how == KEEP_BEHIND, .attrs_only = how == KEEP_ATTRS};
     struct sf_version base;
-    char mark[SF_MARK_SIZE], *xattrs = NULL;
+    struct texts texts = {.xattrs = NULL};
     int rc = op ? 0 : -ENOMEM;
     tree_lock(t);
     bool nothing = !live(n)->content || !sf_content_dirty(live(n)->content);
     if (op && !nothing) {
         *op = (struct commit_op){
             .tree = t, .node = n, .patient = true, .how = how, .cb = cb, .arg = arg};
-        rc = args_locked(t, n, op, &args, &base, mark, &xattrs);
+        rc = args_locked(t, n, op, &args, &base, &texts);
         op->attrs = n->attrs;
         if (rc == 0)
             op_begin_locked(t, n, op);
@@ -344,9 +364,10 @@ commit_keep(struct sf_tree *t, struct node *n, enum commit_keep how, commit_fn c
     tree_unlock(t);
     if (rc == 0 && !nothing) {
         sf_content_keep(op->content, &args, kept, commit_done, op);
-        free(xattrs);
+        texts_fini(&texts);
         return;
     }
+    texts_fini(&texts);
     free(op);
     if (cb)
         cb(arg, !nothing ? rc : how == KEEP_ATTRS ? -EBUSY : 0);

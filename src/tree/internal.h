@@ -69,6 +69,11 @@ struct told {
     char sha256[65];  /* hex; "" = none */
 };
 
+/* Of n->set, beside SF_SET_*: content type and Cache-Control, which also count with attrs=none. */
+#define NODE_SET_TYPE          (1u << 9)
+#define NODE_SET_CACHE_CONTROL (1u << 10)
+#define NODE_SET_SAID          (NODE_SET_TYPE | NODE_SET_CACHE_CONTROL)
+
 /* What few nodes have; extra_of() makes it. */
 struct extra {
     int64_t atime_ns;  /* set outright, or ATTR_TIME_NONE */
@@ -187,8 +192,8 @@ struct node {
     uid_t uid;
     gid_t gid;
     uint16_t mode;    /* permission bits */
-    uint16_t set;     /* SF_SET_*: attributes that were set here and that no listing changes: the
-                         object does not have them, or not for certain */
+    uint16_t set;     /* SF_SET_* and NODE_SET_*: attributes that were set here and that no listing
+                         changes: the object does not have them, or not for certain */
     uint16_t version; /* counts the versions that others made */
     uint16_t etag_parts;
     uint16_t room;          /* bytes of text */
@@ -499,8 +504,22 @@ void attr_forget_times(struct node *n);
  */
 void attr_row_locked(const struct sf_tree *t, struct node *n, const struct sf_list_row *row,
                      int64_t mtime_ns, int64_t updated_ns);
-/* What the service says is a file's content type and Cache-Control. */
-void attr_words_locked(const struct sf_tree *t, struct node *n, const char *mime,
+/* Content type and Cache-Control of a file, as the service tells them: in n->mime, n->guessed and
+ * n->cache_control comes what is on its way to the object, if the journal has such, else this.
+ * @mark: that Cache-Control has. What was set here stays. */
+struct type_row {
+    const char *bucket, *key; /* NULL = nothing is on its way */
+    const struct sf_version *is;
+    const struct sf_mark *mark;
+    const char *mime, *cache_control;
+};
+void type_row_locked(const struct sf_tree *t, struct node *n, const struct type_row *row);
+/* What the object is to have of both as it was set here, for struct sf_commit_args and
+ * sf_attr_change: copies, NULL = nothing. 0 or -ENOMEM. */
+int type_said_locked(const struct sf_tree *t, const struct node *n, char **mime,
+                     char **cache_control);
+/* What was set of a file whose bytes the journal has; NULL = nothing. */
+void type_begin_locked(const struct sf_tree *t, struct node *n, const char *mime,
                        const char *cache_control);
 /* @to stands for the same file from now on; @from is detached. */
 void attr_give_locked(struct sf_tree *t, struct node *from, struct node *to);
@@ -529,6 +548,9 @@ int attr_gate_new(struct sf_tree *t);
 void attr_gate_close(struct sf_tree *t);
 /* Whether the bucket has a place for a node's attributes. */
 bool attr_lasts(const struct sf_tree *t, const struct node *n);
+/* Whether something of it was set that the object is to have, too, and does not have for certain.
+ */
+bool attr_unsent(const struct sf_tree *t, const struct node *n);
 /* Whether an upload will carry them, or one is under way. */
 bool attr_travels(const struct node *n);
 /* Bucket and key of the object that has a node's attributes: of a directory its marker. As

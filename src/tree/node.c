@@ -563,7 +563,8 @@ node_touch_lru_locked(struct sf_tree *t, struct node *n)
 static bool
 node_droppable(const struct node *n)
 {
-    return node_unused(n) && !(n->set & (SF_SET_MODE | SF_SET_UID | SF_SET_GID | SF_SET_MTIME));
+    const unsigned kept = SF_SET_MODE | SF_SET_UID | SF_SET_GID | SF_SET_MTIME | NODE_SET_SAID;
+    return node_unused(n) && !(n->set & kept);
 }
 
 /* Drop what nobody uses of one directory's children; then it is not completely known any more. */

@@ -399,7 +399,7 @@ sync_done(void *arg, int rc)
     struct sf_tree *t = op->tree;
     char *bucket = NULL, *key = NULL;
     tree_lock(t);
-    bool wanted = rc == 0 && op->node && op->node->set && attr_lasts(t, op->node) &&
+    bool wanted = rc == 0 && op->node && attr_unsent(t, op->node) &&
                   attr_object_key_locked(op->node, &bucket, &key) == 0;
     tree_unlock(t);
     if (!wanted) {

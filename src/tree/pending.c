@@ -98,6 +98,7 @@ file_locked(struct sf_tree *t, struct node *dir, const char *comp, const struct 
     else
         attr_stamp_locked(n, true);
     xattrs_locked(n, p->xattrs);
+    type_begin_locked(t, n, p->mime, p->cache_control);
     if (!n->ino)
         ino_claim_locked(t, n, ino_choose_locked(t));
     return n;

@@ -68,7 +68,19 @@ tell_locked(const struct xattr_op *op, const struct sf_object_info *info, const 
     n->extra->told = told;
     if (n->etag_open && is.etag[0] && !node_set_etag(n, is.etag))
         n->etag_open = false;
-    attr_words_locked(t, n, info->mime, info->cache_control);
+    struct sf_mark mark = {.valid = 0};
+    sf_autofree char *bucket = NULL, *key = NULL;
+    if (!t->opts.plain)
+        (void)sf_mark_parse(info->cache_control, &mark);
+    if (node_key_locked(n, &bucket, &key))
+        bucket = key = NULL; /* then nothing of the journal is known */
+    type_row_locked(t, n,
+                    &(struct type_row){.bucket = bucket,
+                                       .key = key,
+                                       .is = &is,
+                                       .mark = &mark,
+                                       .mime = info->mime,
+                                       .cache_control = info->cache_control});
 }
 
 int

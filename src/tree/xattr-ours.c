@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tree/xattr.h"
-
 #include "base/str.h"
 #include "tables/tables.h"
-#include "tree/words.h"
+#include "tree/xattr-type.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -222,72 +220,6 @@ get_error(struct xattr_op *op)
     return text[0] ? sf_buf_puts(&op->out, text) : -ENODATA;
 }
 
-/* ---- what can be set -------------------------------------------------------------------------
- */
-
-/* What a file is taken for by its name; NULL: the name tells nothing. */
-static const char *
-type_by_name(const struct node *n)
-{
-    const char *type = sf_mime_guess(node_comp(n), NULL, 0);
-    return strcmp(type, sf_mime_guess("", NULL, 0)) != 0 ? type : NULL;
-}
-
-static int
-get_content_type(struct xattr_op *op)
-{
-    struct sf_tree *t = op->tree;
-    const struct node *n = op->node;
-    if (n->type != N_FILE)
-        return -ENODATA;
-    tree_lock(t);
-    const char *type = word_text(t->words, n->mime);
-    if (!type && n->local_only) /* as it will be sent */
-        type = type_by_name(n);
-    int rc = type ? sf_buf_puts(&op->out, type) : -ENODATA;
-    tree_unlock(t);
-    return rc == -ENODATA ? xattr_need(op) : rc;
-}
-
-static bool
-type_is_listed(struct xattr_op *op)
-{
-    struct sf_tree *t = op->tree;
-    const struct node *n = op->node;
-    tree_lock(t);
-    const char *type = n->type == N_FILE ? word_text(t->words, n->mime) : NULL;
-    bool listed = type && attr_lasts(t, n) && !n->guessed &&
-                  strcmp(type, sf_mime_guess(node_comp(n), NULL, 0)) != 0;
-    tree_unlock(t);
-    return listed;
-}
-
-static int
-get_cache_control(struct xattr_op *op)
-{
-    struct sf_tree *t = op->tree;
-    const struct node *n = op->node;
-    if (n->type != N_FILE)
-        return -ENODATA;
-    tree_lock(t);
-    const char *text = word_text(t->words, n->cache_control);
-    int rc = text && *text ? sf_buf_puts(&op->out, text) : -ENODATA;
-    tree_unlock(t);
-    return text ? rc : xattr_need(op);
-}
-
-static bool
-cache_control_is_listed(struct xattr_op *op)
-{
-    struct sf_tree *t = op->tree;
-    const struct node *n = op->node;
-    tree_lock(t);
-    const char *text = n->type == N_FILE ? word_text(t->words, n->cache_control) : NULL;
-    bool listed = text && *text && strcmp(text, "no-cache") && attr_lasts(t, n);
-    tree_unlock(t);
-    return listed;
-}
-
 /* ---- the table -------------------------------------------------------------------------------
  */
 
@@ -308,8 +240,9 @@ static const struct xattr_ours table[] = {
     {"public_url", XATTR_LINK, xattr_public_url, NULL, NULL},
     {"signed_url", XATTR_LINK, xattr_signed_url, NULL, NULL},
     {"signed_url.", XATTR_LINK, xattr_signed_url, NULL, NULL},
-    {"content_type", XATTR_SETTABLE, get_content_type, NULL, type_is_listed},
-    {"cache_control", XATTR_SETTABLE, get_cache_control, NULL, cache_control_is_listed},
+    {"content_type", XATTR_SETTABLE, xattr_get_type, xattr_set_type, xattr_type_is_listed},
+    {"cache_control", XATTR_SETTABLE, xattr_get_cache_control, xattr_set_cache_control,
+     xattr_cache_control_is_listed},
     {"tags", XATTR_SETTABLE, NULL, NULL, NULL},
 };
 

@@ -109,6 +109,10 @@ def main():
     both.case("no version", 200, arguments(("b", "one", None), **everything))
     both.case("no such object", 200, arguments(("b", "none", "one"), **everything))
     both.case("no such bucket", 200, arguments(("none", "one", "one"), **everything))
+    quoted = "'; drop table storage.objects; --$$\\\" \u00e9"
+    both.case("what tries to get out of its quotes", 200,
+              arguments(("b", "three", "three"), p_mimetype=f'text/x; a="{quoted}"',
+                        p_cache_control=f'{quoted}, supafs="1;m=100600"'))
     both.case("a type that is no text", 200, arguments(("b", "two", "two"), p_mimetype=7))
     both.case("metadata that is no object", 400, arguments(one, p_metadata=[1]))
 

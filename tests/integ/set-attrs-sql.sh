@@ -32,7 +32,7 @@ echo content >"$SF_TMP/file"
 for bucket in b closed seen open blind; do
     api_json POST /bucket "{\"name\":\"$bucket\"}" >/dev/null || fail "cannot make $bucket"
 done
-for object in b/one b/two closed/x seen/x2 seen/anon open/x3 blind/x4; do
+for object in b/one b/two b/three closed/x seen/x2 seen/anon open/x3 blind/x4; do
     bucket=${object%/*} name=${object#*/}
     put_object "$bucket" "$name" "$SF_TMP/file" text/plain >/dev/null || fail "cannot put $object"
     here=$(object_info "$bucket" "$name" | json_get 'd["version"]')
@@ -51,7 +51,7 @@ rc=0
 python3 "${0%.sh}.py" "$SUPABASE_URL/rest/v1" "$SF_REST" "$SF_TMP/objects" >"$SF_TMP/cases" || rc=$?
 cat "$SF_TMP/cases" >&2
 expect_eq "exit status of the comparison" 0 "$rc"
-expect_eq "cases" 26 "$(grep -c '^ok ' "$SF_TMP/cases")"
+expect_eq "cases" 27 "$(grep -c '^ok ' "$SF_TMP/cases")"
 
 row() { # BUCKET NAME: what the change may and may not have touched
     pg -c "select version = '$(awk -v b="$1" -v n="$2" '$1 == b && $2 == n {print $3}' \
@@ -64,6 +64,9 @@ step "what is in the tables"
 expect_eq "all three" 't|text/css|no-cache, supafs="1;m=100600"|"e"|8|{"k": "v", "n": [1, null]}|t' \
     "$(row b one)"
 expect_eq "one of them" 't|7|max-age=7|"e"|8|{"old": 1}|t' "$(row b two)"
+quoted="'; drop table storage.objects; --\$\$\\\" é"
+expect_eq "what tries to get out of its quotes" \
+    "t|text/x; a=\"$quoted\"|$quoted, supafs=\"1;m=100600\"|\"e\"|8|{\"old\": 1}|t" "$(row b three)"
 expect_eq "hidden" 't|text/plain|no-cache|"e"|8|{"old": 1}|f' "$(row closed x)"
 expect_eq "not to be changed" 't|text/plain|no-cache|"e"|8|{"old": 1}|f' "$(row seen x2)"
 expect_eq "allowed" 't|text/css|no-cache, supafs="1;m=100600"|"e"|8|{"k": "v", "n": [1, null]}|t' \

@@ -25,6 +25,12 @@ def names():
     return [text.replace("/", "\u2215") for text in TEXTS] + [f"a{t}b"[:60].replace("/", "") for t in TEXTS[:20]]
 
 
+def content_type(name):
+    """One that may be set, with as much of the name as a parameter can hold."""
+    text = "".join(c for c in name if " " <= c <= "~")[:200]
+    return 'text/x-hostile; a="' + text.replace("\\", "\\\\").replace('"', '\\"')[:220].rstrip("\\") + '"'
+
+
 def make(top):
     done = sorted(set(names()))
     for i, name in enumerate(done):
@@ -33,6 +39,8 @@ def make(top):
             f.write(f"{i} {name}\n")
             f.flush()
             os.setxattr(f.fileno(), "user.note", name.encode())
+            os.setxattr(f.fileno(), "user.supafs.content_type", content_type(name).encode())
+            os.setxattr(f.fileno(), "user.supafs.cache_control", content_type(name)[5:].encode())
         if i % 7 == 0:
             os.rename(path, os.path.join(top, f"moved {name}"[:120]))
     print(len(done))
@@ -51,6 +59,10 @@ def check(top):
             print(f"{name!r}: {row}")
             wrong += 1
         note = os.getxattr(path, "user.note").decode()
+        said = [os.getxattr(path, f"user.supafs.{what}").decode() for what in ("content_type", "cache_control")]
+        if said != [content_type(note), content_type(note)[5:]] or row and row["type"] != said[0]:
+            print(f"{name!r}: is told to be {said!r}, and the row has {row and row['type']!r}")
+            wrong += 1
         if data.decode().partition(" ")[2] != note + "\n":
             print(f"{name!r}: its attribute is {note!r}")
             wrong += 1

@@ -33,7 +33,8 @@ wait_for 15 tables_are "$mnt" on, || fail "tables: $(mount_status "$mnt" tables)
 wait_told "$mnt"
 
 step "their rows"
-pg -c "select json_agg(json_build_object('key', object_key, 'name', original_filename, 'hash', file_hash))
+pg -c "select json_agg(json_build_object('key', object_key, 'name', original_filename, 'hash', file_hash,
+        'type', mime_type))
     from public.file_metadata" >"$SF_TMP/rows.json"
 work check "$mnt/$b/d'; select 1; --" <"$SF_TMP/rows.json" >"$SF_TMP/checked" ||
     fail "$(tail -n 20 "$SF_TMP/checked")"

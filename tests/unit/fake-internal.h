@@ -38,6 +38,11 @@ void fake_put_bytes(const char *bucket, const char *key, const char *data, size_
                     const char *mime);
 /* The error that everything shall have now; 0 = none. */
 int fake_failing(void);
+/* fake-attrs.c: with the lock held. */
+void fake_set_mark(const char *bucket, const char *key, const char *mark);
+void fake_set_xattrs(const char *bucket, const char *key, const char *changes);
+/* NULL = as it is; "" = as if nobody had set it. */
+void fake_set_said(const char *bucket, const char *key, const char *mime, const char *others);
 /* Nothing of the writer is left. */
 void fake_writer_reset(void);
 

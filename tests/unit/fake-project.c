@@ -156,6 +156,14 @@ fake_cache(const char *bucket, const char *key)
     return o ? o->cache : "";
 }
 
+const char *
+fake_mime(const char *bucket, const char *key)
+{
+    FAKE_GUARD();
+    const struct object *o = fake_find(bucket, key);
+    return o ? o->mime : "";
+}
+
 bool
 fake_has(const char *bucket, const char *key, const char *text)
 {

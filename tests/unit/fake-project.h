@@ -19,6 +19,7 @@ void fake_put_mime(const char *bucket, const char *key, const char *text, const 
 /* Its Cache-Control; "" = no such object. What is written anew has "no-cache", and its mark. */
 void fake_set_cache(const char *bucket, const char *key, const char *cache_control);
 const char *fake_cache(const char *bucket, const char *key);
+const char *fake_mime(const char *bucket, const char *key);
 void fake_remove(const char *bucket, const char *key);
 bool fake_has(const char *bucket, const char *key, const char *text);
 bool fake_is(const char *bucket, const char *key, const void *data, size_t len);
