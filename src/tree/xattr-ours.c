@@ -204,7 +204,7 @@ get_cached(struct xattr_op *op)
     sf_cached_unref(cached);
     if (here >= size)
         return sf_buf_puts(&op->out, "100 %");
-    return sf_buf_printf(&op->out, "%.0f %%", (double)here / (double)size * 100 - 0.5);
+    return sf_buf_printf(&op->out, "%u %%", (unsigned)((double)here / (double)size * 100));
 }
 
 static int

@@ -47,6 +47,7 @@ put_object "$b" d/small "$SF_TMP/small" >/dev/null
 put_object "$b" d/large "$SF_TMP/large" >/dev/null
 mount_project mnt -o "bucket=$b,attr_ttl=60"
 expect_eq "listed" "large small" "$(cd "$mnt/d" && echo *)"
+expect_eq "nothing is cached" "0 %" "$(getfattr --only-values -n user.supafs.cached "$mnt/d/large")"
 expect_same_file "read" "$SF_TMP/small" "$mnt/d/small"
 expect_same_file "read" "$SF_TMP/large" "$mnt/d/large"
 expect_missing "a name" "$mnt/d/none"
