@@ -162,6 +162,10 @@ remember(struct note *n, struct sf_txn *txn, const json_t *source)
         rc = inherit(n, fact, source, n->gone != NULL);
     else if (!rc && was && !n->copied)
         rc = inherit(n, fact, was, same);
+    json_t *tags =
+        same && n->copied ? json_object_get(was, "tags") : NULL; /* the file's, not its bytes' */
+    if (!rc && tags && !json_object_get(fact, "tags") && json_object_set(fact, "tags", tags))
+        rc = -ENOMEM;
     if (!rc && was)
         rc = hash_drop(txn, was);
     if (!rc && *text_of(fact, "file_id")) { /* without it nothing could be told of it */

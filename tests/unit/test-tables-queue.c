@@ -612,6 +612,35 @@ facts_follow_what_is_done(void **state)
     assert_int_equal(sf_tables_fact(tables, "b", "z", &row), -ENOENT);
 }
 
+/* A file that was tagged before it was stored, and whose bytes the service copied then. */
+static void
+a_copy_keeps_the_tags_of_its_name(void **state)
+{
+    (void)state;
+    struct sf_tables_row row;
+    static const char *const tags[] = {"mine", NULL}, *const theirs[] = {"theirs", NULL};
+    const struct sf_file_fact source = {.bucket = "b", .key = "s", .id = id_of(1)};
+    const struct sf_file_fact unsent = {.bucket = "b", .key = "u"};
+    const struct sf_file_fact stored = {.bucket = "b", .key = "u", .id = id_of(2)};
+    const struct sf_file_fact replaced = {.bucket = "b", .key = "u", .id = id_of(3)};
+    open_tables(0);
+    sf_tables_set_tags(tables, &source, theirs);
+    sf_tables_set_tags(tables, &unsent, tags);
+    sf_tables_note(tables, SF_OP_COPY, &source, &stored, 0, 1, 0);
+    settle();
+    assert_int_equal(sf_tables_fact(tables, "b", "u", &row), 0);
+    assert_string_equal(row.id, stored.id);
+    assert_non_null(row.tags);
+    assert_string_equal(row.tags[0], "mine");
+    sf_tables_row_fini(&row);
+    /* Another file of that name is not tagged. */
+    sf_tables_note(tables, SF_OP_COPY, &source, &replaced, 0, 1, 0);
+    settle();
+    assert_int_equal(sf_tables_fact(tables, "b", "u", &row), 0);
+    assert_null(row.tags);
+    sf_tables_row_fini(&row);
+}
+
 static void
 long_names_are_told_apart(void **state)
 {
@@ -735,6 +764,7 @@ main(void)
         TEST(rows_that_are_none_are_passed_over),
         TEST(a_file_that_is_no_database_is_put_aside),
         TEST(facts_follow_what_is_done),
+        TEST(a_copy_keeps_the_tags_of_its_name),
         TEST(long_names_are_told_apart),
         TEST(failed_operations_change_no_fact),
         TEST(accesses_are_merged),
