@@ -182,6 +182,7 @@ integ_tests = \
 	tests/integ/tables.sh \
 	tests/integ/tables-denied.sh \
 	tests/integ/tables-hostile.sh \
+	tests/integ/tags.sh \
 	tests/integ/supabase-js.sh \
 	tests/integ/tus-js.sh \
 	tests/integ/trouble-table.sh \
@@ -194,7 +195,6 @@ integ_tests = \
 	tests/integ/writeback.sh \
 	tests/integ/wrong-starts.sh \
 	tests/integ/xattr-ours.sh \
-	tests/integ/xattr-dir.sh \
 	tests/integ/xattrs.sh
 
 # Only where the daemon can be told to die at a step of a change.

@@ -84,7 +84,7 @@ live_trim_locked(struct node *n)
         return;
     live_free(sf_steal(e->live));
     if (e->atime_ns == ATTR_TIME_NONE && !e->rdev && !e->xattrs && !e->changes &&
-        !e->xattrs_known && !e->writing && !e->told)
+        !e->xattrs_known && !e->writing && !e->told && !e->tagged)
         extra_free(sf_steal(n->extra));
 }
 

@@ -74,6 +74,9 @@ struct told {
 #define NODE_SET_CACHE_CONTROL (1u << 10)
 #define NODE_SET_SAID          (NODE_SET_TYPE | NODE_SET_CACHE_CONTROL)
 
+/* Has it tags, as far as somebody has set them here, or asked for them? */
+enum tagged { TAGGED_UNKNOWN, TAGGED_YES, TAGGED_NO };
+
 /* What few nodes have; extra_of() makes it. */
 struct extra {
     int64_t atime_ns;  /* set outright, or ATTR_TIME_NONE */
@@ -83,6 +86,7 @@ struct extra {
     bool xattrs_known; /* else the object has to be asked for them */
     unsigned writing;  /* changes of attributes under way */
     struct told *told; /* NULL = nothing */
+    uint8_t tagged;    /* enum tagged */
     struct live *live; /* NULL = none */
 };
 

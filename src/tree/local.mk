@@ -51,6 +51,7 @@ src_libsupafs_a_SOURCES += \
 	src/tree/xattr-ask.c \
 	src/tree/xattr-link.c \
 	src/tree/xattr-ours.c \
+	src/tree/xattr-tables.c \
 	src/tree/xattr-type.c \
 	src/tree/xattr-type.h \
 	src/tree/xattr.h

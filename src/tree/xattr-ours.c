@@ -235,15 +235,15 @@ static const struct xattr_ours table[] = {
     {"sync", XATTR_STATE, get_sync, NULL, NULL},
     {"cached", XATTR_STATE, get_cached, NULL, NULL},
     {"error", XATTR_STATE, get_error, NULL, NULL},
-    {"access_count", XATTR_STATE, NULL, NULL, NULL},
-    {"last_accessed", XATTR_STATE, NULL, NULL, NULL},
+    {"access_count", XATTR_STATE, xattr_access_count, NULL, NULL},
+    {"last_accessed", XATTR_STATE, xattr_last_accessed, NULL, NULL},
     {"public_url", XATTR_LINK, xattr_public_url, NULL, NULL},
     {"signed_url", XATTR_LINK, xattr_signed_url, NULL, NULL},
     {"signed_url.", XATTR_LINK, xattr_signed_url, NULL, NULL},
     {"content_type", XATTR_SETTABLE, xattr_get_type, xattr_set_type, xattr_type_is_listed},
     {"cache_control", XATTR_SETTABLE, xattr_get_cache_control, xattr_set_cache_control,
      xattr_cache_control_is_listed},
-    {"tags", XATTR_SETTABLE, NULL, NULL, NULL},
+    {"tags", XATTR_SETTABLE, xattr_get_tags, xattr_set_tags, xattr_tags_are_listed},
 };
 
 #define ROWS (sizeof table / sizeof *table)

@@ -82,6 +82,20 @@ int xattr_need(struct xattr_op *op);
 int xattr_signed_url(struct xattr_op *op);
 int xattr_public_url(struct xattr_op *op);
 
+/* ---- xattr-tables.c: rows of the table --------------------------------------------------------
+ */
+
+int xattr_get_tags(struct xattr_op *op);
+int xattr_set_tags(struct xattr_op *op);
+bool xattr_tags_are_listed(struct xattr_op *op);
+int xattr_access_count(struct xattr_op *op);
+int xattr_last_accessed(struct xattr_op *op);
+
+/* Words with commas between them, of 1 to 100 bytes and at most 64; blanks around them do not
+ * count, and the same word once. *ret: NULL-terminated, for tags_free(). 0, -EINVAL or -ENOMEM. */
+int tags_parse(const char *text, size_t len, char ***ret);
+void tags_free(char **tags);
+
 /* ---- xattr-ours.c ---------------------------------------------------------------------------- */
 
 /* @name: whole, and it begins with XATTR_OURS. NULL = there is none. */

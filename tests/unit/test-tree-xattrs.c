@@ -4,6 +4,8 @@
 
 #include <sys/xattr.h>
 
+#include "tree/xattr.h"
+
 #define ID  "11111111-2222-3333-4444-555555555555"
 #define MD5 "\"0123456789abcdef0123456789abcdef\""
 
@@ -260,6 +262,67 @@ test_what_cannot_be_set_is_accepted(void **state)
     assert_string_equal(listed(n), "");
 }
 
+/* What tags_parse() makes of a text, or "-ERRNO". */
+static const char *
+parsed(const char *text, size_t len)
+{
+    static char all[7000];
+    char **tags = NULL;
+    int rc = tags_parse(text, len, &tags);
+    all[0] = '\0';
+    if (rc)
+        return failed(rc);
+    for (char **tag = tags; *tag; tag++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s;", *tag);
+    tags_free(tags);
+    return all;
+}
+
+static void
+test_tags(void **state)
+{
+    (void)state;
+    static const char *const good[][2] = {{"a", "a;"},
+                                          {"a,b", "a;b;"},
+                                          {" a b ,  c", "a b;c;"},
+                                          {"b,a,b,A", "b;a;A;"},
+                                          {"gr\xc3\xbcn", "gr\xc3\xbcn;"},
+                                          {"\xc2\xa0", "\xc2\xa0;"}};
+    static const char *const wrong[] = {
+        "",   ",",     " ",    "a,",       ",a",     "a, ,b",         "a\nb",
+        "\t", "a\x7f", "\xff", "\xc2\x85", "a,\xc3", "a,\xed\xa0\x80"};
+    char text[8000] = "";
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_string_equal(parsed(good[i][0], strlen(good[i][0])), good[i][1]);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_string_equal(parsed(wrong[i], strlen(wrong[i])), failed(-EINVAL));
+    assert_string_equal(parsed("a\0b", 3), failed(-EINVAL));
+    memset(text, 'x', 101);
+    assert_string_equal(parsed(text, 101), failed(-EINVAL));
+    assert_string_not_equal(parsed(text, 100), failed(-EINVAL));
+    /* 64 words, however often each of them comes. */
+    text[0] = '\0';
+    for (int i = 0; i < 64; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%d,%d", i ? "," : "", i, i);
+    assert_string_not_equal(parsed(text, strlen(text)), failed(-EINVAL));
+    snprintf(text + strlen(text), sizeof text - strlen(text), ",64");
+    assert_string_equal(parsed(text, strlen(text)), failed(-EINVAL));
+}
+
+static void
+test_without_tables(void **state)
+{
+    (void)state;
+    begin();
+    uint64_t n = object("f.txt", "text/plain", "no-cache");
+    assert_int_equal(setx(n, "user.supafs.tags", "a"), -EOPNOTSUPP);
+    assert_int_equal(setx(n, "user.supafs.tags", NULL), -ENODATA);
+    assert_string_equal(getx(n, "tags"), failed(-ENODATA));
+    assert_string_equal(getx(n, "access_count"), failed(-ENODATA));
+    assert_string_equal(getx(n, "last_accessed"), failed(-ENODATA));
+    assert_string_equal(listed(n), "");
+}
+
 int
 main(void)
 {
@@ -273,6 +336,8 @@ main(void)
         TEST(test_signed_links),
         TEST(test_no_link_to_what_is_not_there),
         TEST(test_public_links),
+        cmocka_unit_test(test_tags),
+        TEST(test_without_tables),
         TEST(test_what_cannot_be_set_is_accepted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
