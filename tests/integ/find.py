@@ -29,7 +29,7 @@ PATTERNS = [
     r"st\*r\?.txt", r"back\\slash", "new?line.txt", "*red", "%*", r"\%*", "*.e*", "x.*", "it's", "*drop table*", "*or(id.eq*",
     "-rf", " *", "=*", "=!*", "k*", "*obj*", "*[!a-z]", "both*", "none", "%obj*", "%key*", "*'; --*", "*\\", "",
 ]
-TAGS = ["red", "green", "with space", "日本", "quote'\"", "a}b", "%"]
+TAGS = ["red", "green", "with space", "日本", "quote'\"", "a}b", "%", "re"]  # no file has the last
 
 
 def sha256(data):
@@ -49,6 +49,9 @@ def make(top):
             try:
                 with open(base + sub + b"/" + name, "wb") as f:
                     f.write(content(i))
+                if i % 3 == 0:
+                    tags = [TAGS[i % 7], TAGS[(i + 2) % 7]]
+                    os.setxattr(base + sub + b"/" + name, "user.supafs.tags", ",".join(tags).encode())
             except OSError as e:
                 sys.exit(f"{name!r}: {e}")
 
@@ -65,6 +68,10 @@ def questions(buckets):
         yield ["--sha256", sha256(content(i))], False
     yield ["--sha256", sha256(content(1)).upper(), "--name", "*.txt"], False
     yield ["--sha256", "0" * 64], False
+    for tag in TAGS:
+        yield ["--tag", tag], False
+    yield ["--tag", "red", "--json", "--size", "+0"], False
+    yield ["--tag", "green", "--name", "*.txt", "--limit", "2"], False
     yield ["--newer", "1h"], False
     yield ["--newer", "2099-01-01"], False
     yield ["--older", "1h"], False
@@ -108,7 +115,7 @@ def ask(supafs, *buckets, find=None):
                 sys.exit(f"{line!r} is not there")
             if row and row["path"] and os.path.getsize(os.fsencode(row["path"])) != row["size"]:
                 sys.exit(f"{row} has another size")
-        if got.returncode:
+        if got.returncode or (args[0] == "--tag" and len(args) == 3 and bool(out) == (args[1] == TAGS[-1])):
             failed = 1
         # Special names are found by what they stand for, too.
         if same and find:
