@@ -39,6 +39,14 @@ found "$top/many" | LC_ALL=C sort >"$SF_TMP/wanted"
 find "$top/many" -type f | LC_ALL=C sort >"$SF_TMP/theirs"
 expect_same_file "the names" "$SF_TMP/theirs" "$SF_TMP/wanted"
 
+step "what a provider has"
+id=$(object_info "$b" few/07 | json_get 'd["id"]')
+sf_curl -o /dev/null "$SUPABASE_URL/rest/v1/rpc/supafs_map_id" -H 'Content-Type: application/json' \
+    -d '{"p_file_id": "'"$id"'", "p_provider": "kimi", "p_provider_file_id": "k'"'"'1"}' || fail "no mapping"
+expect_eq "a provider's" "$top/few/07" "$(found "$mnt" --provider kimi)"
+expect_eq "its id" "$top/few/07" "$(found "$mnt" --provider-id "k'1")"
+expect_eq "another's" "" "$(found "$mnt" --provider-id "k'1" --provider openai)"
+
 step "the database fails in the middle, and the listing goes on behind it"
 for skip in 0 1 2; do
     set_faults '{"kind": "error", "status": 400, "path": "/rest/v1/rpc/supafs_find", "skip": '$skip'}'
