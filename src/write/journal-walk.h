@@ -9,7 +9,7 @@
 struct sf_env;
 
 /*
- * Internal to src/write/journal.c: the records of its two environments in the order of their
+ * Internal to the journal: the records of its two environments in the order of their
  * numbers, as text, in short transactions. What is added on the way may be seen or not.
  */
 #define SF_JOURNAL_PAGE 64 /* records read in one transaction */

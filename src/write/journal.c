@@ -4,59 +4,22 @@
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/file.h"
-#include "base/htab.h"
-#include "base/lock.h"
 #include "observe/log.h"
-#include "store/env.h"
-#include "write/journal-walk.h"
-#include "write/quarantine.h"
+#include "write/journal-internal.h"
 
-#define BYTES_MAX (256 << 20)
 #define SEQ_AHEAD 1024 /* numbers that one write of the bound reserves */
-
-enum { RECORDS, META, TABLES };
-static const char *const tables[] = {"records", "meta"};
-static const char next_key[] = "next";
-
-/* A record that is on disk, for the figures. */
-struct entry {
-    uint64_t seq;
-    enum sf_record_kind kind;
-    int64_t made_ns;
-    uint64_t data; /* bytes of content in it */
-    bool brief;
-    bool done; /* its drop waits for the next transaction: not counted */
-    UT_hash_handle hh;
-};
-
-struct sf_journal {
-    struct sf_env *env;
-    struct sf_env *brief; /* never synced: records of contents that count only in this boot */
-    _Atomic unsigned pending, brief_pending; /* changes on their way to each of the two */
-    char *dir, *brief_dir, *quarantine;
-    _Atomic uint64_t next; /* seq of the next new record */
-
-    struct sf_mutex lock; /* leaf; protects the fields below */
-    struct entry *entries;
-    unsigned records[SF_RECORD_KINDS];
-    unsigned damaged;
-    uint64_t data; /* of all entries */
-};
 
 /* ---- figures -------------------------------------------------------------------------------- */
 
 static void
 forget(struct sf_journal *j, uint64_t seq)
 {
-    struct entry *e;
+    struct sf_journal_entry *e;
     SF_GUARD(&j->lock);
     HASH_FIND(hh, j->entries, &seq, sizeof seq, e);
     if (!e)
@@ -72,7 +35,7 @@ forget(struct sf_journal *j, uint64_t seq)
 static void
 set_done(struct sf_journal *j, uint64_t seq, bool done)
 {
-    struct entry *e;
+    struct sf_journal_entry *e;
     SF_GUARD(&j->lock);
     HASH_FIND(hh, j->entries, &seq, sizeof seq, e);
     if (!e || e->done == done)
@@ -84,11 +47,11 @@ set_done(struct sf_journal *j, uint64_t seq, bool done)
         j->records[e->kind]++;
 }
 
-static void
-remember(struct sf_journal *j, const struct entry *what)
+void
+sf_journal_remember(struct sf_journal *j, const struct sf_journal_entry *what)
 {
     forget(j, what->seq);
-    struct entry *e = malloc(sizeof *e);
+    struct sf_journal_entry *e = malloc(sizeof *e);
     if (!e)
         return; /* a figure is too small; the record is there */
     *e = *what;
@@ -119,7 +82,7 @@ sf_journal_stats(struct sf_journal *j, struct sf_journal_stats *out)
     SF_GUARD(&j->lock);
     memcpy(out->records, j->records, sizeof out->records);
     out->damaged = j->damaged;
-    for (struct entry *e = j->entries; e; e = e->hh.next)
+    for (struct sf_journal_entry *e = j->entries; e; e = e->hh.next)
         if (!e->done && (!out->oldest_ns || e->made_ns < out->oldest_ns))
             out->oldest_ns = e->made_ns;
 }
@@ -129,14 +92,14 @@ sf_journal_numbers(struct sf_journal *j,
                    void (*fn)(void *arg, uint64_t seq, enum sf_record_kind kind), void *arg)
 {
     SF_GUARD(&j->lock);
-    for (const struct entry *e = j->entries; e; e = e->hh.next)
+    for (const struct sf_journal_entry *e = j->entries; e; e = e->hh.next)
         fn(arg, e->seq, e->kind);
 }
 
 bool
 sf_journal_has(struct sf_journal *j, uint64_t seq)
 {
-    struct entry *e;
+    struct sf_journal_entry *e;
     SF_GUARD(&j->lock);
     HASH_FIND(hh, j->entries, &seq, sizeof seq, e);
     return e != NULL;
@@ -150,7 +113,7 @@ enum place { NOWHERE, SYNCED, BRIEF };
 static enum place
 place_of(struct sf_journal *j, uint64_t seq)
 {
-    struct entry *e;
+    struct sf_journal_entry *e;
     SF_GUARD(&j->lock);
     HASH_FIND(hh, j->entries, &seq, sizeof seq, e);
     return !e ? NOWHERE : e->brief ? BRIEF : SYNCED;
@@ -182,7 +145,7 @@ reserve_numbers(struct sf_txn *txn, uint64_t seq)
 {
     sf_autobuf struct sf_buf b = SF_BUF_INIT;
     uint64_t bound = 0;
-    int rc = sf_txn_get(txn, META, next_key, strlen(next_key), &b);
+    int rc = sf_txn_get(txn, SF_JOURNAL_META, SF_JOURNAL_NEXT, strlen(SF_JOURNAL_NEXT), &b);
     if (rc && rc != -ENOENT)
         return rc;
     if (b.len == sizeof bound)
@@ -190,14 +153,15 @@ reserve_numbers(struct sf_txn *txn, uint64_t seq)
     if (be64toh(bound) > seq)
         return 0;
     bound = htobe64(seq + SEQ_AHEAD);
-    return sf_txn_put(txn, META, next_key, strlen(next_key), &bound, sizeof bound);
+    return sf_txn_put(txn, SF_JOURNAL_META, SF_JOURNAL_NEXT, strlen(SF_JOURNAL_NEXT), &bound,
+                      sizeof bound);
 }
 
 static int
 drop_run(struct sf_txn *txn, uint64_t seq)
 {
     uint64_t key = htobe64(seq);
-    int rc = seq ? sf_txn_del(txn, RECORDS, &key, sizeof key) : 0;
+    int rc = seq ? sf_txn_del(txn, SF_JOURNAL_RECORDS, &key, sizeof key) : 0;
     return rc == -ENOENT ? 0 : rc;
 }
 
@@ -212,7 +176,7 @@ change_run(struct sf_env_write *w, struct sf_txn *txn)
     if (rc || !c->text)
         return rc ? rc : drop_run(txn, c->seq);
     rc = c->fresh ? reserve_numbers(txn, c->seq) : 0;
-    return rc ? rc : sf_txn_put(txn, RECORDS, &key, sizeof key, c->text, c->len);
+    return rc ? rc : sf_txn_put(txn, SF_JOURNAL_RECORDS, &key, sizeof key, c->text, c->len);
 }
 
 /* The second part of a change: a record of both environments counts as the synced one says. */
@@ -248,13 +212,13 @@ change_settled(struct change *c, int rc)
         forget(c->j, c->drops[i]);
     for (unsigned i = 0; i < c->n_after; i++)
         forget(c->j, c->after[i]);
-    const struct entry now = {.seq = c->seq,
-                              .kind = c->kind,
-                              .made_ns = c->made_ns,
-                              .data = c->data,
-                              .brief = c->env == c->j->brief};
+    const struct sf_journal_entry now = {.seq = c->seq,
+                                         .kind = c->kind,
+                                         .made_ns = c->made_ns,
+                                         .data = c->data,
+                                         .brief = c->env == c->j->brief};
     if (c->text)
-        remember(c->j, &now);
+        sf_journal_remember(c->j, &now);
     else
         forget(c->j, c->seq);
 }
@@ -509,6 +473,16 @@ sf_journal_drop_wait(struct sf_journal *j, uint64_t seq)
     return c ? change_wait(c) : -ENOMEM;
 }
 
+void
+sf_journal_drop_brief(struct sf_journal *j, uint64_t seq)
+{
+    struct change *c = drop_of(j, 0);
+    if (!c)
+        return;
+    c->after[0] = seq;
+    (void)change_wait(c);
+}
+
 /* ---- the end of a directory's rename --------------------------------------------------------- */
 
 struct moved {
@@ -532,7 +506,7 @@ moved_row(struct sf_txn *txn, const struct sf_record *dir, const struct sf_buf *
     if (rc <= 0)
         return rc;
     rc = sf_record_format(&r, &now, &len, why);
-    return rc ? rc : sf_txn_put(txn, RECORDS, seq->data, seq->len, now, len);
+    return rc ? rc : sf_txn_put(txn, SF_JOURNAL_RECORDS, seq->data, seq->len, now, len);
 }
 
 static int
@@ -542,7 +516,7 @@ moved_run(struct sf_env_write *w, struct sf_txn *txn)
     uint64_t from = 0;
     for (;;) {
         sf_autobuf struct sf_buf seq = SF_BUF_INIT, text = SF_BUF_INIT;
-        int rc = sf_txn_next(txn, RECORDS, &from, sizeof from, &seq, &text);
+        int rc = sf_txn_next(txn, SF_JOURNAL_RECORDS, &from, sizeof from, &seq, &text);
         if (rc == -ENOENT)
             break;
         if (!rc)
@@ -587,185 +561,4 @@ sf_journal_settle_async(struct sf_journal *j, sf_journal_fn done, void *arg)
     c->done = done;
     c->arg = arg;
     change_start(c);
-}
-
-/* ---- reading -------------------------------------------------------------------------------- */
-
-/* Parses every record, but those that cannot be read: they are counted and kept at the start. */
-int
-sf_journal_each(struct sf_journal *j, int (*fn)(void *arg, struct sf_record *r), void *arg)
-{
-    sf_defer(sf_journal_walk_fini) struct sf_journal_walk walk;
-    const struct sf_raw_record *raw = NULL;
-    int rc;
-    sf_journal_walk_begin(&walk, j->env, j->brief, RECORDS);
-    while (!(rc = sf_journal_walk_next(&walk, &raw)) && raw) {
-        sf_autorecord struct sf_record r = {0};
-        char why[160] = "";
-        rc = sf_record_parse(raw->text, raw->len, &r, why);
-        if (rc == -EPROTO)
-            continue;
-        r.seq = raw->seq;
-        rc = rc ? rc : fn(arg, &r);
-        if (rc)
-            break;
-    }
-    return rc;
-}
-
-/* ---- opening -------------------------------------------------------------------------------- */
-
-/* A record that nobody can follow is kept where a person finds it. Its staged file, which no other
- * record names, goes the same way later. */
-static void
-load_bad(struct sf_journal *j, const struct sf_raw_record *raw, const char *text)
-{
-    struct sf_err why = SF_ERR_INIT;
-    char name[64], path[PATH_MAX];
-    j->damaged++;
-    (void)!sf_err_set(&why, -EUCLEAN, "record %" PRIu64 " of the journal: %s", raw->seq, text);
-    snprintf(name, sizeof name, "journal/record-%" PRIu64, raw->seq);
-    int rc = sf_quarantine_bytes(j->quarantine, name, raw->text, raw->len, &why, path);
-    if (rc)
-        sf_error("write", "event=journal-damaged record=%" PRIu64 " err=%s reason=%s", raw->seq,
-                 sf_errno_name(rc), why.msg);
-    else
-        sf_warn("write", "event=journal-damaged record=%" PRIu64 " file=%s reason=%s", raw->seq,
-                path, why.msg);
-    if (!rc)
-        (void)sf_journal_drop_wait(j, raw->seq);
-}
-
-static int
-load_records(struct sf_journal *j)
-{
-    sf_defer(sf_journal_walk_fini) struct sf_journal_walk walk;
-    const struct sf_raw_record *raw = NULL;
-    int rc;
-    sf_journal_walk_begin(&walk, j->env, j->brief, RECORDS);
-    while (!(rc = sf_journal_walk_next(&walk, &raw)) && raw) {
-        sf_autorecord struct sf_record r = {0};
-        char why[160] = "";
-        rc = sf_record_parse(raw->text, raw->len, &r, why);
-        if (rc && rc != -EPROTO)
-            break;
-        const struct entry now = {.seq = raw->seq,
-                                  .kind = r.kind,
-                                  .made_ns = r.made_ns,
-                                  .data = r.data ? r.size : 0,
-                                  .brief = raw->brief};
-        if (rc)
-            load_bad(j, raw, why);
-        else
-            remember(j, &now);
-        struct change *c =
-            raw->twice ? drop_of(j, 0) : NULL; /* what the other one has taken over */
-        if (c) {
-            c->after[0] = raw->seq;
-            (void)change_wait(c);
-        }
-    }
-    return rc;
-}
-
-static int
-load_number(struct sf_journal *j, struct sf_env *env)
-{
-    sf_autobuf struct sf_buf b = SF_BUF_INIT;
-    uint64_t next = 0;
-    int rc = sf_env_get(env, META, next_key, strlen(next_key), &b);
-    if (rc && rc != -ENOENT)
-        return rc;
-    if (b.len == sizeof next)
-        memcpy(&next, b.data, sizeof next);
-    next = be64toh(next);
-    if (next > atomic_load(&j->next))
-        atomic_store(&j->next, next);
-    return 0;
-}
-
-static int
-load(struct sf_journal *j)
-{
-    atomic_store(&j->next, 1);
-    int rc = load_number(j, j->env);
-    int re = rc ? rc : load_number(j, j->brief);
-    return re && re != -EUCLEAN ? re : load_records(j);
-}
-
-static int
-open_env(struct sf_journal *j, struct sf_err *err)
-{
-    struct sf_env_opts o = {.dir = j->dir,
-                            .name = "journal",
-                            .tables = tables,
-                            .n_tables = TABLES,
-                            .max_bytes = BYTES_MAX};
-    struct sf_err why = SF_ERR_INIT;
-    char path[PATH_MAX];
-    int rc = sf_env_open(&o, &j->env, &why);
-    if (rc == -EUCLEAN && sf_quarantine_dir(j->quarantine, j->dir, &why, path) == 0) {
-        sf_error("write", "event=journal-damaged kept_in=%s reason=%s", path, why.msg);
-        j->damaged++;
-        why = SF_ERR_INIT;
-        rc = sf_env_open(&o, &j->env, &why);
-    }
-    o.dir = j->brief_dir;
-    o.name = "journal-brief";
-    o.throw_away = true;
-    if (!rc)
-        rc = sf_env_open(&o, &j->brief, &why);
-    if (rc && err && !err->code)
-        *err = why;
-    return rc;
-}
-
-int
-sf_journal_open(const char *state_dir, struct sf_journal **ret, struct sf_err *err)
-{
-    struct sf_journal *j = calloc(1, sizeof *j);
-    if (!j)
-        return sf_err_set(err, -ENOMEM, "out of memory");
-    sf_mutex_init(&j->lock, 0);
-    if (asprintf(&j->dir, "%s/journal", state_dir) < 0)
-        j->dir = NULL;
-    if (asprintf(&j->brief_dir, "%s/" SF_JOURNAL_BRIEF, state_dir) < 0)
-        j->brief_dir = NULL;
-    if (asprintf(&j->quarantine, "%s/quarantine", state_dir) < 0)
-        j->quarantine = NULL;
-    int rc =
-        j->dir && j->brief_dir && j->quarantine ? 0 : sf_err_set(err, -ENOMEM, "out of memory");
-    if (!rc)
-        rc = sf_mkdir_p(j->quarantine, err);
-    if (!rc)
-        rc = open_env(j, err);
-    if (!rc && (rc = load(j)))
-        rc = sf_err_set(err, rc, "cannot read the journal in %s: %s", j->dir, strerror(-rc));
-    if (rc) {
-        sf_journal_close(j);
-        return rc;
-    }
-    *ret = j;
-    return 0;
-}
-
-void
-sf_journal_close(struct sf_journal *j)
-{
-    struct entry *e, *next;
-    if (!j)
-        return;
-    if (j->brief)
-        (void)sf_journal_settle(j); /* what is told of there may change the other one */
-    sf_env_close(j->env);
-    sf_env_close(j->brief);
-    HASH_ITER (hh, j->entries, e, next) {
-        HASH_DEL(j->entries, e);
-        free(e);
-    }
-    sf_mutex_fini(&j->lock);
-    free(j->dir);
-    free(j->brief_dir);
-    free(j->quarantine);
-    free(j);
 }

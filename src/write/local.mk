@@ -46,6 +46,8 @@ src_libsupafs_a_SOURCES += \
 	src/write/known.c \
 	src/write/known.h \
 	src/write/journal.c \
+	src/write/journal-internal.h \
+	src/write/journal-open.c \
 	src/write/journal-walk.c \
 	src/write/journal-walk.h \
 	src/write/journal.h \
