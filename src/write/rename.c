@@ -222,6 +222,22 @@ moved(struct sf_move *m, const struct sf_object *source, struct sf_version *now)
         keep_row(m, source->cache_control, source->mime, &target);
 }
 
+/* The same, some time after the move: what was set there since stays, and so does another object.
+ */
+static void
+keep_row_again(const struct sf_move *m, const char *cc, const char *mime,
+               const struct sf_object *target)
+{
+    struct sf_mark was = {.valid = 0}, is = {.valid = 0};
+    struct sf_version now;
+    (void)sf_mark_parse(cc, &was);
+    (void)sf_mark_parse(target->cache_control, &is);
+    sf_version_of_object(target, &now);
+    if (same_id(&m->source, target) && same_bytes(&m->source, &now) &&
+        !sf_attrs_is_newer(&is, &was))
+        keep_row(m, cc, mime, target);
+}
+
 void
 sf_move_keep_row(const struct sf_move *m, const char *cache_control, const char *mime)
 {
@@ -251,28 +267,20 @@ note_row(struct sf_rename *rn, const struct sf_object *source)
     return rc ? rc : sf_record_set(&rn->rec.mime, marked ? source->mime : NULL);
 }
 
-/* It was moved, and nobody may have looked at its row since. What was set there after the move
- * stays. 0, or it cannot be told: then the record has to stay, too. */
+/* It was moved, and nobody may have looked at its row since. 0, or it cannot be told: then the
+ * record has to stay, too. */
 static int
-settle_row(struct sf_rename *rn, const struct sf_move *m, struct sf_err *err)
+settle_row(const struct sf_rename *rn, const struct sf_move *m, struct sf_err *err)
 {
     sf_autoobject struct sf_object target = {0};
-    struct sf_mark was = {.valid = 0}, is = {.valid = 0};
-    struct sf_version now;
-    const char *cc = rn->rec.cache_control;
-    if (rn->rec.state != SF_RECORD_RENAME_MOVING || !cc)
+    if (rn->rec.state != SF_RECORD_RENAME_MOVING || !rn->rec.cache_control)
         return 0;
     int rc = look_target(m, &target, err);
-    if (rc == -ENOENT)
-        *err = SF_ERR_INIT;
-    if (rc)
-        return rc == -ENOENT ? 0 : rc;
-    (void)sf_mark_parse(cc, &was);
-    (void)sf_mark_parse(target.cache_control, &is);
-    sf_version_of_object(&target, &now);
-    if (same_id(&m->source, &target) && same_bytes(&m->source, &now) &&
-        !sf_attrs_is_newer(&is, &was))
-        keep_row(m, cc, rn->rec.mime, &target);
+    if (!rc)
+        keep_row_again(m, rn->rec.cache_control, rn->rec.mime, &target);
+    if (rc != -ENOENT)
+        return rc;
+    *err = SF_ERR_INIT;
     return 0;
 }
 
@@ -574,9 +582,8 @@ rename_settle(struct sf_rename *rn, struct sf_version *now, struct sf_err *err)
     *err = SF_ERR_INIT;
     bool there = !t && target_has_it(rn, &m, &target, now);
     rn->arrived = there && s;
-    int row = rn->arrived ? settle_row(rn, &m, err) : 0;
-    if (row)
-        return row;
+    if (rn->arrived && rn->rec.state == SF_RECORD_RENAME_MOVING && rn->rec.cache_control)
+        keep_row_again(&m, rn->rec.cache_control, rn->rec.mime, &target);
     sf_sources_hold(rn->w, m.bucket, m.key);
     if (there && !s)
         sf_info("write", "event=rename-half-done object=%s/%s to=%s/%s text=%s", m.bucket, m.key,
