@@ -8,6 +8,8 @@ EXTRA_DIST += \
 	tests/bench/netproxy-check.py \
 	tests/bench/run \
 	tests/bench/systems.py \
+	tests/bench/tables \
+	tests/bench/tables.py \
 	tests/bench/world.py
 noinst_PROGRAMS += tests/bench/netproxy
 tests_bench_netproxy_CFLAGS = $(AM_CFLAGS)

@@ -64,6 +64,11 @@ expect_ge "requests of the row list" 1 \
 expect_ge "bytes of the row through" 4194304 \
     "$(json_get 'd["rows"]["through"]["supafs"]["runs"][0]["down"]' <"$SF_TMP/run.json")"
 
+step "what the tables cost"
+SF_RTT_US=2000 SUPAFS_BUILDDIR=$SF_BUILD "$SF_SRC/tests/bench/tables" 2 10 >"$SF_TMP/cost" 2>"$SF_TMP/cost.log" ||
+    fail "tests/bench/tables failed"
+expect_match "how much" 'added: median [-+][0-9.]*% of 2 pairs' "$(cat "$SF_TMP/cost")"
+
 step "conversations"
 rc=0
 SUPAFS_BUILDDIR=$SF_BUILD "$SF_SRC/tests/bench/conversations" 1 >"$SF_TMP/talks" 2>"$SF_TMP/talks.log" || rc=$?
