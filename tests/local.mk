@@ -195,6 +195,7 @@ integ_tests = \
 	tests/integ/writeback.sh \
 	tests/integ/wrong-starts.sh \
 	tests/integ/xattr-ours.sh \
+	tests/integ/xattr-dir.sh \
 	tests/integ/xattrs.sh
 
 # Only where the daemon can be told to die at a step of a change.

@@ -7,18 +7,14 @@
 #include "daemon/exit.h"
 #include "setup/doctor.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define MAX_O 64
-
 struct doctor_line {
-    const char *project, *point, *env_file, *bundle;
-    const char *options[MAX_O + 1]; /* arguments of -o, then NULL */
-    int n_options;
+    struct settings_line set;
+    const char *project, *point, *bundle;
     bool json;
 };
 
@@ -47,14 +43,6 @@ parse(int key, char *arg, struct argp_state *state)
 {
     struct doctor_line *l = state->input;
     switch (key) {
-    case 'o':
-        if (l->n_options == MAX_O)
-            argp_error(state, "more than %d times -o", MAX_O);
-        l->options[l->n_options++] = arg;
-        return 0;
-    case 'e':
-        l->env_file = arg;
-        return 0;
     case 'j':
         l->json = true;
         return 0;
@@ -64,7 +52,7 @@ parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         return take_word(l, arg, state);
     default:
-        return ARGP_ERR_UNKNOWN;
+        return settings_option(&l->set, key, arg, state);
     }
 }
 
@@ -142,7 +130,7 @@ cmd_doctor(int argc, char **argv)
         return SF_EXIT_USAGE;
     }
     const struct sf_config_sources src = {
-        .argument = l.project, .mount_options = l.options, .env_file = l.env_file};
+        .argument = l.project, .mount_options = l.set.options, .env_file = l.set.env_file};
     const struct sf_doctor_args args = {
         .sources = &src, .point = l.point, .read_mount = control_read};
     if (sf_doctor_new(&args, &d) < 0) {

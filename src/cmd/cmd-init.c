@@ -8,21 +8,16 @@
 #include "setup/init.h"
 #include "setup/sql.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_O 64
-
 enum { OPT_PRINT_SQL = 256 };
 
 struct init_line {
-    const char *project;            /* URL or profile; NULL = from elsewhere */
-    const char *options[MAX_O + 1]; /* arguments of -o, then NULL */
-    int n_options;
-    const char *env_file;
+    struct settings_line set;
+    const char *project; /* URL or profile; NULL = from elsewhere */
     bool dry_run, json, print_sql;
     const char *url, *role; /* once they are known */
 };
@@ -41,21 +36,13 @@ parse(int key, char *arg, struct argp_state *state)
     case OPT_PRINT_SQL:
         l->print_sql = true;
         return 0;
-    case 'e':
-        l->env_file = arg;
-        return 0;
-    case 'o':
-        if (l->n_options == MAX_O)
-            argp_error(state, "more than %d times -o", MAX_O);
-        l->options[l->n_options++] = arg;
-        return 0;
     case ARGP_KEY_ARG:
         if (l->project)
             argp_error(state, "one project at a time");
         l->project = arg;
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return settings_option(&l->set, key, arg, state);
     }
 }
 
@@ -279,7 +266,7 @@ cmd_init(int argc, char **argv)
     if (l.print_sql)
         return print_sql();
     const struct sf_config_sources src = {
-        .argument = l.project, .mount_options = l.options, .env_file = l.env_file};
+        .argument = l.project, .mount_options = l.set.options, .env_file = l.set.env_file};
     if (sf_config_new(&cfg) < 0)
         return fail(SF_EXIT_FAILED, "out of memory");
     int rc =

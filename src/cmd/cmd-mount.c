@@ -7,19 +7,14 @@
 #include "config/value.h"
 #include "daemon/daemon.h"
 
-#include <argp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_O 64
-
 struct mount_line {
     const char *words[2]; /* [URL|PROJECT] MOUNTPOINT */
     int n_words;
-    const char *options[MAX_O + 1]; /* arguments of -o, then NULL */
-    int n_options;
-    const char *env_file;
+    struct settings_line set;
     bool foreground;
 };
 
@@ -28,14 +23,6 @@ parse(int key, char *arg, struct argp_state *state)
 {
     struct mount_line *l = state->input;
     switch (key) {
-    case 'o':
-        if (l->n_options == MAX_O)
-            argp_error(state, "more than %d times -o", MAX_O);
-        l->options[l->n_options++] = arg;
-        return 0;
-    case 'e':
-        l->env_file = arg;
-        return 0;
     case 'f':
         l->foreground = true;
         return 0;
@@ -50,7 +37,7 @@ parse(int key, char *arg, struct argp_state *state)
             argp_error(state, "the mount point is missing");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return settings_option(&l->set, key, arg, state);
     }
 }
 
@@ -131,8 +118,8 @@ cmd_mount(int argc, char **argv)
     if (bad)
         return fail(SF_EXIT_USAGE, strerror(bad));
     const struct sf_config_sources src = {.argument = l.n_words == 2 ? l.words[0] : NULL,
-                                          .mount_options = l.options,
-                                          .env_file = l.env_file};
+                                          .mount_options = l.set.options,
+                                          .env_file = l.set.env_file};
     if (sf_config_new(&cfg) < 0)
         return fail(SF_EXIT_FAILED, "out of memory");
     int rc = sf_config_load(cfg, &src, &err) < 0 ? fail(sf_exit_of_config(&err), err.msg)

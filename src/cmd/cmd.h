@@ -2,6 +2,7 @@
 #ifndef SF_CMD_CMD_H
 #define SF_CMD_CMD_H
 
+#include <argp.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -29,6 +30,17 @@ int cmd_doctor(int argc, char **argv);
 int cmd_url(int argc, char **argv);
 
 #define EXIT_INTERRUPTED 130 /* Ctrl-C ended a waiting; as shells have it */
+
+/* -o and --env-file, which those take that speak to a project by themselves. */
+#define SETTINGS_MAX 64
+struct settings_line {
+    const char *options[SETTINGS_MAX + 1]; /* arguments of -o, then NULL */
+    int n_options;
+    const char *env_file;
+};
+/* 'o' or 'e' of a parser; ARGP_ERR_UNKNOWN for another key. */
+error_t settings_option(struct settings_line *l, int key, char *arg,
+                        const struct argp_state *state);
 
 /* A line for people: control characters in it and what is not UTF-8 are escaped (sf_str_escape()),
  * so that no name and no mount can write to a terminal. */

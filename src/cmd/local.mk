@@ -27,7 +27,8 @@ supafs_SOURCES = \
 	src/cmd/main.c \
 	src/cmd/process.c \
 	src/cmd/process.h \
-	src/cmd/say.c
+	src/cmd/say.c \
+	src/cmd/settings.c
 supafs_LDADD = $(supafs_libs)
 
 # The name by which mount(8) and fstab(5) find it: `mount -t supafs PROJECT DIR`.

@@ -45,7 +45,7 @@ struct access {
 struct known {
     UT_hash_handle hh;
     unsigned refs;     /* under the tables' lock */
-    int64_t asked_ms;  /* when the database was asked, */
+    int64_t asked_ns;  /* when the database was asked, */
     uint64_t stamp;    /* by whom, */
     uint64_t accepted; /* and how many batches it had then, at least */
     size_t name_len, bytes;

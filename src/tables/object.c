@@ -38,7 +38,7 @@ struct page_ask {
     struct seeker *seekers;
     bool page; /* else for one object alone */
     uint64_t stamp, accepted;
-    int64_t asked_ms;
+    int64_t asked_ns;
     uint64_t changed[CHANGED_MAX]; /* names of which something was noted meanwhile */
     size_t n_changed;
     char *bucket, *prefix, *after;
@@ -153,7 +153,7 @@ known_new(const struct page_ask *a, const struct sf_dir_fact *row)
         tags[i] = put(&at, row->tags[i]);
     k->fact.tags = tags;
     k->refs = 1;
-    k->asked_ms = a->asked_ms;
+    k->asked_ns = a->asked_ns;
     k->stamp = a->stamp;
     k->accepted = a->accepted;
     k->name_len = name;
@@ -232,7 +232,7 @@ answer_locked(struct page_ask *a, struct seeker *s, const struct sf_dir_facts *f
         s->rc = -EAGAIN;
     } else if (row) {
         struct known *k = find_locked(a->t, a->bucket, s->key);
-        if (k && k->asked_ms == a->asked_ms && k->stamp == a->stamp)
+        if (k && k->asked_ns == a->asked_ns && k->stamp == a->stamp)
             k->refs++;
         else
             k = known_new(a, row);
@@ -351,7 +351,7 @@ ask_new_locked(struct sf_tables *t, const struct object_args *args, bool page)
     a->page = page;
     a->stamp = args->stamp;
     a->accepted = t->accepted;
-    a->asked_ms = sf_clock_ms();
+    a->asked_ns = sf_clock_ns();
     a->bucket = strdup(args->bucket);
     a->prefix = page ? strndup(args->key, prefix_len(args->key)) : strdup(args->key);
     a->after = page ? just_before(args->key) : NULL;
@@ -365,16 +365,22 @@ ask_new_locked(struct sf_tables *t, const struct object_args *args, bool page)
     return a;
 }
 
+/* May what was said then be the answer? */
+static bool
+is_young(int64_t asked_ns, const struct object_args *args)
+{
+    return args->max_age_ms > 0 && sf_clock_ns() - asked_ns <= args->max_age_ms * 1000000;
+}
+
 /* A page under way that may have it. */
 static struct page_ask *
-joined_locked(const struct sf_tables *t, const struct object_args *args, int64_t now)
+joined_locked(const struct sf_tables *t, const struct object_args *args)
 {
     size_t n = prefix_len(args->key);
     for (struct page_ask *a = t->objects.asks; a; a = a->next)
         if (a->page && !strcmp(a->bucket, args->bucket) && strlen(a->prefix) == n &&
             !strncmp(a->prefix, args->key, n) && strcmp(args->key, a->after) > 0 &&
-            now - a->asked_ms <= args->max_age_ms &&
-            (!args->recent || a->accepted == t->accepted) &&
+            is_young(a->asked_ns, args) && (!args->recent || a->accepted == t->accepted) &&
             !was_changed(a, args->key, strlen(args->key)))
             return a;
     return NULL;
@@ -388,10 +394,10 @@ may_ask_locked(const struct sf_tables *t, int64_t now)
 }
 
 static struct known *
-fresh_locked(struct sf_tables *t, const struct object_args *args, int64_t now)
+fresh_locked(struct sf_tables *t, const struct object_args *args)
 {
     struct known *k = find_locked(t, args->bucket, args->key);
-    bool fresh = k && now - k->asked_ms <= args->max_age_ms && args->max_age_ms > 0;
+    bool fresh = k && is_young(k->asked_ns, args);
     return fresh && (!args->recent || k->accepted == t->accepted) ? k : NULL;
 }
 
@@ -404,13 +410,13 @@ begin_locked(struct sf_tables *t, const struct object_args *args, struct seeker 
     if (!may_ask_locked(t, now))
         return NULL;
     struct asked_dir *d = dir_locked(t, args->bucket, args->key, now);
-    *found = fresh_locked(t, args, now);
+    *found = fresh_locked(t, args);
     if (*found) {
         d->hits++;
         (*found)->refs++;
         return NULL;
     }
-    struct page_ask *a = joined_locked(t, args, now), *begun = NULL;
+    struct page_ask *a = joined_locked(t, args), *begun = NULL;
     d->objects++;
     d->hits += a != NULL;
     bool page = is_worth(d) && args->max_age_ms > 0;
@@ -467,7 +473,7 @@ static void
 object_known(void *arg, int rc, struct known *k)
 {
     struct object_op *op = arg;
-    op->cb(op->arg, rc, k ? &k->fact : NULL, k ? k->stamp : 0);
+    op->cb(op->arg, rc, k ? &k->fact : NULL, k ? k->stamp : 0, k ? k->asked_ns : 0);
     known_unref(op->t, k);
     free(op);
 }

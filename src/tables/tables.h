@@ -157,9 +157,10 @@ typedef void (*sf_tables_ask_fn)(void *arg, int rc, const struct sf_tables_row *
 void sf_tables_ask(struct sf_tables *t, const char *bucket, const char *key, const char *id,
                    int64_t deadline_ms, int64_t max_age_ms, sf_tables_ask_fn cb, void *arg);
 
-/* @stamp: what who asked the database gave then. NULL with @rc. */
+/* @stamp: what who asked the database gave then, at @asked_ns (sf_clock_ns()). @row: borrowed for
+ * the call; NULL with @rc. */
 typedef void (*sf_tables_object_fn)(void *arg, int rc, const struct sf_dir_fact *row,
-                                    uint64_t stamp);
+                                    uint64_t stamp, int64_t asked_ns);
 /**
  * sf_tables_object - an object as the database has it, if that costs less than asking for it alone.
  * @stamp: comes back with all that this question brings, also to others.

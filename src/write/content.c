@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "write/keep.h"
 #include "write/fetch.h"
 #include "write/commit.h"
@@ -18,6 +19,27 @@
 
 #define EXTENTS_MAX 4096 /* beyond it gaps are closed by fetching */
 #define JOIN_COUNT  64   /* extents that are made one then */
+
+uint64_t
+sf_content_name_hash(const char *bucket, const char *key)
+{
+    return sf_hash64(bucket, strlen(bucket)) * 31 + sf_hash64(key, strlen(key));
+}
+
+static void
+names_add_locked(struct sf_writer *w, struct sf_content *c, uint64_t hash)
+{
+    SF_ASSERT_HELD(&w->lock);
+    c->name_hash = hash;
+    DL_APPEND2(w->names[hash % SF_CONTENT_NAMES], c, name_prev, name_next);
+}
+
+static void
+names_remove_locked(struct sf_writer *w, struct sf_content *c)
+{
+    SF_ASSERT_HELD(&w->lock);
+    DL_DELETE2(w->names[c->name_hash % SF_CONTENT_NAMES], c, name_prev, name_next);
+}
 
 /* @stage: taken, also on failure. */
 int
@@ -41,6 +63,7 @@ sf_content_alloc(struct sf_writer *w, const char *bucket, const char *key, struc
     atomic_fetch_add(&w->contents, 1);
     sf_mutex_lock(&w->lock);
     DL_APPEND2(w->alive, c, alive_prev, alive_next);
+    names_add_locked(w, c, sf_content_name_hash(bucket, key));
     sf_mutex_unlock(&w->lock);
     *ret = sf_steal(c);
     return 0;
@@ -97,6 +120,7 @@ sf_content_unref(struct sf_content *c)
         keep_forgotten(c);
     sf_mutex_lock(&c->w->lock);
     DL_DELETE2(c->w->alive, c, alive_prev, alive_next);
+    names_remove_locked(c->w, c);
     sf_mutex_unlock(&c->w->lock);
     sf_kept_fini(c);
     sf_base_free(c->base);
@@ -479,6 +503,7 @@ int
 sf_content_retarget(struct sf_content *c, const char *bucket, const char *key, bool exists)
 {
     sf_autofree char *b = strdup(bucket), *k = strdup(key);
+    uint64_t hash = sf_content_name_hash(bucket, key);
     if (!b || !k)
         return -ENOMEM;
     sf_mutex_lock(&c->lock);
@@ -488,6 +513,10 @@ sf_content_retarget(struct sf_content *c, const char *bucket, const char *key, b
     c->exists = exists;
     c->renamed = true;
     c->target_seq++;
+    sf_mutex_lock(&c->w->lock);
+    names_remove_locked(c->w, c);
+    names_add_locked(c->w, c, hash);
+    sf_mutex_unlock(&c->w->lock);
     sf_mutex_unlock(&c->lock);
     free(old_bucket);
     free(old_key);

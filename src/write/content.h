@@ -67,7 +67,12 @@ struct sf_content {
     struct sf_kept kept;     /* see there */
 
     struct sf_content *alive_prev, *alive_next; /* of the writer's list; its lock */
+    struct sf_content *name_prev, *name_next;   /* of those with such a name; likewise */
+    uint64_t name_hash;                         /* of bucket and key; likewise */
 };
+
+/* A content of this name is in the writer's list of it, names[hash % SF_CONTENT_NAMES]. */
+uint64_t sf_content_name_hash(const char *bucket, const char *key);
 
 /* One more reference unless the last one has gone. */
 bool sf_content_ref_alive(struct sf_content *c);

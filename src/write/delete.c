@@ -37,6 +37,7 @@ struct removal {
     uint64_t seq;           /* of its record */
     struct sf_place *place; /* its lane */
     bool look;              /* of an earlier run: only if it is that version still */
+    bool twice;             /* it was there after a request that did not remove it */
     struct removal *earlier_next;
     sf_write_fn kept, settled;
     void *arg;
@@ -171,6 +172,16 @@ look(struct removal *r, bool *same, int64_t deadline_ms, struct sf_err *err)
     return 1;
 }
 
+/* To those collected, to be sent with them; at the end the next start does it. */
+static void
+put_back(struct removal *r, const struct sf_err *why)
+{
+    if (sf_writer_stopping(r->w))
+        removal_end(r, why, true);
+    else
+        collect(r->w->deletes, r);
+}
+
 /* It was not among those removed, or nobody knows. Returns false: to be sent again. */
 static bool
 removal_settle(struct removal *r, bool answered, int64_t deadline_ms)
@@ -182,7 +193,12 @@ removal_settle(struct removal *r, bool answered, int64_t deadline_ms)
         err = SF_ERR_INIT;
         (void)!sf_err_set(&err, -EACCES, "%s/%s may not be removed with this key", r->bucket,
                           r->key);
-        removal_end(r, &err, false);
+        if (r->twice) {
+            removal_end(r, &err, false);
+        } else { /* or an upload has arrived between the two, late */
+            r->twice = true;
+            put_back(r, &err);
+        }
         return true;
     }
     if (rc == 0 || (rc == 1 && !same)) { /* another one since: somebody else's */
@@ -221,10 +237,7 @@ again(struct batch *b, struct removal *r, const struct sf_err *err)
     if (!b->again)
         hold(b, err);
     b->again = true;
-    if (sf_writer_stopping(b->d->w))
-        removal_end(r, err, true);
-    else
-        collect(b->d, r);
+    put_back(r, err);
 }
 
 static void

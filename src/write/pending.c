@@ -64,24 +64,46 @@ is_at(struct sf_content *c, const char *bucket, const char *key)
     return !strcmp(c->key, key) && !strcmp(c->bucket, bucket);
 }
 
+/* Those that the journal has for this key. As sf_pending_contents(). */
+static int
+contents_at(struct sf_writer *w, const char *bucket, const char *key, struct sf_content_vec *ret)
+{
+    uint64_t hash = sf_content_name_hash(bucket, key);
+    struct sf_content_vec some = {0};
+    struct sf_content *c;
+    int rc = 0;
+    sf_mutex_lock(&w->lock);
+    DL_FOREACH2(w->names[hash % SF_CONTENT_NAMES], c, name_next)
+    {
+        if (c->name_hash != hash || !sf_kept_seq(c))
+            continue;
+        if (sf_content_vec_reserve(&some, 1) || sf_content_vec_reserve(ret, some.len + 1))
+            rc = -ENOMEM;
+        else if (sf_content_ref_alive(c))
+            (void)sf_content_vec_push(&some, c);
+    }
+    sf_mutex_unlock(&w->lock);
+    for (size_t i = 0; i < some.len; i++)
+        if (is_at(some.data[i], bucket, key))
+            (void)sf_content_vec_push(ret, sf_content_ref(some.data[i]));
+    sf_pending_contents_fini(&some);
+    return rc;
+}
+
 bool
 sf_pending_has(struct sf_writer *w, const char *bucket, const char *key)
 {
-    sf_defer(sf_pending_contents_fini) struct sf_content_vec all = {0};
-    bool has = sf_pending_contents(w, has_record, NULL, &all) != 0;
-    for (size_t i = 0; !has && i < all.len; i++)
-        has = is_at(all.data[i], bucket, key);
-    return has;
+    sf_defer(sf_pending_contents_fini) struct sf_content_vec at = {0};
+    return contents_at(w, bucket, key, &at) != 0 || at.len > 0;
 }
 
 void
 sf_pending_abandon(struct sf_writer *w, const char *bucket, const char *key)
 {
-    sf_defer(sf_pending_contents_fini) struct sf_content_vec all = {0};
-    (void)sf_pending_contents(w, has_record, NULL, &all); /* without memory: as many as there are */
-    for (size_t i = 0; i < all.len; i++)
-        if (is_at(all.data[i], bucket, key))
-            (void)sf_content_abandon(all.data[i]);
+    sf_defer(sf_pending_contents_fini) struct sf_content_vec at = {0};
+    (void)contents_at(w, bucket, key, &at); /* without memory: as many as there are */
+    for (size_t i = 0; i < at.len; i++)
+        (void)sf_content_abandon(at.data[i]);
 }
 
 void

@@ -31,6 +31,8 @@ struct sf_upload;
 /* The marker of an empty directory, as Supabase Studio writes it; the service keeps it empty. */
 #define SF_PLACEHOLDER ".emptyFolderPlaceholder"
 
+#define SF_CONTENT_NAMES 1024 /* lists of contents by name */
+
 struct sf_writer {
     struct sf_storage *st;    /* borrowed, as is the next */
     struct sf_cache *cache;   /* NULL = none */
@@ -85,7 +87,8 @@ struct sf_writer {
     struct sf_timer cut;              /* at drain_ms: what they wait for is cancelled */
     struct sf_upload *resting;        /* those that do, oldest first */
     struct sf_content *alive;         /* all contents */
-    struct sf_rename *renames;        /* that rest */
+    struct sf_content *names[SF_CONTENT_NAMES]; /* the same, by what their names hash to */
+    struct sf_rename *renames;                  /* that rest */
 };
 
 /* The deadline of a change of @bytes that begins now: timeout_ms, and time to send the bytes. */

@@ -298,9 +298,10 @@ got_row(void *arg, int rc, const struct sf_tables_row *row)
 }
 
 static void
-got_object(void *arg, int rc, const struct sf_dir_fact *row, uint64_t stamp)
+got_object(void *arg, int rc, const struct sf_dir_fact *row, uint64_t stamp, int64_t asked_ns)
 {
     struct got *g = arg;
+    assert_true(!row || (asked_ns > 0 && asked_ns <= sf_clock_ns()));
     SF_GUARD(&g->lock);
     g->calls++;
     g->rc = rc;

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "write/mark.h"
 #include "write/meta.h"
+#include "write/pending.h"
 
 /* Contents that are acknowledged when the journal has them: sf_content_keep(). */
 
@@ -603,8 +604,11 @@ another_name(void **state)
     usleep(20000); /* the end of the keep */
     assert_true(sf_content_move_kept(c, "b", "to", true, over, on_write, moved));
     assert_int_equal(wait_for(moved), 0);
+    assert_true(sf_pending_has(writer, "b", "k"));
     assert_int_equal(sf_content_retarget(c, "b", "to", true), 0);
     sf_content_abandon(over);
+    assert_false(sf_pending_has(writer, "b", "k"));
+    assert_true(sf_pending_has(writer, "b", "to"));
     crash_here();
     fake_open(FAKE_PUT);
     assert_int_equal(wait_for(k->settled), 0);

@@ -144,6 +144,17 @@ lost_replies(void **state)
     assert_int_equal(fake_count(FAKE_DELETE), 4);
 }
 
+/* A request of ours that was given up arrives between the removal and the look after it. */
+static void
+an_upload_that_arrives_late(void **state)
+{
+    (void)state;
+    fake_meanwhile(FAKE_DELETE, write_again);
+    assert_int_equal(wait_for(behind("k", NULL)->settled), 0);
+    assert_null(fake_find("b", "k"));
+    assert_int_equal(fake_count(FAKE_DELETE), 2);
+}
+
 /* How long those wait whose requests have failed @n times in a row by now. */
 static int64_t
 held_until(unsigned n)
@@ -319,6 +330,7 @@ main(void)
         TEST(what_came_before_it_is_done_before),
         TEST(refusals),
         TEST(lost_replies),
+        TEST(an_upload_that_arrives_late),
         TEST(failures_at_the_same_time_are_one),
         TEST(what_succeeds_elsewhere_ends_a_long_pause),
         TEST(the_next_writer_does_what_is_left),
