@@ -215,6 +215,13 @@ compare(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static void
+sort(struct text_vec *v)
+{
+    if (v->len) /* qsort() takes no NULL */
+        qsort(v->data, v->len, sizeof *v->data, compare);
+}
+
 /* Which objects are meant is known here, and they are few: 1; 0 they are not. */
 static int
 take_names(struct find_source *s)
@@ -227,7 +234,7 @@ take_names(struct find_source *s)
         return 0;
     rc = sf_tables_by_hash(s->from->tables, s->want->sha256, add_name, &n);
     if (rc == 0) {
-        qsort(s->names.data, s->names.len, sizeof *s->names.data, compare);
+        sort(&s->names);
         return 1;
     }
     text_vec_free(&s->names);
@@ -440,7 +447,6 @@ find_buckets(const struct find_from *from, struct text_vec *ids, struct sf_err *
         return rc;
     }
     *ids = a.ids;
-    if (ids->len)
-        qsort(ids->data, ids->len, sizeof *ids->data, compare);
+    sort(ids);
     return 0;
 }
