@@ -21,7 +21,7 @@ echo "some text" >"$SF_TMP/text"
 put_object "$bucket" "$name" "$SF_TMP/text" text/html >/dev/null
 put_object "$bucket" "plain.txt" "$SF_TMP/text" text/plain >/dev/null
 put_object "$open" "shown.txt" "$SF_TMP/text" text/plain >/dev/null
-mount_project mnt -o log_level=debug,attr_ttl=600
+mount_project mnt -o log_level=trace,attr_ttl=600
 top=$mnt/$bucket
 
 get() { getfattr --only-values -n "user.supafs.$1" "$2" 2>/dev/null; }
