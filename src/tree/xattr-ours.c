@@ -117,7 +117,8 @@ noted_hash(struct xattr_op *op)
     struct sf_version have, noted = {.size = 0};
     tree_lock(t);
     const struct told *told = xattr_told_locked(op);
-    node_version_of(op->node, !op->node->etag_open, &have);
+    /* An ETag of an upload of ours was noted as the node has it. */
+    node_version_of(op->node, true, &have);
     if (told)
         snprintf(have.version, sizeof have.version, "%s", told->version);
     int rc = node_key_locked(op->node, &bucket, &key);
