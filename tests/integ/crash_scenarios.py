@@ -437,6 +437,50 @@ class ModesLarge(Modes):
     pending = 1
 
 
+class Types(Scenario):
+    """Content type and Cache-Control of what lies in the bucket are set."""
+    first = {"f": text("f", 3000)}
+    last = first
+
+    def act(self, run):
+        self.said = {}
+        self.set_said(run, "f")
+
+    def set_said(self, run, name):
+        for what, value in (("content_type", "text/x-one"), ("cache_control", "max-age=60")):
+            os.setxattr(run.path(name), f"user.supafs.{what}", value.encode())
+            self.said[what] = value
+
+    def check(self, run):
+        for name in sorted(os.listdir(run.path(""))):
+            info = run.info(name)
+            for what, value in self.said.items():
+                shown = os.getxattr(run.path(name), f"user.supafs.{what}").decode()
+                if shown != value or value not in info[what]:
+                    raise Wrong(f"{what} of {name} is {shown!r}, and the service has {info[what]!r}")
+
+
+class TypesLarge(Types):
+    """The same where the object is too large to be copied for it."""
+    options = "attr_copy_max=1k"
+
+
+class TypesNew(Types):
+    """The same of a file whose bytes are not sent yet."""
+    options = "sync=writeback"
+    first = {}
+    last = {"new": text("new", 5000)}
+    steady = False  # what follows soon enough is sent together
+
+    def act(self, run):
+        self.said = {}
+        write(run.path("new"), self.last["new"])
+        self.set_said(run, "new")
+
+    def ends(self):
+        return [self.last, {}]
+
+
 class Afternoon(Story):
     """A file is made, changed, moved, changed again under the new name, and removed."""
     first = {"keep": b"keep"}

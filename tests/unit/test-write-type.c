@@ -201,6 +201,44 @@ a_refusal_keeps_them_for_the_next_upload(void **state)
     assert_int_equal(records(), 0);
 }
 
+/* An upload that has them fails while later changes are noted: these have the say. */
+static void
+what_comes_back_joins_a_later_change(void **state)
+{
+    (void)state;
+    for (int again = 0; again < 2; again++) {
+        fake_set("b", "a", "text");
+        struct sf_version v = listed("a");
+        struct pair *p = set("a", &v, at(6), HTML, "max-age=60");
+        assert_int_equal(wait_for(p->kept), 0);
+        struct sf_attrs_entry *e = sf_attrs_take(writer, "b", "a");
+        assert_string_equal(e->mime, HTML);
+        struct pair *q = set("a", &v, at(7), again ? "text/css" : NULL, NULL);
+        assert_int_equal(wait_for(q->kept), 0);
+        sf_attrs_give_back(e, NULL);
+        restart();
+        assert_int_equal(records(), 1); /* one record has both */
+        assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
+        expect("a", again ? "text/css" : HTML, "max-age=60, supafs=\"1;m=100600;t=5;c=7;i=abc\"");
+    }
+}
+
+/* It has taken the name of the one that they were set of. */
+static void
+another_file_gets_none_of_them(void **state)
+{
+    (void)state;
+    struct sf_mark other = at(7);
+    other.ino = 0xdef;
+    fake_describe(fake_set("b", "a", "text"), "text/plain", "no-cache, supafs=\"1;i=def\"", NULL);
+    struct sf_version v = listed("a");
+    struct pair *p = set("a", NULL, at(6), HTML, "max-age=60"), *q = change("a", &v, other, NULL);
+    assert_int_equal(wait_for(p->kept), 0);
+    done("a", q);
+    assert_int_equal(wait_for(p->settled), 0);
+    expect("a", "text/plain", "no-cache, supafs=\"1;m=100600;t=5;c=7;i=def\"");
+}
+
 /* ---- the journal ----------------------------------------------------------------------------- */
 
 static void
@@ -537,6 +575,8 @@ main(void)
         TEST(bytes_of_somebody_else_keep_theirs),
         TEST(a_lost_reply_is_settled),
         TEST(a_refusal_keeps_them_for_the_next_upload),
+        TEST(what_comes_back_joins_a_later_change),
+        TEST(another_file_gets_none_of_them),
         TEST(a_start_finishes_what_was_kept),
         TEST(a_start_sees_that_a_copy_was_done),
         TEST(a_record_without_them_changes_neither),
