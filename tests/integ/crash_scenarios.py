@@ -441,6 +441,7 @@ class Types(Scenario):
     """Content type and Cache-Control of what lies in the bucket are set."""
     first = {"f": text("f", 3000)}
     last = first
+    steady = False  # what follows soon enough is one change
 
     def act(self, run):
         self.said = {}
@@ -470,7 +471,6 @@ class TypesNew(Types):
     options = "sync=writeback"
     first = {}
     last = {"new": text("new", 5000)}
-    steady = False  # what follows soon enough is sent together
 
     def act(self, run):
         self.said = {}
