@@ -70,6 +70,7 @@ class Case:
     first = {}
     last = {}
     settings = {}
+    behind = None  # the file that is sent by its RELEASE, for which close() does not wait
 
     def __init__(self, mount, where):
         self.mount, self.dir = mount, f"{BUCKET}/{where}"
@@ -104,7 +105,7 @@ class CreateExclusive(Create):
 
 
 class Empty(Create):
-    last = {"f": b""}
+    last, behind = {"f": b""}, "f"
 
 
 class Overwrite(Case):
@@ -402,11 +403,10 @@ def play(mount, number, kind, fault):
                                  "skip": case.skip, "times": 1})
     try:
         case.act()
-        # What has nothing written is sent by its RELEASE, for which close() does not wait.
         for _ in range(60):
             settle(mount)
-            fired = admin("GET", "/faults")[0]["fired"] if rule else \
-                any(e["method"] == case.method for e in sent(before))
+            fired = admin("GET", "/faults")[0]["fired"] if rule else not case.behind or \
+                any(e["path"].endswith(f"/{case.dir}/{case.behind}") for e in sent(before))
             if fired:
                 break
             time.sleep(0.05)
