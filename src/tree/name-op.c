@@ -234,6 +234,14 @@ name_marker_locked(const struct sf_tree *t, const struct node *n)
     return marker;
 }
 
+bool
+name_is_unsent_locked(const struct node *n)
+{
+    const struct live *l = live(n);
+    return n->local_only && !l->commits && !n->replace &&
+           !(l->content && sf_content_kept(l->content));
+}
+
 static void
 dir_kept(void *arg, const struct sf_err *err, const struct sf_commit *done)
 {

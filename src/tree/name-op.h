@@ -72,6 +72,9 @@ void rename_dir_send(struct name_op *op);
 void name_new_attr_locked(struct name_op *op, bool directory, mode_t mode);
 /* op->mark as text in @text; NULL with attrs=none. */
 const char *name_mark_text(const struct name_op *op, char text[SF_MARK_SIZE]);
+/* Is it here alone? Nothing was sent and nothing is about to be, nor has the journal anything of
+ * it: also between an upload that failed, whose request may arrive late, and the next. */
+bool name_is_unsent_locked(const struct node *n);
 /* If a removal of @n would let its directory vanish, key of the marker to write first; else NULL.
  */
 char *name_marker_locked(const struct sf_tree *t, const struct node *n);

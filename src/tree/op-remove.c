@@ -243,7 +243,7 @@ unlink_go(struct name_op *op)
 {
     struct sf_tree *t = op->tree;
     tree_lock(t);
-    bool unsent = op->node->local_only && !live(op->node)->commits && !op->node->replace;
+    bool unsent = name_is_unsent_locked(op->node);
     if (unsent)
         removed_locked(op);
     tree_unlock(t);

@@ -233,7 +233,7 @@ rename_go(struct name_op *op)
     tree_lock(t);
     bool same = n->parent == op->dir && !strcmp(node_name(n), op->name);
     /* What replaces an object is sent first: else that would come back under the name it left. */
-    bool unsent = n->local_only && !live(n)->commits && !n->replace;
+    bool unsent = name_is_unsent_locked(n);
     if (unsent && !same)
         rc = renamed_locked(op, NULL);
     tree_unlock(t);

@@ -79,6 +79,8 @@ extern struct sf_version fake_removes;
 extern void (*_Atomic fake_before_commit)(void);
 /* With this error a change of attributes cannot be kept; 0 = it can. */
 extern int fake_unkept;
+/* The journal has what contents have. */
+extern bool fake_kept;
 
 /* "KEY=BYTES" of what went to quarantine last. */
 const char *fake_quarantined(void);

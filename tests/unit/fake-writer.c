@@ -74,6 +74,7 @@ static bool holding;
 static bool moving_some; /* a rename of a directory has begun */
 static char quarantined[400];
 int fake_unkept;
+bool fake_kept;
 const struct sf_pending *fake_replayed;
 const char *fake_removed;
 struct sf_version fake_removes;
@@ -276,7 +277,7 @@ bool
 sf_content_kept(struct sf_content *c)
 {
     (void)c;
-    return false;
+    return fake_kept;
 }
 
 void

@@ -385,6 +385,27 @@ test_removed_while_attributes_are_written(void **state)
     fake_run();
 }
 
+/* What is here alone goes without a request; what may have been sent, although no upload is under
+ * way just now, does not. */
+static void
+test_removed_between_two_uploads(void **state)
+{
+    (void)state;
+    fake_bucket("b");
+    start_ttl("b", 60000);
+    for (int sent = 0; sent < 2; sent++) {
+        uint64_t n;
+        struct sf_file *f = create(SF_TREE_ROOT, "f", "text", &n);
+        fake_kept = sent;
+        fake_counts.deletes = 0;
+        assert_int_equal(unlink_name(SF_TREE_ROOT, "f"), 0);
+        fake_kept = false;
+        assert_int_equal(fake_counts.deletes, sent);
+        sf_tree_release(tree, f);
+        fake_run();
+    }
+}
+
 int
 main(void)
 {
@@ -401,6 +422,7 @@ main(void)
         TREE_TEST(listing_overtakes_a_rename),
         TREE_TEST(two_truncations_at_once),
         TREE_TEST(removed_while_attributes_are_written),
+        TREE_TEST(removed_between_two_uploads),
         TREE_TEST(many_removals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
