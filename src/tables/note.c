@@ -19,7 +19,7 @@
 struct note {
     struct sf_env_write w;
     struct sf_tables *t;
-    bool is_op; /* else tags were set */
+    bool is_op; /* else tags were set, or, with has_to, another name */
     enum sf_op_kind kind;
     struct sf_file_fact f, to; /* their strings are in text */
     bool has_to;
@@ -266,6 +266,15 @@ tags_parts(struct note *n)
     return n->now && json_object_set(n->now, "tags", n->tags) == 0;
 }
 
+static bool
+name_parts(struct note *n)
+{
+    n->keeps_hash = true;
+    n->gone = fact_json(&n->f);
+    n->now = fact_json(&n->to);
+    return n->gone && n->now;
+}
+
 static int
 note_run(struct sf_env_write *w, struct sf_txn *txn)
 {
@@ -274,7 +283,7 @@ note_run(struct sf_env_write *w, struct sf_txn *txn)
     int rc = 0;
     n->added = 0;
     if (!n->ready)
-        n->whole = n->is_op ? op_parts(n) : tags_parts(n);
+        n->whole = n->is_op ? op_parts(n) : n->has_to ? name_parts(n) : tags_parts(n);
     n->ready = true;
     if (!n->whole)
         return 0; /* the others are none the worse for it */
@@ -424,6 +433,16 @@ sf_tables_note(struct sf_tables *t, enum sf_op_kind kind, const struct sf_file_f
     n->bytes = bytes;
     n->ms = ms;
     n->error = error;
+    note_submit(n);
+}
+
+void
+sf_tables_renamed(struct sf_tables *t, const struct sf_file_fact *f, const struct sf_file_fact *to)
+{
+    struct note *n = t ? note_new(t, f, to) : NULL;
+    if (!n)
+        return;
+    n->w.lazy = false; /* as set_tags: it is lost with them, or not at all */
     note_submit(n);
 }
 

@@ -99,6 +99,10 @@ void sf_tables_accessed(struct sf_tables *t, const unsigned char id[16], int64_t
 /* @tags: NULL-terminated. Of an object that is not known here yet the rest of @f is taken, too. */
 void sf_tables_set_tags(struct sf_tables *t, const struct sf_file_fact *f, const char *const *tags);
 
+/* A file that the project does not have yet is called otherwise: its tags go along. */
+void sf_tables_renamed(struct sf_tables *t, const struct sf_file_fact *f,
+                       const struct sf_file_fact *to);
+
 /* ---- what is known here ---------------------------------------------------------------------- */
 
 struct sf_tables_row {

@@ -2,6 +2,7 @@
 #include "tree/name-op.h"
 
 #include "base/clock.h"
+#include "tables/tables.h"
 
 #include <errno.h>
 #include <stdio.h> /* RENAME_NOREPLACE */
@@ -80,6 +81,21 @@ rename_check(struct name_op *op, struct node *found)
     return rename_begin_locked(op, n);
 }
 
+/* The project is not told of a file that it does not have; its tags are kept by its name. */
+static void
+tags_follow_locked(const struct name_op *op)
+{
+    const struct node *n = op->node;
+    char *bucket = NULL, *key = NULL;
+    if (!n->extra || n->extra->tagged != TAGGED_YES || node_key_locked(n, &bucket, &key))
+        return;
+    const struct sf_file_fact from = {.bucket = bucket, .key = key};
+    const struct sf_file_fact to = {.bucket = op->bucket, .key = op->key};
+    sf_tables_renamed(op->tree->opts.tables, &from, &to);
+    free(bucket);
+    free(key);
+}
+
 /* Both names as they are now. @now: what the service has; NULL = it was not asked for anything. */
 static int
 renamed_locked(struct name_op *op, const struct sf_version *now)
@@ -92,6 +108,8 @@ renamed_locked(struct name_op *op, const struct sf_version *now)
             sf_content_abandon(live(old)->content);
         node_detach_locked(t, old);
     }
+    if (!now)
+        tags_follow_locked(op);
     int rc = rename_attach_locked(op);
     if (rc == 0 &&
         live(n)->content) { /* 1: an upload is under way, which the writer renames after */

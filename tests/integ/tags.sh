@@ -104,6 +104,16 @@ expect_eq "and after" early,bird "$(get tags "$mnt/$b/new.txt")"
 wait_told "$mnt"
 expect_eq "told" '["early", "bird"]' "$(row new.txt tags)"
 
+expect_eq "and renamed before it is sent" early,bird "$(python3 -c 'import os, sys
+fd = os.open(sys.argv[1] + "/.tmp", os.O_CREAT | os.O_WRONLY)
+os.write(fd, b"new")
+os.setxattr(fd, "user.supafs.tags", b"early,bird")
+os.rename(sys.argv[1] + "/.tmp", sys.argv[1] + "/named.txt")
+os.close(fd)
+print(os.getxattr(sys.argv[1] + "/named.txt", "user.supafs.tags").decode())' "$mnt/$b")"
+wait_told "$mnt"
+expect_eq "told, too" '["early", "bird"]' "$(row named.txt tags)"
+
 step "without the database"
 set_faults '{"kind":"error", "status":503, "path":"/rest/v1"}'
 started=$(now_ms)

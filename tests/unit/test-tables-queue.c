@@ -612,6 +612,28 @@ facts_follow_what_is_done(void **state)
     assert_int_equal(sf_tables_fact(tables, "b", "z", &row), -ENOENT);
 }
 
+/* A file that was tagged and renamed before it was stored. */
+static void
+tags_follow_a_name(void **state)
+{
+    (void)state;
+    struct sf_tables_row row;
+    static const char *const tags[] = {"mine", NULL};
+    const struct sf_file_fact tmp = {.bucket = "b", .key = ".tmp"},
+                              name = {.bucket = "b", .key = "u"};
+    open_tables(0);
+    sf_tables_set_tags(tables, &tmp, tags);
+    sf_tables_renamed(tables, &tmp, &name);
+    note(SF_OP_UPLOAD, "u", 2, SHA_A);
+    settle();
+    assert_int_equal(sf_tables_fact(tables, "b", ".tmp", &row), -ENOENT);
+    assert_int_equal(sf_tables_fact(tables, "b", "u", &row), 0);
+    assert_string_equal(row.id, id_of(2));
+    assert_non_null(row.tags);
+    assert_string_equal(row.tags[0], "mine");
+    sf_tables_row_fini(&row);
+}
+
 /* A file that was tagged before it was stored, and whose bytes the service copied then. */
 static void
 a_copy_keeps_the_tags_of_its_name(void **state)
@@ -765,6 +787,7 @@ main(void)
         TEST(a_file_that_is_no_database_is_put_aside),
         TEST(facts_follow_what_is_done),
         TEST(a_copy_keeps_the_tags_of_its_name),
+        TEST(tags_follow_a_name),
         TEST(long_names_are_told_apart),
         TEST(failed_operations_change_no_fact),
         TEST(accesses_are_merged),
