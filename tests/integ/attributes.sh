@@ -117,3 +117,4 @@ expect_eq "no envelope" '{}' "$(info_of plain.txt 'd["metadata"]')"
 
 step "nothing was put aside"
 expect_eq "quarantine" 0 "$(find "$SF_TMP" -xdev -path '*/quarantine/*' -type f | wc -l)"
+passed

@@ -31,3 +31,4 @@ step "lost writes of another client in $rounds rounds each, at 20 ms"
 printf '%-10s %-9s %7s %6s %5s %7s %7s\n' operation function takes rounds lost window refused
 run yes chmod touch rename overwrite delete
 run no chmod touch
+passed

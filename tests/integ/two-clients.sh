@@ -21,3 +21,4 @@ mount_project mnt -o attr_ttl=0
 python3 "$(dirname "$0")/two-clients.py" "$mnt/$bucket" "$bucket" "${SF_STEPS:-120}" "$seed" ||
     fail "SF_SEED=$seed SF_STEPS=${SF_STEPS:-120} shows it again"
 expect_eq "put aside" 0 "$(find "$SF_TMP" -path '*/quarantine/*' -type f | wc -l)"
+passed
