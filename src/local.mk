@@ -14,6 +14,7 @@ include src/store/local.mk
 include src/http/local.mk
 include src/cache/local.mk
 include src/tables/local.mk
+include src/provider/local.mk
 include src/tree/local.mk
 include src/virtual/local.mk
 include src/write/local.mk
