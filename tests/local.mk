@@ -32,6 +32,7 @@ unit_tests = \
 	tests/unit/test-config-keys \
 	tests/unit/test-config-load \
 	tests/unit/test-config-mountopts \
+	tests/unit/test-config-provider \
 	tests/unit/test-config-url \
 	tests/unit/test-config-value \
 	tests/unit/test-control-find \

@@ -233,7 +233,7 @@ run(struct init_line *l, struct sf_config *cfg)
     static const char *const roles[] = {"service_role", "authenticated", "anon"};
     l->url = sf_config_str(cfg, SF_OPT_URL);
     l->role = roles[key.mode];
-    sf_config_wipe_environment();
+    sf_config_wipe_environment(cfg);
     if (!l->json)
         say(stdout, "%s, %s", l->url, key.sentence);
     const struct sf_init_args args = {

@@ -35,8 +35,8 @@ sf_config_new(struct sf_config **ret)
     return 0;
 }
 
-static void
-slot_fini(struct sf_slot *slot)
+void
+sf_slot_fini(struct sf_slot *slot)
 {
     sf_value_fini(&slot->value);
     free(slot->where);
@@ -75,18 +75,38 @@ sf_config_wipe_keys(struct sf_config *cfg)
         sf_value_fini(&slot->value);
         slot->wiped = true;
     }
+    SF_VEC_FOREACH (&cfg->providers, p)
+        sf_config_provider_wipe(p);
+}
+
+/* Whether this variable holds a key: by its name, or because a provider's key_env says so. */
+static bool
+holds_key(const struct sf_config *cfg, const char *name)
+{
+    char provider[33];
+    int rank, opt = sf_opt_find_env(name, NULL);
+    if (opt >= 0)
+        return sf_opt_info((enum sf_opt)opt)->flags & SF_OPT_F_SECRET;
+    opt = sf_provider_setting_find_env(name, provider, &rank);
+    if (opt >= 0)
+        return sf_provider_setting_info((enum sf_provider_setting)opt)->flags & SF_OPT_F_SECRET;
+    for (size_t i = 0; i < cfg->providers.len; i++) {
+        const char *named = sf_config_provider_str(cfg, i, SF_PS_KEY_ENV);
+        if (named && !strcmp(named, name))
+            return true;
+    }
+    return false;
 }
 
 void
-sf_config_wipe_environment(void)
+sf_config_wipe_environment(const struct sf_config *cfg)
 {
     for (char **e = environ; e && *e;) {
         char *eq = strchr(*e, '=');
-        char name[64] = "";
+        char name[128] = "";
         if (eq && (size_t)(eq - *e) < sizeof name)
             memcpy(name, *e, (size_t)(eq - *e));
-        int opt = sf_opt_find_env(name, NULL);
-        if (opt < 0 || !(sf_opt_info((enum sf_opt)opt)->flags & SF_OPT_F_SECRET)) {
+        if (!*name || !holds_key(cfg, name)) {
             e++;
             continue;
         }
@@ -101,7 +121,7 @@ sf_config_free(struct sf_config *cfg)
     if (!cfg)
         return;
     for (int i = 0; i < SF_OPT_COUNT; i++)
-        slot_fini(&cfg->slots[i]);
+        sf_slot_fini(&cfg->slots[i]);
     sf_config_drop_pending(cfg);
     SF_VEC_FOREACH (&cfg->warnings, w)
         free(*w);
@@ -109,6 +129,9 @@ sf_config_free(struct sf_config *cfg)
     SF_VEC_FOREACH (&cfg->buckets, b)
         sf_config_bucket_fini(b);
     sf_bucket_vec_fini(&cfg->buckets);
+    SF_VEC_FOREACH (&cfg->providers, p)
+        sf_config_provider_fini(p);
+    sf_config_provider_vec_fini(&cfg->providers);
     sf_buf_fini(&cfg->kernel_options);
     free(cfg->home);
     free(cfg);
@@ -141,11 +164,10 @@ absolute_path(const struct sf_config *cfg, const char *path, const char *base, c
 }
 
 static int
-bad_value(enum sf_opt opt, const char *text, const char *where, struct sf_err *err)
+bad_value(const struct sf_opt_info *info, const char *text, const char *where, struct sf_err *err)
 {
-    const struct sf_opt_info *info = sf_opt_info(opt);
     char allowed[128], quoted[48];
-    sf_value_allowed(opt, allowed, sizeof allowed);
+    sf_value_allowed_as(info, allowed, sizeof allowed);
     if (info->flags & SF_OPT_F_SECRET)
         return sf_err_set(err, -EINVAL, "%s: the value of %s is not a key; a key is %s", where,
                           info->name, allowed);
@@ -155,59 +177,72 @@ bad_value(enum sf_opt opt, const char *text, const char *where, struct sf_err *e
 
 /* Check a value and bring it into its final form. */
 static int
-read_value(const struct sf_config *cfg, enum sf_opt opt, const char *text,
+read_value(const struct sf_config *cfg, const struct sf_opt_info *info, const char *text,
            const struct sf_source *src, struct sf_value *ret, struct sf_err *err)
 {
     struct sf_value value;
-    int rc = sf_value_parse(opt, text, &value);
+    int rc = sf_value_parse_as(info, text, &value);
     if (rc == -EINVAL)
-        return bad_value(opt, text, src->where, err);
-    if (!rc && sf_opt_info(opt)->type == SF_OPT_TYPE_PATH) {
+        return bad_value(info, text, src->where, err);
+    if (!rc && info->type == SF_OPT_TYPE_PATH) {
         char *path = NULL;
         rc = absolute_path(cfg, value.str, src->base, &path);
         sf_value_fini(&value);
         value.str = path;
     }
     if (rc)
-        return sf_err_set(err, rc, "%s: %s: %s", src->where, sf_opt_info(opt)->name, strerror(-rc));
+        return sf_err_set(err, rc, "%s: %s: %s", src->where, info->name, strerror(-rc));
     *ret = value;
     return 0;
 }
 
-int
-sf_config_check(const struct sf_config *cfg, enum sf_opt opt, const char *text,
-                const struct sf_source *src, struct sf_err *err)
+static int
+check_value(const struct sf_config *cfg, const struct sf_opt_info *info, const char *text,
+            const struct sf_source *src, struct sf_err *err)
 {
     struct sf_value value;
-    int rc = read_value(cfg, opt, text, src, &value, err);
+    int rc = read_value(cfg, info, text, src, &value, err);
     if (!rc)
         sf_value_fini(&value);
     return rc;
 }
 
 int
-sf_config_set(struct sf_config *cfg, enum sf_opt opt, const char *text, const struct sf_source *src,
-              struct sf_err *err)
+sf_config_check(const struct sf_config *cfg, enum sf_opt opt, const char *text,
+                const struct sf_source *src, struct sf_err *err)
 {
-    struct sf_slot *slot = &cfg->slots[opt];
-    bool key = sf_opt_info(opt)->flags & SF_OPT_F_SECRET;
+    return check_value(cfg, sf_opt_info(opt), text, src, err);
+}
+
+int
+sf_slot_set(const struct sf_config *cfg, struct sf_slot *slot, const struct sf_opt_info *info,
+            const char *text, const struct sf_source *src, struct sf_err *err)
+{
+    bool key = info->flags & SF_OPT_F_SECRET;
     struct sf_slot new = {.rank = (unsigned)src->origin * 16 + src->rank, .set = true};
 
     if (new.rank < slot->rank)
-        return sf_config_check(cfg, opt, text, src, err);
-    int rc = read_value(cfg, opt, text, src, &new.value, err);
+        return check_value(cfg, info, text, src, err);
+    int rc = read_value(cfg, info, text, src, &new.value, err);
     if (rc)
         return rc;
     new.where = strdup(src->where);
     new.file = key && src->file ? strdup(src->file) : NULL;
     new.name = key && src->name ? strdup(src->name) : NULL;
     if (!new.where || (key && ((src->file && !new.file) || (src->name && !new.name)))) {
-        slot_fini(&new);
+        sf_slot_fini(&new);
         return sf_err_set(err, -ENOMEM, "out of memory");
     }
-    slot_fini(slot);
+    sf_slot_fini(slot);
     *slot = new;
     return 0;
+}
+
+int
+sf_config_set(struct sf_config *cfg, enum sf_opt opt, const char *text, const struct sf_source *src,
+              struct sf_err *err)
+{
+    return sf_slot_set(cfg, &cfg->slots[opt], sf_opt_info(opt), text, src, err);
 }
 
 int

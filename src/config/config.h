@@ -65,9 +65,9 @@ int sf_config_load(struct sf_config *cfg, const struct sf_config_sources *src, s
 void sf_config_wipe_keys(struct sf_config *cfg);
 
 /* Take the keys out of this process's environment, so that neither /proc/PID/environ nor programs
- * that it runs have them. While there is one thread; nothing read from the environment before may
- * be in use. */
-void sf_config_wipe_environment(void);
+ * that it runs have them: of the project and of providers, whose sections may name variables of
+ * their own. While there is one thread; nothing read from the environment before may be in use. */
+void sf_config_wipe_environment(const struct sf_config *cfg);
 
 /* 0, or -EINVAL with a sentence that names the ways to give the URL. */
 int sf_config_require_url(const struct sf_config *cfg, struct sf_err *err);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "config/options.h"
 
+#include "config/provider.h"
 #include "config/value.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Prints the option table as a part of the manual page, in pod. Runs while supafs is built. */
+/* Prints the option table as a part of the manual page, in pod; with the argument "providers" the
+ * table of their settings. Runs while supafs is built. */
 
 static const struct row {
     const char *heading; /* NULL = an option */
@@ -52,9 +54,8 @@ print_aliases(const char *aliases)
 }
 
 static void
-print_option(enum sf_opt opt)
+print_option(const struct sf_opt_info *info, bool mount_option)
 {
-    const struct sf_opt_info *info = sf_opt_info(opt);
     char allowed[128];
 
     printf("=item B<%s>", info->name);
@@ -66,27 +67,27 @@ print_option(enum sf_opt opt)
     fputs("\n\n", stdout);
     print_escaped(info->help);
     if (info->max > 0) {
-        sf_value_allowed(opt, allowed, sizeof allowed);
+        sf_value_allowed_as(info, allowed, sizeof allowed);
         printf(" %c%s.", toupper((unsigned char)allowed[0]), allowed + 1);
     }
     if (info->shown || info->def)
         printf(" Default: %s.", info->shown ? info->shown : info->def);
     if (info->aliases)
         print_aliases(info->aliases);
-    if (info->flags & SF_OPT_F_SECRET)
+    if (mount_option && (info->flags & SF_OPT_F_SECRET))
         fputs(" Not in B<-o>.", stdout);
     if (info->flags & SF_OPT_F_NOT_FILE)
         fputs(" Not in configuration files.", stdout);
     fputs("\n\n", stdout);
 }
 
-int
-main(void)
+static void
+print_options(void)
 {
     bool in_list = false;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (!rows[i].heading) {
-            print_option(rows[i].opt);
+            print_option(sf_opt_info(rows[i].opt), true);
             continue;
         }
         if (in_list)
@@ -96,5 +97,23 @@ main(void)
     }
     if (in_list)
         puts("=back\n");
+}
+
+static void
+print_provider_settings(void)
+{
+    puts("=over 4\n");
+    for (int i = 0; i < SF_PS_COUNT; i++)
+        print_option(sf_provider_setting_info((enum sf_provider_setting)i), false);
+    puts("=back\n");
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "providers"))
+        print_provider_settings();
+    else
+        print_options();
     return fflush(stdout) || ferror(stdout) ? 1 : 0;
 }

@@ -128,9 +128,9 @@ has_names(const char *line)
 struct finder {
     const char *name; /* NULL = any key, the best one */
     const char *section;
-    int opt;          /* INI: the option looked for */
-    char *found;      /* owned */
-    char *found_name; /* owned */
+    const char *setting; /* INI: the name in the section */
+    char *found;         /* owned */
+    char *found_name;    /* owned */
     int found_rank;
     int mode; /* with name NULL: the mode looked for, or -1 */
 };
@@ -170,7 +170,8 @@ find_in_ini(void *arg, const char *section, const char *name, const char *value,
 {
     struct finder *f = arg;
     (void)line;
-    if (strcmp(section, f->section) != 0 || sf_opt_find(name) != f->opt || *value == '\0')
+    /* In all tables '-' and '_' are the same. */
+    if (strcmp(section, f->section) != 0 || !sf_provider_name_same(name, f->setting) || !*value)
         return 0;
     sf_key_wipe(f->found);
     f->found = strdup(value);
@@ -187,7 +188,7 @@ read_ini(const struct sf_textfile *file, const char *path, struct finder *f, str
         return close ? sf_err_set(err, -ENOMEM, "out of memory")
                      : sf_err_set(err, -EINVAL, "%s: %s is no name in a file", path, f->name);
     f->section = section;
-    f->opt = sf_opt_find(close + 1 + strspn(close + 1, " "));
+    f->setting = close + 1 + strspn(close + 1, " ");
     return sf_ini_parse(file->text, file->len, path, find_in_ini, f, err);
 }
 
@@ -221,7 +222,7 @@ int
 sf_key_file_read(const char *path, const char *variable, char **ret, struct sf_err *err)
 {
     sf_autotextfile struct sf_textfile file = {0};
-    struct finder f = {.name = variable, .opt = -1};
+    struct finder f = {.name = variable};
     int rc = open_key_file(path, &file, err);
     if (rc)
         return rc;

@@ -317,6 +317,8 @@ sf_config_load(struct sf_config *cfg, const struct sf_config_sources *src, struc
 
     int rc = add_sources(cfg, src, environment, err);
     if (!rc)
+        rc = sf_config_provider_key_env(cfg, environment, sf_config_str(cfg, SF_OPT_ENV_FILE), err);
+    if (!rc)
         rc = set_defaults(cfg, src, environment, err);
     if (!rc)
         rc = check_url(cfg, err);

@@ -14,6 +14,9 @@ src_libsupafs_a_SOURCES += \
 	src/config/options.c \
 	src/config/options.def \
 	src/config/options.h \
+	src/config/provider.c \
+	src/config/provider.def \
+	src/config/provider.h \
 	src/config/set.h \
 	src/config/sources.c \
 	src/config/textfile.c \

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/vec.h"
 #include "config/config.h"
+#include "config/provider.h"
 #include "config/value.h"
 
 /* Inside of config/: how the sources put values into a configuration. */
@@ -41,9 +42,20 @@ SF_VEC_DEFINE(sf_text_vec, char *);
 
 SF_VEC_DEFINE(sf_bucket_vec, struct sf_config_bucket);
 
+/* A provider: a section [provider.NAME], or what the environment knows of it. */
+struct sf_config_provider {
+    char name[33];
+    bool from_file; /* the name is written as a file has it */
+    struct sf_slot slots[SF_PS_COUNT];
+    struct sf_slot env_key; /* what the variable of key_env held; where = NULL: not set */
+};
+
+SF_VEC_DEFINE(sf_config_provider_vec, struct sf_config_provider);
+
 struct sf_config {
     struct sf_slot slots[SF_OPT_COUNT];
     struct sf_bucket_vec buckets;
+    struct sf_config_provider_vec providers;
     struct sf_pending_vec pending;
     struct sf_text_vec warnings;
     struct sf_buf kernel_options;
@@ -60,6 +72,12 @@ int sf_config_set(struct sf_config *cfg, enum sf_opt opt, const char *text,
 /* The checks of sf_config_set() alone. */
 int sf_config_check(const struct sf_config *cfg, enum sf_opt opt, const char *text,
                     const struct sf_source *src, struct sf_err *err);
+
+/* The same for a slot of another table. */
+int sf_slot_set(const struct sf_config *cfg, struct sf_slot *slot, const struct sf_opt_info *info,
+                const char *text, const struct sf_source *src, struct sf_err *err);
+/* Give back what a slot owns; wipes its value. */
+void sf_slot_fini(struct sf_slot *slot);
 
 /* Give back what a pending value owns; wipes its text. */
 void sf_pending_fini(struct sf_pending *p);
@@ -83,6 +101,19 @@ int sf_config_add_file(struct sf_config *cfg, const char *path, enum sf_origin o
 int sf_config_bucket_set(struct sf_config *cfg, const char *bucket, const char *name,
                          const char *value, const char *where, struct sf_err *err);
 void sf_config_bucket_fini(struct sf_config_bucket *b);
+/* A value of the section [provider.NAME], @provider being NAME. */
+int sf_config_provider_set(struct sf_config *cfg, const char *provider, const char *name,
+                           const char *value, const struct sf_source *src, struct sf_err *err);
+/* The setting of this name ('-' and '_' are the same), or -1. */
+int sf_provider_setting_find(const char *name);
+/* The setting that a variable of the environment or an env file sets, or -1.
+ * @provider: 33 bytes for whose; *rank as of sf_opt_find_env(). */
+int sf_provider_setting_find_env(const char *variable, char provider[33], int *rank);
+/* Look up the variables that key_env names; the last of the sources. */
+int sf_config_provider_key_env(struct sf_config *cfg, char *const *environment,
+                               const char *env_file, struct sf_err *err);
+void sf_config_provider_wipe(struct sf_config_provider *p);
+void sf_config_provider_fini(struct sf_config_provider *p);
 /* Use the sections [project.NAME]; -EINVAL when no file has one. */
 int sf_config_use_profile(struct sf_config *cfg, const char *profile, struct sf_err *err);
 

@@ -48,18 +48,44 @@ static int
 warn_mistyped(struct sf_config *cfg, const char *variable, const char *where)
 {
     static const char own[] = "SUPAFS_";
+    char quoted[48];
     if (!sf_str_starts(variable, own))
         return 0;
+    if (sf_str_starts(variable, "SUPAFS_PROVIDER_"))
+        return sf_config_warn(cfg, "%s: %s names no setting of a provider", where,
+                              sf_value_quote(variable, quoted));
     char name[48];
     size_t n = 0;
     for (const char *p = variable + sizeof own - 1; *p && n < sizeof name - 1; p++)
         name[n++] = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
     name[n] = '\0';
     const char *nearest = sf_opt_nearest(name);
-    char quoted[48];
     return nearest ? sf_config_warn(cfg, "%s: %s is no option of supafs; did you mean %s?", where,
                                     sf_value_quote(variable, quoted), nearest)
                    : 0;
+}
+
+/*
+ * A variable that is no option: a provider's, or nobody's. One that others use, too, is left out
+ * with a warning where its value cannot be: it may be meant for them.
+ */
+static int
+other_variable(struct sf_config *cfg, const char *variable, const char *value, bool shared,
+               struct sf_source *src, const char *what, struct sf_err *err)
+{
+    char provider[33];
+    struct sf_err own = SF_ERR_INIT;
+    int rank, setting = sf_provider_setting_find_env(variable, provider, &rank);
+    if (setting < 0)
+        return warn_mistyped(cfg, variable, what) ? no_memory(err) : 0;
+    const struct sf_opt_info *info = sf_provider_setting_info((enum sf_provider_setting)setting);
+    if ((info->flags & SF_OPT_F_SECRET) && shared)
+        return refuse_shared(src->where, src->file, err);
+    src->rank = (unsigned)(15 - rank);
+    int rc = sf_config_provider_set(cfg, provider, info->name, value, src, &own);
+    if (rc == -EINVAL && rank > 0)
+        return sf_config_warn(cfg, "%s, so it was not used", own.msg) ? no_memory(err) : 0;
+    return rc ? sf_err_set(err, rc, "%s", own.msg) : 0;
 }
 
 int
@@ -73,18 +99,16 @@ sf_config_add_environment(struct sf_config *cfg, char *const *environment, struc
         int rank, opt = name ? sf_opt_find_env(name, &rank) : -1;
         if (!name)
             return no_memory(err);
-        if (opt < 0) {
-            if (warn_mistyped(cfg, name, "environment"))
-                return no_memory(err);
-            continue;
-        }
         char where[128];
         snprintf(where, sizeof where, "%s in the environment", name);
-        const struct sf_source src = {.origin = SF_ORIGIN_ENVIRONMENT,
-                                      .rank = (unsigned)(15 - rank),
-                                      .where = where,
-                                      .name = name};
-        int rc = sf_config_set(cfg, (enum sf_opt)opt, eq + 1, &src, err);
+        struct sf_source src = {.origin = SF_ORIGIN_ENVIRONMENT, .where = where, .name = name};
+        int rc;
+        if (opt < 0) {
+            rc = other_variable(cfg, name, eq + 1, false, &src, "environment", err);
+        } else {
+            src.rank = (unsigned)(15 - rank);
+            rc = sf_config_set(cfg, (enum sf_opt)opt, eq + 1, &src, err);
+        }
         if (rc)
             return rc;
     }
@@ -113,19 +137,19 @@ env_file_value(void *arg, const char *name, const char *value, unsigned line, st
         where = NULL;
         return no_memory(err);
     }
+    struct sf_source src = {.origin = SF_ORIGIN_ENV_FILE,
+                            .where = where,
+                            .base = r->base,
+                            .file = r->path,
+                            .name = name};
     if (opt < 0)
-        return warn_mistyped(r->cfg, name, r->path) ? no_memory(err) : 0;
+        return other_variable(r->cfg, name, value, r->shared, &src, r->path, err);
     unsigned flags = sf_opt_info((enum sf_opt)opt)->flags;
     if (flags & SF_OPT_F_NOT_ENV_FILE)
         return sf_err_set(err, -EINVAL, "%s: an env file cannot set this", where);
     if ((flags & SF_OPT_F_SECRET) && r->shared)
         return refuse_shared(where, r->path, err);
-    const struct sf_source src = {.origin = SF_ORIGIN_ENV_FILE,
-                                  .rank = (unsigned)(15 - rank),
-                                  .where = where,
-                                  .base = r->base,
-                                  .file = r->path,
-                                  .name = name};
+    src.rank = (unsigned)(15 - rank);
     return sf_config_set(r->cfg, (enum sf_opt)opt, value, &src, err);
 }
 
@@ -157,6 +181,7 @@ struct file_reader {
 
 static const char project_section[] = "project.";
 static const char bucket_section[] = "bucket.";
+static const char provider_section[] = "provider.";
 
 /* A value of a [project.NAME] section is checked now and used when the profile is. */
 static int
@@ -200,6 +225,28 @@ file_option(struct file_reader *r, const char *name, const char *where, struct s
     return opt;
 }
 
+/* A value of a section [provider.NAME]. */
+static int
+provider_value(struct file_reader *r, const char *section, const char *name, const char *value,
+               const char *where, struct sf_err *err)
+{
+    int setting = sf_provider_setting_find(name);
+    bool secret = setting == SF_PS_KEY;
+    sf_autofree char *full_name = NULL;
+    if (secret && *value == '\0') /* a template that was not filled in */
+        return 0;
+    if (secret && r->shared)
+        return refuse_shared(where, r->path, err);
+    if (asprintf(&full_name, "[%s] %s", section, name) < 0) {
+        full_name = NULL;
+        return no_memory(err);
+    }
+    const struct sf_source src = {
+        .origin = r->origin, .where = where, .base = r->base, .file = r->path, .name = full_name};
+    return sf_config_provider_set(r->cfg, section + sizeof provider_section - 1, name, value, &src,
+                                  err);
+}
+
 static int
 file_value(void *arg, const char *section, const char *name, const char *value, unsigned line,
            struct sf_err *err)
@@ -209,8 +256,6 @@ file_value(void *arg, const char *section, const char *name, const char *value, 
     const char *profile = section + sizeof project_section - 1;
     sf_autofree char *where = NULL;
 
-    if (sf_str_starts(section, "provider.")) /* for programs that know providers */
-        return 0;
     if (asprintf(&where, "%s:%u", r->path, line) < 0) {
         where = NULL;
         return no_memory(err);
@@ -218,6 +263,8 @@ file_value(void *arg, const char *section, const char *name, const char *value, 
     if (sf_str_starts(section, bucket_section))
         return sf_config_bucket_set(r->cfg, section + sizeof bucket_section - 1, name, value, where,
                                     err);
+    if (sf_str_starts(section, provider_section))
+        return provider_value(r, section, name, value, where, err);
     if (*section && (!in_project || !*profile)) {
         char quoted[48];
         return sf_err_set(err, -EINVAL, "%s: there is no section [%s]; write [project.NAME]", where,

@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -102,7 +103,12 @@ check_text(const struct sf_opt_info *info, const char *s)
 int
 sf_value_parse(enum sf_opt opt, const char *text, struct sf_value *ret)
 {
-    const struct sf_opt_info *info = sf_opt_info(opt);
+    return sf_value_parse_as(sf_opt_info(opt), text, ret);
+}
+
+int
+sf_value_parse_as(const struct sf_opt_info *info, const char *text, struct sf_value *ret)
+{
     struct sf_value v = {0};
     int rc = 0;
 
@@ -180,7 +186,12 @@ format_duration(uint64_t ms, char *out, size_t size)
 const char *
 sf_value_allowed(enum sf_opt opt, char *out, size_t size)
 {
-    const struct sf_opt_info *info = sf_opt_info(opt);
+    return sf_value_allowed_as(sf_opt_info(opt), out, size);
+}
+
+const char *
+sf_value_allowed_as(const struct sf_opt_info *info, char *out, size_t size)
+{
     char low[32], high[32];
 
     switch (info->type) {
@@ -253,19 +264,36 @@ sf_value_format(enum sf_opt opt, const struct sf_value *v, char *out, size_t siz
     return out;
 }
 
+/* "sk-..." as providers give it, and no name: 20 letters and digits in a row, and a digit. */
+static bool
+is_provider_key(const char *text)
+{
+    size_t run = 0, digits = 0;
+    if (!sf_str_starts(text, "sk-"))
+        return false;
+    for (const char *p = text + 3; *p && (run < 20 || !digits); p++) {
+        bool in_run = isalnum((unsigned char)*p);
+        run = in_run ? run + 1 : 0;
+        digits = in_run ? digits + (isdigit((unsigned char)*p) != 0) : 0;
+    }
+    return run >= 20 && digits > 0;
+}
+
 bool
 sf_value_is_key(const char *text)
 {
     /* Every JWT begins with {" in base64. */
     return sf_str_starts(text, "eyJ") || sf_str_starts(text, "sb_secret_") ||
-           sf_str_starts(text, "sb_publishable_");
+           sf_str_starts(text, "sb_publishable_") || is_provider_key(text);
 }
 
 const char *
 sf_value_quote(const char *text, char out[48])
 {
     size_t n = strnlen(text, 41);
-    if (sf_value_is_key(text) || strstr(text, "=eyJ") || strstr(text, "=sb_")) {
+    const char *value = strchr(text, '=');
+    if (sf_value_is_key(text) || strstr(text, "=eyJ") || strstr(text, "=sb_") ||
+        (value && sf_value_is_key(value + 1))) {
         snprintf(out, 48, "...");
         return out;
     }

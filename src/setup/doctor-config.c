@@ -172,7 +172,7 @@ check_key(struct sf_doctor *d, struct sf_doctor_row *row)
     bool misplaced = false;
     int rc = open_key(d, &misplaced, &err);
     sf_config_wipe_keys(d->cfg);
-    sf_config_wipe_environment();
+    sf_config_wipe_environment(d->cfg);
     if (rc < 0) {
         key_trouble(&err, row);
         return;

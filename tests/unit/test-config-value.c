@@ -289,6 +289,13 @@ keys_are_never_repeated(void **state)
     assert_string_equal(sf_value_quote("eyJhbGciOi.x.y", quoted), "...");
     assert_string_equal(sf_value_quote("sb_secret_abc", quoted), "...");
     assert_string_equal(sf_value_quote("x=eyJhbGciOi", quoted), "...");
+    assert_string_equal(sf_value_quote("sk-0123456789abcdefghij", quoted), "...");
+    assert_string_equal(sf_value_quote("sk-proj-a_B-0123456789abcdefghijK-x", quoted), "...");
+    assert_string_equal(sf_value_quote("k=sk-0123456789abcdefghij", quoted), "...");
+    assert_string_equal(sf_value_quote("sk-pictures-of-2026-07-15-all", quoted),
+                        "sk-pictures-of-2026-07-15-all");
+    assert_string_equal(sf_value_quote("sk-abcdefghijklmnopqrstuvwxyz", quoted),
+                        "sk-abcdefghijklmnopqrstuvwxyz");
     assert_string_equal(sf_value_quote("plain", quoted), "plain");
 
     char *const environment[] = {(char[]){"SUPABASE_SERVICE_ROLE_KEY=my secret"}, NULL};
