@@ -9,6 +9,7 @@
 
 #define JWT_MIN 16 /* characters; shorter ones hold no secret */
 #define SK_MIN  16
+#define ID_MIN  12
 
 static bool
 is_word(char c)
@@ -25,10 +26,52 @@ word_len(const char *s, bool dots)
     return n;
 }
 
+/* An id behind org-, proj- or ak-: letters and digits, some of them digits. */
+static bool
+is_id(const char *s)
+{
+    size_t n = 0, digits = 0;
+    for (; isalnum((unsigned char)s[n]); n++)
+        digits += isdigit((unsigned char)s[n]) != 0;
+    return n >= ID_MIN && digits > 0 && !is_word(s[n]);
+}
+
+/* "org-..." and the like at the beginning of a word. */
+static size_t
+by_prefix(const char *s, bool strict, size_t *keep)
+{
+    static const char *const prefixes[] = {"org-", "proj-", "ak-", "proj_", "sk-"};
+    static const size_t loose = 3; /* the first of them, which are looked for in every text */
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t n = strlen(prefixes[i]);
+        if (strncmp(s, prefixes[i], n) != 0 || !(strict || (i < loose && is_id(s + n))))
+            continue;
+        *keep = n;
+        return word_len(s, false);
+    }
+    return 0;
+}
+
+/* A key of the form of Zhipu's: 32 hex digits, a dot, 16 letters and digits. */
+static size_t
+pair_len(const char *s)
+{
+    enum { LEFT = 32, RIGHT = 16 };
+    for (size_t i = 0; i < LEFT; i++)
+        if (!isxdigit((unsigned char)s[i]))
+            return 0;
+    if (s[LEFT] != '.')
+        return 0;
+    for (size_t i = LEFT + 1; i <= LEFT + RIGHT; i++)
+        if (!isalnum((unsigned char)s[i]))
+            return 0;
+    return is_word(s[LEFT + 1 + RIGHT]) ? 0 : LEFT + 1 + RIGHT;
+}
+
 /* Secrets that show by their own look. Returns the bytes to hide at @s, 0 = none. *keep bytes of
  * them say what it was and stay. @start: nothing or no word character stands before @s. */
 static size_t
-by_look(const char *s, bool start, size_t *keep)
+by_look(const char *s, bool start, bool strict, size_t *keep)
 {
     size_t n;
     *keep = 0;
@@ -49,7 +92,9 @@ by_look(const char *s, bool start, size_t *keep)
         *keep = 7;
         return 7 + strcspn(s + 7, " \t\r\n\"',;&\\");
     }
-    return 0;
+    if (start && (n = by_prefix(s, strict, keep)))
+        return n;
+    return start ? pair_len(s) : 0;
 }
 
 /* "=", "%3D", "\":\"" and the like between a name and its value; 0 = none here. */
@@ -92,14 +137,14 @@ by_name(const char *s, size_t *keep)
     return 0;
 }
 
-void
-sf_redact(char *s)
+static void
+redact(char *s, bool strict)
 {
     const char *in = s;
     char *out = s, before = ' '; /* in[-1] may be overwritten already */
     while (*in) {
         size_t keep;
-        size_t n = by_look(in, !is_word(before), &keep);
+        size_t n = by_look(in, !is_word(before), strict, &keep);
         if (!n)
             n = by_name(in, &keep);
         if (n <= keep) {
@@ -115,4 +160,16 @@ sf_redact(char *s)
         before = '*';
     }
     *out = '\0';
+}
+
+void
+sf_redact(char *s)
+{
+    redact(s, false);
+}
+
+void
+sf_redact_ids(char *s)
+{
+    redact(s, true);
 }

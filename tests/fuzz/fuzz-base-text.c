@@ -99,19 +99,26 @@ utf8(char *text, size_t len)
 
 /* Once is enough, and it never gets longer. A key between a text's halves is gone. */
 static void
-redact(char *text, size_t len)
+redact_with(void (*fn)(char *), const char *key, const char *text, size_t len)
 {
-    static const char key[] = "sb_secret_0123456789abcdefghij";
     sf_autofree char *once = fuzz_text(text, len), *twice = NULL, *planted = NULL;
-    sf_redact(once);
+    fn(once);
     REQUIRE(strlen(once) <= len);
     twice = strdup(once);
     REQUIRE(twice);
-    sf_redact(twice);
+    fn(twice);
     REQUIRE(strlen(twice) <= strlen(once));
     REQUIRE(asprintf(&planted, "%.*s %s %s", (int)(len / 2), text, key, text + len / 2) > 0);
-    sf_redact(planted);
+    fn(planted);
     REQUIRE(!strstr(planted, key));
+}
+
+static void
+redact(char *text, size_t len)
+{
+    redact_with(sf_redact, "sb_secret_0123456789abcdefghij", text, len);
+    redact_with(sf_redact, "ak-eu8nqsdi6xdi11f1e8fi", text, len);
+    redact_with(sf_redact_ids, "org-shortx", text, len);
 }
 
 /* An argument stays one argument: the line has the pairs of the format and no others. */

@@ -177,7 +177,16 @@ secrets_are_hidden(void **state)
     assert_string_equal(line_of("token=%s z=1", "very secret value"), "token=*** z=1");
     assert_string_equal(line_of("b=%s", "{\"access_token\":\"abcdef\",\"x\":1}"),
                         "b=\"{\\\"access_token\\\":\\\"***\\\",\\\"x\\\":1}\"");
+    assert_string_equal(line_of("k=%s", "org-07cd14fb02ea4e6c9a2e4d6e"), "k=org-***");
+    assert_string_equal(line_of("k=%s", "<ak-eu8nqsdi6xdi11f1e8fi>"), "k=<ak-***>");
+    assert_string_equal(line_of("k=%s", "0123456789abcdef0123456789abcdef.QdEfGh1234567890"),
+                        "k=***");
     /* what only looks a little like one stays */
+    assert_string_equal(line_of("k=%s", "org-chart-2026-07-15-final.pdf"),
+                        "k=org-chart-2026-07-15-final.pdf");
+    assert_string_equal(line_of("k=%s", "proj-alphabeticalorder"), "k=proj-alphabeticalorder");
+    assert_string_equal(line_of("k=%s", "0123456789abcdef0123456789abcdef.txt"),
+                        "k=0123456789abcdef0123456789abcdef.txt");
     assert_string_equal(line_of("k=%s", "eyJ"), "k=eyJ");
     assert_string_equal(line_of("k=%s", "task-force-0123456789abcdef"),
                         "k=task-force-0123456789abcdef");
