@@ -49,6 +49,8 @@ unit_tests = \
 	tests/unit/test-lossy-disk \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
+	tests/unit/test-provider-error \
+	tests/unit/test-provider-types \
 	tests/unit/test-supabase-attrs \
 	tests/unit/test-supabase-sign \
 	tests/unit/test-store-env \

@@ -83,7 +83,7 @@ by_look(const char *s, bool start, bool strict, size_t *keep)
         *keep = strlen("sb_secret_");
         return word_len(s, false);
     }
-    if (start && sf_str_starts(s, "sk-")) {
+    if (start && !strict && sf_str_starts(s, "sk-")) {
         *keep = 3;
         n = word_len(s, true);
         return n >= SK_MIN ? n : 0;

@@ -163,6 +163,10 @@ void sf_http_cancel(struct sf_http *http, uint64_t id);
 /* Header of a final reply, by case-insensitive name; NULL if absent. Valid during the callback. */
 const char *sf_http_reply_header(const struct sf_http_reply *reply, const char *name);
 
+/* Milliseconds that a Retry-After value asks to wait, at most a day; -1 = not understood.
+ * @date: the reply's Date, against which a date is taken; NULL = this machine's clock. */
+int64_t sf_http_retry_after_ms(const char *value, const char *date);
+
 /* ---- timers and posted work ------------------------------------------------------------------ */
 
 typedef void (*sf_http_call_fn)(void *arg);

@@ -242,9 +242,6 @@ const char *http_recv_header(const struct http_recv *r, const char *name);
 /* ---- retry.c ----------------------------------------------------------------------------------
  */
 
-/* Milliseconds that a Retry-After value asks to wait; -1 = not understood.
- * @date: the reply's Date, against which a date is taken; NULL = this machine's clock. */
-int64_t http_retry_after_ms(const char *value, const char *date);
 /* Milliseconds to wait before the next attempt, at least 0; -1 = the deadline leaves no room.
  * @asked: by the service, or -1. @dice: a random number. */
 int64_t http_retry_delay(const struct sf_http_opts *opts, unsigned backoffs, int64_t asked,

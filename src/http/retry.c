@@ -7,7 +7,7 @@
 #define RETRY_AFTER_MAX_S (24 * 3600)
 
 int64_t
-http_retry_after_ms(const char *value, const char *date)
+sf_http_retry_after_ms(const char *value, const char *date)
 {
     while (*value == ' ' || *value == '\t')
         value++;

@@ -473,7 +473,7 @@ got_reply(struct sf_http *http, struct sf_http_req *req)
         const char *after = http_recv_header(&req->recv, "Retry-After");
         int64_t asked = -1;
         if (after)
-            asked = http_retry_after_ms(after, http_recv_header(&req->recv, "Date"));
+            asked = sf_http_retry_after_ms(after, http_recv_header(&req->recv, "Date"));
         int64_t delay = next_delay(http, req, asked);
         if (delay >= 0) {
             http_queue_delay(http, req, delay);

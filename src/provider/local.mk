@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/provider/error.c \
 	src/provider/error.h \
+	src/provider/glm.c \
+	src/provider/internal.h \
+	src/provider/kimi.c \
+	src/provider/openai.c \
 	src/provider/provider.h \
 	src/provider/route.h \
-	src/provider/settings.h
+	src/provider/settings.h \
+	src/provider/types.c

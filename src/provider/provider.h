@@ -50,11 +50,6 @@ struct sf_provider_file {
 /* Called for each file of a page; another result than 0 ends the page with it. */
 typedef int (*sf_provider_file_fn)(void *arg, const struct sf_provider_file *file);
 
-struct sf_provider_region {
-    const char *host; /* whose limits and name these are */
-    const char *name; /* "cn", "global" */
-};
-
 struct sf_provider_type {
     const char *name;         /* "kimi" */
     const char *title;        /* "Kimi (Moonshot)" */
@@ -66,7 +61,7 @@ struct sf_provider_type {
     bool needs_key;
     bool has_files;  /* false: not known, so the routes are tried when asked for */
     bool get_by_id;  /* GET /files/ID is there; else a file is looked up in the list */
-    bool list_pages; /* the list takes limit= and after= */
+    bool list_pages; /* the list takes purpose=, limit= and after= */
     bool text_of;    /* GET /files/ID/content gives the extracted text, never the file */
     /* Headers that every request has beside Authorization: name, value, ..., NULL. */
     const char *const *headers;

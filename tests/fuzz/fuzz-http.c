@@ -13,7 +13,7 @@ retry_after(char *text)
     char *date = strchr(text, '\n');
     if (date)
         *date++ = '\0';
-    int64_t ms = http_retry_after_ms(text, date);
+    int64_t ms = sf_http_retry_after_ms(text, date);
     REQUIRE(ms >= -1 && ms <= 24 * 3600 * 1000);
     struct sf_http_opts opts = {.backoff_min_ms = 200, .backoff_max_ms = 30000};
     for (int64_t left = 0; left < 100000; left = left * 3 + 1) {

@@ -154,10 +154,10 @@ retry_after_in_seconds_and_dates(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(http_retry_after_ms(cases[i].value, date), cases[i].ms);
-    assert_int_equal(http_retry_after_ms("Sun, 06 Nov 1994 08:49:37 GMT", NULL), 0);
-    assert_int_equal(http_retry_after_ms("Sat, 21 Nov 2026 09:00:05 GMT", "rubbish"),
-                     http_retry_after_ms("Sat, 21 Nov 2026 09:00:05 GMT", NULL));
+        assert_int_equal(sf_http_retry_after_ms(cases[i].value, date), cases[i].ms);
+    assert_int_equal(sf_http_retry_after_ms("Sun, 06 Nov 1994 08:49:37 GMT", NULL), 0);
+    assert_int_equal(sf_http_retry_after_ms("Sat, 21 Nov 2026 09:00:05 GMT", "rubbish"),
+                     sf_http_retry_after_ms("Sat, 21 Nov 2026 09:00:05 GMT", NULL));
 }
 
 static void
