@@ -50,6 +50,7 @@ unit_tests = \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-provider-error \
+	tests/unit/test-provider-settings \
 	tests/unit/test-provider-types \
 	tests/unit/test-supabase-attrs \
 	tests/unit/test-supabase-sign \
@@ -391,6 +392,7 @@ tests_unit_test_tree_notify_SOURCES = tests/unit/test-tree-notify.c $(tree_test_
 # These let time pass as they like.
 tests_unit_test_tree_notify_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime
 tests_unit_test_tree_page_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime
+tests_unit_test_provider_settings_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sf_http_req_attempt_header
 tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree_test_lib)
 
 # The cache over a service whose answers the test gives.

@@ -12,6 +12,15 @@
 
 enum { MAX_URL = 2000 };
 
+/* Whose address it is. */
+struct kind {
+    const char *what, *example;
+    bool project; /* its API paths are cut off */
+};
+
+static const struct kind project = {"the project's URL", "https://abcdefgh.supabase.co", true};
+static const struct kind provider = {"base_url", "https://api.moonshot.ai/v1", false};
+
 struct parts {
     bool https;
     const char *host; /* with brackets when it is an IPv6 address */
@@ -82,12 +91,14 @@ host_valid(const char *host, size_t len)
 }
 
 static int
-split_authority(const char *at, size_t len, struct parts *p, struct sf_err *err)
+split_authority(const char *at, size_t len, const struct kind *kind, struct parts *p,
+                struct sf_err *err)
 {
     if (memchr(at, '@', len))
         return sf_err_set(err, -EINVAL,
-                          "the project's URL must not hold a user name or password; keys come from "
-                          "the environment or a file");
+                          "%s must not hold a user name or password; keys come from the "
+                          "environment or a file",
+                          kind->what);
     const char *port = NULL;
     const char *bracket = memchr(at, ']', len);
     for (const char *c = bracket ? bracket : at; c < at + len; c++)
@@ -98,9 +109,8 @@ split_authority(const char *at, size_t len, struct parts *p, struct sf_err *err)
     p->host = at;
     p->host_len = port ? (size_t)(port - 1 - at) : len;
     if (!host_valid(p->host, p->host_len))
-        return sf_err_set(err, -EINVAL,
-                          "the project's URL has no valid host name; it looks like "
-                          "https://abcdefgh.supabase.co");
+        return sf_err_set(err, -EINVAL, "%s has no valid host name; it looks like %s", kind->what,
+                          kind->example);
     p->port = 0;
     if (port) {
         unsigned value = 0;
@@ -112,23 +122,24 @@ split_authority(const char *at, size_t len, struct parts *p, struct sf_err *err)
                 value = value * 10 + (unsigned)(port[i] - '0');
         }
         if (n == 0 || value == 0 || value > 65535)
-            return sf_err_set(err, -EINVAL,
-                              "the port in the project's URL must be a number from 1 to 65535");
+            return sf_err_set(err, -EINVAL, "the port in %s must be a number from 1 to 65535",
+                              kind->what);
         p->port = value;
     }
     return 0;
 }
 
-/* Cut slashes and /storage/v1 off the end of the path. */
+/* Cut slashes off the end of the path, and a project's /storage/v1. */
 static void
-cut_path(struct parts *p)
+cut_path(struct parts *p, const struct kind *kind)
 {
     static const char storage[] = "/storage/v1";
     size_t n = sizeof storage - 1;
     for (;;) {
         if (p->path_len > 0 && p->path[p->path_len - 1] == '/')
             p->path_len--;
-        else if (p->path_len >= n && !memcmp(p->path + p->path_len - n, storage, n))
+        else if (kind->project && p->path_len >= n &&
+                 !memcmp(p->path + p->path_len - n, storage, n))
             p->path_len -= n;
         else
             return;
@@ -136,7 +147,7 @@ cut_path(struct parts *p)
 }
 
 static int
-split(const char *text, size_t len, struct parts *p, struct sf_err *err)
+split(const char *text, size_t len, const struct kind *kind, struct parts *p, struct sf_err *err)
 {
     const char *end = text + len, *at = text;
     const char *sep = memmem(text, len, "://", 3);
@@ -145,15 +156,14 @@ split(const char *text, size_t len, struct parts *p, struct sf_err *err)
     if (has_scheme) {
         size_t n = (size_t)(sep - text);
         if (!host_equals(text, n, "https") && !host_equals(text, n, "http"))
-            return sf_err_set(err, -EINVAL,
-                              "the project's URL must begin with https:// or http://");
+            return sf_err_set(err, -EINVAL, "%s must begin with https:// or http://", kind->what);
         p->https = n == 5;
         at = sep + 3;
     }
     size_t authority = 0;
     while (at + authority < end && !strchr("/?#", at[authority]))
         authority++;
-    int rc = split_authority(at, authority, p, err);
+    int rc = split_authority(at, authority, kind, p, err);
     if (rc)
         return rc;
     if (!has_scheme)
@@ -161,34 +171,34 @@ split(const char *text, size_t len, struct parts *p, struct sf_err *err)
     p->path = at + authority;
     p->path_len = (size_t)(end - p->path);
     if (memchr(p->path, '?', p->path_len) || memchr(p->path, '#', p->path_len))
-        return sf_err_set(err, -EINVAL, "the project's URL must not have a ? or # part");
-    if (host_equals(p->host, p->host_len, "supabase.com") ||
-        host_equals(p->host, p->host_len, "app.supabase.com"))
+        return sf_err_set(err, -EINVAL, "%s must not have a ? or # part", kind->what);
+    if (kind->project && (host_equals(p->host, p->host_len, "supabase.com") ||
+                          host_equals(p->host, p->host_len, "app.supabase.com")))
         return sf_err_set(err, -EINVAL,
                           "this is the address of the dashboard; the project's URL is shown there "
                           "under API settings and looks like https://abcdefgh.supabase.co");
-    cut_path(p);
+    cut_path(p, kind);
     return 0;
 }
 
-int
-sf_url_normalize(const char *text, bool insecure, char **ret, struct sf_err *err)
+static int
+normalize(const char *text, bool insecure, const struct kind *kind, char **ret, struct sf_err *err)
 {
     text += strspn(text, " \t\r\n");
     size_t len = strlen(text);
     while (len > 0 && strchr(" \t\r\n", text[len - 1]))
         len--;
     if (len == 0)
-        return sf_err_set(err, -EINVAL, "the project's URL is empty");
+        return sf_err_set(err, -EINVAL, "%s is empty", kind->what);
     if (len > MAX_URL)
-        return sf_err_set(err, -EINVAL, "the project's URL is longer than %d bytes", MAX_URL);
+        return sf_err_set(err, -EINVAL, "%s is longer than %d bytes", kind->what, MAX_URL);
     for (size_t i = 0; i < len; i++)
         if (text[i] <= ' ' || text[i] > '~' || strchr("\\\"<>^`{|}", text[i]))
-            return sf_err_set(err, -EINVAL,
-                              "the project's URL has a character that does not belong in a URL");
+            return sf_err_set(err, -EINVAL, "%s has a character that does not belong in a URL",
+                              kind->what);
 
     struct parts p = {0};
-    int rc = split(text, len, &p, err);
+    int rc = split(text, len, kind, &p, err);
     if (rc)
         return rc;
     if (!p.https && !insecure && !sf_url_host_is_loopback(p.host, p.host_len))
@@ -212,4 +222,16 @@ sf_url_normalize(const char *text, bool insecure, char **ret, struct sf_err *err
         return sf_err_set(err, -ENOMEM, "out of memory");
     *ret = url;
     return 0;
+}
+
+int
+sf_url_normalize(const char *text, bool insecure, char **ret, struct sf_err *err)
+{
+    return normalize(text, insecure, &project, ret, err);
+}
+
+int
+sf_url_normalize_base(const char *text, bool insecure, char **ret, struct sf_err *err)
+{
+    return normalize(text, insecure, &provider, ret, err);
 }

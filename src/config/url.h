@@ -18,6 +18,9 @@
  */
 int sf_url_normalize(const char *text, bool insecure, char **ret, struct sf_err *err);
 
+/* The same for a provider's base_url: nothing but slashes is cut off its path. */
+int sf_url_normalize_base(const char *text, bool insecure, char **ret, struct sf_err *err);
+
 /* Whether a host name or address means this machine: localhost, *.localhost, 127.0.0.0/8, ::1
  * (also in brackets). */
 bool sf_url_host_is_loopback(const char *host, size_t len);

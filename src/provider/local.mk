@@ -4,9 +4,12 @@ src_libsupafs_a_SOURCES += \
 	src/provider/error.h \
 	src/provider/glm.c \
 	src/provider/internal.h \
+	src/provider/key.c \
+	src/provider/key.h \
 	src/provider/kimi.c \
 	src/provider/openai.c \
 	src/provider/provider.h \
 	src/provider/route.h \
+	src/provider/settings.c \
 	src/provider/settings.h \
 	src/provider/types.c

@@ -140,7 +140,8 @@ int sf_provider_parse_file(const struct sf_provider_type *type, const char *body
  * @fn:    called for each file, in order; members that are no files with an id are left out.
  * @after: on success what to pass for the next page.
  * @more:  on success whether there is one: never when the page is empty, or its last id is
- *         @seen (NULL = none), so that a server that ignores `after` does not keep us for ever.
+ *         @seen (NULL = none), so that a server that ignores `after` does not keep us for ever; one
+ *         that makes up pages is for the caller to bound.
  *
  * Returns 0; what @fn returned; -EPROTO; -ENOMEM.
  */

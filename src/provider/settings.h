@@ -34,7 +34,7 @@ struct sf_provider_conf {
     char **extensions;    /* NULL = as the type's limits say; "*" alone = any */
     int64_t lifetime_ms;  /* an id is believed so long without asking; 0 = until it is missed */
     char **fallback;      /* providers that may do it when this one cannot; NULL = none */
-    char trouble[240];    /* why it cannot be used ("" = it can): no key, no address */
+    char trouble[240];    /* what was amiss when it was read: see sf_provider_trouble() */
 };
 
 struct sf_provider_confs {
@@ -59,6 +59,12 @@ void sf_provider_confs_fini(struct sf_provider_confs *confs);
 /** sf_provider_conf_find - by name; '-' and '_' are the same in it. NULL = there is none. */
 const struct sf_provider_conf *sf_provider_conf_find(const struct sf_provider_confs *confs,
                                                      const char *name);
+
+/**
+ * sf_provider_trouble - why the provider cannot be used: no address, no key. "" = it can. A key
+ * file that could not be read is looked at again. Valid as long as @conf.
+ */
+const char *sf_provider_trouble(const struct sf_provider_conf *conf);
 
 /* What is known of a file before it is sent. */
 struct sf_provider_facts {
