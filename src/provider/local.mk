@@ -9,6 +9,7 @@ src_libsupafs_a_SOURCES += \
 	src/provider/kimi.c \
 	src/provider/openai.c \
 	src/provider/provider.h \
+	src/provider/route.c \
 	src/provider/route.h \
 	src/provider/settings.c \
 	src/provider/settings.h \

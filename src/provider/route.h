@@ -61,9 +61,11 @@ struct sf_route {
  * sf_route - the order in which providers are to be asked.
  * @n: at most SF_ROUTE_MAX.
  *
- * auto: those that can take the file, the ones that have it already first, then healthy before
- * limited before down, then by the price order of the configuration, then by name. A provider that
- * was asked for by name comes alone, followed by those that its `fallback` names and no others.
+ * auto: the best of those that can take the file. For an id the ones that have it already come
+ * first; then the healthy before the limited before the down ones; then, for a chat, the ones that
+ * have it; then the order of the configuration, then the name. Asked for by name: that one.
+ * Behind it come those that its `fallback` names, in that order, and no others; also where the one
+ * that was asked for cannot take the file.
  *
  * Returns how many are taken; -E2BIG more than SF_ROUTE_MAX providers.
  */
