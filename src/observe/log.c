@@ -20,9 +20,9 @@
 static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
 
 /* Who may log: the modules of src/LAYERS. */
-static const char *const modules[] = {
-    "base",  "observe", "config",  "store", "http", "supabase", "provider", "cache", "tables",
-    "write", "tree",    "virtual", "chat",  "fuse", "control",  "daemon",   "setup", "cmd"};
+static const char *const modules[] = {"base",  "observe", "config",   "store",  "http",  "supabase",
+                                      "cache", "tables",  "provider", "write",  "tree",  "virtual",
+                                      "chat",  "fuse",    "control",  "daemon", "setup", "cmd"};
 
 /* What is logged. Replaced as a whole; readers take no lock. */
 struct levels {

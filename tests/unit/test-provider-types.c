@@ -317,6 +317,81 @@ test_deleted(void **state)
     assert_int_equal(deleted(""), -EPROTO);
 }
 
+/* ---- docs/guide/providers.md shows the limits ---- */
+
+static void
+put_list(struct sf_buf *b, const char *const *words)
+{
+    for (const char *const *w = words; w && *w; w++)
+        sf_buf_printf(b, "%s%s", w == words ? "" : " ", *w);
+    if (!words)
+        sf_buf_puts(b, "any");
+}
+
+static void
+put_limits(struct sf_buf *b)
+{
+    static const struct {
+        const char *type, *base, *shown;
+    } servers[] = {{"kimi", NULL, "kimi"},
+                   {"glm", NULL, "glm"},
+                   {"glm", "https://api.z.ai/api/paas/v4", "glm, api.z.ai"},
+                   {"openai", NULL, "openai, api.openai.com"}};
+    static const char *const purposes[] = {
+        "file-extract", "agent", "code-interpreter",  "retrieval", "image",      "video",
+        "vision",       "batch", "voice-clone-input", "user_data", "assistants", "fine-tune",
+        "evals"};
+    sf_buf_puts(
+        b, "| provider | purpose | MiB | images | files | kinds |\n|---|---|---|---|---|---|\n");
+    for (size_t i = 0; i < sizeof servers / sizeof *servers; i++)
+        for (size_t k = 0; k < sizeof purposes / sizeof *purposes; k++) {
+            const struct sf_provider_type *t = type(servers[i].type);
+            const char *base = servers[i].base ? servers[i].base : t->default_base;
+            const struct sf_provider_limits *l = t->limits(base, purposes[k]);
+            char mib[24] = "-", image[24] = "", n[24] = "-";
+            if (!l)
+                continue;
+            if (l->max_bytes)
+                snprintf(mib, sizeof mib, "%u", (unsigned)(l->max_bytes >> 20));
+            if (l->max_image_bytes)
+                snprintf(image, sizeof image, "%u", (unsigned)(l->max_image_bytes >> 20));
+            if (l->max_files)
+                snprintf(n, sizeof n, "%u", l->max_files);
+            sf_buf_printf(b, "| %s | %s%s | %s | %s | %s | ", servers[i].shown, purposes[k],
+                          strcmp(purposes[k], t->purpose) ? "" : " (default)", mib, image, n);
+            put_list(b, l->extensions);
+            sf_buf_puts(b, " |\n");
+        }
+}
+
+/* With SUPAFS_PRINT_TABLE set, prints what docs/guide/providers.md must hold. */
+static void
+test_documentation(void **state)
+{
+    sf_autobuf struct sf_buf table = SF_BUF_INIT, doc = SF_BUF_INIT, path = SF_BUF_INIT;
+    const char *top = getenv("top_srcdir");
+    char part[4096];
+    size_t n;
+    (void)state;
+    put_limits(&table);
+    if (getenv("SUPAFS_PRINT_TABLE")) {
+        fputs(table.data, stdout);
+        return;
+    }
+    if (!top)
+        fail_msg("top_srcdir is not set: run this by make check");
+    sf_buf_printf(&path, "%s/docs/guide/providers.md", top);
+    FILE *f = fopen(path.data, "r");
+    if (!f)
+        fail_msg("cannot open %s", path.data);
+    while ((n = fread(part, 1, sizeof part, f)) > 0)
+        assert_int_equal(sf_buf_append(&doc, part, n), 0);
+    fclose(f);
+    if (!strstr(doc.data, table.data))
+        fail_msg("docs/guide/providers.md does not hold the limits of provider/: replace them by "
+                 "the output of SUPAFS_PRINT_TABLE=1 tests/unit/test-provider-types");
+}
+
 int
 main(void)
 {
@@ -325,7 +400,7 @@ main(void)
         cmocka_unit_test(test_urls),      cmocka_unit_test(test_names),
         cmocka_unit_test(test_form),      cmocka_unit_test(test_file),
         cmocka_unit_test(test_bad_files), cmocka_unit_test(test_list),
-        cmocka_unit_test(test_deleted),
+        cmocka_unit_test(test_deleted),   cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
