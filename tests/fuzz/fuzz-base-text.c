@@ -108,6 +108,9 @@ redact_with(void (*fn)(char *), const char *key, const char *text, size_t len)
     REQUIRE(twice);
     fn(twice);
     REQUIRE(strlen(twice) <= strlen(once));
+    /* In the midst of a word it is no key. */
+    if (strstr(text, key) || strstr(text + len / 2, key))
+        return;
     REQUIRE(asprintf(&planted, "%.*s %s %s", (int)(len / 2), text, key, text + len / 2) > 0);
     fn(planted);
     REQUIRE(!strstr(planted, key));

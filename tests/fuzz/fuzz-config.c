@@ -3,12 +3,15 @@
 #include "config/envfile.h"
 #include "config/ini.h"
 #include "config/keys.h"
+#include "config/provider.h"
 #include "config/set.h"
 #include "config/url.h"
 #include "config/value.h"
 #include "fuzz.h"
+#include "provider/settings.h"
 #include "supabase/auth.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -142,6 +145,31 @@ file_of(const char *text, size_t len)
     return path;
 }
 
+/* Providers are refused with a sentence, or are whole; what is said of a key is never the key. */
+static void
+providers(const struct sf_config *cfg)
+{
+    struct sf_provider_confs confs = {0};
+    struct sf_err err = SF_ERR_INIT;
+    char account[65];
+    int rc = sf_provider_confs_read(cfg, &confs, &err);
+    require_clean(rc, &err);
+    for (size_t i = 0; i < confs.n; i++) {
+        const struct sf_provider_conf *c = &confs.all[i];
+        const struct sf_provider_facts file = {.size = 1, .name = "a.pdf"};
+        REQUIRE(sf_provider_name_ok(c->name) && c->type && c->purpose && c->concurrency > 0);
+        REQUIRE(c->base_url || *sf_provider_trouble(c));
+        REQUIRE(*sf_provider_key_label(c));
+        sf_provider_account(c, account);
+        REQUIRE(*account);
+        rc = sf_provider_check(c, &file, NULL);
+        REQUIRE(rc == 0 || rc == -EFBIG || rc == -ENOTSUP);
+        REQUIRE(sf_provider_conf_find(&confs, c->name) == c);
+        sf_provider_key_reload(c, true, NULL);
+    }
+    sf_provider_confs_fini(&confs);
+}
+
 /* All that is there can be shown, and no key is. */
 static void
 look_at(const struct sf_config *cfg)
@@ -153,6 +181,7 @@ look_at(const struct sf_config *cfg)
         if (sf_opt_info((enum sf_opt)opt)->flags & SF_OPT_F_SECRET)
             REQUIRE(!*out || strcmp(out, "(hidden)") == 0);
     }
+    providers(cfg);
 }
 
 /* @env: an env file, else a configuration file; with the profile "p" when there is one. */

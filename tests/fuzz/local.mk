@@ -10,6 +10,7 @@ fuzz_tests = \
 	tests/fuzz/fuzz-devserver-s3 \
 	tests/fuzz/fuzz-http \
 	tests/fuzz/fuzz-journal \
+	tests/fuzz/fuzz-provider \
 	tests/fuzz/fuzz-quarantine \
 	tests/fuzz/fuzz-rest \
 	tests/fuzz/fuzz-storage \
@@ -64,6 +65,8 @@ tests_fuzz_fuzz_http_SOURCES = tests/fuzz/fuzz-http.c tests/fuzz/fuzz.h $(fuzz_m
 tests_fuzz_fuzz_http_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz-journal.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_journal_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_provider_SOURCES = tests/fuzz/fuzz-provider.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_provider_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_rest_SOURCES = tests/fuzz/fuzz-rest.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_rest_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_storage_SOURCES = tests/fuzz/fuzz-storage.c tests/fuzz/fuzz.h $(fuzz_main)
