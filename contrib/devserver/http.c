@@ -23,7 +23,7 @@
 #define CONNECTION_MEMORY (192u << 10)
 #define CONNECTION_MAX    4000u
 #define IDLE_SECONDS      61u
-#define THREAD_STACK      (512u << 10)
+#define THREAD_STACK      (1u << 20) /* JSON may be nested 2,048 deep */
 #define JSON_BODY_MAX     (16u << 20)
 #define COPY_MAX          (64u << 20) /* body of a duplicate */
 
