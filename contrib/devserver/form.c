@@ -137,6 +137,7 @@ begin_part(struct ds_form *form, const char *head, size_t len)
         *s = (char)tolower((unsigned char)*s);
     struct ds_form_part part = {
         .name = name,
+        .filename = filename,
         .type = type && *type ? type : (char *)(uintptr_t) "text/plain",
         .is_file = filename || (type && strcmp(type, "application/octet-stream") == 0),
     };

@@ -13,8 +13,9 @@
 struct ds_form;
 
 struct ds_form_part {
-    char *name; /* NULL = none */
-    char *type; /* lower case, without parameters; "text/plain" when not given */
+    char *name;     /* NULL = none */
+    char *filename; /* NULL = none */
+    char *type;     /* lower case, without parameters; "text/plain" when not given */
     bool is_file;
 };
 

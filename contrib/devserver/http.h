@@ -55,6 +55,9 @@ struct ds_reply {
     } headers[DS_REPLY_HEADERS];
     size_t header_count;
     json_t *metadata; /* headers with names of their own, to strings; NULL = none */
+    void *reader;     /* a body of no announced length comes from read(); NULL = none */
+    MHD_ContentReaderCallback read;
+    void (*reader_free)(void *reader);
 };
 
 /* One request, owned by its connection's thread. */

@@ -75,6 +75,8 @@ ds_reply_fini(struct ds_reply *reply)
     for (size_t i = 0; i < reply->header_count; i++)
         free(reply->headers[i].value);
     json_decref(reply->metadata);
+    if (reply->reader)
+        reply->reader_free(reply->reader);
     *reply = (struct ds_reply){.fd = -1};
 }
 

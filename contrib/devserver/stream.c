@@ -44,6 +44,20 @@ ds_stream_hang(struct ds_server *server, int socket, uint64_t rule)
     return true;
 }
 
+bool
+ds_stream_sleep(struct ds_server *server, int socket, int64_t ms)
+{
+    int64_t end = ds_tick_ns() + ms * INT64_C(1000000);
+    for (;;) {
+        int64_t left = (end - ds_tick_ns() + 999999) / 1000000;
+        if (client_is_gone(socket) || ds_pace_stopping(server->pace))
+            return false;
+        if (left <= 0)
+            return true;
+        ds_pace_wait(server->pace, left < HANG_POLL_MS ? left : HANG_POLL_MS);
+    }
+}
+
 static ssize_t
 stream_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
@@ -140,10 +154,23 @@ cut_body(struct ds_reply *reply, uint64_t at)
         reply->body_len = at;
 }
 
+/* What a route writes bit by bit. */
+static struct MHD_Response *
+reader_response(struct ds_reply *reply)
+{
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, BLOCK, reply->read, reply->reader, reply->reader_free);
+    if (response)
+        reply->reader = NULL;
+    return response;
+}
+
 struct MHD_Response *
 ds_stream_response(struct ds_request *req)
 {
     struct ds_reply *reply = &req->reply;
+    if (reply->reader)
+        return reader_response(reply);
     if (req->plan.cut_at >= 0)
         cut_body(reply, (uint64_t)req->plan.cut_at);
     uint64_t len = reply->fd >= 0 ? reply->fd_len : reply->body_len;

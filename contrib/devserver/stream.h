@@ -16,4 +16,7 @@ struct MHD_Response *ds_stream_response(struct ds_request *req);
 /* Wait until the rule is gone, the client is gone or the server stops; true = the rule is gone. */
 bool ds_stream_hang(struct ds_server *server, int socket, uint64_t rule);
 
+/* Sleep while the client is there: false when it is gone or the server stops. */
+bool ds_stream_sleep(struct ds_server *server, int socket, int64_t ms);
+
 #endif
