@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "buf.h"
+#include "provider.h"
 
 #define BODY_MAX (1u << 20)
 
@@ -122,6 +123,36 @@ handle_log(struct ds_server *server, struct MHD_Connection *conn, const char *me
     return reply(conn, 200, &out);
 }
 
+static enum MHD_Result
+handle_providers(struct ds_server *server, struct MHD_Connection *conn, const char *method,
+                 const json_t *body)
+{
+    struct sf_err err = SF_ERR_INIT;
+    int rc = 0;
+    if (strcmp(method, "DELETE") == 0) {
+        const char *all = MHD_lookup_connection_value(conn, MHD_GET_ARGUMENT_KIND, "settings");
+        ds_providers_reset(server->providers, all && strcmp(all, "1") == 0);
+    } else if (strcmp(method, "POST") == 0) {
+        rc = ds_providers_add_rules(server->providers, body, &err);
+    } else if (strcmp(method, "PUT") == 0) {
+        rc = ds_providers_set(server->providers, body, &err);
+    }
+    if (rc < 0)
+        return reply_error(conn, 400, err.msg);
+    ds_pace_wake(server->pace);
+    return reply_value(conn, ds_providers_to_json(server));
+}
+
+/* DELETE /providers/files[?provider=NAME] */
+static enum MHD_Result
+handle_provider_files(struct ds_server *server, struct MHD_Connection *conn)
+{
+    const char *site = MHD_lookup_connection_value(conn, MHD_GET_ARGUMENT_KIND, "provider");
+    if (ds_providers_remove_files(server, site) < 0)
+        return reply_error(conn, 500, "the files cannot be removed");
+    return reply_value(conn, ds_providers_to_json(server));
+}
+
 static bool
 method_is(const char *method, const char *const *allowed)
 {
@@ -138,6 +169,7 @@ handle(struct ds_server *server, struct MHD_Connection *conn, const char *url, c
     static const char *const rules[] = {"GET", "PUT", "POST", "DELETE", NULL};
     static const char *const settings[] = {"GET", "PUT", NULL};
     static const char *const log[] = {"GET", "DELETE", NULL};
+    static const char *const files[] = {"DELETE", NULL};
     if (call->too_big || call->body.failed)
         return reply_error(conn, 413, "the body is too big");
     bool writes = strcmp(method, "PUT") == 0 || strcmp(method, "POST") == 0;
@@ -156,6 +188,10 @@ handle(struct ds_server *server, struct MHD_Connection *conn, const char *url, c
         rc = handle_policies(server, conn, method, body);
     else if (strcmp(url, "/settings") == 0 && method_is(method, settings))
         rc = handle_settings(server, conn, body);
+    else if (strcmp(url, "/providers") == 0 && method_is(method, rules))
+        rc = handle_providers(server, conn, method, body);
+    else if (strcmp(url, "/providers/files") == 0 && method_is(method, files))
+        rc = handle_provider_files(server, conn);
     else if (strcmp(url, "/log") == 0 && method_is(method, log))
         rc = handle_log(server, conn, method);
     else

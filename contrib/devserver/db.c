@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "db-internal.h"
+#include "db-provider.h"
 #include "rest.h"
 
 static const char schema[] =
@@ -44,7 +45,13 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS s3_parts("
     " version TEXT PRIMARY KEY, upload TEXT NOT NULL, number INTEGER NOT NULL, etag TEXT NOT NULL,"
     " size INTEGER NOT NULL, created_ms INTEGER NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE INDEX IF NOT EXISTS s3_parts_number ON s3_parts(upload, number, seq);";
+    "CREATE INDEX IF NOT EXISTS s3_parts_number ON s3_parts(upload, number, seq);"
+    "CREATE TABLE IF NOT EXISTS emulated_files("
+    " seq INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, account TEXT NOT NULL,"
+    " id TEXT NOT NULL, filename TEXT NOT NULL, purpose TEXT NOT NULL, mime TEXT NOT NULL,"
+    " sha256 TEXT NOT NULL, version TEXT NOT NULL, size INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL, state INTEGER NOT NULL, polls INTEGER NOT NULL,"
+    " ready_ms INTEGER NOT NULL, uses INTEGER NOT NULL, UNIQUE(site, account, id));";
 
 #define BUCKET_COLUMNS "id, name, owner, mime_types, size_limit, created_ms, updated_ms, is_public"
 #define OBJECT_COLUMNS                                                                             \
@@ -52,7 +59,12 @@ static const char schema[] =
     "modified_ms, created_ms, updated_ms, accessed_ms, stored_mime, stored_cache"
 #define UPLOAD_COLUMNS "version, bucket, name, metadata, length, created_ms, finished"
 #define S3_COLUMNS     "id, bucket, name, owner, mime, cache, user_meta, created_ms"
-#define SELECT_OBJECT  "SELECT " OBJECT_COLUMNS " FROM objects "
+#define PFILE_VALUES                                                                               \
+    "site, account, id, filename, purpose, mime, sha256, version, size, created_ms, state, "       \
+    "polls, ready_ms, uses"
+#define PFILE_COLUMNS "seq, " PFILE_VALUES
+#define PFILE_IS      "WHERE site=?1 AND account=?2 AND id=?3"
+#define SELECT_OBJECT "SELECT " OBJECT_COLUMNS " FROM objects "
 
 /* ?1 bucket, ?2 lower bound, ?3 upper bound, ?4 limit; with times ?5 time and ?6 name of the
  * cursor. */
@@ -101,7 +113,8 @@ static const char *const statements[DS_STMT_COUNT] = {
                               "RETURNING " OBJECT_COLUMNS,
     [DS_STMT_OBJECT_EACH] = SELECT_OBJECT "WHERE bucket=?1 LIMIT ?2",
     [DS_STMT_VERSIONS] =
-        "SELECT version FROM objects UNION ALL SELECT version FROM s3_parts ORDER BY version",
+        "SELECT version FROM objects UNION ALL SELECT version FROM s3_parts UNION ALL "
+        "SELECT version FROM emulated_files ORDER BY version",
     [DS_STMT_LIST_ALL] = "SELECT name, lower(name), created_ms, updated_ms, accessed_ms FROM "
                          "objects WHERE bucket=?1 AND substr(lower(name), 1, length(?2))=?2 AND "
                          "seen(name)",
@@ -135,6 +148,22 @@ static const char *const statements[DS_STMT_COUNT] = {
     [DS_STMT_S3_PART_EACH] = "SELECT version, number, etag, size, created_ms FROM s3_parts WHERE "
                              "upload=?1 ORDER BY number, seq",
     [DS_STMT_S3_PART_DELETE] = "DELETE FROM s3_parts WHERE upload=?1",
+    [DS_STMT_PFILE_INSERT] =
+        "INSERT INTO emulated_files(" PFILE_VALUES ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+        "?10, ?11, ?12, ?13, ?14)",
+    [DS_STMT_PFILE_GET] = "SELECT " PFILE_COLUMNS " FROM emulated_files " PFILE_IS,
+    [DS_STMT_PFILE_UPDATE] = "UPDATE emulated_files SET state=?2, polls=?3, uses=?4 WHERE seq=?1",
+    [DS_STMT_PFILE_DELETE] = "DELETE FROM emulated_files " PFILE_IS " RETURNING " PFILE_COLUMNS,
+    [DS_STMT_PFILE_FIRST] =
+        "SELECT " PFILE_COLUMNS " FROM emulated_files WHERE site=?1 ORDER BY seq LIMIT 1",
+    [DS_STMT_PFILE_USAGE] =
+        "SELECT coalesce(sum(purpose=?3), 0), coalesce(sum(size), 0) FROM emulated_files "
+        "WHERE site=?1 AND account=?2 AND created_ms>=?4 AND uses<>0 AND "
+        "purpose<>'" DS_PFILE_TASK "'",
+    [DS_STMT_PFILE_LIST] =
+        "SELECT " PFILE_COLUMNS " FROM emulated_files WHERE site=?1 AND (?2 IS NULL OR "
+        "account=?2) AND (?3 IS NULL OR purpose=?3) AND seq<?4 AND created_ms>=?5 AND uses<>0 AND "
+        "purpose<>'" DS_PFILE_TASK "' ORDER BY seq DESC LIMIT ?6",
 };
 
 void

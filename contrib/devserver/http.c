@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "provider.h"
 #include "reply.h"
 #include "route.h"
 #include "stream.h"
@@ -77,6 +78,7 @@ request_free(struct ds_request *req)
     free(req->user_meta);
     ds_upload_form_free(req->form);
     ds_tus_request_free(req->tus);
+    ds_provider_call_free(req);
     free(req);
 }
 

@@ -102,6 +102,8 @@ struct ds_request {
     struct ds_tus_request *tus;
     struct ds_s3_chunk chunk; /* of an S3 body that comes in signed chunks */
     bool chunked;
+
+    struct ds_provider_call *provider; /* of a request to an AI provider */
 };
 
 /* The value of a header or a query parameter, NULL when absent; borrowed for the request. */

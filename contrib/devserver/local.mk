@@ -17,6 +17,14 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/pace.c contrib/devserver/pace.h \
 	contrib/devserver/policy.c contrib/devserver/policy.h \
 	contrib/devserver/project.c contrib/devserver/project.h \
+	contrib/devserver/db-provider.c contrib/devserver/db-provider.h \
+	contrib/devserver/provider.c contrib/devserver/provider.h \
+	contrib/devserver/provider-chat.c contrib/devserver/provider-error.c \
+	contrib/devserver/provider-fetch.c contrib/devserver/provider-files.c \
+	contrib/devserver/provider-internal.h contrib/devserver/provider-parser.c \
+	contrib/devserver/provider-route.c contrib/devserver/provider-scenario.c \
+	contrib/devserver/provider-setting.c contrib/devserver/provider-site.h \
+	contrib/devserver/provider-stream.c \
 	contrib/devserver/repeat.c contrib/devserver/repeat.h \
 	contrib/devserver/reply.c contrib/devserver/reply.h \
 	contrib/devserver/reqlog.c contrib/devserver/reqlog.h \

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "http.h"
 #include "import.h"
+#include "provider.h"
 #include "server.h"
 #include "tables.h"
 
@@ -175,8 +176,10 @@ open_server(struct ds_server *server, const struct options *options, struct sf_e
     server->faults = ds_faults_new();
     server->log = ds_log_new();
     server->policies = ds_policies_new();
+    server->providers = ds_providers_new();
     server->repeats = server->pace ? ds_repeats_new(server->pace) : NULL;
-    if (!server->repeats || !server->faults || !server->log || !server->policies)
+    if (!server->repeats || !server->faults || !server->log || !server->policies ||
+        !server->providers)
         return sf_err_set(err, -ENOMEM, "no memory");
     apply_options(server->pace, options);
     rc = ds_db_open(path, &server->db, err);
@@ -211,6 +214,7 @@ close_server(struct ds_server *server)
     ds_log_free(server->log);
     ds_faults_free(server->faults);
     ds_policies_free(server->policies);
+    ds_providers_free(server->providers);
     ds_pace_free(server->pace);
     ds_project_close(server->project);
 }

@@ -94,6 +94,34 @@ load_or_keep(struct ds_db *db, const char *name, char *fresh, char **ret)
     return rc;
 }
 
+/* A key as Zhipu gives them out. */
+static char *
+hex_and_word(void)
+{
+    unsigned char raw[16];
+    char hex[2 * sizeof raw + 1], *key = NULL;
+    sf_autofree char *word = ds_auth_random(12);
+    if (!word || getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
+        return NULL;
+    ds_hex(raw, sizeof raw, hex);
+    for (char *s = word; *s; s++)
+        if (*s == '-' || *s == '_')
+            *s = 'x';
+    return asprintf(&key, "%s.%s", hex, word) < 0 ? NULL : key;
+}
+
+static int
+load_provider_key(struct ds_db *db, const struct ds_provider_site *site, char **ret)
+{
+    sf_autofree char *name = NULL;
+    if (asprintf(&name, "%s_key", site->name) < 0) {
+        name = NULL;
+        return -ENOMEM;
+    }
+    char *fresh = site->key_prefix ? prefixed_random(site->key_prefix, 24) : hex_and_word();
+    return load_or_keep(db, name, fresh, ret);
+}
+
 int
 ds_project_load_keys(struct ds_project *project, struct ds_db *db, struct sf_err *err)
 {
@@ -117,6 +145,8 @@ ds_project_load_keys(struct ds_project *project, struct ds_db *db, struct sf_err
         rc = load_or_keep(db, "s3_key_id", prefixed_random("SB", 18), &project->s3_key_id);
     if (rc == 0)
         rc = load_or_keep(db, "s3_secret", prefixed_random("s3", 36), &project->s3_secret);
+    for (size_t i = 0; rc == 0 && i < DS_PROVIDER_SITES; i++)
+        rc = load_provider_key(db, &ds_provider_sites[i], &project->provider_keys[i]);
     if (rc < 0)
         return sf_err_set(err, rc, "keys of the project: %s", strerror(-rc));
     return 0;
@@ -228,6 +258,12 @@ ds_project_write_env(const struct ds_project *project, struct sf_err *err)
             project->url, project->anon_key, project->service_key, project->publishable_key,
             project->secret_key, project->jwt_secret, project->admin_url, project->s3_key_id,
             project->s3_secret, project->url);
+    for (size_t i = 0; i < DS_PROVIDER_SITES; i++) {
+        const struct ds_provider_site *site = &ds_provider_sites[i];
+        if (site->env)
+            fprintf(file, "%s_API_KEY='%s'\n%s_BASE_URL='%s%s'\n", site->env,
+                    project->provider_keys[i], site->env, project->url, site->base);
+    }
     if (fchmod(fd, 0600) < 0 || fflush(file) != 0 ||
         renameat(project->dir_fd, "project.env.new", project->dir_fd, "project.env") < 0)
         return sf_err_set(err, -errno, "write %s/project.env: %m", project->dir);
@@ -255,5 +291,7 @@ ds_project_close(struct ds_project *project)
     free(project->secret_key);
     free(project->s3_key_id);
     free(project->s3_secret);
+    for (size_t i = 0; i < DS_PROVIDER_SITES; i++)
+        free(project->provider_keys[i]);
     free(project);
 }

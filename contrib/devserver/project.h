@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "db.h"
+#include "provider-site.h"
 
 /* The project in DIR: its lock, its keys, its ports. */
 struct ds_project {
@@ -21,6 +22,7 @@ struct ds_project {
     char *secret_key;
     char *s3_key_id; /* of the S3 protocol */
     char *s3_secret;
+    char *provider_keys[DS_PROVIDER_SITES];
     bool unclean; /* the last run did not end in order */
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "provider.h"
 #include "reply.h"
 #include "s3.h"
 
@@ -285,7 +286,9 @@ ds_route_resolve(struct ds_request *req)
     size_t prefix = sizeof DS_API_PREFIX - 1;
     if (strncmp(req->target, DS_API_PREFIX "/", prefix + 1) != 0) {
         req->path = req->target;
-        req->route = find_rest_route(req);
+        req->route = ds_provider_find_route(req);
+        if (!req->route && req->reply.status == 0)
+            req->route = find_rest_route(req);
         if (req->route)
             return req->route->kind;
         if (req->reply.status == 0)

@@ -13,6 +13,8 @@
 #include "store.h"
 #include "tus.h"
 
+struct ds_providers;
+
 /* Everything the request threads share. Set up before the first request, torn down after the last.
  */
 struct ds_server {
@@ -26,6 +28,7 @@ struct ds_server {
     struct ds_faults *faults;
     struct ds_log *log;
     struct ds_repeats *repeats;
+    struct ds_providers *providers;
 };
 
 #endif

@@ -13,10 +13,12 @@ EXTRA_DIST += \
 	tests/lib/mount.sh \
 	tests/lib/objects.py tests/lib/route.py tests/lib/sigv4.py \
 	tests/lib/postgres.sh \
+	tests/lib/providers.py \
 	tests/lib/rclone.sh \
 	tests/lib/real-input.sh \
 	tests/lib/replaced-schema.sql \
 	tests/lib/server.sh \
+	tests/lib/sse.py \
 	tests/lib/storage-schema.sql \
 	tests/lib/tables.sh \
 	tests/lib/wire.py
