@@ -159,6 +159,7 @@ integ_tests = \
 	tests/integ/offline.sh \
 	tests/integ/open-versions.sh \
 	tests/integ/power-loss.sh \
+	tests/integ/providers-aimock.sh \
 	tests/integ/providers-emulator.sh \
 	tests/integ/quickstart.sh \
 	tests/integ/metadata-kept.sh \
@@ -275,6 +276,7 @@ test_data = \
 	tests/integ/devserver-uploads.py \
 	tests/integ/devserver-rls.py \
 	tests/integ/devserver-s3.py \
+	tests/integ/providers-aimock.py \
 	tests/integ/providers-emulator.py \
 	tests/integ/faults.py \
 	tests/integ/find.py \

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# supabase-js, tus-js-client and the Node they want, from npm, kept outside the sources for all later runs.
+# supabase-js, tus-js-client, aimock and the Node they want, from npm, kept outside the sources for all later runs.
 # Source common.sh first. After js_setup, `run_js SCRIPT.mjs ARGUMENT...` runs a script of tests/js.
 
 js_setup() {
