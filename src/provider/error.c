@@ -98,6 +98,7 @@ static const struct sf_provider_row rows[] = {
     { ANY("model_not_found"), TO(MODEL, "no such model") },
     { ANY("resource_not_found_error"), SAYS("the model"), TO(MODEL, "no such model, or not for this key: Kimi") },
     { ANY("*"), SAYS("model "), HTTP(404), TO(MODEL, "no such model: Ollama, vLLM") },
+    { SAYS("model `"), HTTP(404), TO(MODEL, "the same, by servers without types") },
     { ANY("unavailable_error"), TO(LOADING, "llama.cpp loads its model") },
 
     { ANY("*"), SAYS("File size is zero"), HTTP(400), TO(EMPTY, "Kimi") },
@@ -105,6 +106,7 @@ static const struct sf_provider_row rows[] = {
     { ANY("*"), SAYS("File size is too large"), HTTP(400), TO(TOO_LARGE, "Kimi") },
     { ANY("*"), SAYS("file is too large"), HTTP(400), TO(TOO_LARGE, "others") },
     { ANY("*"), SAYS("number of files"), HTTP(400), TO(COUNT, "Kimi: delete some") },
+    { ANY("*"), SAYS("total size"), HTTP(400), TO(COUNT, "all files together are too large") },
     { SAYS("Failed to extract file"), HTTP(500), TO(EXTRACT, "Kimi could not read the file's text") },
     { ANY("unsupported_file"), TO(TYPE, "not a kind of file for this purpose") },
     { ANY("*"), SAYS("Invalid extension"), HTTP(400), TO(TYPE, "OpenAI") },

@@ -223,6 +223,12 @@ static const struct {
      SF_PC_NO_API, -ENOTSUP, -1},
     {"openai", 200, "{\"error\":\"Unexpected endpoint or method. (GET /v1/files)\"}", SF_PC_NO_API,
      -ENOTSUP, -1},
+    {"openai", 404, "{\"error\":\"The model `x` does not exist.\"}", SF_PC_MODEL, -EINVAL, -1},
+    {"kimi", 400,
+     "{\"error\":{\"type\":\"invalid_request_error\",\"message\":\"The total size of files you "
+     "have "
+     "uploaded exceeded the max\"}}",
+     SF_PC_COUNT, -ENOSPC, -1},
     {"openai", 400, "{\"error\":\"no such thing\"}", SF_PC_INVALID, -EINVAL, -1},
     {"openai", 429,
      "{\"error\":{\"message\":\"Rate limit reached on requests per day (RPD): Limit 200. Please "
