@@ -5,7 +5,7 @@ import os
 import stat
 
 import names
-from both import SKIP, Both, bytes_of
+from both import SKIP, Both, bytes_of, xattrs_of
 from plain import Dir, File, Link, error
 from world import Wrong
 
@@ -118,7 +118,7 @@ class Attributes(Both):
     def check_xattrs(self, path, node, where=None):
         """@where: a descriptor of it."""
         where = self.path(path) if where is None else where
-        found = {n: os.getxattr(where, n) for n in os.listxattr(where)}
+        found = xattrs_of(where)
         if found != node.xattrs:
             raise Wrong("xattrs", f"{path}: {sorted(found)}, not {sorted(node.xattrs)}"
                         if set(found) != set(node.xattrs) else f"{path}: other values")

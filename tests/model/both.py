@@ -2,6 +2,7 @@
 """What every kind of step stands on: the model's answer and the mount's, held against each other."""
 import errno
 import hashlib
+import os
 import time
 
 import names
@@ -10,6 +11,13 @@ from world import Wrong
 
 SKIP = object()
 LONG = (errno.ENOENT, errno.ENAMETOOLONG)
+
+
+def xattrs_of(where):
+    """What programs set. DIFFERS: a content type that another client gave, and that the name does
+    not tell, is listed among them."""
+    return {n: os.getxattr(where, n) for n in os.listxattr(where)
+            if n != "user.supafs.content_type"}
 
 
 def bytes_of(seed, size):

@@ -5,7 +5,7 @@ import stat
 import time
 
 import names
-from both import SKIP, Both, bytes_of
+from both import SKIP, Both, bytes_of, xattrs_of
 from plain import Dir, File, Link
 from whole import HERE_MODE
 
@@ -163,4 +163,4 @@ class Other(Both):
         st = os.lstat(full)
         node.mode, node.uid, node.gid = stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid
         if isinstance(node, File):
-            node.xattrs = {n: os.getxattr(full, n) for n in os.listxattr(full)}
+            node.xattrs = xattrs_of(full)
