@@ -45,6 +45,7 @@ unit_tests = \
 	tests/unit/test-http-hostile \
 	tests/unit/test-http-queue \
 	tests/unit/test-http-retry \
+	tests/unit/test-http-source \
 	tests/unit/test-http-tls \
 	tests/unit/test-lossy-disk \
 	tests/unit/test-observe-counter \
@@ -243,6 +244,7 @@ unit_no_valgrind = \
 	tests/unit/test-cache-disk-damage \
 	tests/unit/test-cache-disk-trouble \
 	tests/unit/test-http-core \
+	tests/unit/test-http-source \
 	tests/unit/test-http-tls \
 	tests/unit/test-observe-log \
 	tests/unit/test-tree-memory \
@@ -456,6 +458,7 @@ tests_unit_test_http_hostile_SOURCES = tests/unit/test-http-hostile.c $(http_tes
 tests_unit_test_http_queue_SOURCES = tests/unit/test-http-queue.c $(http_test_lib)
 tests_unit_test_http_tls_SOURCES = tests/unit/test-http-tls.c $(http_test_lib)
 tests_unit_test_http_retry_SOURCES = tests/unit/test-http-retry.c $(http_test_lib)
+tests_unit_test_http_source_SOURCES = tests/unit/test-http-source.c $(http_test_lib)
 
 # The Storage client: waiting forms of its calls.
 storage_test_lib = tests/lib/storage-sync.c tests/lib/storage-sync.h

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
@@ -121,12 +122,23 @@ int sf_http_req_attempt_header(struct sf_http_req *req, const char *name, const 
 void sf_http_req_body(struct sf_http_req *req, char *data, size_t len);
 /* Body from a file: @len bytes read with pread() from @off; @fd is dup'ed. 0 or -errno. */
 int sf_http_req_body_fd(struct sf_http_req *req, int fd, uint64_t off, uint64_t len);
-/* Bytes before and behind those of the file, as forms have them; @takes both (malloc'd). Once,
- * after sf_http_req_body_fd(). */
+/*
+ * Puts the next bytes of a body into @buf, at most @n. Returns how many; 0 when there are none yet:
+ * the request then rests until sf_http_req_resume(), and does not count as stalled; -errno ends
+ * it with that. Runs on the event thread, must not block; never after the completion.
+ */
+typedef ssize_t (*sf_http_source_fn)(void *arg, char *buf, size_t n);
+/* Body of @len bytes that @fn brings piece by piece, from the first to the last. They come once:
+ * from the first call on the request is not repeated, whatever a classifier says. */
+void sf_http_req_body_source(struct sf_http_req *req, uint64_t len, sf_http_source_fn fn,
+                             void *arg);
+/* Bytes before and behind those of the file or source, as forms have them; @takes both (malloc'd).
+ * Once, after sf_http_req_body_fd() or sf_http_req_body_source(). */
 void sf_http_req_body_frame(struct sf_http_req *req, char *head, size_t head_len, char *tail,
                             size_t tail_len);
-/* For a body from a file: *sent is set to @base and what of the body has been given to the
- * connection. It goes back when an attempt begins again. @borrows until the completion has run. */
+/* For a body from a file or source: *sent is set to @base and what of the body has been given to
+ * the connection. It goes back when an attempt begins again. @borrows until the completion has run.
+ */
 void sf_http_req_progress(struct sf_http_req *req, _Atomic uint64_t *sent, uint64_t base);
 /* Largest reply body accepted, in bytes (default 1 MiB). Beyond it the request fails with -EFBIG.
  */
@@ -141,6 +153,8 @@ void sf_http_req_deadline(struct sf_http_req *req, int64_t deadline_ms);
  * (idempotent). Without it only failures before a byte was sent are repeated. Default: GET, HEAD
  * and OPTIONS are. */
 void sf_http_req_idempotent(struct sf_http_req *req, bool yes);
+/* One attempt: what fails is told at once, and repeated by the caller if at all. */
+void sf_http_req_once(struct sf_http_req *req);
 /* Requests of higher priority leave the queue first, equal ones in the order of submission:
  * 0 normal, 1 somebody waits for it, -1 ahead of need. */
 void sf_http_req_priority(struct sf_http_req *req, int priority);
@@ -159,6 +173,10 @@ uint64_t sf_http_submit(struct sf_http *http, struct sf_http_req *req, sf_http_d
 
 /** sf_http_cancel - end a request; its completion runs with -ECANCELED unless it already ran. */
 void sf_http_cancel(struct sf_http *http, uint64_t id);
+
+/** sf_http_req_resume - the source of a request's body has bytes again, or an error to tell;
+ * without effect when the request does not rest or has ended. Thread-safe, never blocks. */
+void sf_http_req_resume(struct sf_http *http, uint64_t id);
 
 /* Header of a final reply, by case-insensitive name; NULL if absent. Valid during the callback. */
 const char *sf_http_reply_header(const struct sf_http_reply *reply, const char *name);

@@ -107,6 +107,7 @@ struct http_try {
     const char *abort_text; /* static */
     int64_t begun_bytes;    /* request bytes counted before the first byte of ours */
     uint64_t body_pos;      /* of the request body, next byte to send */
+    bool resting;           /* the body's source had nothing; curl does not ask it */
     int64_t progress_bytes; /* stall detection: counter and since when it stands still */
     int64_t progress_ms;
     char detail[CURL_ERROR_SIZE];
@@ -123,7 +124,8 @@ struct sf_http_req {
     /* Guarded by http->lock: */
     UT_hash_handle hh;
     TAILQ_ENTRY(sf_http_req) cancel_link;
-    bool cancel_wanted;
+    TAILQ_ENTRY(sf_http_req) resume_link;
+    bool cancel_wanted, resume_wanted;
 
     /* What to send; fixed once submitted. */
     const char *method;
@@ -134,17 +136,20 @@ struct sf_http_req {
     struct curl_slist *fixed_last; /* end of those for all attempts; NULL = there are none */
     bool preparing;
     bool has_content_type;
-    char *body;      /* memory body, or what comes before the file's bytes, or NULL */
+    char *body;      /* memory body, or what comes before those of file or source, or NULL */
     size_t head_len; /* of the latter */
     int body_fd;
-    uint64_t file_off, file_len;
-    char *tail;             /* what comes behind them, or NULL */
-    uint64_t body_len;      /* of all of it */
-    _Atomic uint64_t *sent; /* where to tell how much is sent, or NULL */
+    sf_http_source_fn source; /* NULL = none */
+    void *source_arg;
+    uint64_t file_off, file_len; /* of file or source; the latter has no offset */
+    char *tail;                  /* what comes behind them, or NULL */
+    uint64_t body_len;           /* of all of it */
+    _Atomic uint64_t *sent;      /* where to tell how much is sent, or NULL */
     uint64_t sent_base;
     int cls; /* index into http_host.queue */
     bool idempotent;
     bool safe; /* the method changes nothing */
+    bool once;
     size_t limit;
     char *into;
     size_t into_size;
@@ -161,6 +166,7 @@ struct sf_http_req {
     unsigned backoffs; /* delays so far */
     bool again_used;
     bool maybe_done;    /* some attempt may have taken effect */
+    bool source_used;   /* the source was asked: there is no way back */
     struct sf_err last; /* of the last failed attempt */
     struct http_try try;
     struct http_recv recv;
@@ -177,6 +183,7 @@ struct sf_http {
     struct sf_mutex lock;         /* leaf; guards down to the blank line */
     struct http_req_list inbox;   /* submitted, not yet seen by the loop */
     struct http_req_list cancels; /* by cancel_link */
+    struct http_req_list resumes; /* by resume_link */
     struct http_post_list posts;
     struct sf_http_req *by_id; /* from submit to completion */
     struct http_timer *timers; /* by id */
@@ -279,6 +286,8 @@ void http_transfer_reap(struct sf_http *http);
 /* The attempt failed: repeat the request later, or finish it. */
 void http_transfer_failed(struct sf_http *http, struct sf_http_req *req, struct sf_err *err,
                           bool sent);
+/* Let curl ask the source of the body again. */
+void http_transfer_resume(struct sf_http_req *req);
 /* Has it made no progress for too long? Sets *next to when to look again. */
 bool http_transfer_stalled(struct sf_http *http, struct sf_http_req *req, int64_t now_ms,
                            int64_t *next);

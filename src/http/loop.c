@@ -81,6 +81,24 @@ sf_http_cancel(struct sf_http *http, uint64_t id)
         curl_multi_wakeup(http->multi);
 }
 
+void
+sf_http_req_resume(struct sf_http *http, uint64_t id)
+{
+    bool wake = false;
+    {
+        SF_GUARD(&http->lock);
+        struct sf_http_req *req;
+        HASH_FIND(hh, http->by_id, &id, sizeof id, req);
+        if (req && !req->resume_wanted) {
+            req->resume_wanted = true;
+            TAILQ_INSERT_TAIL(&http->resumes, req, resume_link);
+            wake = http_kick_locked(http);
+        }
+    }
+    if (wake)
+        curl_multi_wakeup(http->multi);
+}
+
 int
 sf_http_post(struct sf_http *http, sf_http_call_fn fn, void *arg)
 {
@@ -119,6 +137,18 @@ pop_cancel(struct sf_http *http)
     return req;
 }
 
+static struct sf_http_req *
+pop_resume(struct sf_http *http)
+{
+    SF_GUARD(&http->lock);
+    struct sf_http_req *req = TAILQ_FIRST(&http->resumes);
+    if (!req)
+        return NULL;
+    TAILQ_REMOVE(&http->resumes, req, resume_link);
+    req->resume_wanted = false;
+    return req;
+}
+
 static void
 run_commands(struct sf_http *http)
 {
@@ -138,6 +168,8 @@ run_commands(struct sf_http *http)
     }
     while ((req = pop_cancel(http)))
         http_req_abort(http, req, -ECANCELED, "cancelled");
+    while ((req = pop_resume(http)))
+        http_transfer_resume(req);
     while ((p = TAILQ_FIRST(&posts))) {
         TAILQ_REMOVE(&posts, p, link);
         p->fn(p->arg);
@@ -149,7 +181,8 @@ static bool
 commands_wait_locked(const struct sf_http *http)
 {
     SF_ASSERT_HELD(&http->lock);
-    return !TAILQ_EMPTY(&http->inbox) || !TAILQ_EMPTY(&http->cancels) || !TAILQ_EMPTY(&http->posts);
+    return !TAILQ_EMPTY(&http->inbox) || !TAILQ_EMPTY(&http->cancels) ||
+           !TAILQ_EMPTY(&http->resumes) || !TAILQ_EMPTY(&http->posts);
 }
 
 static bool
@@ -329,6 +362,7 @@ sf_http_new(const struct sf_http_opts *opts, struct sf_http **ret, struct sf_err
     sf_mutex_init(&http->lock, 0);
     TAILQ_INIT(&http->inbox);
     TAILQ_INIT(&http->cancels);
+    TAILQ_INIT(&http->resumes);
     TAILQ_INIT(&http->posts);
     TAILQ_INIT(&http->hosts);
     TAILQ_INIT(&http->active);

@@ -195,7 +195,9 @@ forget_id(struct sf_http *http, struct sf_http_req *req)
         HASH_DELETE(hh, http->by_id, req);
     if (req->cancel_wanted)
         TAILQ_REMOVE(&http->cancels, req, cancel_link);
-    req->cancel_wanted = false;
+    if (req->resume_wanted)
+        TAILQ_REMOVE(&http->resumes, req, resume_link);
+    req->cancel_wanted = req->resume_wanted = false;
 }
 
 void

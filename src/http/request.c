@@ -299,10 +299,19 @@ sf_http_req_body_fd(struct sf_http_req *req, int fd, uint64_t off, uint64_t len)
 }
 
 void
+sf_http_req_body_source(struct sf_http_req *req, uint64_t len, sf_http_source_fn fn, void *arg)
+{
+    assert(len <= INT64_MAX / 2);
+    req->source = fn;
+    req->source_arg = arg;
+    req->file_len = req->body_len = len;
+}
+
+void
 sf_http_req_body_frame(struct sf_http_req *req, char *head, size_t head_len, char *tail,
                        size_t tail_len)
 {
-    assert(req->body_fd >= 0 && !req->body && !req->tail);
+    assert((req->body_fd >= 0 || req->source) && !req->body && !req->tail);
     req->body = head;
     req->head_len = head_len;
     req->tail = tail;
@@ -339,6 +348,12 @@ void
 sf_http_req_idempotent(struct sf_http_req *req, bool yes)
 {
     req->idempotent = yes;
+}
+
+void
+sf_http_req_once(struct sf_http_req *req)
+{
+    req->once = true;
 }
 
 void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "http/internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -65,10 +66,14 @@ on_header(char *p, size_t size, size_t n, void *arg)
     struct sf_http_req *req = arg;
     const char *why = NULL;
     int rc = http_recv_line(&req->recv, p, size * n, &why);
-    if (rc)
+    if (rc) {
         give_up(req, rc, why);
-    else
+    } else {
         leave_unread_body(req);
+        /* curl does not end a request that rests, though it wants no more of its body. */
+        if (req->try.resting && req->recv.head_done)
+            sf_http_req_resume(req->http, req->id);
+    }
     return rc ? CURL_WRITEFUNC_ERROR : size * n;
 }
 
@@ -99,9 +104,18 @@ copy_part(char *p, size_t want, const char *part, uint64_t pos, uint64_t len)
     return (ssize_t)n;
 }
 
-/* Up to @want bytes of the body where it stands, of one of its three parts. */
 static ssize_t
-read_body(const struct sf_http_req *req, char *p, size_t want)
+read_source(struct sf_http_req *req, char *p, size_t want)
+{
+    req->source_used = true;
+    ssize_t got = req->source(req->source_arg, p, want);
+    assert(got <= (ssize_t)want);
+    return got;
+}
+
+/* Up to @want bytes of the body where it stands, of one of its three parts; 0 = not yet. */
+static ssize_t
+read_body(struct sf_http_req *req, char *p, size_t want)
 {
     uint64_t pos = req->try.body_pos;
     if (pos < req->head_len)
@@ -110,10 +124,24 @@ read_body(const struct sf_http_req *req, char *p, size_t want)
     if (pos < req->file_len) {
         if (want > req->file_len - pos)
             want = (size_t)(req->file_len - pos);
-        return pread(req->body_fd, p, want, (off_t)(req->file_off + pos));
+        if (req->source)
+            return read_source(req, p, want);
+        ssize_t got = pread(req->body_fd, p, want, (off_t)(req->file_off + pos));
+        return got > 0 ? got : got < 0 ? -errno : -ENODATA;
     }
     pos -= req->file_len;
     return copy_part(p, want, req->tail, pos, req->body_len - req->head_len - req->file_len);
+}
+
+static void
+give_up_body(struct sf_http_req *req, int rc)
+{
+    if (req->source)
+        give_up(req, rc, "the bytes of the request body cannot be had");
+    else if (rc == -ENODATA)
+        give_up(req, -EIO, "the file with the request body is shorter than it was");
+    else
+        give_up(req, rc, "the file with the request body cannot be read");
 }
 
 static size_t
@@ -123,10 +151,12 @@ on_read(char *p, size_t size, size_t n, void *arg)
     if (size == 0 || n == 0 || req->try.body_pos >= req->body_len)
         return 0;
     ssize_t got = read_body(req, p, size * n);
-    if (got <= 0) {
-        give_up(req, got < 0 ? -errno : -EIO,
-                got < 0 ? "the file with the request body cannot be read"
-                        : "the file with the request body is shorter than it was");
+    if (got == 0) {
+        req->try.resting = true;
+        return CURL_READFUNC_PAUSE;
+    }
+    if (got < 0) {
+        give_up_body(req, (int)got);
         return CURL_READFUNC_ABORT;
     }
     req->try.body_pos += (uint64_t)got;
@@ -138,7 +168,7 @@ static int
 on_seek(void *arg, curl_off_t off, int origin)
 {
     struct sf_http_req *req = arg;
-    if (origin != SEEK_SET || off < 0 || (uint64_t)off > req->body_len)
+    if (origin != SEEK_SET || off < 0 || (uint64_t)off > req->body_len || req->source_used)
         return CURL_SEEKFUNC_FAIL;
     req->try.body_pos = (uint64_t)off;
     tell_sent(req);
@@ -180,6 +210,10 @@ on_request(void *arg, char *to, char *from, int to_port, int from_port)
     (void)to_port;
     (void)from_port;
     t->prereqs++;
+    if (req->source_used) {
+        give_up(req, -ECONNRESET, "the connection was reset before a reply");
+        return CURL_PREREQFUNC_ABORT;
+    }
     if (t->prereqs > 1 && bytes > t->begun_bytes && req->recv.status != 417) {
         if (!req->idempotent || t->lost_reused) {
             give_up(req, -ECONNRESET, "the connection was reset before a reply");
@@ -248,7 +282,7 @@ set_body(CURL *e, struct sf_http_req *req)
         SET(CURLOPT_NOBODY, 1L);
         return CURLE_OK;
     }
-    if (req->body_fd >= 0 && req->body_len) {
+    if ((req->body_fd >= 0 || req->source) && req->body_len) {
         SET(CURLOPT_UPLOAD, 1L);
         SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)req->body_len);
         SET(CURLOPT_READFUNCTION, on_read);
@@ -393,6 +427,16 @@ http_transfer_detach(struct sf_http *http, struct sf_http_req *req)
     return sent;
 }
 
+void
+http_transfer_resume(struct sf_http_req *req)
+{
+    if (req->state != HTTP_ACTIVE || !req->try.easy || !req->try.resting)
+        return;
+    req->try.resting = false;
+    req->try.progress_ms = sf_clock_ms();
+    (void)curl_easy_pause(req->try.easy, CURLPAUSE_CONT);
+}
+
 bool
 http_transfer_stalled(struct sf_http *http, struct sf_http_req *req, int64_t now_ms, int64_t *next)
 {
@@ -405,7 +449,7 @@ http_transfer_stalled(struct sf_http *http, struct sf_http_req *req, int64_t now
     int64_t up = info_off(t->easy, CURLINFO_SIZE_UPLOAD_T), down = req->recv.head_bytes;
     down += info_off(t->easy, CURLINFO_SIZE_DOWNLOAD_T);
     int64_t bytes = up + down;
-    if (bytes != t->progress_bytes) {
+    if (bytes != t->progress_bytes || t->resting) {
         t->progress_bytes = bytes;
         t->progress_ms = now_ms;
     }
@@ -435,6 +479,12 @@ next_delay(struct sf_http *http, const struct sf_http_req *req, int64_t asked)
                             dice);
 }
 
+static bool
+may_repeat(const struct sf_http_req *req)
+{
+    return !req->once && !req->source_used;
+}
+
 void
 http_transfer_failed(struct sf_http *http, struct sf_http_req *req, struct sf_err *err, bool sent)
 {
@@ -442,7 +492,7 @@ http_transfer_failed(struct sf_http *http, struct sf_http_req *req, struct sf_er
         req->maybe_done = true;
     req->last = *err;
     http_stats_error(http, err);
-    if (err->retryable && (!sent || req->idempotent)) {
+    if (err->retryable && (!sent || req->idempotent) && may_repeat(req)) {
         int64_t delay = next_delay(http, req, -1);
         if (delay >= 0) {
             http_queue_delay(http, req, delay);
@@ -463,6 +513,8 @@ got_reply(struct sf_http *http, struct sf_http_req *req)
         reply.elapsed_ms = sf_clock_ms() - req->submitted_ms;
         http_recv_fill(req, &reply);
         verdict = req->classify(req->hook_arg, &reply);
+        if (!may_repeat(req))
+            verdict = SF_HTTP_FINAL;
     }
     if (verdict == SF_HTTP_AGAIN && !req->again_used) {
         req->again_used = true;
