@@ -51,6 +51,7 @@ unit_tests = \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-provider-error \
+	tests/unit/test-provider-gate \
 	tests/unit/test-provider-route \
 	tests/unit/test-provider-settings \
 	tests/unit/test-provider-types \

@@ -2,6 +2,8 @@
 src_libsupafs_a_SOURCES += \
 	src/provider/error.c \
 	src/provider/error.h \
+	src/provider/gate.c \
+	src/provider/gate.h \
 	src/provider/glm.c \
 	src/provider/internal.h \
 	src/provider/key.c \
