@@ -275,28 +275,29 @@ generic_body(const struct ds_provider_call *call, enum ds_perror error, const ch
     }
 }
 
-static bool
+/* The status; 0 = the flavour has no body of its own for it. */
+static int
 no_route_body(const struct ds_request *req, struct ds_buf *out)
 {
     switch (req->provider->flavour) {
     case DS_FLAVOUR_KIMI:
         gateway_body(req, out);
-        return true;
+        return 404;
     case DS_FLAVOUR_OLLAMA:
         ds_buf_adds(out, "404 page not found");
-        return true;
+        return 404;
     case DS_FLAVOUR_LLAMACPP:
         ds_buf_adds(out, "{\"error\":{\"code\":404,\"message\":\"File Not Found\",\"type\":"
                          "\"not_found_error\"}}");
-        return true;
+        return 404;
     case DS_FLAVOUR_VLLM:
         ds_buf_adds(out, "{\"detail\":\"Not Found\"}");
-        return true;
+        return 404;
     case DS_FLAVOUR_LMSTUDIO:
         ds_buf_adds(out, "{\"error\":\"Unexpected endpoint or method.\"}");
-        return true;
+        return 200;
     default:
-        return false;
+        return 0;
     }
 }
 
@@ -305,8 +306,9 @@ ds_perror_body(const struct ds_request *req, enum ds_perror error, const char *d
                struct ds_buf *out)
 {
     const struct ds_provider_call *call = req->provider;
-    if (error == DS_PE_NO_ROUTE && no_route_body(req, out))
-        return 404;
+    int status = error == DS_PE_NO_ROUTE ? no_route_body(req, out) : 0;
+    if (status != 0)
+        return status;
     if (error == DS_PE_NOT_FOUND && ds_set_is(call, "not_found", "gateway")) {
         gateway_body(req, out);
         return 404;
@@ -315,9 +317,9 @@ ds_perror_body(const struct ds_request *req, enum ds_perror error, const char *d
         error = DS_PE_INVALID;
     if (error == DS_PE_TOTAL)
         detail = ds_set_text(call, "total_message");
-    int status = call->flavour == DS_FLAVOUR_KIMI  ? kimi[error].status
-                 : call->flavour == DS_FLAVOUR_GLM ? glm[error].status
-                                                   : openai[error].status;
+    status = call->flavour == DS_FLAVOUR_KIMI  ? kimi[error].status
+             : call->flavour == DS_FLAVOUR_GLM ? glm[error].status
+                                               : openai[error].status;
     if (error == DS_PE_TOO_LARGE)
         status = (int)ds_set_number(call, "too_large_status");
     ds_autojson *body = call->flavour == DS_FLAVOUR_KIMI  ? kimi_body(error, detail)
