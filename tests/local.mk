@@ -163,6 +163,7 @@ integ_tests = \
 	tests/integ/power-loss.sh \
 	tests/integ/providers-aimock.sh \
 	tests/integ/providers-emulator.sh \
+	tests/integ/providers-words.sh \
 	tests/integ/quickstart.sh \
 	tests/integ/metadata-kept.sh \
 	tests/integ/mixed-load.sh \
@@ -281,6 +282,7 @@ test_data = \
 	tests/integ/devserver-s3.py \
 	tests/integ/providers-aimock.py \
 	tests/integ/providers-emulator.py \
+	tests/integ/providers-words.py \
 	tests/integ/faults.py \
 	tests/integ/find.py \
 	tests/integ/init-api.py \

@@ -36,3 +36,8 @@ tests_lib_saved_fill_LDADD = $(supafs_libs)
 noinst_PROGRAMS += tests/lib/rest-probe
 tests_lib_rest_probe_CFLAGS = $(AM_CFLAGS)
 tests_lib_rest_probe_LDADD = $(supafs_libs)
+
+# What src/provider makes of replies, for tests/integ/providers-words.sh.
+noinst_PROGRAMS += tests/lib/provider-probe
+tests_lib_provider_probe_CFLAGS = $(AM_CFLAGS)
+tests_lib_provider_probe_LDADD = $(supafs_libs)
