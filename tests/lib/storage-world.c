@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -18,8 +19,15 @@ struct answer {
     const char *headers, *body;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects answers */
+/* What was said once may still be on its way when a test says the next: copies, until the end. */
+struct text {
+    struct text *next;
+    char text[];
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects answers and texts */
 static struct answer answers[WORLD_REPLIES];
+static struct text *texts;
 struct world world;
 
 static void
@@ -115,7 +123,31 @@ world_close(void **state)
     sf_storage_free(world.st);
     sf_auth_free(world.auth);
     toy_stop(world.toy);
+    while (texts) {
+        struct text *t = texts;
+        texts = t->next;
+        free(t);
+    }
     return 0;
+}
+
+static const char *
+copy_locked(const char *text)
+{
+    if (!text)
+        return NULL;
+    struct text *t = malloc(sizeof *t + strlen(text) + 1);
+    assert_non_null(t);
+    memcpy(t->text, text, strlen(text) + 1);
+    t->next = texts;
+    texts = t;
+    return t->text;
+}
+
+static struct answer
+answer_locked(int status, const char *headers, const char *body)
+{
+    return (struct answer){status, copy_locked(headers), copy_locked(body)};
 }
 
 void
@@ -123,7 +155,7 @@ world_answer(int status, const char *headers, const char *body)
 {
     pthread_mutex_lock(&lock);
     memset(answers, 0, sizeof answers);
-    answers[0] = (struct answer){status, headers, body};
+    answers[0] = answer_locked(status, headers, body);
     world.served = 0;
     pthread_mutex_unlock(&lock);
 }
@@ -132,6 +164,6 @@ void
 world_then(unsigned i, int status, const char *headers, const char *body)
 {
     pthread_mutex_lock(&lock);
-    answers[i] = (struct answer){status, headers, body};
+    answers[i] = answer_locked(status, headers, body);
     pthread_mutex_unlock(&lock);
 }

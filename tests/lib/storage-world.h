@@ -45,7 +45,7 @@ int world_close(void **state);
 
 #define WORLD_HANG (-1)
 /* Answer every request so from now on; status 0 = reset the connection instead, WORLD_HANG = keep
- * it waiting. */
+ * it waiting. Texts are copied, here and below. */
 void world_answer(int status, const char *headers, const char *body);
 /* The answer to request @i (0 = the first after world_answer()) and those behind it. */
 void world_then(unsigned i, int status, const char *headers, const char *body);
