@@ -30,6 +30,7 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/reqlog.c contrib/devserver/reqlog.h \
 	contrib/devserver/rest.h contrib/devserver/rest-functions.c \
 	contrib/devserver/rest-objects.c contrib/devserver/rest-objects.h \
+	contrib/devserver/rest-providers.c \
 	contrib/devserver/rest-query.c contrib/devserver/rest-reply.c \
 	contrib/devserver/rest-row.c contrib/devserver/rest-sql.c \
 	contrib/devserver/rest-value.c contrib/devserver/rest-value.h \

@@ -15,8 +15,8 @@
 #define COUNT_MAX  INT32_MAX
 #define BATCH_DAYS 30
 
-static void
-reply_value(struct ds_rest *rest, const struct ds_buf *out)
+void
+ds_rest_reply_value(struct ds_rest *rest, const struct ds_buf *out)
 {
     ds_reply_text(rest->req, 200, DS_REST_TYPE, out->data ? out->data : "");
     ds_reply_header(rest->req, "content-range", "0-0/*");
@@ -83,9 +83,9 @@ about(struct ds_rest *rest, const json_t *body)
     ds_autobuf out = DS_BUF_INIT;
     ds_buf_adds(&out, "{\"sub\": ");
     ds_buf_add_json(&out, rest->sub);
-    ds_buf_addf(&out, ", \"exai\": false, \"role\": \"%s\", \"version\": 5}",
+    ds_buf_addf(&out, ", \"exai\": false, \"role\": \"%s\", \"version\": 6}",
                 ds_role_name(rest->req->who.role));
-    reply_value(rest, &out);
+    ds_rest_reply_value(rest, &out);
 }
 
 /* ---- supafs_record ---- */
@@ -133,9 +133,8 @@ static const struct member access_members[] = {
 };
 #define ACCESS_MEMBERS (sizeof access_members / sizeof access_members[0])
 
-/* So many characters of UTF-8 at most. */
-static void
-cut(char *text, unsigned room)
+void
+ds_rest_cut(char *text, unsigned room)
 {
     for (unsigned n = 0; text && *text; text++)
         if (((unsigned char)*text & 0xc0) != 0x80 && n++ == room)
@@ -154,7 +153,7 @@ put_members(struct ds_rest *rest, const struct ds_table *table, const struct mem
         if (!ds_rest_take(rest, entry, members[i].name, members[i].type, &value))
             return false;
         if (members[i].room > 0)
-            cut(value.text, members[i].room);
+            ds_rest_cut(value.text, members[i].room);
         if (value.kind != DS_VALUE_NULL)
             ds_row_put(table, row, members[i].column, value);
     }
@@ -454,7 +453,7 @@ record(struct ds_rest *rest, const json_t *body)
         ds_buf_addf(&out, "{\"refused\": %zu, \"recorded\": true}", refused);
     else
         ds_buf_adds(&out, "{\"recorded\": false}");
-    reply_value(rest, &out);
+    ds_rest_reply_value(rest, &out);
 }
 
 /* ---- supafs_map_id ---- */
@@ -517,7 +516,7 @@ map_id(struct ds_rest *rest, const json_t *body)
         ds_buf_addf(&out, "{\"stored\": %s, \"provider_file_id\": ", stored ? "true" : "false");
         ds_buf_add_json(&out, stored ? given.text : known.text);
         ds_buf_adds(&out, "}");
-        reply_value(rest, &out);
+        ds_rest_reply_value(rest, &out);
     }
     ds_value_fini(&file);
     ds_value_fini(&provider);
@@ -532,6 +531,9 @@ static const struct ds_function functions[] = {
     {"supafs_find", {"p"}, ds_rest_find},
     {"supafs_list_dir", {"p_after", "p_bucket", "p_limit", "p_prefix"}, ds_rest_list_dir},
     {"supafs_map_id", {"p_file_id", "p_provider", "p_provider_file_id"}, map_id},
+    {"supafs_provider_claim", {"p"}, ds_rest_provider_claim},
+    {"supafs_provider_drop", {"p"}, ds_rest_provider_drop},
+    {"supafs_provider_settle", {"p"}, ds_rest_provider_settle},
     {"supafs_record", {"p_accesses", "p_batch", "p_files", "p_operations"}, record},
 };
 

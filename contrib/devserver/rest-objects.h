@@ -8,6 +8,11 @@
 void ds_rest_list_dir(struct ds_rest *rest, const json_t *body);
 void ds_rest_find(struct ds_rest *rest, const json_t *body);
 
+/* supafs_provider_claim() and its like: rest-providers.c */
+void ds_rest_provider_claim(struct ds_rest *rest, const json_t *body);
+void ds_rest_provider_settle(struct ds_rest *rest, const json_t *body);
+void ds_rest_provider_drop(struct ds_rest *rest, const json_t *body);
+
 /* ---- for all functions: rest-functions.c ---- */
 
 /* A parameter, or a member of one, as a value of the type; null when it is absent. False: answered.
@@ -21,6 +26,12 @@ bool ds_rest_refuse(struct ds_rest *rest, const char *what);
 
 /* Whether a member is absent, null, or JSON of the kind that the type is written in. */
 bool ds_rest_fits(const json_t *json, enum ds_type type);
+
+/* So many characters of UTF-8 at most; NULL is none. */
+void ds_rest_cut(char *text, unsigned room);
+
+/* The answer of a function that returns one value, as JSON. */
+void ds_rest_reply_value(struct ds_rest *rest, const struct ds_buf *out);
 
 /* The answer of a function that returns rows. */
 void ds_rest_reply_set(struct ds_rest *rest, const struct ds_buf *rows, size_t count);

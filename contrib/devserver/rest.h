@@ -159,7 +159,7 @@ int ds_row_visible(struct ds_rest *rest, const struct ds_table *table, int64_t r
 
 #define DS_PARAMETERS_MAX 5
 
-/* A function of contrib/sql/005-functions.sql by its name, NULL when it is none. Parameters are
+/* A function of contrib/sql by its name, NULL when it is none. Parameters are
  * sorted. */
 struct ds_function {
     const char *name;

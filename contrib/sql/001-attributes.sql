@@ -6,7 +6,7 @@
 -- by somebody else at the same moment is lost. supafs uses this function when the project has it.
 --
 -- Run it in the project's SQL editor, or with psql as the role `postgres`. It may be run again. It is
--- enough by itself for the attributes; 002 to 005 make the tables (docs/guide/tables.md).
+-- enough by itself for the attributes; 002 to 006 make the tables (docs/guide/tables.md).
 -- To take it away: drop function public.supafs_set_attrs(text, text, text, text, text, jsonb);
 --
 -- Parameters that are null leave their part as it is. The answer is

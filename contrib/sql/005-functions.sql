@@ -30,7 +30,8 @@ end;
 $$;
 
 -- What is there, and who asks:
---   {"version": 5, "role": "authenticated", "sub": "...", "exai": false}
+--   {"version": 6, "role": "authenticated", "sub": "...", "exai": false}
+-- version: of the last of these files that ran, also when this one runs again behind it.
 -- exai: the conversations are those of an exai_sessions/exai_messages pair.
 create or replace function public.supafs_about() returns jsonb
 language plpgsql
@@ -39,7 +40,9 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return jsonb_build_object('version', 5, 'role', current_user, 'sub', auth.uid(), 'exai',
+    return jsonb_build_object('version',
+        case when to_regprocedure('public.supafs_provider_claim(jsonb)') is null then 5 else 6 end,
+        'role', current_user, 'sub', auth.uid(), 'exai',
         coalesce(pg_get_viewdef(to_regclass('public.supafs_conversations')) like '%exai_sessions%',
             false));
 end;

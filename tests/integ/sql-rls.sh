@@ -114,6 +114,10 @@ cat >>"$SF_TMP/nobody" <<'END'
 42501 => select * from public.supafs_list_dir('b', '', null, 10)
 42501 => select public.supafs_map_id('f', 'kimi', null)
 42501 => select * from public.supafs_find('{}')
+42501 => select public.supafs_provider_claim('{}')
+42501 => select public.supafs_provider_settle('{}')
+42501 => select public.supafs_provider_drop('{}')
+42501 => select public.supafs_provider_note(null, '', '')
 END
 # A view cannot be truncated by anybody.
 sed -i '/truncate public.supafs_\(conv\|mess\)/d' "$SF_TMP/nobody"
@@ -394,6 +398,73 @@ at_once 20 "update public.file_metadata set tags = null
 expect_eq "none stops another" '     20 {"refused": 0, "recorded": true}' "$(cat "$SF_TMP/many")"
 expect_eq "all are counted" '20;20' "$(pg -c "select access_count from public.file_metadata
     where file_id::text like '%0a1' or file_id::text like '%0b1'" | paste -sd ';')"
+
+step "a provider's files"
+# claim WANTED FUNCTION N MEMBERS: a case about content N.
+claim() { echo "$1 => select public.supafs_provider_$2('{\"sha256\": \"$(printf '%064d' "$3")\", \"provider\": \"kimi\", \"account\": \"acc\", \"purpose\": \"p\", $4}')"; }
+busy='"state": "busy"'
+{
+    claim '{"state": "claimed"}' claim 1 '"holder": "one", "lease_s": 60, "bytes": 7'
+    claim '{"state": "claimed"}' claim 1 '"holder": "one", "lease_s": 60'
+    echo "t => select (public.supafs_provider_claim('{\"sha256\": \"$(printf '%064d' 1)\", \"provider\": \"kimi\", \"account\": \"acc\", \"purpose\": \"p\", \"holder\": \"two\", \"lease_s\": 60}'))::text ~ '$busy'"
+    claim '{"settled": false, "provider_file_id": null}' settle 1 '"holder": "two", "provider_file_id": "k-two"'
+    claim '{"settled": true}' settle 1 '"holder": "one", "provider_file_id": "k-one", "file_id": "@0b1"'
+    claim '{"settled": false, "provider_file_id": "k-one"}' settle 1 '"holder": "one", "provider_file_id": "k-again"'
+    claim '{"bytes": 7, "state": "ready", "expires_at": null, "provider_file_id": "k-one"}' claim 1 '"holder": "two", "lease_s": 60'
+    echo '{"kimi": "k-one"}|k-one => select provider_file_ids, (select provider_file_id from public.file_id_mappings where supabase_file_id = m.file_id::text) from public.file_metadata as m where file_id = '"'@0b1'"
+    claim '{"state": "claimed"}' claim 2 '"holder": "one", "lease_s": 60'
+    claim '{"settled": true}' settle 2 '"holder": "one", "error": "no"'
+    echo "failed|no| => select state, error, lease_by from public.provider_files where sha256 = '$(printf '%064d' 2)'"
+    claim '{"state": "claimed"}' claim 2 '"holder": "two", "lease_s": 60'
+    # Its lease runs out.
+    echo "=> update public.provider_files set lease_until = now() - interval '1 second' where sha256 = '$(printf '%064d' 2)'"
+    claim '{"state": "claimed"}' claim 2 '"holder": "three", "lease_s": 60'
+    claim '{"settled": false, "provider_file_id": null}' settle 2 '"holder": "two", "provider_file_id": "k-late"'
+    claim '{"settled": true}' settle 2 '"holder": "three", "provider_file_id": "k-three", "expires_at": "2020-01-01T00:00:00Z"'
+    # And so does what it uploaded.
+    claim '{"state": "claimed"}' claim 2 '"holder": "four", "lease_s": 60'
+    # Two objects of one content: one mapping, both rows. A's files are not touched.
+    claim '{"state": "claimed"}' claim 3 '"holder": "one", "lease_s": 60'
+    claim '{"settled": true}' settle 3 '"holder": "one", "provider_file_id": "k-3", "file_id": "@0b1"'
+    claim '{"bytes": null, "state": "ready", "expires_at": null, "provider_file_id": "k-3"}' claim 3 '"holder": "x", "lease_s": 1, "file_id": "@0a1"'
+    echo '{"kimi": "k-3"}|k-3 => select provider_file_ids, (select provider_file_id from public.file_id_mappings where supabase_file_id = m.file_id::text) from public.file_metadata as m where file_id = '"'@0b1'"
+    echo '{"dropped": 1} => select public.supafs_provider_drop('"'"'{"provider": "kimi", "provider_file_id": "k-3"}'"')"
+    echo '{}|0 => select provider_file_ids, (select count(*) from public.file_id_mappings where supabase_file_id = m.file_id::text) from public.file_metadata as m where file_id = '"'@0b1'"
+    echo '{"dropped": 0} => select public.supafs_provider_drop('"'"'{"provider": "kimi", "provider_file_id": "k-a"}'"')"
+    claim 22023 claim 4 '"holder": "one"'
+    claim 22023 claim 4 '"holder": "one", "lease_s": 0'
+    claim 22023 claim 4 '"holder": "one", "lease_s": 1e9'
+    claim 22023 claim 4 '"holder": "one", "lease_s": "1"'
+    claim 22023 claim 4 '"holder": "", "lease_s": 1'
+    claim 22023 claim 4 '"holder": "one", "lease_s": 1, "file_id": "x"'
+    claim 22023 claim 4 '"holder": "one", "lease_s": 1, "bytes": -1'
+    claim 22023 settle 4 '"holder": "one"'
+    claim 22023 settle 4 '"holder": "one", "provider_file_id": "x", "error": "y"'
+    claim 22023 settle 4 '"holder": "one", "provider_file_id": "x", "expires_at": "some day"'
+    echo "22023 => select public.supafs_provider_claim(null)"
+    echo "22023 => select public.supafs_provider_settle('[]')"
+    echo "22023 => select public.supafs_provider_drop('{\"provider\": \"kimi\"}')"
+    echo "0 => select count(*) from public.provider_files where sha256 = '$(printf '%064d' 4)'"
+} >"$SF_TMP/provider"
+cases authenticated "$B" <"$SF_TMP/provider"
+# The others see nothing of B's, and have the same contents for themselves.
+{
+    claim '{"state": "claimed"}' claim 1 '"holder": "one", "lease_s": 60'
+    claim '{"settled": false, "provider_file_id": null}' settle 2 '"holder": "four", "provider_file_id": "forged"'
+    echo '{"dropped": 0} => select public.supafs_provider_drop('"'"'{"provider": "kimi", "provider_file_id": "k-one"}'"')"
+} >"$SF_TMP/provider"
+cases authenticated "$A" <"$SF_TMP/provider"
+sed -i 's/.*"dropped".*/1 => select count(*) from public.provider_files where provider_file_id = '"'k-one'"'/' "$SF_TMP/provider"
+cases service_role '' <"$SF_TMP/provider"
+sed 's/.* => /42501 => /' "$SF_TMP/provider" | cases anon ''
+sed 's/^{"state": "claimed"}/42501/; s/^1 /0 /' "$SF_TMP/provider" | cases authenticated ''
+
+at_once 100 "insert into public.provider_files (sha256, provider, account, purpose)
+    values (repeat('f', 64), 'kimi', 'acc', 'p')" "select public.supafs_provider_claim(jsonb_build_object(
+        'sha256', repeat('f', 64), 'provider', 'kimi', 'account', 'acc', 'purpose', 'p', 'holder', 'n-' || :'n',
+        'lease_s', 600)) - 'until'" >"$SF_TMP/many"
+expect_eq "one claim of 100" '      1 {"state": "claimed"}
+     99 {"state": "busy"}' "$(cat "$SF_TMP/many")"
 
 step "by PostgREST"
 SUPABASE_JWT_SECRET=$(openssl rand -hex 32)

@@ -371,6 +371,53 @@ def functions(both):
     map_id(None, "kimi", None, status=400)
 
 
+def providers(both):
+    def ask(what, status=200, who="service", sha256=SHA, **members):
+        p = {"sha256": sha256, "provider": "glm", "account": "a", "purpose": "p", **members}
+        both.case(status, "POST", "/rpc/supafs_provider_" + what,
+                  {"p": {name: value for name, value in p.items() if value != ...}}, who)
+    one = "<id of b/dir/one>"
+    for who in ("service", "alice"):
+        ask("claim", who=who, holder="x", lease_s=60, bytes=5)
+        ask("claim", who=who, holder="x", lease_s=60)
+        ask("claim", who=who, holder="y", lease_s=60)
+        ask("settle", who=who, holder="y", provider_file_id="g-y")
+        ask("settle", who=who, holder="x", error="it said no")
+        ask("claim", who=who, holder="y", lease_s=60)
+        ask("settle", who=who, holder="y", provider_file_id="g-" + who, file_id=one, bytes=6)
+        ask("settle", who=who, holder="y", provider_file_id="g-z")
+        ask("claim", who=who, holder="z", lease_s=60, file_id=one)
+        both.case(200, "GET", "/file_id_mappings?provider=eq.glm&order=provider_file_id"
+                  "&select=supabase_file_id,provider_file_id", who=who)
+        both.case(200, "GET", "/provider_files?order=state,provider_file_id&select=sha256,provider,account,purpose,"
+                  "provider_file_id,state,bytes,expires_at,lease_until,lease_by,error,owner_id", who=who)
+    ask("claim", sha256=SHA[::-1], holder="x", lease_s=60)
+    ask("settle", sha256=SHA[::-1], holder="x", provider_file_id="g-old", expires_at="2020-01-01T00:00:00Z")
+    ask("claim", sha256=SHA[::-1], holder="y", lease_s=60)
+    ask("settle", sha256=SHA[::-1], holder="y", provider_file_id="g-new", expires_at="2100-01-01T00:00:00Z",
+        file_id=one)
+    ask("claim", sha256=SHA[::-1], holder="z", lease_s=60)
+    both.case(200, "POST", "/rpc/supafs_provider_drop", {"p": {"provider": "glm", "provider_file_id": "g-service"}},
+              "bob")
+    for name in ("g-service", "g-new", "g-nothing"):
+        both.case(200, "POST", "/rpc/supafs_provider_drop", {"p": {"provider": "glm", "provider_file_id": name}})
+    both.case(200, "GET", "/file_id_mappings?provider=eq.glm&select=provider_file_id")
+    both.case(200, "GET", "/provider_files?select=provider_file_id,owner_id", Prefer="count=exact")
+    ask("claim", 403, who="nobody", holder="x", lease_s=60)
+    ask("settle", who="nobody", holder="x", provider_file_id="g")
+    both.case(401, "POST", "/rpc/supafs_provider_claim", {"p": {}}, "anon")
+    for wrong in ({"holder": 7}, {"holder": ""}, {"holder": None}, {"lease_s": "1"}, {"lease_s": 0}, {"lease_s": 1.5},
+                  {"lease_s": 86401}, {"file_id": "x"}, {"bytes": -1}, {"sha256": SHA.upper()},
+                  {"purpose": ...}):
+        ask("claim", 400, **{"holder": "x", "lease_s": 60, **wrong})
+    for wrong in ({}, {"provider_file_id": "g", "error": "e"}, {"provider_file_id": "g", "expires_at": "x"},
+                  {"provider_file_id": "g", "bytes": -1}, {"error": []}):
+        ask("settle", 400, holder="x", **wrong)
+    for p in (None, [], 7, {}, {"provider": "glm"}):
+        for what in ("claim", "settle", "drop"):
+            both.case(400, "POST", "/rpc/supafs_provider_" + what, {"p": p})
+
+
 def record(both):
     case = both.case
 
@@ -477,7 +524,7 @@ def main():
             known[bucket, name] = list(zip(there[::2], there[1::2]))
     both = Both(urls, known, tokens(os.environ["SUPABASE_JWT_SECRET"]))
     for part in (fill, bad_bodies, reads, ranges, changes, upserts, conversations, roles, functions,
-                 record, objects):
+                 record, objects, providers):
         part(both)
     print(f"{both.number} cases, {both.failures} differ")
     return 1 if both.failures else 0

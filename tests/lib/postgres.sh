@@ -88,7 +88,7 @@ new_database() {
 # install_sql [NAME...]: as the owner does it, these or all files of contrib/sql, in their order.
 install_sql() {
     local name files=()
-    [ $# -gt 0 ] || set -- 001-attributes 002-files 003-conversations 004-errors 005-functions
+    [ $# -gt 0 ] || set -- 001-attributes 002-files 003-conversations 004-errors 005-functions 006-provider-files
     for name; do files+=(-f "$SF_SRC/contrib/sql/$name.sql"); done
     expect_ok "contrib/sql" pg_owner "${files[@]}"
 }
