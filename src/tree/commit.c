@@ -271,7 +271,8 @@ commit_as(struct sf_tree *t, struct node *n, bool patient, bool later, commit_fn
     struct texts texts = {.xattrs = NULL};
     int rc = op ? 0 : -ENOMEM;
     tree_lock(t);
-    bool nothing = !live(n)->content || (patient && live(n)->patient) ||
+    /* What was removed while an upload of it had still to end has nowhere to go. */
+    bool nothing = !n->parent || !live(n)->content || (patient && live(n)->patient) ||
                    !(sf_content_dirty(live(n)->content) || live(n)->commits);
     if (op && !nothing) {
         *op = (struct commit_op){.tree = t, .node = n, .patient = patient, .cb = cb, .arg = arg};

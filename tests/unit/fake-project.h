@@ -81,6 +81,8 @@ extern void (*_Atomic fake_before_commit)(void);
 extern int fake_unkept;
 /* The journal has what contents have. */
 extern bool fake_kept;
+/* Whether the journal forgets what waits to be sent when its name is removed. */
+extern bool fake_withdraws;
 
 /* "KEY=BYTES" of what went to quarantine last. */
 const char *fake_quarantined(void);

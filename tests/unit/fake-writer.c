@@ -75,6 +75,7 @@ static bool moving_some; /* a rename of a directory has begun */
 static char quarantined[400];
 int fake_unkept;
 bool fake_kept;
+bool fake_withdraws;
 const struct sf_pending *fake_replayed;
 const char *fake_removed;
 struct sf_version fake_removes;
@@ -804,8 +805,10 @@ sf_content_move_kept(struct sf_content *c, const char *bucket, const char *key, 
 bool
 sf_content_withdraw(struct sf_content *c, sf_write_fn cb, void *arg)
 {
-    (void)c, (void)cb, (void)arg;
-    return false;
+    (void)c;
+    if (fake_withdraws)
+        cb(arg, NULL);
+    return fake_withdraws;
 }
 
 ssize_t

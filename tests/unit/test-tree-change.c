@@ -406,6 +406,32 @@ test_removed_between_two_uploads(void **state)
     }
 }
 
+/* close() of what was removed while its upload waited in the journal has nothing to tell. */
+static void
+test_closed_after_it_was_withdrawn(void **state)
+{
+    (void)state;
+    struct got first = {0}, gone = {0}, second = {0};
+    fake_bucket("b");
+    start_ttl("b", 60000);
+    uint64_t n;
+    struct sf_file *f = create(SF_TREE_ROOT, "f", "text", &n);
+    fake_hold(true);
+    sf_tree_flush(tree, f, keep, &first);
+    assert_false(first.called);
+    fake_withdraws = true;
+    sf_tree_unlink(tree, SF_TREE_ROOT, "f", keep, &gone);
+    fake_withdraws = false;
+    assert_true(gone.called && !gone.err && !first.called);
+    sf_tree_flush(tree, f, keep, &second);
+    fake_hold(false);
+    fake_run();
+    assert_true(first.called && second.called);
+    assert_int_equal(second.err, 0);
+    sf_tree_release(tree, f);
+    fake_run();
+}
+
 int
 main(void)
 {
@@ -423,6 +449,7 @@ main(void)
         TREE_TEST(two_truncations_at_once),
         TREE_TEST(removed_while_attributes_are_written),
         TREE_TEST(removed_between_two_uploads),
+        TREE_TEST(closed_after_it_was_withdrawn),
         TREE_TEST(many_removals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
