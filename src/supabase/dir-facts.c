@@ -32,8 +32,10 @@ struct parser {
     size_t prefix_len;
     char *why;
 
+    size_t rows;             /* that came */
     struct sf_dir_fact *row; /* the one being read */
     unsigned seen;           /* members of it, to refuse doubles */
+    bool odd;                /* its user metadata is nothing that can be used */
 };
 
 static int
@@ -117,8 +119,29 @@ on_tag(struct sf_scan *s, void *arg)
     return tag_add(p, tag);
 }
 
+/* The length of a list or an object if it is nested deeper than @max, else 0. */
+static size_t
+too_deep(const char *text, unsigned max)
+{
+    const char *at = text;
+    bool deep = false, quoted = false;
+    unsigned depth = 0;
+    do {
+        if (*at == '"')
+            quoted = !quoted;
+        else if (quoted)
+            at += *at == '\\' && at[1];
+        else if (*at == '{' || *at == '[')
+            deep = ++depth > max || deep;
+        else if (*at == '}' || *at == ']')
+            depth--;
+    } while (*at++ && depth);
+    return deep && !depth ? (size_t)(at - text) : 0;
+}
+
 /* As it is spelled: a number in what others keep there may be one that no parser can hold. It must
- * end where it ends, so the byte behind is cut: that is not read there. */
+ * end where it ends, so the byte behind is cut: that is not read there. Anybody may store something
+ * that nobody can use; that is not to spoil the rows of others. */
 static int
 take_metadata(struct parser *p, struct sf_scan *s)
 {
@@ -127,10 +150,14 @@ take_metadata(struct parser *p, struct sf_scan *s)
     while (*s->p && strchr(" \t\r\n", *s->p))
         s->p++;
     size_t from = (size_t)(s->p - p->reply->text);
-    if (p->reply->plain[from] != '{')
-        return refuse(p, "user metadata that is no object");
+    size_t deep = *s->p == '{' || *s->p == '[' ? too_deep(s->p, SF_SCAN_DEPTH_MAX - s->depth) : 0;
+    p->odd = deep || *s->p != '{';
+    if (deep) {
+        s->p += deep;
+        return 0;
+    }
     int rc = sf_scan_skip(s);
-    if (rc == 0) {
+    if (rc == 0 && !p->odd) {
         p->reply->plain[s->p - p->reply->text] = '\0';
         p->row->metadata = p->reply->plain + from;
     }
@@ -191,7 +218,7 @@ static int
 row_begin(struct parser *p)
 {
     struct sf_dir_facts_reply *r = p->reply;
-    if (r->facts.n >= p->args->limit)
+    if (p->rows++ >= p->args->limit)
         return refuse(p, "more rows than asked for");
     if (r->facts.n == r->cap) {
         size_t cap = r->cap ? r->cap * 2 : 32;
@@ -210,6 +237,7 @@ row_begin(struct parser *p)
                                    .sha256 = "",
                                    .metadata = "{}"};
     p->seen = 0;
+    p->odd = false;
     return 0;
 }
 
@@ -233,6 +261,8 @@ static int
 on_row(struct sf_scan *s, void *arg)
 {
     struct parser *p = arg;
+    struct sf_dir_facts_reply *r = p->reply;
+    size_t n_tags = r->n_tags;
     int rc = row_begin(p);
     if (rc == 0)
         rc = sf_scan_object(s, on_member, p);
@@ -240,15 +270,17 @@ on_row(struct sf_scan *s, void *arg)
         rc = row_check(p);
     if (rc == 0)
         rc = tag_add(p, NULL);
-    if (rc == 0)
-        p->reply->facts.n++;
+    if (rc == 0 && p->odd)
+        r->n_tags = n_tags;
+    else if (rc == 0)
+        r->facts.n++;
     p->row = NULL;
     return rc;
 }
 
 /* Lists have moved while they grew; they stand one behind the other. */
 static void
-finish(struct parser *p)
+finish(const struct parser *p)
 {
     struct sf_dir_facts_reply *r = p->reply;
     const char **tags = r->tags;
@@ -257,7 +289,7 @@ finish(struct parser *p)
         tags += r->rows[i].n_tags + 1;
     }
     r->facts.rows = r->rows;
-    r->facts.more = r->facts.n == p->args->limit;
+    r->facts.more = p->rows == p->args->limit;
 }
 
 static char *

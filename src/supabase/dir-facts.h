@@ -16,7 +16,8 @@ struct sf_storage;
  * supafs_list_dir() of its tables (contrib/sql).
  */
 
-/* An object; "" = not known. Borrowed for the callback. */
+/* An object; "" = not known. Borrowed for the callback. One whose user metadata is no object, or
+ * nested deeper than SF_SCAN_DEPTH_MAX, has no row: an info tells of it. */
 struct sf_dir_fact {
     const char *key;
     size_t key_len;
@@ -33,7 +34,7 @@ struct sf_dir_fact {
 struct sf_dir_facts {
     const struct sf_dir_fact *rows; /* by key, each greater than the one before */
     size_t n;
-    bool more; /* further ones may follow */
+    bool more; /* further ones may follow, also when there is none here */
 };
 
 struct sf_dir_facts_args {

@@ -7,8 +7,6 @@
 
 #include "base/str.h"
 
-#define DEPTH_MAX 32
-
 static int
 refuse(struct sf_scan *s, const char *why)
 {
@@ -308,7 +306,7 @@ enter(struct sf_scan *s, char open, const char *why)
 {
     if (peek(s) != open)
         return refuse(s, why);
-    if (++s->depth > DEPTH_MAX)
+    if (++s->depth > SF_SCAN_DEPTH_MAX)
         return refuse(s, "nested too deeply");
     s->p++;
     return 0;

@@ -10,10 +10,12 @@
  * A JSON reader for long listings: it works in place, keeps no tree, and the caller picks what it
  * wants in the order in which it comes. (A page of 1000 rows takes jansson 20 times as long, which
  * is longer than the service needs to make it.) As strict as the grammar; UTF-8 is checked; NUL in
- * strings and nesting deeper than 32 are refused.
+ * strings and nesting deeper than SF_SCAN_DEPTH_MAX are refused.
  *
  * Functions return 0, or -EPROTO after having set why; then no more calls.
  */
+#define SF_SCAN_DEPTH_MAX 32
+
 struct sf_scan {
     char *p;   /* next byte */
     char *end; /* a NUL stands there */

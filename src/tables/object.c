@@ -239,7 +239,7 @@ answer_locked(struct page_ask *a, struct seeker *s, const struct sf_dir_facts *f
         s->found = k;
         s->rc = k ? 0 : -ENOMEM;
     } else {
-        bool beyond = facts->more && strcmp(s->key, facts->rows[facts->n - 1].key) > 0;
+        bool beyond = facts->more && facts->n && strcmp(s->key, facts->rows[facts->n - 1].key) > 0;
         s->rc = a->page && beyond ? -EAGAIN : -ENOENT;
     }
 }

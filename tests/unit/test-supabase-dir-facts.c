@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 
 #include "../lib/storage-sync.h"
 #include "../lib/storage-world.h"
+#include "base/cleanup.h"
 #include "observe/counter.h"
 #include "supabase/rest.h"
 
@@ -100,6 +102,36 @@ test_foreign_values(void **state)
     sf_dir_facts_reply_free(r);
 }
 
+/* User metadata that nobody can use takes its own row away, and no other. */
+static void
+test_odd_metadata(void **state)
+{
+    char open[201] = "", close[201] = "", deep[500];
+    const char *const odd[] = {deep, "[]", "7", "\"{}\""};
+    struct sf_dir_facts_reply *r;
+    (void)state;
+    memset(open, '[', sizeof open - 1);
+    memset(close, ']', sizeof close - 1);
+    snprintf(deep, sizeof deep, "{\"t\":\"]}\\\\\",\"d\":%s%s}", open, close);
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        sf_autofree char *text = NULL;
+        assert_true(asprintf(&text,
+                             "[{\"key\":\"a/x\",\"id\":\"" ID "\",\"tags\":[\"t\"],"
+                             "\"user_metadata\":%s},{\"key\":\"a/y\",\"id\":\"" ID "\","
+                             "\"user_metadata\":{\"a\":[{}]},\"tags\":[\"u\"]}]",
+                             odd[i]) > 0);
+        assert_int_equal(parse(text, &in_a, &r), 0);
+        const struct sf_dir_facts *facts = sf_dir_facts_reply(r);
+        assert_int_equal(facts->n, 1);
+        assert_true(facts->more);
+        assert_string_equal(facts->rows->key, "a/y");
+        assert_string_equal(facts->rows->metadata, "{\"a\":[{}]}");
+        assert_string_equal(facts->rows->tags[0], "u");
+        assert_null(facts->rows->tags[1]);
+        sf_dir_facts_reply_free(r);
+    }
+}
+
 static void
 test_lies(void **state)
 {
@@ -128,8 +160,8 @@ test_lies(void **state)
         "[{\"key\":\"a/x\",\"id\":\"" ID "\",\"size\":\"1\"}]",
         "[{\"key\":\"a/x\",\"id\":\"" ID "\",\"access_count\":1.5}]",
         "[{\"key\":\"a/x\",\"id\":\"" ID "\",\"last_accessed\":\"yesterday\"}]",
-        "[{\"key\":\"a/x\",\"id\":\"" ID "\",\"user_metadata\":[]}]",
-        "[{\"key\":\"a/x\",\"id\":\"" ID "\",\"user_metadata\":\"{}\"}]",
+        "[{\"key\":\"a/x\",\"id\":\"" ID "\",\"user_metadata\":{]}]",
+        "[{\"key\":\"a/x\",\"id\":\"" ID "\",\"user_metadata\":{\"a\":}}]",
         "[{\"key\":\"a/x\",\"id\":\"" ID "\",\"tags\":\"t\"}]",
         "[{\"key\":\"a/x\",\"id\":\"" ID "\",\"tags\":[1]}]",
     };
@@ -226,6 +258,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_row),
         cmocka_unit_test(test_foreign_values),
+        cmocka_unit_test(test_odd_metadata),
         cmocka_unit_test(test_lies),
         cmocka_unit_test_setup_teardown(test_request, world_setup, world_close),
         cmocka_unit_test_setup_teardown(test_failures, world_setup, world_close),

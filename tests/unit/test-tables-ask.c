@@ -40,7 +40,8 @@ static struct {
     int64_t accesses;    /* of d/0000 */
     char tag[20];        /* of all; "" = none */
     const char *sha;     /* likewise */
-    const char *missing; /* an object that is not there */
+    const char *missing; /* an object that is not there, */
+    const char *odd;     /* and how those begin of which no row can be made */
 } db;
 
 struct question {
@@ -69,7 +70,8 @@ find(struct question *q, struct sf_dir_fact *rows, struct texts *texts)
     struct sf_dir_facts f = {.rows = rows};
     SF_GUARD(&db.lock);
     q->tags[0] = q->tag[0] ? q->tag : NULL;
-    for (unsigned i = 0; i < OBJECTS && f.n < q->args.limit; i++) {
+    size_t odd = 0;
+    for (unsigned i = 0; i < OBJECTS && f.n + odd < q->args.limit; i++) {
         struct texts *t = &texts[f.n];
         snprintf(t->key, sizeof t->key, "d/%04u", i);
         snprintf(t->version, sizeof t->version, "v%u", i);
@@ -78,6 +80,10 @@ find(struct question *q, struct sf_dir_fact *rows, struct texts *texts)
             (q->after && strcmp(t->key, q->after) <= 0) ||
             (db.missing && !strcmp(db.missing, t->key)))
             continue;
+        if (db.odd && !strncmp(t->key, db.odd, strlen(db.odd))) {
+            odd++;
+            continue;
+        }
         rows[f.n++] = (struct sf_dir_fact){.key = t->key,
                                            .key_len = strlen(t->key),
                                            .id = t->id,
@@ -92,7 +98,7 @@ find(struct question *q, struct sf_dir_fact *rows, struct texts *texts)
                                            .size = i,
                                            .accesses = i ? i : q->accesses};
     }
-    f.more = f.n == q->args.limit;
+    f.more = f.n + odd == q->args.limit;
     return f;
 }
 
@@ -564,6 +570,24 @@ test_objects(void **state)
     assert_false(sf_tables_object(NULL, "b", "d/0001", 1, 0, MAX_AGE, got_object, &g));
 }
 
+static void
+test_object_without_a_row(void **state)
+{
+    struct got g;
+    (void)state;
+    db.odd = "d/0003";
+    assert_int_equal(ask(3, &g), -ENOENT); /* full, and empty */
+    expect_asked(1, 0);
+    assert_false(object_begin(0, 1, &g));
+    assert_true(object_begin(1, 2, &g));
+    assert_int_equal(got_wait(&g), 0);
+    assert_true(object_begin(3, 3, &g));
+    assert_int_equal(got_wait(&g), -ENOENT);
+    db.odd = "d/"; /* a whole page of them */
+    assert_true(object_begin(1200, 4, &g));
+    assert_int_equal(got_wait(&g), -ENOENT);
+}
+
 /* What is done here while a page is on its way is not in it. */
 static void
 test_overtaken(void **state)
@@ -612,12 +636,19 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_database),          TEST(test_tags),
-        TEST(test_foreign_tags),      TEST(test_hash),
-        TEST(test_accesses),          TEST(test_failure),
-        TEST(test_directory),         TEST(test_directory_backwards),
-        TEST(test_directory_at_once), TEST(test_objects),
-        TEST(test_overtaken),         TEST(test_end),
+        TEST(test_database),
+        TEST(test_tags),
+        TEST(test_foreign_tags),
+        TEST(test_hash),
+        TEST(test_accesses),
+        TEST(test_failure),
+        TEST(test_directory),
+        TEST(test_directory_backwards),
+        TEST(test_directory_at_once),
+        TEST(test_objects),
+        TEST(test_object_without_a_row),
+        TEST(test_overtaken),
+        TEST(test_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
