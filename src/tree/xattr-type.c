@@ -184,8 +184,6 @@ judge_locked(const struct xattr_op *op, bool known, bool there)
         return op->remove ? -ENODATA : -EOPNOTSUPP;
     if (!known && (op->remove || op->flags))
         return -EINPROGRESS; /* it has to be asked for */
-    if (!there && op->remove)
-        return -ENODATA;
     return there && op->flags & XATTR_CREATE ? -EEXIST : 0;
 }
 
@@ -257,11 +255,15 @@ apply_type_locked(struct xattr_op *op, const char *text)
     struct node *n = op->node;
     const struct bucket *b = node_is_regular(n) && n->parent ? node_bucket_locked(n) : NULL;
     const char *now = word_text(t->words, n->mime);
-    int rc = judge_locked(op, is_known(op, n->mime, NODE_SET_TYPE), type_is_said_locked(t, n));
+    bool said = type_is_said_locked(t, n);
+    int rc = judge_locked(op, is_known(op, n->mime, NODE_SET_TYPE), said);
     if (rc)
         return rc;
-    if (op->flags & XATTR_REPLACE && !type_locked(t, n))
+    bool shown = type_locked(t, n) != NULL;
+    if ((op->flags & XATTR_REPLACE || op->remove) && !shown)
         return -ENODATA;
+    if (op->remove && !said) /* what is shown is what would be left */
+        return 0;
     if (!op->remove && now && !n->guessed && !strcmp(now, text))
         return 0;
     const char *type = op->remove ? by_name(n) : text;
@@ -292,7 +294,7 @@ apply_cache_control_locked(struct xattr_op *op, const char *text)
                           cache_control_is_said_locked(t, n));
     if (rc)
         return rc;
-    if (op->flags & XATTR_REPLACE && (!now || !*now))
+    if ((op->flags & XATTR_REPLACE || op->remove) && (!now || !*now))
         return -ENODATA;
     if (op->remove)
         text = NO_CACHE;

@@ -128,15 +128,32 @@ test_what_is_removed_is_as_nobody_had_set_it(void **state)
     assert_int_equal(set(n, CONTROL, NULL), 0);
     is(n, TYPE, "image/png");
     is(n, CONTROL, "no-cache");
-    assert_int_equal(set(n, TYPE, NULL), -ENODATA);
-    assert_int_equal(set(n, CONTROL, NULL), -ENODATA);
+    assert_int_equal(set(n, TYPE, NULL), 0); /* it is shown, and would be what it is */
+    assert_int_equal(set(n, CONTROL, NULL), 0);
     fake_run();
+    assert_int_equal(fake_counts.attrs, 2);
     assert_string_equal(fake_mime("b", "f.png"), "image/png");
     assert_non_null(strstr(fake_cache("b", "f.png"), ";y\""));
     assert_int_equal(strncmp(fake_cache("b", "f.png"), "no-cache, ", 10), 0);
     n = node(1, "f.png");
     is(n, TYPE, "image/png");
     assert_int_equal(listed(n), 0);
+}
+
+static void
+test_to_remove_what_nobody_has_set_changes_nothing(void **state)
+{
+    (void)state;
+    begin(false);
+    uint64_t n = object("f.txt", "text/plain", "no-cache"), bare = object("g.bin", "a/b", "");
+    assert_int_equal(set(n, TYPE, NULL), 0);
+    assert_int_equal(set(n, CONTROL, NULL), 0);
+    is(n, TYPE, "text/plain");
+    is(n, CONTROL, "no-cache");
+    assert_int_equal(set(bare, CONTROL, NULL), -ENODATA); /* nothing is shown */
+    fake_run();
+    assert_int_equal(fake_counts.attrs, 0);
+    assert_int_equal(fake_counts.infos, 0);
 }
 
 static void
@@ -277,6 +294,7 @@ main(void)
         TEST(test_what_is_set_is_shown_and_written),
         TEST(test_what_is_equal_changes_nothing),
         TEST(test_what_is_removed_is_as_nobody_had_set_it),
+        TEST(test_to_remove_what_nobody_has_set_changes_nothing),
         TEST(test_what_cannot_be),
         TEST(test_new_files_are_sent_with_it),
         TEST(test_what_is_set_during_an_upload),
