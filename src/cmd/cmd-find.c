@@ -35,18 +35,35 @@ enum { TAG = 256, SHA256, SAME_AS, NEWER, OLDER, PROVIDER, PROVIDER_ID };
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
+static bool
+has_word(const struct find_line *l, const char *name, size_t len)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (strncmp(l->words[i], name, len) == 0 && l->words[i][len] == '=')
+            return true;
+    return false;
+}
+
+/* Of sizes and times those hold that are between all that were given; the mount sees to it. */
+static bool
+is_bound(const char *word)
+{
+    return sf_str_starts(word, "min=") || sf_str_starts(word, "max=") ||
+           sf_str_starts(word, "newer=") || sf_str_starts(word, "older=");
+}
+
 __attribute__((format(printf, 3, 4))) static void
 add_word(struct find_line *l, struct argp_state *state, const char *fmt, ...)
 {
     va_list ap;
-    if (l->n == WORDS_MAX)
-        argp_error(state, "each of them once");
+    char *word = NULL;
     va_start(ap, fmt);
-    if (vasprintf(&l->words[l->n], fmt, ap) < 0)
+    if (vasprintf(&word, fmt, ap) < 0)
         argp_failure(state, SF_EXIT_FAILED, ENOMEM, "find");
-    else
-        l->n++;
     va_end(ap);
+    if (l->n == WORDS_MAX || (!is_bound(word) && has_word(l, word, strcspn(word, "="))))
+        argp_error(state, "each of them once");
+    l->words[l->n++] = word;
 }
 
 static void
@@ -119,6 +136,8 @@ parse(int key, char *arg, struct argp_state *state)
         add_hash(l, arg, state);
         return 0;
     case SAME_AS:
+        if (l->same_as)
+            argp_error(state, "each of them once");
         l->same_as = arg;
         return 0;
     case LIMIT:
@@ -134,6 +153,10 @@ parse(int key, char *arg, struct argp_state *state)
         if (l->path)
             argp_error(state, "one file or directory at a time; quote globs");
         l->path = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (l->same_as && (l->n == WORDS_MAX || has_word(l, "sha256", strlen("sha256"))))
+            argp_error(state, "a content is given by --sha256 or by --same-as");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -320,8 +343,9 @@ run(struct find_line *l)
         complain("%s: %s", l->same_as, strerror(-rc));
         return SF_EXIT_USAGE;
     }
-    if (l->same_as && (l->n == WORDS_MAX || asprintf(&l->words[l->n++], "sha256=%s", hex) < 0))
+    if (l->same_as && asprintf(&l->words[l->n], "sha256=%s", hex) < 0)
         return SF_EXIT_FAILED;
+    l->n += l->same_as != NULL;
     if (!l->path && is_in_mount())
         l->path = ".";
     if (!l->path)
@@ -343,9 +367,5 @@ cmd_find(int argc, char **argv)
         code = run(&l);
     for (size_t i = 0; i < l.n; i++)
         free(l.words[i]);
-    if (fflush(stdout) || ferror(stdout)) {
-        complain("cannot write: %s", strerror(errno));
-        code = code ? code : SF_EXIT_FAILED;
-    }
     return code;
 }

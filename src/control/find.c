@@ -320,6 +320,27 @@ take_hash(char *text, const char **ret)
     return strlen(text) == 64 ? sf_hex_decode(text, 64, digest) : -EINVAL;
 }
 
+/* Where a bound is given twice, both hold. */
+static int
+take_number(const char *value, bool lower, uint64_t *to)
+{
+    uint64_t n;
+    int rc = sf_parse_u64(value, &n);
+    if (!rc && (lower ? n > *to : n < *to))
+        *to = n;
+    return rc;
+}
+
+static int
+take_time(const char *value, bool lower, int64_t *to)
+{
+    int64_t ns;
+    int rc = sf_parse_i64(value, &ns);
+    if (!rc && (lower ? ns > *to : ns < *to))
+        *to = ns;
+    return rc;
+}
+
 static int
 take_word(struct search *s, char *word)
 {
@@ -328,16 +349,17 @@ take_word(struct search *s, char *word)
         const char *name, **text;
         uint64_t *number;
         int64_t *time;
-    } members[] = {{"name", &w->name, NULL, NULL},
-                   {"type", &w->type, NULL, NULL},
-                   {"tag", &w->tag, NULL, NULL},
-                   {"provider", &w->provider, NULL, NULL},
-                   {"provider-id", &w->provider_id, NULL, NULL},
-                   {"min", NULL, &w->min_size, NULL},
-                   {"max", NULL, &w->max_size, NULL},
-                   {"limit", NULL, &s->limit, NULL},
-                   {"newer", NULL, NULL, &w->newer_ns},
-                   {"older", NULL, NULL, &w->older_ns}};
+        bool lower; /* bound */
+    } members[] = {{.name = "name", .text = &w->name},
+                   {.name = "type", .text = &w->type},
+                   {.name = "tag", .text = &w->tag},
+                   {.name = "provider", .text = &w->provider},
+                   {.name = "provider-id", .text = &w->provider_id},
+                   {.name = "min", .number = &w->min_size, .lower = true},
+                   {.name = "max", .number = &w->max_size},
+                   {.name = "limit", .number = &s->limit, .lower = true},
+                   {.name = "newer", .time = &w->newer_ns, .lower = true},
+                   {.name = "older", .time = &w->older_ns}};
     size_t n = strcspn(word, "=");
     char *value = word + n + (word[n] == '=');
     if (strcmp(word, "facts=1") == 0) {
@@ -353,8 +375,8 @@ take_word(struct search *s, char *word)
             *members[i].text = value;
             return 0;
         }
-        return members[i].number ? sf_parse_u64(value, members[i].number)
-                                 : sf_parse_i64(value, members[i].time);
+        return members[i].number ? take_number(value, members[i].lower, members[i].number)
+                                 : take_time(value, members[i].lower, members[i].time);
     }
     return -EINVAL;
 }

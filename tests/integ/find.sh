@@ -46,6 +46,18 @@ expect_eq "nothing is complained of" "" "$(cat "$SF_TMP/on.err")"
 expect_ge "questions that they answered" 70 \
     "$(request_log | json_get 'sum("supafs_find" in e["path"] and e["status"] == 200 for e in d["entries"])')"
 
+step "more than one of a kind"
+found() {
+    "$SUPAFS" find "$@" "$mnt" | sort
+}
+between=$(comm -12 <(found -s +1k) <(found -s -2k))
+expect_match "there are such files" / "$between"
+expect_eq "both sizes hold" "$between" "$(found -s +1k -s -2k)"
+expect_eq "in either order" "$between" "$(found -s -2k -s +1k)"
+expect_eq "both times hold" "" "$(found --older 1h --older 2099-01-01)"
+expect_exit "two tags" 2 "$SUPAFS" find --tag red --tag green "$mnt"
+expect_exit "two contents" 2 "$SUPAFS" find --sha256 "$(printf %064d 0)" --same-as "$SF_TMP/other" "$mnt"
+
 step "PostgREST"
 work copy "$other" "$b" >"$SF_TMP/copy.sql" || fail "cannot read the dev server's rows"
 pg -f "$SF_TMP/copy.sql" || fail "cannot copy them"
