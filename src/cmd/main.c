@@ -5,6 +5,7 @@
 #include "daemon/exit.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,7 +66,12 @@ run_verb(const struct verb *v, int argc, char **argv)
         return SF_EXIT_USAGE;
     }
     argv[0] = (char *)v->usage_name;
-    return v->run(argc, argv);
+    int code = v->run(argc, argv);
+    if (fflush(stdout) || ferror(stdout)) {
+        complain("cannot write: %s", strerror(errno));
+        code = code ? code : SF_EXIT_FAILED;
+    }
+    return code;
 }
 
 #define MAX_HELPER_ARGS 32

@@ -113,6 +113,8 @@ print(d["exp"] - d["iat"])' "$1"
 }
 expect_eq "an hour" 3600 "$(lasts "$url")"
 expect_eq "as asked for" 90 "$(lasts "$(get signed_url.90 "$file")")"
+"$SUPAFS" url "$file" >/dev/full 2>"$SF_TMP/full" && fail "a link that could not be written: exit 0"
+expect_match "why" 'cannot write' "$(cat "$SF_TMP/full")"
 expect_eq "supafs url" 7200 "$(lasts "$("$SUPAFS" url --expires 2h "$file")")"
 expect_eq "of several" 2 "$("$SUPAFS" url "$file" "$top/plain.txt" | grep -c '/object/sign/')"
 expect_exit "and of none" 1 "$SUPAFS" url "$top/d"
