@@ -185,6 +185,9 @@ const char *sf_http_reply_header(const struct sf_http_reply *reply, const char *
  * @date: the reply's Date, against which a date is taken; NULL = this machine's clock. */
 int64_t sf_http_retry_after_ms(const char *value, const char *date);
 
+/* The moment that a header like Date tells, in seconds since the epoch; 0 = not understood. */
+int64_t sf_http_date_s(const char *value);
+
 /* ---- timers and posted work ------------------------------------------------------------------ */
 
 typedef void (*sf_http_call_fn)(void *arg);

@@ -37,6 +37,13 @@ sf_http_retry_after_ms(const char *value, const char *date)
 }
 
 int64_t
+sf_http_date_s(const char *value)
+{
+    time_t at = curl_getdate(value, NULL);
+    return at > 0 ? (int64_t)at : 0;
+}
+
+int64_t
 http_retry_delay(const struct sf_http_opts *opts, unsigned backoffs, int64_t asked, int64_t left_ms,
                  uint64_t dice)
 {
