@@ -13,6 +13,7 @@
 #define MINUTE_MS     60000
 #define WINDOW_MAX    1024 /* requests that are remembered; a faster pace is held in smaller parts */
 #define RATE_PAUSE_MS 1000 /* after a refusal that does not say how long, doubled each time */
+#define RATE_LEAST_MS 50   /* after one that says less */
 #define RATE_MAX_MS   60000
 
 TAILQ_HEAD(turn_list, sf_gate_turn);
@@ -30,7 +31,7 @@ struct sf_gate {
     int64_t window_ms;
 
     int64_t pause_until; /* as the provider asked; 0 = it did not */
-    unsigned rates;      /* refusals in a row that did not say how long */
+    unsigned rates;      /* refusals in a row */
 
     int64_t closed_until; /* 0 = open; once it is past one may try */
     bool refused_us;      /* closed for what waiting alone may not change */
@@ -304,11 +305,14 @@ note_pause(struct sf_gate *g, const struct sf_provider_fault *f, bool fast, int6
     int64_t ms = f->retry_after_ms;
     if (ms < 0 && !fast)
         return;
-    if (ms < 0) {
-        ms = RATE_PAUSE_MS;
-        for (unsigned i = 0; i < g->rates && ms < RATE_MAX_MS; i++)
-            ms *= 2;
+    if (fast) {
+        /* One that keeps saying "now" is not believed for ever either. */
+        int64_t least = ms < 0 ? RATE_PAUSE_MS : RATE_LEAST_MS;
+        for (unsigned i = 0; i < g->rates && least < RATE_MAX_MS; i++)
+            least *= 2;
         g->rates++;
+        if (ms < least)
+            ms = least;
     }
     if (now + ms > g->pause_until) {
         g->pause_until = now + ms;

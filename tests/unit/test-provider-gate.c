@@ -248,6 +248,25 @@ without_a_word_how_long_it_waits_longer_each_time(void **state)
 }
 
 static void
+one_that_keeps_saying_now_is_not_asked_at_once(void **state)
+{
+    struct sf_gate *g = gate(1, 0);
+    int64_t now = 0;
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        struct asker a = {0}, b = {0};
+        ask(g, &a, INT64_MAX, now);
+        leave(g, &a, SF_PC_RATE, 0, now);
+        ask(g, &b, INT64_MAX, now);
+        assert_int_equal(b.calls, 0);
+        now = sf_gate_next(g);
+        assert_true(sf_gate_cancel(g, &b.turn, now));
+    }
+    assert_true(now > 60 * S);
+    sf_gate_free(g);
+}
+
+static void
 five_failures_in_a_row_close_it_and_one_try_opens_it(void **state)
 {
     static const enum sf_provider_class kinds[] = {SF_PC_SERVER, SF_PC_NETWORK, SF_PC_OVERLOADED,
@@ -430,6 +449,7 @@ main(void)
         cmocka_unit_test(what_comes_too_late_is_refused_at_once),
         cmocka_unit_test(it_waits_as_long_as_it_was_asked_to),
         cmocka_unit_test(without_a_word_how_long_it_waits_longer_each_time),
+        cmocka_unit_test(one_that_keeps_saying_now_is_not_asked_at_once),
         cmocka_unit_test(five_failures_in_a_row_close_it_and_one_try_opens_it),
         cmocka_unit_test(each_failed_try_doubles_the_rest),
         cmocka_unit_test(a_refused_key_closes_it_until_there_is_another),
