@@ -50,6 +50,7 @@ unit_tests = \
 	tests/unit/test-lossy-disk \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
+	tests/unit/test-provider-calls \
 	tests/unit/test-provider-error \
 	tests/unit/test-provider-gate \
 	tests/unit/test-provider-route \
@@ -249,6 +250,7 @@ unit_no_valgrind = \
 	tests/unit/test-http-source \
 	tests/unit/test-http-tls \
 	tests/unit/test-observe-log \
+	tests/unit/test-provider-calls \
 	tests/unit/test-tree-memory \
 	tests/unit/test-write-delete
 unit_valgrind = $(filter-out $(unit_no_valgrind),$(unit_tests))
@@ -461,6 +463,7 @@ tests_unit_test_http_hostile_SOURCES = tests/unit/test-http-hostile.c $(http_tes
 tests_unit_test_http_queue_SOURCES = tests/unit/test-http-queue.c $(http_test_lib)
 tests_unit_test_http_tls_SOURCES = tests/unit/test-http-tls.c $(http_test_lib)
 tests_unit_test_http_retry_SOURCES = tests/unit/test-http-retry.c $(http_test_lib)
+tests_unit_test_provider_calls_SOURCES = tests/unit/test-provider-calls.c $(http_test_lib)
 tests_unit_test_http_source_SOURCES = tests/unit/test-http-source.c $(http_test_lib)
 
 # The Storage client: waiting forms of its calls.
