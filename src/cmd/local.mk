@@ -14,6 +14,9 @@ supafs_SOURCES = \
 	src/cmd/cmd-flush.c \
 	src/cmd/cmd-init.c \
 	src/cmd/cmd-mount.c \
+	src/cmd/cmd-provider.c \
+	src/cmd/cmd-provider-show.c \
+	src/cmd/provider.h \
 	src/cmd/cmd-queue.c \
 	src/cmd/cmd-queue-print.c \
 	src/cmd/queue.h \

@@ -25,6 +25,7 @@ static const struct verb {
     {"cache", "supafs cache", cmd_cache, "ls|stat|pin|... PATH      look after what is cached"},
     {"warmup", "supafs warmup", cmd_warmup, "[-r] PATH                 read into the cache"},
     {"url", "supafs url", cmd_url, "[-e TIME|-p] PATH...      a link to hand out"},
+    {"provider", "supafs provider", cmd_provider, "ls|why PATH               look at AI providers"},
     {"bench", "supafs bench", cmd_bench, "[DIRECTORY]               measure a mount"},
     {"doctor", "supafs doctor", cmd_doctor, "[PROJECT] [MOUNTPOINT]    find out what is wrong"},
 };
@@ -36,7 +37,7 @@ usage(FILE *to)
 {
     fputs("Usage: supafs VERB [ARGUMENT...]\n\n", to);
     for (size_t i = 0; i < N_VERBS; i++)
-        fprintf(to, "  %-7s %s\n", verbs[i].name, verbs[i].help);
+        fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].help);
     fputs("\n`supafs VERB --help` tells more, `man supafs` everything.\n"
           "supafs --version, supafs --exit-codes: what they say.\n",
           to);

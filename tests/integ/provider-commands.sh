@@ -1,0 +1,86 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# `supafs provider ls` and `why`: what they tell of providers in sections, the environment and the
+# env file, who takes a file and why, their exit codes, and that no key is ever shown. No provider is
+# there to be asked.
+# shellcheck source-path=SCRIPTDIR
+set -u
+. "$(dirname "$0")/../lib/common.sh"
+. "$(dirname "$0")/../lib/mount.sh"
+
+need_supafs
+need python3
+secret=sk-kimi-0123456789abcdefNEVERSHOWN
+export XDG_CONFIG_HOME=$SF_TMP/etc HOME=$SF_TMP
+mkdir -p "$SF_TMP/etc/supafs"
+unset MOONSHOT_API_KEY MOONSHOT_BASE_URL ZHIPUAI_API_KEY ZHIPUAI_BASE_URL OPENAI_API_KEY OPENAI_BASE_URL
+# shellcheck disable=SC2317 # called by expect_exit
+provider() { "$SUPAFS" provider "$@"; }
+# member EXPRESSION: of the JSON in SF_OUT, as `o`.
+member() { python3 -c 'import json, sys; o = json.load(sys.stdin); print(eval(sys.argv[1]))' "$1" <<<"$SF_OUT"; }
+
+step "none"
+expect_exit "ls" 0 provider ls
+expect_match "it says so" '^no provider is configured' "$SF_OUT"
+expect_exit "ls --json" 0 provider ls --json
+expect_eq "an empty list" '[]' "$(member o)"
+: >"$SF_TMP/a.pdf"
+expect_exit "why" 1 provider why "$SF_TMP/a.pdf"
+
+step "of a file and the environment"
+cat >"$SF_TMP/etc/supafs/supafs.conf" <<'END'
+[provider.kimi]
+order = 10
+fallback = local
+[provider.local]
+type = openai
+base_url = http://127.0.0.1:9/v1
+model = toy
+extensions = md, pdf
+[provider.glm]
+order = 20
+END
+export MOONSHOT_API_KEY=$secret
+expect_exit "ls" 0 provider ls
+expect_eq "their order" "kimi glm local" "$(sed -n 's/^\([a-z]*\) .*/\1/p' <<<"$SF_OUT" | xargs)"
+expect_match "where the key comes from" 'MOONSHOT_API_KEY in the environment' "$SF_OUT"
+expect_match "what glm lacks" 'cannot be used: ' "$SF_OUT"
+[[ $SF_OUT != *NEVERSHOWN* ]] || fail "ls shows the key"
+expect_exit "ls --json" 0 provider ls --json
+expect_eq "the same there" "[('kimi', False), ('glm', True), ('local', False)]" \
+    "$(member "[(p['name'], p['trouble'] != '') for p in o]")"
+expect_eq "and more" "['local'] toy ['md', 'pdf'] 300.0" \
+    "$(member "'%s %s %s %s' % (o[0]['fallback'], o[2]['model'], o[2]['extensions'], o[0]['upload_timeout'])")"
+[[ $SF_OUT != *NEVERSHOWN* ]] || fail "ls --json shows the key"
+
+step "who takes a file"
+echo text >"$SF_TMP/a.pdf" && echo text >"$SF_TMP/b.zip" && : >"$SF_TMP/empty.pdf"
+expect_exit "a PDF" 0 provider why "$SF_TMP/a.pdf"
+expect_match "the best" '^1\.  kimi +the best: takes the file, order 10' "$SF_OUT"
+expect_match "its fallback" $'\n2\.  local +fallback of kimi' "$SF_OUT"
+expect_match "one without a key" $'\n-   glm +' "$SF_OUT"
+expect_exit "another one by name" 0 provider why --provider local "$SF_TMP/a.pdf"
+expect_match "that one" '^1\.  local +asked for' "$SF_OUT"
+expect_exit "a kind that nobody takes" 1 provider why "$SF_TMP/b.zip"
+expect_match "it is said" 'no provider takes this file$' "$SF_OUT"
+expect_exit "an empty file, as JSON" 0 provider why --json "$SF_TMP/empty.pdf"
+expect_eq "not for Kimi" "[('local', True), ('kimi', False), ('glm', False)]" \
+    "$(member "[(p['provider'], p['taken']) for p in o]")"
+
+step "what is wrong"
+expect_exit "no such file" 1 provider why "$SF_TMP/none.pdf"
+expect_exit "a directory" 2 provider why "$SF_TMP"
+expect_exit "no such provider" 2 provider why --provider nobody "$SF_TMP/a.pdf"
+expect_exit "no file" 2 provider why
+expect_exit "no verb" 2 provider
+expect_exit "another verb" 2 provider burn
+expect_exit "too much" 2 provider ls "$SF_TMP/a.pdf"
+expect_exit "a key as an argument" 2 provider why --provider="sk-proj-$(printf 'a%.0s' {1..48})" "$SF_TMP/a.pdf"
+sed -i 's/^order = 20/order = soon/' "$SF_TMP/etc/supafs/supafs.conf"
+expect_exit "a bad setting" 2 provider ls
+echo 'OPENAI_BASE_URL=http://127.0.0.1:9/v1' >"$SF_TMP/env"
+sed -i 's/^order = soon/order = 30/' "$SF_TMP/etc/supafs/supafs.conf"
+expect_exit "an env file" 0 provider ls --json --env-file "$SF_TMP/env"
+expect_eq "has one more" 4 "$(member 'len(o)')"
+
+passed
