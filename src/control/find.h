@@ -20,15 +20,16 @@ struct sf_finder_opts {
 /**
  * sf_finder_new - the verb that finds objects by what is known of them.
  *
- *   find PATH [NAME=VALUE...]   those at or below PATH ("." = the root of the mount), a line "found
- *                               PATH BUCKET KEY SIZE UPDATED TYPE SHA256 TAGS" for each, in the
- *                               order of their keys, each of which counts as ending in '/'. PATH:
- * below the given one, "" = that itself; UPDATED: ns since 1970; TAGS: a JSON array; what is not
- * known is an empty word. A line "note TEXT" where not all may have been found.
+ *   find PATH [NAME=VALUE...]   those at or below PATH ("." = the root of the mount)
+ *
+ * A line "found PATH BUCKET KEY SIZE UPDATED TYPE SHA256 TAGS" for each, in the order of their
+ * keys, each of which counts as ending in '/'. PATH: below the given one, "" = that itself;
+ * UPDATED: ns since 1970; TAGS: a JSON array; what is not known is an empty word. A line "note
+ * TEXT" where not all may have been found.
  *
  * Names: name, type (globs), min, max (bytes, included), newer, older (ns since 1970, not
  * included), tag, sha256, provider, provider-id, limit, and facts=1: TYPE, SHA256 and TAGS are
- * wanted.
+ * wanted. Of bounds that come twice both hold; others come once.
  *
  * 0, -ENOSPC, -ENOMEM.
  */
