@@ -356,6 +356,8 @@ sent(struct provider_call *c, const struct sf_provider_said *said)
     bool open = said->open && atomic_load(&u->progress->whole);
     end_pass(u);
     u->result.fault = *said->fault;
+    if (u->cancelled && said->fault->cls != SF_PC_OK) /* its source was stopped: no failure of it */
+        provider_fault_cancelled(&u->result.fault);
     if (said->fault->cls == SF_PC_OK) {
         if (sf_provider_parse_file(c->p->conf->type, said->body, said->len, &file) == 0) {
             accept_file(u, &file);
@@ -365,7 +367,7 @@ sent(struct provider_call *c, const struct sf_provider_said *said)
                                     "an answer to an upload that names no file");
         u->result.open = true;
         finish(u);
-    } else if (error && said->fault->http == 0) {
+    } else if (error && said->fault->http == 0 && !u->cancelled) {
         (void)sf_provider_fault_set(&u->result.fault, SF_PC_INVALID,
                                     "the bytes of the file cannot be read: %s",
                                     sf_errno_name(error));

@@ -267,10 +267,10 @@ setup(void **state)
                                         .base_url = w->base,
                                         .purpose = strdup("file-extract"),
                                         .concurrency = 2,
-                                        .upload_ms = 20000,
-                                        .timeout_ms = 10000};
+                                        .upload_ms = 60000,
+                                        .timeout_ms = 60000};
     assert_int_equal(provider_key_new(w->base, NULL, &w->conf.key), 0);
-    assert_int_equal(sf_http_new(&(struct sf_http_opts){.stall_ms = 5000}, &w->http, NULL), 0);
+    assert_int_equal(sf_http_new(NULL, &w->http, NULL), 0);
     assert_int_equal(sf_provider_open(w->http, &w->conf, &w->p), 0);
     *state = w;
     return 0;
@@ -387,8 +387,7 @@ start(struct world *w, struct up *u, const char *name, uint64_t size, int ms)
 static void
 wait_for(struct up *u)
 {
-    assert_true(got_reaches(&u->calls, 1));
-    for (int i = 0; i < 400 && !u->src.released; i++)
+    for (int i = 0; i < 12000 && !(u->calls && u->src.released); i++)
         got_sleep(5);
     assert_true(u->src.released);
     assert_int_equal(u->calls, 1);
@@ -520,7 +519,7 @@ pending_becomes_ready_or_fails(void **state)
     /* Not ready in time: the id is told all the same. */
     plan(w, w->script, 1000);
     u = (struct up){0};
-    start(w, &u, "a.pdf", 100, 1500);
+    start(w, &u, "a.pdf", 100, 3000);
     wait_for(&u);
     assert_int_equal(u.result.fault.cls, SF_PC_TIMEOUT);
     assert_string_equal(u.result.file.id, "f3");
@@ -539,7 +538,7 @@ it_waits_as_it_is_told(void **state)
         upload(w, &u, "a.pdf", 100);
         assert_int_equal(u.result.fault.cls, SF_PC_OK);
         assert_int_equal(u.result.attempts, 2);
-        assert_in_range(got_now() - t0, 990, 5000);
+        assert_in_range(got_now() - t0, 990, 20000);
     }
     assert_int_equal(seen(w, &w->lists), 0); /* a refusal is no lost reply */
 }
@@ -616,7 +615,7 @@ cancel_and_deadline_end_it_wherever_it_is(void **state)
     for (int i = 0; i < 4; i++) {
         struct up u = {.src.blocks = i < 2};
         plan(w, i == 2 ? "h" : "", i == 3 ? 1000 : 0);
-        uint64_t id = start(w, &u, "a.pdf", 1000, i == 1 ? 300 : 0);
+        uint64_t id = start(w, &u, "a.pdf", 1000, i == 1 ? 1000 : 0);
         if (i < 2)
             assert_true(got_reaches(&u.src.reads, 1));
         else
@@ -626,7 +625,7 @@ cancel_and_deadline_end_it_wherever_it_is(void **state)
         if (i != 1)
             sf_provider_cancel(w->p, id);
         wait_for(&u);
-        assert_true(got_now() - t0 < 3000);
+        assert_true(got_now() - t0 < 15000);
         if (i == 1)
             assert_int_equal(u.result.fault.cls, SF_PC_TIMEOUT);
         else
@@ -681,7 +680,7 @@ a_large_file_needs_little_memory(void **state)
     w->huge = true;
     long before = rss_anon_kib(), most = before;
     u = (struct up){0};
-    start(w, &u, "big.pdf", SIZE, 0);
+    start(w, &u, "big.pdf", SIZE, 300000);
     while (!u.calls) {
         long now = rss_anon_kib();
         most = now > most ? now : most;
