@@ -42,9 +42,7 @@ UPLOADS = {
 OTHERWISE = {
     ("openai", "extract-fails"): ("server error", "EIO"),
     ("glm", "extract-fails"): ("server error", "EIO"),  # 1230: a process failed
-    ("kimi", "total-limit"): ("bad request", "EINVAL"),
     ("glm", "total-limit"): ("bad request", "EINVAL"),
-    ("openai", "total-limit"): ("bad request", "EINVAL"),
     ("openai", "count-limit"): ("bad request", "EINVAL"),
 }
 CHECKS = []
