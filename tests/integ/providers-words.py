@@ -42,7 +42,6 @@ UPLOADS = {
 OTHERWISE = {
     ("openai", "extract-fails"): ("server error", "EIO"),
     ("glm", "extract-fails"): ("server error", "EIO"),  # 1230: a process failed
-    ("glm", "total-limit"): ("bad request", "EINVAL"),
     ("openai", "count-limit"): ("bad request", "EINVAL"),
 }
 CHECKS = []
