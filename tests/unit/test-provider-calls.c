@@ -163,20 +163,27 @@ serve_upload(struct world *w, int fd, const struct toy_req *rq)
 }
 
 static enum toy_then
-serve_list(struct world *w, int fd)
+serve_list(struct world *w, int fd, const struct toy_req *rq)
 {
+    /* Pages of two, for a type that has them. */
+    const char *after = strstr(rq->path, "after=f");
+    int from = after ? (int)strtol(after + 7, NULL, 10) + 1 : 0, room = w->type.list_pages ? 2 : 99;
     static char text[64 * 1024];
     size_t n = (size_t)snprintf(text, sizeof text, "{\"object\":\"list\",\"data\":[");
     w->lists++;
-    for (int i = 0, k = 0; i < w->n_files; i++) {
+    bool more = false;
+    for (int i = from, k = 0; i < w->n_files; i++) {
         if (w->files[i].gone)
             continue;
+        more = room-- == 0;
+        if (more)
+            break;
         if (w->files[i].polls && --w->files[i].polls == 0)
             snprintf(w->files[i].status, sizeof w->files[i].status, "ok");
         n += (size_t)snprintf(text + n, sizeof text - n, "%s", k++ ? "," : "");
         n += (size_t)object(w, i, text + n, sizeof text - n);
     }
-    snprintf(text + n, sizeof text - n, "],\"has_more\":false}");
+    snprintf(text + n, sizeof text - n, "],\"has_more\":%s}", more ? "true" : "false");
     return say(w, fd, 200, NULL, text);
 }
 
@@ -221,7 +228,7 @@ serve(void *arg, int fd, const struct toy_req *rq)
     else if (!strncmp(rq->path, "/v1/files/", 10))
         then = serve_one(w, fd, rq);
     else
-        then = serve_list(w, fd);
+        then = serve_list(w, fd, rq);
     pthread_mutex_unlock(&w->lock);
     return then;
 }
@@ -498,6 +505,34 @@ what_the_list_does_not_have_is_sent_again(void **state)
     assert_int_equal(seen(w, &w->lists), 2);
 }
 
+static bool
+is_f0(void *arg, const char *id)
+{
+    (void)arg;
+    return !strcmp(id, "f0");
+}
+
+static void
+a_file_of_others_is_not_taken_over(void **state)
+{
+    struct world *w = *state;
+    struct up u = {.src.size = 5000};
+    plan(w, "lr", 0);
+    struct sf_provider_upload up = {.source = {.size = 5000,
+                                               .name = "a.pdf",
+                                               .read = src_read,
+                                               .stop = src_stop,
+                                               .release = src_release,
+                                               .arg = &u.src},
+                                    .is_other = is_f0};
+    assert_int_not_equal(sf_provider_upload(w->p, &up, uploaded, &u), 0);
+    wait_for(&u);
+    assert_int_equal(u.result.fault.cls, SF_PC_OK);
+    assert_string_equal(u.result.file.id, "f1");
+    assert_int_equal(u.result.attempts, 3);
+    assert_true(u.result.open); /* what became of the first nobody knows */
+}
+
 static void
 pending_becomes_ready_or_fails(void **state)
 {
@@ -707,6 +742,28 @@ count_file(void *arg, const struct sf_provider_file *file)
 }
 
 static void
+all_pages_of_a_list_are_read(void **state)
+{
+    struct world *w = *state;
+    struct up u, l = {0};
+    pthread_mutex_lock(&w->lock);
+    w->type.list_pages = true;
+    pthread_mutex_unlock(&w->lock);
+    w->type.get_by_id = false;
+    for (int i = 0; i < 5; i++)
+        upload(w, &u, "a.pdf", 100);
+    assert_int_not_equal(sf_provider_files(w->p, "agent", 0, count_file, done_said, &l), 0);
+    assert_true(got_reaches(&l.calls, 1));
+    assert_int_equal(l.fault.cls, SF_PC_OK);
+    assert_int_equal(l.listed, 5);
+    assert_int_equal(seen(w, &w->lists), 3);
+    ask_file(w, &u, "f4");
+    assert_string_equal(u.file.id, "f4");
+    ask_file(w, &u, "f0"); /* found on the first page */
+    assert_int_equal(seen(w, &w->lists), 7);
+}
+
+static void
 text_said(void *arg, const struct sf_provider_fault *fault, const char *text, size_t len)
 {
     struct up *u = arg;
@@ -774,6 +831,7 @@ main(void)
         T(what_it_would_not_take_is_not_sent),
         T(a_lost_reply_is_found_in_the_list),
         T(what_the_list_does_not_have_is_sent_again),
+        T(a_file_of_others_is_not_taken_over),
         T(pending_becomes_ready_or_fails),
         T(it_waits_as_it_is_told),
         T(no_money_and_caps_are_not_waited_for),
@@ -782,6 +840,7 @@ main(void)
         T(a_source_that_fails_ends_it),
         T(cancel_and_deadline_end_it_wherever_it_is),
         T(free_ends_all_that_is_under_way),
+        T(all_pages_of_a_list_are_read),
         T(files_are_shown_listed_and_deleted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
