@@ -5,10 +5,10 @@
 #include "daemon/exit.h"
 
 #include <argp.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Providers as this command's own files, environment and -o describe them: no mount is asked, and
- * no provider. */
+/* Providers as this command's own files, environment and -o describe them: no mount is asked. */
 
 enum { OPT_PROVIDER = 256 };
 
@@ -22,11 +22,11 @@ static void
 check(const struct provider_line *l, const struct argp_state *state)
 {
     bool why = is_verb(l, "why");
-    if (!why && !is_verb(l, "ls"))
-        argp_error(state, "ls or why is meant");
+    if (!why && !is_verb(l, "ls") && !is_verb(l, "check"))
+        argp_error(state, "ls, check or why is meant");
     if (why && !l->path)
         argp_error(state, "which file?");
-    if (!why && l->path)
+    if (is_verb(l, "ls") && l->path)
         argp_error(state, "ls shows all of them");
     if (!why && l->wanted)
         argp_error(state, "--provider is for why");
@@ -49,7 +49,7 @@ parse(int key, char *arg, struct argp_state *state)
         else if (!l->path)
             l->path = arg;
         else
-            argp_error(state, "one file at a time");
+            argp_error(state, "one file or provider at a time");
         return 0;
     case ARGP_KEY_END:
         check(l, state);
@@ -69,9 +69,10 @@ static const struct argp_option options[] = {
 static const struct argp argp = {
     options,
     parse,
-    "ls\nwhy PATH",
-    "Look at the AI providers that the configuration and the environment know. Nothing is sent."
+    "ls\ncheck [NAME]\nwhy PATH",
+    "Look at the AI providers that the configuration and the environment know."
     "\vls      all of them, and what keeps one from being used\n"
+    "check   ask each of them, or one, for its models: whether address and key are good\n"
     "why     which of them a file would be uploaded to, in which order, and why no others",
     NULL,
     NULL,
@@ -79,7 +80,7 @@ static const struct argp argp = {
 
 /* Nothing that runs later has a key but what reads it from @confs. */
 static int
-load(const struct provider_line *l, struct sf_provider_confs *confs)
+load(struct provider_line *l, struct sf_provider_confs *confs)
 {
     const struct sf_config_sources src = {.mount_options = l->set.options,
                                           .env_file = l->set.env_file};
@@ -96,6 +97,14 @@ load(const struct provider_line *l, struct sf_provider_confs *confs)
     }
     for (size_t i = 0; code == SF_EXIT_OK && sf_config_warning(cfg, i); i++)
         complain("warning: %s", sf_config_warning(cfg, i));
+    const char *ca_file = sf_config_str(cfg, SF_OPT_CA_FILE);
+    l->ca_file = ca_file ? strdup(ca_file) : NULL;
+    l->insecure = sf_config_bool(cfg, SF_OPT_INSECURE);
+    if (code == SF_EXIT_OK && ca_file && !l->ca_file) {
+        complain("out of memory");
+        sf_provider_confs_fini(confs);
+        code = SF_EXIT_FAILED;
+    }
     sf_config_wipe_environment(cfg);
     sf_config_free(cfg);
     return code;
@@ -113,8 +122,11 @@ cmd_provider(int argc, char **argv)
     }
     int code = load(&l, &confs);
     if (code == SF_EXIT_OK) {
-        code = is_verb(&l, "ls") ? provider_ls(&l, &confs) : provider_why(&l, &confs);
+        code = is_verb(&l, "ls")      ? provider_ls(&l, &confs)
+               : is_verb(&l, "check") ? provider_check(&l, &confs)
+                                      : provider_why(&l, &confs);
         sf_provider_confs_fini(&confs);
     }
+    free(l.ca_file);
     return code;
 }

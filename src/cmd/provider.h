@@ -9,13 +9,17 @@
 struct provider_line {
     struct settings_line set;
     const char *verb;
-    const char *path;   /* why */
+    const char *path;   /* why: the file; check: a provider, or NULL */
     const char *wanted; /* NULL = auto */
     bool json;
+    char *ca_file; /* of the configuration; NULL = the system's */
+    bool insecure;
 };
 
 /* The table of providers. The code to exit with, here and below. */
 int provider_ls(const struct provider_line *l, const struct sf_provider_confs *confs);
+/* Ask each of them, or one, whether it answers. */
+int provider_check(const struct provider_line *l, const struct sf_provider_confs *confs);
 /* Which of them take a file, and why. */
 int provider_why(const struct provider_line *l, const struct sf_provider_confs *confs);
 

@@ -1,13 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# `supafs provider ls` and `why`: what they tell of providers in sections, the environment and the
-# env file, who takes a file and why, their exit codes, and that no key is ever shown. No provider is
-# there to be asked.
-# shellcheck source-path=SCRIPTDIR
+# `supafs provider ls`, `check` and `why`: what they tell of providers in sections, the environment
+# and the env file, who takes a file and why, what the emulated ones answer, exit codes, and that no
+# key is ever shown.
+# shellcheck source-path=SCRIPTDIR disable=SC2119
 set -u
 . "$(dirname "$0")/../lib/common.sh"
+. "$(dirname "$0")/../lib/server.sh"
 . "$(dirname "$0")/../lib/mount.sh"
 
+need_devserver "its providers are asked"
 need_supafs
 need python3
 secret=sk-kimi-0123456789abcdefNEVERSHOWN
@@ -37,6 +39,7 @@ type = openai
 base_url = http://127.0.0.1:9/v1
 model = toy
 extensions = md, pdf
+timeout = 1s
 [provider.glm]
 order = 20
 END
@@ -82,5 +85,24 @@ echo 'OPENAI_BASE_URL=http://127.0.0.1:9/v1' >"$SF_TMP/env"
 sed -i 's/^order = soon/order = 30/' "$SF_TMP/etc/supafs/supafs.conf"
 expect_exit "an env file" 0 provider ls --json --env-file "$SF_TMP/env"
 expect_eq "has one more" 4 "$(member 'len(o)')"
+
+step "asking them"
+start_server
+expect_exit "check of one that nobody is" 1 provider check local
+expect_match "it is said" '^fail +local +.*connection refused' "$SF_OUT"
+rm "$SF_TMP/etc/supafs/supafs.conf"
+expect_exit "check" 0 provider check
+expect_eq "two have models" 2 "$(grep -cE '^ok +(kimi|openai) +[0-9]+ models? \([0-9]+ ms\)$' <<<"$SF_OUT")"
+expect_match "GLM has files" 'ok +glm +it lists its files' "$SF_OUT"
+expect_exit "check of one" 0 provider check --json kimi
+expect_eq "only that" "['kimi'] True" "$(member "'%s %s' % ([p['name'] for p in o], o[0]['ok'])")"
+SUPAFS_PROVIDER_KIMI_MODEL=nobody expect_exit "a model that it does not have" 1 provider check kimi
+expect_match "it is said" 'but not nobody ' "$SF_OUT"
+MOONSHOT_API_KEY=$secret expect_exit "a wrong key" 1 provider check
+expect_match "it is said of Kimi" '^fail +kimi +[^0-9]' "$(grep kimi <<<"$SF_OUT")"
+expect_eq "and of no other" 2 "$(grep -c '^ok ' <<<"$SF_OUT")"
+[[ $SF_OUT != *NEVERSHOWN* ]] || fail "check shows the key"
+MOONSHOT_BASE_URL=$SUPABASE_URL/nothing expect_exit "a wrong address" 1 provider check kimi
+expect_exit "no such provider" 2 provider check nobody
 
 passed
