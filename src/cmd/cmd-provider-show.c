@@ -133,7 +133,7 @@ say_route(const struct sf_route *r, const struct sf_provider_confs *confs)
 {
     for (size_t i = 0; i < r->n; i++) {
         const struct sf_route_choice *c = &r->choice[i];
-        char place[16] = "-";
+        char place[24] = "-";
         if (c->taken)
             snprintf(place, sizeof place, "%zu.", i + 1);
         say(stdout, "%-3s %-12s %s", place, confs->all[c->provider].name, c->reason);
