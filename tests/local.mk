@@ -474,6 +474,10 @@ tests_unit_test_http_source_SOURCES = tests/unit/test-http-source.c $(http_test_
 storage_test_lib = tests/lib/storage-sync.c tests/lib/storage-sync.h
 storage_world = tests/lib/storage-world.c tests/lib/storage-world.h tests/lib/toy-server.c \
 	tests/lib/toy-server.h
+doc_table_lib = tests/lib/doc-table.c tests/lib/doc-table.h
+tests_unit_test_provider_error_SOURCES = tests/unit/test-provider-error.c $(doc_table_lib)
+tests_unit_test_provider_types_SOURCES = tests/unit/test-provider-types.c $(doc_table_lib)
+tests_unit_test_supabase_errmap_SOURCES = tests/unit/test-supabase-errmap.c $(doc_table_lib)
 tests_unit_test_supabase_calls_SOURCES = tests/unit/test-supabase-calls.c $(storage_test_lib) \
 	$(storage_world)
 tests_unit_test_supabase_attrs_SOURCES = tests/unit/test-supabase-attrs.c $(storage_test_lib) \

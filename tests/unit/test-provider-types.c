@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/doc-table.h"
 #include "base/buf.h"
 
 /* Requests are built as the vendors document them; of replies nothing is believed unchecked. */
@@ -368,28 +369,10 @@ put_limits(struct sf_buf *b)
 static void
 test_documentation(void **state)
 {
-    sf_autobuf struct sf_buf table = SF_BUF_INIT, doc = SF_BUF_INIT, path = SF_BUF_INIT;
-    const char *top = getenv("top_srcdir");
-    char part[4096];
-    size_t n;
+    sf_autobuf struct sf_buf table = SF_BUF_INIT;
     (void)state;
     put_limits(&table);
-    if (getenv("SUPAFS_PRINT_TABLE")) {
-        fputs(table.data, stdout);
-        return;
-    }
-    if (!top)
-        fail_msg("top_srcdir is not set: run this by make check");
-    sf_buf_printf(&path, "%s/docs/guide/providers.md", top);
-    FILE *f = fopen(path.data, "r");
-    if (!f)
-        fail_msg("cannot open %s", path.data);
-    while ((n = fread(part, 1, sizeof part, f)) > 0)
-        assert_int_equal(sf_buf_append(&doc, part, n), 0);
-    fclose(f);
-    if (!strstr(doc.data, table.data))
-        fail_msg("docs/guide/providers.md does not hold the limits of provider/: replace them by "
-                 "the output of SUPAFS_PRINT_TABLE=1 tests/unit/test-provider-types");
+    doc_holds(&table, "docs/guide/providers.md", "the limits of provider/", "test-provider-types");
 }
 
 int
