@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/lock.h"
 #include "base/str.h"
 #include "config/provider.h"
@@ -18,9 +17,6 @@
 
 #define BEARER     "Bearer "
 #define BEARER_LEN (sizeof BEARER - 1)
-
-/* Attempts look at the key's file no more often than this. */
-#define LOOK_EVERY_MS 1000
 
 /* The secret page: the header's value, of which the key is the tail; "" = no key. */
 struct secret {
@@ -37,8 +33,7 @@ struct sf_provider_key {
     struct sf_mutex lock;  /* leaf; protects the fields down to the blank line */
     struct secret *secret; /* NULL = no key */
     char fingerprint[17];
-    struct sf_keyfile_stamp stamp;
-    int64_t looked_ms; /* when the file was looked at before an attempt */
+    struct sf_keyfile_watch watch;
 
     _Atomic uint64_t generation;
 };
@@ -149,23 +144,11 @@ provider_key_take(struct sf_provider_key *k, const struct sf_provider_key_choice
     k->label = label;
     /* A file that also holds the key is looked at when it changes, and not before. */
     if (c->key && k->file)
-        (void)sf_keyfile_stamp(k->file, &k->stamp);
-    int rc = load(k, c->key, &k->secret, &k->stamp, err);
+        (void)sf_keyfile_stamp(k->file, &k->watch.stamp);
+    int rc = load(k, c->key, &k->secret, &k->watch.stamp, err);
     if (rc == 0 && fingerprint(k->base_url, key_of(k->secret), k->fingerprint))
         rc = sf_err_set(err, -ENOMEM, "out of memory");
     return rc;
-}
-
-static bool
-unchanged(struct sf_provider_key *k)
-{
-    struct sf_keyfile_stamp now;
-    if (sf_keyfile_stamp(k->file, &now) < 0)
-        return false;
-    sf_mutex_lock(&k->lock);
-    bool same = memcmp(&now, &k->stamp, sizeof now) == 0;
-    sf_mutex_unlock(&k->lock);
-    return same;
 }
 
 int
@@ -175,14 +158,14 @@ sf_provider_key_reload(const struct sf_provider_conf *conf, bool force, struct s
     struct secret *fresh = NULL;
     struct sf_keyfile_stamp stamp;
     char print[17];
-    if (!k->file || (!force && unchanged(k)))
+    if (!k->file || (!force && sf_keyfile_is_unchanged(&k->watch, k->file, &k->lock)))
         return 0;
     int rc = load(k, NULL, &fresh, &stamp, err);
     if (rc == 0 && fingerprint(k->base_url, key_of(fresh), print))
         rc = sf_err_set(err, -ENOMEM, "out of memory");
     if (rc == 0) {
         sf_mutex_lock(&k->lock);
-        k->stamp = stamp;
+        k->watch.stamp = stamp;
         if (!k->secret || strcmp(key_of(k->secret), key_of(fresh)) != 0) {
             struct secret *old = k->secret;
             k->secret = fresh;
@@ -203,16 +186,10 @@ static void
 look_again(const struct sf_provider_conf *conf)
 {
     struct sf_provider_key *k = conf->key;
-    int64_t now = sf_clock_ms();
     if (!k->file)
         return;
-    sf_mutex_lock(&k->lock);
-    bool look = now - k->looked_ms >= LOOK_EVERY_MS;
-    if (look)
-        k->looked_ms = now;
-    sf_mutex_unlock(&k->lock);
     /* A failure is not lost: the provider's refusal makes the caller reload and report. */
-    if (look)
+    if (sf_keyfile_is_due(&k->watch, &k->lock))
         (void)sf_provider_key_reload(conf, false, NULL);
 }
 

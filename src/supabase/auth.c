@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/lock.h"
 #include "base/str.h"
 #include "http/http.h"
@@ -18,9 +17,6 @@
 
 #define BEARER     "Bearer "
 #define BEARER_LEN (sizeof BEARER - 1)
-
-/* Attempts look at the key file no more often than this. */
-#define LOOK_EVERY_MS 1000
 
 /* What a key tells about its holder. */
 struct identity {
@@ -47,8 +43,7 @@ struct sf_auth {
     struct sf_mutex lock; /* leaf; protects the fields down to the blank line */
     struct secret *secret;
     struct identity who;
-    struct sf_keyfile_stamp stamp;
-    int64_t looked_ms; /* when the file was looked at before an attempt */
+    struct sf_keyfile_watch watch;
 
     _Atomic uint64_t generation;
 };
@@ -229,7 +224,7 @@ sf_auth_new(const struct sf_auth_source *src, struct sf_auth **ret, struct sf_er
     if (rc < 0)
         rc = sf_err_set(err, rc, "out of memory");
     else
-        rc = load(a, src->value, &a->secret, &a->who, &a->stamp, err);
+        rc = load(a, src->value, &a->secret, &a->who, &a->watch.stamp, err);
     if (rc == 0)
         rc = set_apikey(a, src->apikey, err);
     if (rc < 0) {
@@ -294,18 +289,6 @@ sf_auth_generation(struct sf_auth *auth)
 
 /* ---- reloading ------------------------------------------------------------------------------ */
 
-static bool
-unchanged(struct sf_auth *a)
-{
-    struct sf_keyfile_stamp now;
-    if (sf_keyfile_stamp(a->path, &now) < 0)
-        return false;
-    sf_mutex_lock(&a->lock);
-    bool same = memcmp(&now, &a->stamp, sizeof now) == 0;
-    sf_mutex_unlock(&a->lock);
-    return same;
-}
-
 static int
 check_identity(const struct sf_auth *a, const struct identity *who, struct sf_err *err)
 {
@@ -323,7 +306,8 @@ sf_auth_reload(struct sf_auth *auth, bool force, struct sf_err *err)
     struct secret *fresh = NULL;
     struct identity who;
     struct sf_keyfile_stamp stamp;
-    if (auth->kind != SF_AUTH_FILE || (!force && unchanged(auth)))
+    if (auth->kind != SF_AUTH_FILE ||
+        (!force && sf_keyfile_is_unchanged(&auth->watch, auth->path, &auth->lock)))
         return 0;
     int rc = load(auth, NULL, &fresh, &who, &stamp, err);
     if (rc < 0)
@@ -331,7 +315,7 @@ sf_auth_reload(struct sf_auth *auth, bool force, struct sf_err *err)
     rc = check_identity(auth, &who, err);
     if (rc == 0) {
         sf_mutex_lock(&auth->lock);
-        auth->stamp = stamp;
+        auth->watch.stamp = stamp;
         if (strcmp(key_of(auth->secret), key_of(fresh)) != 0) {
             struct secret *old = auth->secret;
             memcpy(fresh->apikey, old->apikey, sizeof fresh->apikey);
@@ -353,16 +337,10 @@ sf_auth_reload(struct sf_auth *auth, bool force, struct sf_err *err)
 static void
 look_again(struct sf_auth *a)
 {
-    int64_t now = sf_clock_ms();
     if (a->kind != SF_AUTH_FILE)
         return;
-    sf_mutex_lock(&a->lock);
-    bool look = now - a->looked_ms >= LOOK_EVERY_MS;
-    if (look)
-        a->looked_ms = now;
-    sf_mutex_unlock(&a->lock);
     /* A failure is not lost: the service's refusal makes the caller reload and report. */
-    if (look)
+    if (sf_keyfile_is_due(&a->watch, &a->lock))
         (void)sf_auth_reload(a, false, NULL);
 }
 

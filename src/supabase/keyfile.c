@@ -5,7 +5,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "config/keys.h"
+
+/* Requests look at the key's file no more often than this. */
+#define LOOK_EVERY_MS 1000
 
 static void
 stamp_of(const struct stat *sb, struct sf_keyfile_stamp *ret)
@@ -51,4 +55,28 @@ sf_keyfile_read(const char *path, const char *variable, char *key, struct sf_key
     }
     sf_key_wipe(text);
     return rc;
+}
+
+bool
+sf_keyfile_is_due(struct sf_keyfile_watch *w, struct sf_mutex *lock)
+{
+    int64_t now = sf_clock_ms();
+    sf_mutex_lock(lock);
+    bool due = now - w->looked_ms >= LOOK_EVERY_MS;
+    if (due)
+        w->looked_ms = now;
+    sf_mutex_unlock(lock);
+    return due;
+}
+
+bool
+sf_keyfile_is_unchanged(const struct sf_keyfile_watch *w, const char *path, struct sf_mutex *lock)
+{
+    struct sf_keyfile_stamp now;
+    if (sf_keyfile_stamp(path, &now) < 0)
+        return false;
+    sf_mutex_lock(lock);
+    bool same = memcmp(&now, &w->stamp, sizeof now) == 0;
+    sf_mutex_unlock(lock);
+    return same;
 }
