@@ -154,6 +154,7 @@ integ_tests = \
 	tests/integ/find.sh \
 	tests/integ/find-trouble.sh \
 	tests/integ/hostile-server.sh \
+	tests/integ/http2.sh \
 	tests/integ/known-objects.sh \
 	tests/integ/large-dir.sh \
 	tests/integ/locks.sh \

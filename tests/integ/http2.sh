@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The main jobs over TLS and HTTP/2, as the real service speaks it: many requests at once on one
+# connection, uploads large and small, a server that ends each connection after some requests
+# (GOAWAY), and answers that are reset in the middle.
+set -u
+. "$(dirname "$0")/../lib/common.sh"
+. "$(dirname "$0")/../lib/server.sh"
+. "$(dirname "$0")/../lib/mount.sh"
+. "$(dirname "$0")/../lib/http2.sh"
+
+need_devserver "HTTP/2 stands before it"
+need_fuse
+need_supafs
+# shellcheck disable=SC2119 # its options are for the server
+start_server
+new_bucket bucket
+start_front SF_MOUNT_URL 40 15
+export SF_MOUNT_URL
+mount_project mnt -o "ca_file=$SF_FRONT_CA"
+# shellcheck disable=SC2154 # set by new_bucket and mount_project
+dir=$mnt/$bucket
+
+step "a tree, there and back"
+expect_ok "cp -r" cp -r "$SF_SRC/src" "$dir/src"
+expect_ok "diff" diff -r "$SF_SRC/src" "$dir/src"
+
+step "large files, by TUS and in one piece, eight at once"
+head -c 30000000 /dev/urandom >"$SF_TMP/large"
+head -c 3000000 /dev/urandom >"$SF_TMP/middle"
+pids=()
+for i in 1 2; do
+    cp "$SF_TMP/large" "$dir/large$i" &
+    pids+=($!)
+done
+for i in 1 2 3 4 5 6; do
+    cp "$SF_TMP/middle" "$dir/middle$i" &
+    pids+=($!)
+done
+for p in "${pids[@]}"; do wait "$p" || fail "cp ended with $?"; done
+get_object "$bucket" large2 "$SF_TMP/got"
+expect_same_file "a large one in the bucket" "$SF_TMP/large" "$SF_TMP/got"
+get_object "$bucket" middle6 "$SF_TMP/got"
+expect_same_file "another one in the bucket" "$SF_TMP/middle" "$SF_TMP/got"
+
+step "read through an empty cache, several files at once"
+umount_project "$mnt"
+rm -rf "$SF_TMP/own-$(basename "$mnt")"
+mount_at "$mnt" -o "ca_file=$SF_FRONT_CA" || fail "mount: $(tail -n 3 "$SF_TMP/mount-1.log")"
+expect_ok "diff" diff -r "$SF_SRC/src" "$dir/src"
+pids=()
+for i in 1 2; do
+    cmp "$SF_TMP/large" "$dir/large$i" &
+    pids+=($!)
+done
+for p in "${pids[@]}"; do wait "$p" || fail "it is not what was written"; done
+
+step "connections ended and answers were reset meanwhile"
+connections=$(front_log | awk '{ print $NF }' | sort -u | wc -l)
+resets=$(front_log | grep -c ' reset ')
+note "$(front_log | wc -l) requests on $connections connections, $resets reset"
+expect_ge "connections" 5 "$connections"
+expect_ge "resets" 5 "$resets"
+passed
