@@ -56,9 +56,9 @@ done
 for p in "${pids[@]}"; do wait "$p" || fail "it is not what was written"; done
 
 step "connections ended and answers were reset meanwhile"
-connections=$(front_log | awk '{ print $NF }' | sort -u | wc -l)
-resets=$(front_log | grep -c ' reset ')
-note "$(front_log | wc -l) requests on $connections connections, $resets reset"
+connections=$(front_log 1 | awk '{ print $NF }' | sort -u | wc -l)
+resets=$(front_log 1 | grep -c ' reset ')
+note "$(front_log 1 | wc -l) requests on $connections connections, $resets reset"
 expect_ge "connections" 5 "$connections"
 expect_ge "resets" 5 "$resets"
 passed

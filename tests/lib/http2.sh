@@ -34,5 +34,5 @@ sf_stop_front() {
     sf_reap "$1" 10 || :
 }
 
-# front_log [N]: a line for each request of the Nth front: METHOD STATUS PATH CONNECTION
-front_log() { grep -v '^port ' "$SF_TMP/front/log${1:-1}"; }
+# front_log N: a line for each request of the Nth front: METHOD STATUS PATH CONNECTION
+front_log() { grep -v '^port ' "$SF_TMP/front/log$1"; }
