@@ -101,6 +101,36 @@ comment_start(const char *p, const char *end)
     return end;
 }
 
+/* Hand the joined value on, without the quotes around it. */
+static void
+flush_value(struct state *s)
+{
+    if (s->name[0] && !s->rc) {
+        char *value = s->value.data;
+        size_t n = s->value.len;
+        if (n >= 2 && value[0] == '"' && value[n - 1] == '"') {
+            value[n - 1] = '\0';
+            value++;
+        }
+        s->rc = s->fn(s->arg, s->section, s->name, value, s->name_line, s->err);
+    }
+    s->name[0] = '\0';
+    if (s->value.cap)
+        explicit_bzero(s->value.data, s->value.cap);
+    sf_buf_clear(&s->value);
+}
+
+/* One that is empty is told, too. @line has its bracket. */
+static void
+begin_section(struct state *s, const char *line)
+{
+    char name[MAX_SECTION + 1];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(line + 1, "]"), line + 1);
+    flush_value(s);
+    if (!s->rc)
+        s->rc = s->fn(s->arg, name, NULL, NULL, s->line, s->err);
+}
+
 /* Take the next line without indentation, comment and line end into s->piece. */
 static void
 take_line(struct state *s)
@@ -115,6 +145,8 @@ take_line(struct state *s)
     while (end > p && is_blank(end[-1]))
         end--;
     s->rc = check_line(s, p, (size_t)(end - p));
+    if (!s->rc && p < end && *p == '[')
+        begin_section(s, p);
     end = comment_start(p, end);
     while (end > p && is_blank(end[-1]))
         end--;
@@ -151,25 +183,6 @@ next_piece(char *out, int size, void *arg)
     o[n + 1] = '\0';
     s->piece = s->piece + n < s->piece_end ? s->piece + n : NULL;
     return out;
-}
-
-/* Hand the joined value on, without the quotes around it. */
-static void
-flush_value(struct state *s)
-{
-    if (s->name[0] && !s->rc) {
-        char *value = s->value.data;
-        size_t n = s->value.len;
-        if (n >= 2 && value[0] == '"' && value[n - 1] == '"') {
-            value[n - 1] = '\0';
-            value++;
-        }
-        s->rc = s->fn(s->arg, s->section, s->name, value, s->name_line, s->err);
-    }
-    s->name[0] = '\0';
-    if (s->value.cap)
-        explicit_bzero(s->value.data, s->value.cap);
-    sf_buf_clear(&s->value);
 }
 
 /* The handler of ini_parse_stream(); returns 1 = understood. */

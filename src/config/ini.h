@@ -12,13 +12,13 @@
  * may stand between double quotes, which keeps spaces at its ends.
  */
 
-/* Strings are valid during the call; @section is "" before the first. Another result than 0 ends
- * the parsing with it. */
+/* Strings are valid during the call; @section is "" before the first. Where @name and @value are
+ * NULL the section begins. Another result than 0 ends the parsing with it. */
 typedef int (*sf_ini_fn)(void *arg, const char *section, const char *name, const char *value,
                          unsigned line, struct sf_err *err);
 
 /**
- * sf_ini_parse - call @fn for each value.
+ * sf_ini_parse - call @fn for each value, and for each section before its values.
  * @file: name for messages.
  *
  * Returns 0; -EINVAL a line that is not of this form (the message never repeats it); what @fn

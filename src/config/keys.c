@@ -171,7 +171,8 @@ find_in_ini(void *arg, const char *section, const char *name, const char *value,
     struct finder *f = arg;
     (void)line;
     /* In all tables '-' and '_' are the same. */
-    if (strcmp(section, f->section) != 0 || !sf_provider_name_same(name, f->setting) || !*value)
+    if (!name || strcmp(section, f->section) != 0 || !sf_provider_name_same(name, f->setting) ||
+        !*value)
         return 0;
     sf_key_wipe(f->found);
     f->found = strdup(value);

@@ -158,6 +158,27 @@ in_configuration_file(enum sf_origin origin)
     return origin == SF_ORIGIN_SYSTEM_FILE || origin == SF_ORIGIN_USER_FILE;
 }
 
+static int
+check_name(const char *name, const char *where, struct sf_err *err)
+{
+    char quoted[48];
+    if (sf_provider_name_ok(name))
+        return 0;
+    return sf_err_set(err, -EINVAL,
+                      "%s: \"%s\" is no name for a provider; it has at most 32 of a-z, 0-9, - and "
+                      "_, and begins with a letter or digit",
+                      where, sf_value_quote(name, quoted));
+}
+
+int
+sf_config_provider_add(struct sf_config *cfg, const char *provider, const char *where,
+                       struct sf_err *err)
+{
+    struct sf_config_provider *p;
+    int rc = check_name(provider, where, err);
+    return rc ? rc : entry(cfg, provider, true, &p, where, err);
+}
+
 int
 sf_config_provider_set(struct sf_config *cfg, const char *provider, const char *name,
                        const char *value, const struct sf_source *src, struct sf_err *err)
@@ -165,18 +186,16 @@ sf_config_provider_set(struct sf_config *cfg, const char *provider, const char *
     char quoted[48];
     bool file = in_configuration_file(src->origin);
     struct sf_config_provider *p;
-    if (!sf_provider_name_ok(provider))
-        return sf_err_set(err, -EINVAL,
-                          "%s: \"%s\" is no name for a provider; it has at most 32 of a-z, 0-9, - "
-                          "and _, and begins with a letter or digit",
-                          src->where, sf_value_quote(provider, quoted));
+    int rc = check_name(provider, src->where, err);
+    if (rc)
+        return rc;
     int setting = sf_provider_setting_find(name);
     if (setting < 0)
         return sf_err_set(err, -EINVAL,
                           "%s: a provider has no setting \"%s\"; the manual page supafs(1) lists "
                           "them",
                           src->where, sf_value_quote(name, quoted));
-    int rc = entry(cfg, provider, file, &p, src->where, err);
+    rc = entry(cfg, provider, file, &p, src->where, err);
     if (rc)
         return rc;
     struct sf_slot *slot = &p->slots[setting];

@@ -101,6 +101,9 @@ int sf_config_add_file(struct sf_config *cfg, const char *path, enum sf_origin o
 int sf_config_bucket_set(struct sf_config *cfg, const char *bucket, const char *name,
                          const char *value, const char *where, struct sf_err *err);
 void sf_config_bucket_fini(struct sf_config_bucket *b);
+/* A section [provider.NAME] of a configuration file, which may be all that there is of it. */
+int sf_config_provider_add(struct sf_config *cfg, const char *provider, const char *where,
+                           struct sf_err *err);
 /* A value of the section [provider.NAME], @provider being NAME. */
 int sf_config_provider_set(struct sf_config *cfg, const char *provider, const char *name,
                            const char *value, const struct sf_source *src, struct sf_err *err);

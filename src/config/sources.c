@@ -260,6 +260,11 @@ file_value(void *arg, const char *section, const char *name, const char *value, 
         where = NULL;
         return no_memory(err);
     }
+    if (!name) /* of the others only values count */
+        return sf_str_starts(section, provider_section)
+                   ? sf_config_provider_add(r->cfg, section + sizeof provider_section - 1, where,
+                                            err)
+                   : 0;
     if (sf_str_starts(section, bucket_section))
         return sf_config_bucket_set(r->cfg, section + sizeof bucket_section - 1, name, value, where,
                                     err);

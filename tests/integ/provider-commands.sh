@@ -41,7 +41,6 @@ model = toy
 extensions = md, pdf
 timeout = 1s
 [provider.glm]
-order = 20
 END
 export MOONSHOT_API_KEY=$secret
 expect_exit "ls" 0 provider ls
@@ -79,10 +78,10 @@ expect_exit "no verb" 2 provider
 expect_exit "another verb" 2 provider burn
 expect_exit "too much" 2 provider ls "$SF_TMP/a.pdf"
 expect_exit "a key as an argument" 2 provider why --provider="sk-proj-$(printf 'a%.0s' {1..48})" "$SF_TMP/a.pdf"
-sed -i 's/^order = 20/order = soon/' "$SF_TMP/etc/supafs/supafs.conf"
+sed -i 's/^order = 10/order = soon/' "$SF_TMP/etc/supafs/supafs.conf"
 expect_exit "a bad setting" 2 provider ls
 echo 'OPENAI_BASE_URL=http://127.0.0.1:9/v1' >"$SF_TMP/env"
-sed -i 's/^order = soon/order = 30/' "$SF_TMP/etc/supafs/supafs.conf"
+sed -i 's/^order = soon/order = 10/' "$SF_TMP/etc/supafs/supafs.conf"
 expect_exit "an env file" 0 provider ls --json --env-file "$SF_TMP/env"
 expect_eq "has one more" 4 "$(member 'len(o)')"
 
