@@ -10,13 +10,26 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "config/url.h"
 #include "observe/counter.h"
 #include "provider/op.h"
 
 #define BACKOFF_MS     250
 #define BACKOFF_MAX_MS 10000
+#define NOBODY_TRIES   2 /* more, where no server runs on this machine: it may just be restarted */
 
 /* ---- the provider ---------------------------------------------------------------------------- */
+
+static bool
+is_here(const char *url)
+{
+    const char *host = url ? strstr(url, "://") : NULL;
+    if (!host)
+        return false;
+    host += 3;
+    return sf_url_host_is_loopback(host,
+                                   *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/"));
+}
 
 int
 sf_provider_open(struct sf_http *http, const struct sf_provider_conf *conf,
@@ -31,6 +44,7 @@ sf_provider_open(struct sf_http *http, const struct sf_provider_conf *conf,
     p->http = http;
     p->conf = conf;
     p->generation = sf_provider_key_generation(conf);
+    p->here = is_here(conf->base_url);
     sf_mutex_init(&p->lock, 0);
     sf_cond_init(&p->idle);
     TAILQ_INIT(&p->ops);
@@ -296,6 +310,8 @@ may_repeat(struct provider_call *c)
         c->open = true;
     if (c->cancelled || f->err == -ECANCELED || f->err == -ENOMEM || (changes && c->open))
         return false;
+    if (c->nobody && c->backoffs >= NOBODY_TRIES)
+        return false;
     switch (sf_provider_class_info(f->cls)->again) {
     case SF_PA_SOON:
         return true;
@@ -380,6 +396,7 @@ on_reply(void *arg, const struct sf_http_reply *reply)
     const char *date = reply->status ? sf_http_reply_header(reply, "date") : NULL;
     c->http_id = 0;
     c->attempts += reply->attempts > 0;
+    c->nobody = c->p->here && reply->status == 0 && reply->err.code == -ECONNREFUSED;
     read_fault(c, reply);
     if (reply->err.outcome_open) /* of an attempt before this reply, perhaps */
         c->open = true;

@@ -32,6 +32,7 @@ struct sf_provider {
     uint64_t timer; /* of the gate */
     int64_t timer_ms;
     uint64_t generation; /* of the key, when the gate last saw it */
+    bool here;           /* a server of this machine */
 
     struct sf_mutex lock; /* a leaf; protects what follows */
     struct sf_cond idle;
@@ -67,6 +68,7 @@ struct provider_call {
     struct sf_provider_fault last;
     unsigned attempts, backoffs;
     bool running, once_used, key_tried, open, cancelled;
+    bool nobody;             /* the last attempt found that nothing listens there */
     uint64_t http_id, timer; /* 0 = not on its way, does not wait */
 };
 

@@ -670,6 +670,27 @@ cancel_and_deadline_end_it_wherever_it_is(void **state)
     sf_provider_cancel(w->p, 4711);
 }
 
+/* Nothing listens where it should be: a server of this machine is not running, which nobody changes
+ * by waiting a minute. */
+static void
+a_server_that_does_not_run_is_soon_told(void **state)
+{
+    struct world *w = *state;
+    struct up u = {0};
+    toy_stop(w->toy);
+    w->toy = NULL;
+    int64_t t0 = got_now();
+    ask_file(w, &u, "f1");
+    assert_int_equal(u.fault.cls, SF_PC_NETWORK);
+    assert_true(got_now() - t0 < 5000);
+    u = (struct up){0};
+    start(w, &u, "a.pdf", 1000, 0);
+    wait_for(&u);
+    assert_int_equal(u.result.fault.cls, SF_PC_NETWORK);
+    assert_false(u.result.open);
+    assert_true(got_now() - t0 < 10000);
+}
+
 static void
 free_ends_all_that_is_under_way(void **state)
 {
@@ -839,6 +860,7 @@ main(void)
         T(failures_in_a_row_end_the_requests),
         T(a_source_that_fails_ends_it),
         T(cancel_and_deadline_end_it_wherever_it_is),
+        T(a_server_that_does_not_run_is_soon_told),
         T(free_ends_all_that_is_under_way),
         T(all_pages_of_a_list_are_read),
         T(files_are_shown_listed_and_deleted),
