@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "config/url.h"
+#include "provider/settings.h"
 #include "supabase/auth.h"
 #include "supabase/json.h"
 
@@ -65,6 +66,53 @@ check_config(struct sf_doctor *d, struct sf_doctor_row *row)
         doctor_advise(row, "unset the one that is not meant");
     }
 }
+
+/* ---- AI providers ---------------------------------------------------------------------------- */
+
+/* "kimi, local" of those that can be used, or cannot. The first that cannot, or NULL. */
+static const struct sf_provider_conf *
+provider_names(const struct sf_provider_confs *confs, bool usable, char *out, size_t size)
+{
+    const struct sf_provider_conf *first = NULL;
+    size_t n = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < confs->n && n < size; i++) {
+        const struct sf_provider_conf *c = &confs->all[i];
+        if (usable != !*sf_provider_trouble(c))
+            continue;
+        first = first ? first : c;
+        n += (size_t)snprintf(out + n, size - n, "%s%s", n ? ", " : "", c->name);
+    }
+    return first;
+}
+
+/* They are not asked: that is for who wants to use one. */
+void
+check_providers(struct sf_doctor *d, struct sf_doctor_row *row)
+{
+    struct sf_provider_confs confs = {0};
+    struct sf_err err = SF_ERR_INIT;
+    char good[200], bad[200];
+    if (sf_provider_confs_read(d->cfg, &confs, &err) < 0) {
+        doctor_say(row, SF_DOCTOR_FAIL, "%s", err.msg);
+        doctor_advise(row, "correct this setting; supafs(1), PROVIDERS, has all of them");
+        return;
+    }
+    bool some = provider_names(&confs, true, good, sizeof good);
+    const struct sf_provider_conf *amiss = provider_names(&confs, false, bad, sizeof bad);
+    if (amiss) {
+        doctor_say(row, SF_DOCTOR_WARN, "%s%scannot be used: %s (%s)", good, some ? "; " : "", bad,
+                   sf_provider_trouble(amiss));
+        doctor_advise(row, "`supafs provider ls` shows what each lacks");
+    } else if (some) {
+        doctor_say(row, SF_DOCTOR_OK, "%s; `supafs provider check` asks them", good);
+    } else {
+        doctor_say(row, SF_DOCTOR_OK, "none is configured");
+    }
+    sf_provider_confs_fini(&confs);
+}
+
+/* ---- project --------------------------------------------------------------------------------- */
 
 void
 check_project(struct sf_doctor *d, struct sf_doctor_row *row)

@@ -17,6 +17,7 @@
 /* The checks in their order; the table is in doctor.c. */
 enum check {
     CHECK_CONFIG,
+    CHECK_PROVIDERS, /* here: the check of the key wipes those of providers, too */
     CHECK_PROJECT,
     CHECK_KEY,
     CHECK_NAME,
@@ -106,6 +107,7 @@ int doctor_bucket(struct sf_doctor *d, const char *id, sf_bucket_list_fn fn, voi
 int64_t doctor_deadline(const struct sf_doctor *d);
 
 void check_config(struct sf_doctor *d, struct sf_doctor_row *row);
+void check_providers(struct sf_doctor *d, struct sf_doctor_row *row);
 void check_project(struct sf_doctor *d, struct sf_doctor_row *row);
 void check_key(struct sf_doctor *d, struct sf_doctor_row *row);
 void check_name(struct sf_doctor *d, struct sf_doctor_row *row);

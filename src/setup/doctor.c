@@ -19,6 +19,7 @@ static const struct {
     void (*run)(struct sf_doctor *d, struct sf_doctor_row *row);
 } checks[N_CHECKS] = {
     [CHECK_CONFIG] = {"configuration", 0, check_config},
+    [CHECK_PROVIDERS] = {"providers", NEEDS(CONFIG), check_providers},
     [CHECK_PROJECT] = {"project", NEEDS(CONFIG), check_project},
     [CHECK_KEY] = {"key", NEEDS(CONFIG), check_key},
     [CHECK_NAME] = {"name", NEEDS(PROJECT), check_name},

@@ -53,6 +53,7 @@ finds 0 probe ok 'written, read and removed' '' "$SF_TMP/free"
 expect_match "nothing is wrong" ', 0 failed, ' "$SF_OUT"
 expect_match "the tables" 'ok +database +.*version 6' "$SF_OUT"
 expect_match "the mount point" 'ok +mountpoint ' "$SF_OUT"
+expect_match "the providers" 'ok +providers +glm, kimi, openai; ' "$SF_OUT"
 expect_eq "nothing stays in the project" '' "$(objects)"
 expect_missing "nothing is made here" "$own/cache"
 expect_match "JSON" '^ok$' "$(doctor --json | json_get '[c["result"] for c in d["checks"] if c["name"] == "probe"][0]')"
@@ -67,6 +68,10 @@ step "2: the anon key instead of the service key"
 SUPABASE_SERVICE_ROLE_KEY=$anon_key finds 22 key fail 'where a service key belongs, and it is one of role anon' 'service_role'
 SUPABASE_SERVICE_ROLE_KEY='' finds 0 key warn 'of role anon' 'SUPABASE_SERVICE_ROLE_KEY'
 expect_match "and what follows" 'warn +buckets +there is no bucket' "$SF_OUT"
+
+step "a provider without a key, and one that is set wrongly"
+SUPAFS_PROVIDER_MINE_TYPE=kimi finds 0 providers warn 'glm, kimi, openai; cannot be used: mine \(provider mine has no key' 'provider ls'
+SUPAFS_PROVIDER_MINE_TYPE=nonsense finds 22 providers fail 'type cannot be "nonsense"' 'PROVIDERS'
 
 step "3: an expired token"
 SUPABASE_SERVICE_ROLE_KEY=$(make_token service_role 1700000000) finds 22 token fail 'has expired at 2023-11-14' 'a new one'
