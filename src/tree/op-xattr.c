@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "tables/tables.h"
 #include "write/meta.h"
 
 #include <errno.h>
@@ -17,6 +18,15 @@
  * them, which the node keeps until it changes.
  */
 
+static void
+op_free(struct xattr_op *op)
+{
+    if (op->noted)
+        sf_tables_row_fini(op->noted);
+    free(op->noted);
+    free(op);
+}
+
 void
 xattr_end(struct xattr_op *op, int rc)
 {
@@ -29,7 +39,7 @@ xattr_end(struct xattr_op *op, int rc)
     if (op->secret && op->out.len)
         explicit_bzero(op->out.data, op->out.len);
     sf_buf_fini(&op->out);
-    free(op);
+    op_free(op);
 }
 
 /* ---- what the node knows ----------------------------------------------------------------------
@@ -123,7 +133,7 @@ xattr_set(struct xattr_op *op)
     tree_unlock(t);
     if (rc == 1) {
         struct node *n = op->node;
-        free(op);
+        op_free(op);
         attr_write(t, n, write, along); /* it answers */
     } else {
         xattr_end(op, rc);
@@ -204,6 +214,8 @@ xattr_start(struct sf_tree *t, uint64_t nid, enum xattr_what what, const char *n
     } else if (!ours && what == XATTR_SET && !lasts) {
         xattr_end(op, op->remove ? -ENODATA : -EOPNOTSUPP);
     } else {
+        if (what == XATTR_LIST || (what == XATTR_GET && ours && op->ours->noted))
+            xattr_look(op);
         xattr_go(op);
     }
 }

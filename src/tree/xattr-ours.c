@@ -112,30 +112,24 @@ static int
 noted_hash(struct xattr_op *op)
 {
     struct sf_tree *t = op->tree;
-    sf_autofree char *bucket = NULL, *key = NULL;
-    struct sf_tables_row row = {.size = 0};
+    const struct sf_tables_row *row = op->noted;
     struct sf_version have, noted = {.size = 0};
+    if (!row || !row->sha256[0])
+        return -ENOENT;
     tree_lock(t);
     const struct told *told = xattr_told_locked(op);
     /* An ETag of an upload of ours was noted as the node has it. */
     node_version_of(op->node, true, &have);
     if (told)
         snprintf(have.version, sizeof have.version, "%s", told->version);
-    int rc = node_key_locked(op->node, &bucket, &key);
     tree_unlock(t);
-    if (rc || sf_tables_fact(t->opts.tables, bucket, key, &row))
-        return -ENOENT;
-    snprintf(noted.id, sizeof noted.id, "%s", row.id);
-    snprintf(noted.version, sizeof noted.version, "%s", row.version);
-    snprintf(noted.etag, sizeof noted.etag, "%s", row.etag);
-    noted.size = row.size;
+    snprintf(noted.id, sizeof noted.id, "%s", row->id);
+    snprintf(noted.version, sizeof noted.version, "%s", row->version);
+    snprintf(noted.etag, sizeof noted.etag, "%s", row->etag);
+    noted.size = row->size;
     /* Ids outlive a change of bytes, and sizes often do: the ETag or the version decides. */
     bool decided = (noted.etag[0] && have.etag[0]) || (noted.version[0] && have.version[0]);
-    rc = row.sha256[0] && decided && sf_version_same(&noted, &have)
-             ? sf_buf_puts(&op->out, row.sha256)
-             : -ENOENT;
-    sf_tables_row_fini(&row);
-    return rc;
+    return decided && sf_version_same(&noted, &have) ? sf_buf_puts(&op->out, row->sha256) : -ENOENT;
 }
 
 static int
@@ -227,24 +221,24 @@ get_error(struct xattr_op *op)
 /* The names of a provider (PROVIDER.file_id, PROVIDER.status, ...) and of a conversation come with
  * those. */
 static const struct xattr_ours table[] = {
-    {"id", XATTR_IDENTITY, get_id, NULL, NULL},
-    {"version", XATTR_IDENTITY, get_version, NULL, NULL},
-    {"etag", XATTR_IDENTITY, get_etag, NULL, NULL},
-    {"sha256", XATTR_IDENTITY, get_sha256, NULL, NULL},
-    {"bucket", XATTR_IDENTITY, get_bucket, NULL, NULL},
-    {"key", XATTR_IDENTITY, get_key, NULL, NULL},
-    {"sync", XATTR_STATE, get_sync, NULL, NULL},
-    {"cached", XATTR_STATE, get_cached, NULL, NULL},
-    {"error", XATTR_STATE, get_error, NULL, NULL},
-    {"access_count", XATTR_STATE, xattr_access_count, NULL, NULL},
-    {"last_accessed", XATTR_STATE, xattr_last_accessed, NULL, NULL},
-    {"public_url", XATTR_LINK, xattr_public_url, NULL, NULL},
-    {"signed_url", XATTR_LINK, xattr_signed_url, NULL, NULL},
-    {"signed_url.", XATTR_LINK, xattr_signed_url, NULL, NULL},
-    {"content_type", XATTR_SETTABLE, xattr_get_type, xattr_set_type, xattr_type_is_listed},
+    {"id", XATTR_IDENTITY, get_id, NULL, NULL, false},
+    {"version", XATTR_IDENTITY, get_version, NULL, NULL, false},
+    {"etag", XATTR_IDENTITY, get_etag, NULL, NULL, false},
+    {"sha256", XATTR_IDENTITY, get_sha256, NULL, NULL, true},
+    {"bucket", XATTR_IDENTITY, get_bucket, NULL, NULL, false},
+    {"key", XATTR_IDENTITY, get_key, NULL, NULL, false},
+    {"sync", XATTR_STATE, get_sync, NULL, NULL, false},
+    {"cached", XATTR_STATE, get_cached, NULL, NULL, false},
+    {"error", XATTR_STATE, get_error, NULL, NULL, false},
+    {"access_count", XATTR_STATE, xattr_access_count, NULL, NULL, false},
+    {"last_accessed", XATTR_STATE, xattr_last_accessed, NULL, NULL, false},
+    {"public_url", XATTR_LINK, xattr_public_url, NULL, NULL, false},
+    {"signed_url", XATTR_LINK, xattr_signed_url, NULL, NULL, false},
+    {"signed_url.", XATTR_LINK, xattr_signed_url, NULL, NULL, false},
+    {"content_type", XATTR_SETTABLE, xattr_get_type, xattr_set_type, xattr_type_is_listed, false},
     {"cache_control", XATTR_SETTABLE, xattr_get_cache_control, xattr_set_cache_control,
-     xattr_cache_control_is_listed},
-    {"tags", XATTR_SETTABLE, xattr_get_tags, xattr_set_tags, xattr_tags_are_listed},
+     xattr_cache_control_is_listed, false},
+    {"tags", XATTR_SETTABLE, xattr_get_tags, xattr_set_tags, xattr_tags_are_listed, false},
 };
 
 #define ROWS (sizeof table / sizeof *table)

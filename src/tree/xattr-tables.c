@@ -216,24 +216,29 @@ xattr_get_tags(struct xattr_op *op)
     return ask(op, tell_tags);
 }
 
-/* The local disk is read, no more. */
-static bool
-is_noted(struct xattr_op *op)
+void
+xattr_look(struct xattr_op *op)
 {
     struct sf_tree *t = op->tree;
+    const struct node *n = op->node;
     sf_autofree char *bucket = NULL, *key = NULL;
-    struct sf_tables_row row = {.size = 0};
-    char id[NODE_ID_SIZE], text[NODE_ID_SIZE];
+    struct sf_tables_row *row = NULL;
     tree_lock(t);
-    int rc = node_key_locked(op->node, &bucket, &key);
-    snprintf(id, sizeof id, "%s", node_id(op->node, text));
+    bool needed = op->what != XATTR_LIST || !n->extra || n->extra->tagged == TAGGED_UNKNOWN;
+    bool may = needed && n->type == N_FILE && t->opts.tables && !node_key_locked(n, &bucket, &key);
     tree_unlock(t);
-    if (rc || sf_tables_fact(t->opts.tables, bucket, key, &row))
-        return false;
-    bool same = !row.id[0] || !id[0] || !strcmp(row.id, id);
-    bool noted = same && row.tags && *row.tags;
-    sf_tables_row_fini(&row);
-    return noted;
+    if (may && (row = calloc(1, sizeof *row)) && sf_tables_fact(t->opts.tables, bucket, key, row))
+        free(sf_steal(row));
+    op->noted = row;
+}
+
+static bool
+is_noted_locked(const struct xattr_op *op)
+{
+    const struct sf_tables_row *row = op->noted;
+    char text[NODE_ID_SIZE];
+    const char *id = node_id(op->node, text);
+    return row && row->tags && *row->tags && (!row->id[0] || !id[0] || !strcmp(row->id, id));
 }
 
 bool
@@ -244,8 +249,9 @@ xattr_tags_are_listed(struct xattr_op *op)
     tree_lock(t);
     bool may = n->type == N_FILE && t->opts.tables && attr_lasts(t, n);
     unsigned tagged = n->extra ? n->extra->tagged : TAGGED_UNKNOWN;
+    bool has = tagged == TAGGED_UNKNOWN ? is_noted_locked(op) : tagged == TAGGED_YES;
     tree_unlock(t);
-    return may && (tagged == TAGGED_UNKNOWN ? is_noted(op) : tagged == TAGGED_YES);
+    return may && has;
 }
 
 /* To be told to the tables. What is known of the bytes is told again, as the fact is a whole one.

@@ -15,6 +15,8 @@
 
 enum xattr_what { XATTR_GET, XATTR_LIST, XATTR_SET };
 
+struct sf_tables_row;
+
 struct xattr_op {
     struct sf_tree *tree;
     struct node *node; /* counted */
@@ -25,6 +27,9 @@ struct xattr_op {
     int64_t asked_ns;              /* and when last */
     int64_t began_ns;
     uint32_t version, attrs; /* of the node when it was asked for */
+    /* What was noted here under the file's name when the operation began; NULL = nothing, or
+     * nobody needs it. */
+    struct sf_tables_row *noted;
     sf_tree_fn cb;
     void *arg;
     struct sf_buf out; /* the answer */
@@ -54,6 +59,7 @@ struct xattr_ours {
     int (*set)(struct xattr_op *op);
     /* Whether listxattr(2) names it, or NULL: never. No lock held; the service is not asked. */
     bool (*listed)(struct xattr_op *op);
+    bool noted; /* get() looks at op->noted */
 };
 
 /* ---- op-xattr.c ------------------------------------------------------------------------------ */
@@ -88,6 +94,9 @@ int xattr_public_url(struct xattr_op *op);
 int xattr_get_tags(struct xattr_op *op);
 int xattr_set_tags(struct xattr_op *op);
 bool xattr_tags_are_listed(struct xattr_op *op);
+/* Fill op->noted. It reads the local disk: for the thread of who asks, not for that of an answer.
+ */
+void xattr_look(struct xattr_op *op);
 int xattr_access_count(struct xattr_op *op);
 int xattr_last_accessed(struct xattr_op *op);
 
