@@ -24,6 +24,7 @@ struct sf_keep_ask {
     struct waiter *waiter;
     bool attrs_only;
     bool must;        /* it finds room in any case */
+    uint64_t gen;     /* of the content, when it was asked */
     sf_write_fn kept; /* NULL = nobody waits */
     void *arg;
 };
@@ -55,6 +56,7 @@ ask_new(struct sf_content *c, const struct sf_commit_args *args, sf_write_fn kep
     a->kept = kept;
     a->arg = arg;
     a->must = !args || args->must;
+    a->gen = atomic_load(&c->gen);
     if (!args)
         return a;
     a->attrs_only = args->attrs_only;
@@ -471,20 +473,42 @@ sync_run(void *arg)
 
 /* ---- the course ----------------------------------------------------------------------------- */
 
-/* Is there nothing to keep, or has the journal all of it? */
+/* What was there when the last of them asked. */
+static uint64_t
+asked_gen(const struct sf_keeping *k)
+{
+    uint64_t gen = 0;
+    for (const struct sf_keep_ask *a = k->asks; a; a = a->next)
+        gen = a->gen > gen ? a->gen : gen;
+    return gen;
+}
+
+/* Do they all want attributes to be kept with a state that was kept before, and no bytes? */
+static bool
+attrs_alone(const struct sf_keeping *k)
+{
+    for (const struct sf_keep_ask *a = k->asks; a; a = a->next)
+        if (!a->attrs_only)
+            return false;
+    return true;
+}
+
+/* Is there nothing to keep, or has the journal all of it? Of what has come since they asked nothing
+ * was promised: a file that was closed, and is just being written again, is better as it was. */
 static bool
 is_covered_locked(struct sf_content *c, const struct sf_keeping *k, int *rc)
 {
     const struct sf_keep_ask *last = last_ask(k);
     const struct sf_upload *has = NULL;
-    uint64_t gen = 0;
+    uint64_t gen = 0, want = asked_gen(k);
+    bool alone = attrs_alone(k);
     if (atomic_load(&c->abandoned))
         return true;
-    if (last && last->attrs_only && !c->keep) {
+    if (alone && !c->keep) {
         *rc = -EBUSY;
         return true;
     }
-    if (atomic_load(&c->gen) == atomic_load(&c->clean_gen))
+    if (atomic_load(&c->clean_gen) >= want)
         return true;
     if (c->keep) {
         has = c->uploading ? c->next : c->up;
@@ -493,13 +517,14 @@ is_covered_locked(struct sf_content *c, const struct sf_keeping *k, int *rc)
         has = c->up;
         gen = c->up->gen;
     }
-    if (last && last->attrs_only && gen != atomic_load(&c->gen))
+    if (alone && gen != atomic_load(&c->gen))
         return true; /* who writes on takes them along */
-    return has && gen == atomic_load(&c->gen) && has->target_seq == c->target_seq &&
+    return has && gen >= want && has->target_seq == c->target_seq &&
            (!last || sf_upload_says_same(has, last->up));
 }
 
-/* Takes the state that the content has now. */
+/* Takes the state that the content has now. 0, or -errno, or 1: it has changed since they asked for
+ * attributes alone, and who changed it takes those along. */
 static int
 take_state(struct sf_keeping *k)
 {
@@ -514,8 +539,14 @@ take_state(struct sf_keeping *k)
     keep->untried = true;
     keep->leaves.size = keep->snap.size;
     sf_mutex_lock(&c->lock);
-    k->keep = keep; /* from here on it gets what is fetched */
+    bool other = attrs_alone(k) && keep->snap.gen != asked_gen(k);
+    if (!other)
+        k->keep = keep; /* from here on it gets what is fetched */
     sf_mutex_unlock(&c->lock);
+    if (other) {
+        sf_keep_discard(c, keep, false);
+        return 1;
+    }
     int rc = fill_record(k);
     if (!rc && c->w->plain && keep->rec.whole && keep->rec.size <= SF_KEEP_INLINE)
         (void)sf_snapshot_digest(&keep->snap); /* what follows knows it by that alone */
@@ -546,6 +577,10 @@ keep_go(struct sf_keeping *k)
     k->putting = true;
     sf_mutex_unlock(&c->lock);
     rc = take_state(k);
+    if (rc > 0) {
+        sf_keeping_end(k, 0, NULL, NULL);
+        return;
+    }
     if (!rc && !k->keep->inlined && sf_pool_submit(c->w->keepers, sync_run, k) == 0)
         return;
     if (!rc && !k->keep->inlined)

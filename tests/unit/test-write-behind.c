@@ -82,6 +82,98 @@ what_is_kept_is_not_kept_again(void **state)
     sf_content_unref(c);
 }
 
+/* What close() has promised stays in the journal until something else is promised. */
+struct in_between {
+    struct sf_content *c;
+    struct keep first, second;
+    struct keep *closed, *attrs;
+};
+
+/* Somebody who asks for the same once more, before a change; the first keep has not ended yet. */
+static void
+kept_then_cut(void *arg, const struct sf_err *err)
+{
+    struct in_between *b = arg;
+    sf_content_keep(b->c, &(struct sf_commit_args){.must = true}, on_kept, on_settled, &b->second);
+    assert_int_equal(sf_content_truncate(b->c, 0), 0);
+    on_write(b->first.kept, err);
+}
+
+static void
+first_settled(void *arg, const struct sf_err *err, const struct sf_commit *done)
+{
+    struct in_between *b = arg;
+    on_commit(b->first.settled, err, done);
+}
+
+static void
+what_comes_later_is_not_kept_for_it(void **state)
+{
+    (void)state;
+    static struct in_between b;
+    struct sf_writer_stats st;
+    b = (struct in_between){.c = content("k", "text"),
+                            .first = {got_new(), got_new()},
+                            .second = {got_new(), got_new()}};
+    fake_close(FAKE_PUT);
+    sf_content_keep(b.c, &(struct sf_commit_args){.exists = false}, kept_then_cut, first_settled,
+                    &b);
+    assert_int_equal(wait_for(b.first.kept), 0);
+    assert_int_equal(wait_for(b.second.kept), 0);
+    sf_writer_stats(writer, &st);
+    assert_int_equal(st.kept, 1);
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(b.first.settled), 0);
+    assert_int_equal(wait_for(b.second.settled), 0);
+    assert_true(fake_has("b", "k", "text"));
+    assert_true(sf_content_dirty(b.c)); /* whoever cut it keeps that */
+    struct keep *cut = keep(b.c, true);
+    assert_int_equal(wait_for(cut->settled), 0);
+    assert_true(fake_has("b", "k", ""));
+    sf_content_unref(b.c);
+    fake_remove("b", "k");
+    after_the_crash(false);
+    expect_pending(0);
+    assert_true(fake_has("b", "k", "text"));
+}
+
+/* Somebody closes what he has written, and another one changes attributes at the same time. */
+static void
+kept_then_written_and_set(void *arg, const struct sf_err *err)
+{
+    struct in_between *b = arg;
+    set(b->c, "more");
+    b->closed = keep(b->c, false);
+    b->attrs = keep_with(
+        b->c, &(struct sf_commit_args){.attrs_only = true, .mark = "supafs=\"1;m=100600\""});
+    on_write(b->first.kept, err);
+}
+
+static void
+attributes_take_nothing_from_bytes(void **state)
+{
+    (void)state;
+    static struct in_between b;
+    b = (struct in_between){.c = content("k", "text"), .first = {got_new(), got_new()}};
+    fake_close(FAKE_PUT);
+    sf_content_keep(b.c, &(struct sf_commit_args){.exists = false}, kept_then_written_and_set,
+                    first_settled, &b);
+    assert_int_equal(wait_for(b.first.kept), 0);
+    assert_int_equal(wait_for(b.closed->kept), 0);
+    assert_int_equal(wait_for(b.attrs->kept), 0);
+    crash_here();
+    fake_open(FAKE_PUT);
+    assert_int_equal(wait_for(b.attrs->settled), 0);
+    assert_int_equal(wait_for(b.closed->settled), 0);
+    assert_int_equal(wait_for(b.first.settled), 0);
+    sf_content_unref(b.c);
+    fake_remove("b", "k");
+    after_the_crash(false);
+    expect_pending(0);
+    assert_true(fake_has("b", "k", "more"));
+}
+
 /* Content @c waits behind another one, which holds the only worker. */
 static struct sf_content *
 behind_another(struct got **other)
@@ -790,6 +882,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {TEST(acknowledged_then_sent),
                                        TEST(what_is_kept_is_not_kept_again),
+                                       TEST(what_comes_later_is_not_kept_for_it),
+                                       TEST(attributes_take_nothing_from_bytes),
                                        TEST(the_later_one_goes_instead),
                                        TEST(one_that_runs_is_followed),
                                        TEST(the_earlier_one_does_not_come_back),
