@@ -840,6 +840,10 @@ void ahead_missed_locked(struct sf_tree *t, struct node *n);
 struct sf_file *file_new_locked(struct sf_tree *t, struct node *n, int flags);
 void file_ref_locked(struct sf_file *f);
 void file_unref_locked(struct sf_tree *t, struct sf_file *f);
+/* Bytes were changed with it. */
+void file_wrote_locked(struct sf_file *f);
+/* Has a FLUSH sent or kept all that was changed with it, also by its mapped pages? */
+bool file_is_done_locked(const struct sf_file *f);
 /* It has got bytes, or may have them from the kernel's pages. */
 void file_got_locked(struct sf_file *f);
 /* An empty content for a node, not yet installed. No lock held. */

@@ -101,7 +101,7 @@ take_whole(struct sf_tree *t, const struct sf_file *in, struct sf_file *out, siz
     tree_lock(t);
     if (done) {
         content_failure_clear_locked(to);
-        out->wrote = true;
+        file_wrote_locked(out);
         attr_stamp_locked(to, true);
     }
     live_rw(to)->busy--;

@@ -56,6 +56,20 @@ file_got_locked(struct sf_file *f)
 }
 
 void
+file_wrote_locked(struct sf_file *f)
+{
+    f->wrote = true;
+    f->flushed = false;
+    f->writes++;
+}
+
+bool
+file_is_done_locked(const struct sf_file *f)
+{
+    return f->flushed && !live(f->node)->mapped;
+}
+
+void
 file_ref_locked(struct sf_file *f)
 {
     f->refs++;
@@ -112,9 +126,10 @@ sf_tree_release(struct sf_tree *t, struct sf_file *f)
     live_rw(n)->readers -= f->got;
     bool dirty = live(n)->content && n->parent && sf_content_dirty(live(n)->content);
     /* Who reads only leaves it to the writers, but for a file that it made (as flock(1) does); a
-     * writer's last handle sends what is left. Where others still write and a FLUSH of this one has
-     * sent all of it, what is new is theirs: it may just have been cut to be written again. */
-    bool theirs = f->flushed && live(n)->writers && !live(n)->mapped;
+     * writer's last handle sends what is left. RELEASE comes some time after close(): when a FLUSH
+     * has sent or kept all of it, what is new is of others, who write still or have just opened it
+     * to do so; what waits goes on without us. */
+    bool theirs = file_is_done_locked(f) && (live(n)->writers || live(n)->patient);
     bool wrote = f->wrote || (may_map(f->flags) && live(n)->mapped) || !live(n)->writers;
     bool commit = dirty && !theirs && (f->created || (for_writing(f->flags) && wrote));
     if (commit) {

@@ -141,11 +141,8 @@ change_staged(struct change_op *op, struct sf_content *c)
     tree_lock(t);
     if (done >= 0 && (sf_content_dirty(c) || !n->parent)) { /* what is removed is never dirty */
         content_failure_clear_locked(n);
-        if (op->file) {
-            op->file->wrote = true;
-            op->file->flushed = false;
-            op->file->writes++;
-        }
+        if (op->file)
+            file_wrote_locked(op->file);
         if (op->what == CH_PAGES)
             live_rw(n)->mapped = true;
         attr_stamp_locked(n, true);
@@ -475,6 +472,10 @@ sf_tree_flush(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
     /* Pages of its mapping may have been written with another's handle. */
     bool maps = (f->flags & O_ACCMODE) == O_RDWR;
     bool wrote = f->wrote || (!waits && f->created) || (maps && live(f->node)->mapped);
+    /* Another descriptor of it was closed before: what is new since then is of others, who may be
+     * in the middle of it. After a failure it is asked once more what became of it. */
+    if (file_is_done_locked(f) && !live(f->node)->failure)
+        wrote = false;
     struct flush_op *op = wrote ? malloc(sizeof *op) : NULL;
     if (op) {
         *op = (struct flush_op){t, f, f->writes, cb, arg};

@@ -789,6 +789,7 @@ sf_content_keep(struct sf_content *c, const struct sf_commit_args *a, sf_write_f
                 sf_commit_fn settled, void *arg)
 {
     struct sf_err busy = {.code = -EBUSY};
+    fake_counts.keeps++;
     kept(arg, a->attrs_only ? &busy : NULL);
     if (!a->attrs_only)
         sf_content_commit(c, a, settled, arg);

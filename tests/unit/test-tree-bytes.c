@@ -13,6 +13,32 @@ start_now(void)
     start_ttl("b", 0);
 }
 
+static void
+start_behind(void)
+{
+    fake_bucket("b");
+    blocks_begin();
+    const struct sf_tree_opts o = {.bucket = "b",
+                                   .cache = blocks,
+                                   .plain = true,
+                                   .behind = true,
+                                   .attr_ttl_ms = 60000,
+                                   .read_timeout_ms = 1000,
+                                   .write_timeout_ms = 1000,
+                                   .max_nodes = 1000};
+    assert_int_equal(sf_tree_new(&o, NULL, NULL, NULL, &tree, NULL), 0);
+}
+
+/* Its answer does not wait for the service. */
+static int
+flush_only(struct sf_file *f)
+{
+    struct got g = {0};
+    sf_tree_flush(tree, f, keep, &g);
+    assert_true(g.called);
+    return g.err;
+}
+
 static int
 pages(struct sf_file *f, uint64_t off, const char *text)
 {
@@ -176,6 +202,117 @@ test_release_leaves_others_bytes(void **state)
     sf_tree_release(tree, second);
 }
 
+/* RELEASE comes some time after close(), and keeps no other state than that one did: a program that
+ * opens the file with O_TRUNC then has promised nothing yet. */
+static void
+test_release_keeps_nothing_anew(void **state)
+{
+    (void)state;
+    start_behind();
+    uint64_t n;
+    struct sf_file *one = create(SF_TREE_ROOT, "f", "text", &n);
+    fake_hold(true); /* uploads wait, as long as nobody is waited for */
+    assert_int_equal(flush_only(one), 0);
+    assert_int_equal(fake_counts.keeps, 1);
+    sf_tree_release(tree, one);
+    assert_int_equal(fake_counts.keeps, 1);
+
+    /* what no FLUSH has kept is kept then */
+    struct got o = {0};
+    sf_tree_open(tree, n, O_WRONLY | O_TRUNC, keep, &o);
+    assert_true(o.called && o.err == 0);
+    sf_tree_release(tree, o.res.open.file);
+    assert_int_equal(fake_counts.keeps, 2);
+
+    /* and what came to its mapped pages since */
+    struct sf_file *map = open_file(n, O_RDWR), *other = open_file(n, O_RDWR);
+    assert_int_equal(allocate(map, 0, 0, 4), 0);
+    assert_int_equal(flush_only(map), 0);
+    assert_int_equal(fake_counts.keeps, 3);
+    struct got page = {0};
+    sf_tree_write_pages(tree, other, 0, "page", 4, keep, &page);
+    assert_int_equal(page.err, 0);
+    sf_tree_release(tree, map);
+    assert_int_equal(fake_counts.keeps, 4);
+    sf_tree_release(tree, other);
+    fake_hold(false);
+    fake_run();
+    assert_true(fake_has("b", "f", "page"));
+}
+
+/* Each close() of a descriptor that was doubled is a FLUSH. The second one leaves alone what others
+ * have begun to write since the first. */
+static void
+test_flush_leaves_others_bytes(void **state)
+{
+    (void)state;
+    for (int behind = 0; behind < 2; behind++) {
+        (behind ? start_behind : start_now)();
+        const unsigned *count = behind ? &fake_counts.keeps : &fake_counts.puts;
+        fake_put("b", "from", "0123");
+        uint64_t n;
+        struct sf_file *one = create(SF_TREE_ROOT, "f", "text", &n);
+        assert_int_equal(flush_only(one), 0);
+        assert_int_equal(*count, 1);
+        struct sf_file *two = open_file(n, O_WRONLY | O_TRUNC);
+        assert_int_equal(flush_only(one), 0);
+        assert_int_equal(*count, 1);
+        assert_true(fake_has("b", "f", "text"));
+
+        /* but not what came by itself: a change of its size, */
+        assert_int_equal(allocate(one, 0, 0, 2), 0);
+        assert_int_equal(flush_only(one), 0);
+        assert_int_equal(*count, 2);
+        struct got g = {0}, cut = {0};
+        sf_tree_setattr(tree, n, one, &(struct sf_attr){.size = 0}, SF_SET_SIZE, keep, &cut);
+        assert_int_equal(cut.err, 0);
+        assert_int_equal(flush_only(one), 0);
+        assert_int_equal(*count, 3);
+
+        /* a copy of all of another file, */
+        struct sf_file *from = open_file(node(1, "from"), O_RDONLY);
+        sf_tree_copy_range(tree, from, 0, one, 0, 100, keep, &g);
+        run_until_called(&g);
+        assert_int_equal(g.res.len, 4);
+        assert_int_equal(flush_only(one), 0);
+        assert_int_equal(*count, 4);
+        assert_true(fake_has("b", "f", "0123"));
+
+        /* and pages of a mapping that another handle brought. */
+        struct sf_file *map = open_file(n, O_RDWR);
+        assert_int_equal(pages(map, 0, "page"), 0);
+        assert_int_equal(flush_only(one), 0);
+        assert_int_equal(*count, 5);
+        sf_tree_release(tree, map);
+        sf_tree_release(tree, from);
+        sf_tree_release(tree, one);
+        sf_tree_release(tree, two);
+        if (!behind)
+            end(NULL);
+    }
+}
+
+/* What was refused is given up by the last handle, though that one's own bytes went before. */
+static void
+test_last_release_gives_up(void **state)
+{
+    (void)state;
+    start_behind();
+    uint64_t n;
+    struct sf_file *one = create(SF_TREE_ROOT, "f", "text", &n);
+    fake_hold(true);
+    assert_int_equal(flush_only(one), 0);
+    fake_fail(-EPERM);
+    while (fake_change() || fake_told())
+        ;
+    fake_fail(0);
+    fake_hold(false);
+    assert_int_equal(fake_counts.quarantined, 0);
+    sf_tree_release(tree, one);
+    assert_int_equal(fake_counts.quarantined, 1);
+    assert_string_equal(fake_quarantined(), "f=text");
+}
+
 /* ---- holes ---------------------------------------------------------------------------------- */
 
 static void
@@ -217,6 +354,9 @@ main(void)
         TREE_TEST(zeros),
         TREE_TEST(other_modes),
         TREE_TEST(release_leaves_others_bytes),
+        TREE_TEST(release_keeps_nothing_anew),
+        TREE_TEST(flush_leaves_others_bytes),
+        TREE_TEST(last_release_gives_up),
         TREE_TEST(holes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
