@@ -456,7 +456,10 @@ flush_done(void *arg, int err, const struct sf_tree_result *res)
 {
     struct flush_op *op = arg;
     tree_lock(op->tree);
-    op->file->flushed = !err && op->file->writes == op->writes;
+    const struct sf_err *why = live(op->file->node)->failure;
+    /* What may pass leaves it in the journal, from where it goes on. */
+    bool safe = !err || (err != -ENOMEM && why && sf_failure_is_held(why));
+    op->file->flushed = safe && op->file->writes == op->writes;
     file_unref_locked(op->tree, op->file);
     tree_unlock(op->tree);
     op->cb(op->arg, err, res);

@@ -637,7 +637,8 @@ sf_content_commit(struct sf_content *c, const struct sf_commit_args *args, sf_co
         w->cb = cb;
         w->arg = arg;
         w->patient = args->patient;
-        up->want = atomic_load(&c->gen);
+        /* What failed is what goes on; who has begun to write since asks for that himself. */
+        up->want = args->later && c->keep ? c->keep->snap.gen : atomic_load(&c->gen);
         upload_join_locked(up, sf_steal(w));
     }
     bool wake = up && !fresh && !args->later && sf_upload_wake_locked(up);

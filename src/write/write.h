@@ -223,7 +223,7 @@ struct sf_commit_args {
     const char *cache_control; /* without our directive; NULL = as it is, "" = none */
     bool patient; /* called back when it is stored or refused, not when it only did not work
                      this time */
-    bool later;   /* with patient: what just did not work is tried again after a pause */
+    bool later;   /* with patient: what just did not work is tried again after a pause, as it was */
     /* of sf_content_keep() */
     bool must;       /* whatever waits already: nobody waits for room, as at a handle's end */
     bool attrs_only; /* mark and xattrs are new, the bytes are not: -EBUSY when its upload has begun

@@ -292,6 +292,32 @@ test_flush_leaves_others_bytes(void **state)
     }
 }
 
+/* What an upload that failed has left in the journal is not replaced by what the next program has
+ * just begun; who asks again hears of the failure again. */
+static void
+test_release_leaves_what_failed(void **state)
+{
+    (void)state;
+    start_now();
+    uint64_t n;
+    struct sf_file *one = create(SF_TREE_ROOT, "f", "text", &n);
+    fake_fail(-ETIMEDOUT);
+    assert_int_equal(flush_only(one), -ETIMEDOUT);
+    assert_int_equal(flush_only(one), -ETIMEDOUT);
+    fake_fail(0);
+    struct got o = {0};
+    sf_tree_open(tree, n, O_WRONLY | O_TRUNC, keep, &o);
+    run_until_called(&o);
+    assert_int_equal(o.err, 0);
+    sf_tree_release(tree, one);
+    assert_int_equal(fake_counts.keeps, 0);
+    sf_tree_release(tree, o.res.open.file);
+    for (int i = 0; i < 500 && !fake_has("b", "f", ""); i++)
+        usleep(10000);
+    assert_int_equal(fake_counts.keeps, 1);
+    assert_true(fake_has("b", "f", ""));
+}
+
 /* What was refused is given up by the last handle, though that one's own bytes went before. */
 static void
 test_last_release_gives_up(void **state)
@@ -356,6 +382,7 @@ main(void)
         TREE_TEST(release_leaves_others_bytes),
         TREE_TEST(release_keeps_nothing_anew),
         TREE_TEST(flush_leaves_others_bytes),
+        TREE_TEST(release_leaves_what_failed),
         TREE_TEST(last_release_gives_up),
         TREE_TEST(holes),
     };

@@ -17,6 +17,16 @@ commit_patient(struct sf_content *c)
     return g;
 }
 
+/* What failed is tried again later. */
+static struct got *
+commit_later(struct sf_content *c)
+{
+    struct got *g = got_new();
+    const struct sf_commit_args args = {.patient = true, .later = true};
+    sf_content_commit(c, &args, on_commit, g);
+    return g;
+}
+
 /* So many records, in a moment: drops take their time. */
 static void
 expect_pending(unsigned n)
@@ -339,6 +349,25 @@ what_is_believed_of_a_file(void **state)
     assert_int_equal(count_files("staging"), 0);
 }
 
+/* What a program has just begun to write is not sent in place of what failed before. */
+static void
+what_failed_is_tried_again(void **state)
+{
+    (void)state;
+    struct sf_content *c = content("k", "text");
+    fake_fault(FAKE_PUT, 1, FAKE_REFUSED, -ECONNREFUSED);
+    assert_int_equal(wait_for(commit(c, false)), -ECONNREFUSED);
+    assert_int_equal(sf_content_truncate(c, 0), 0);
+    struct got *g = commit_later(c);
+    assert_int_equal(wait_for(g), 0);
+    assert_true(g->done.still_dirty);
+    assert_true(fake_has("b", "k", "text"));
+    assert_int_equal(wait_for(commit(c, true)), 0);
+    assert_true(fake_has("b", "k", ""));
+    sf_content_unref(c);
+    expect_pending(0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -350,7 +379,7 @@ main(void)
         TEST(pending_bytes_can_be_read),        TEST(a_reply_that_nobody_could_ask_for),
         TEST(written_to_after_an_open_outcome), TEST(pieces_go_on_where_they_stopped),
         TEST(nobody_waits_at_the_end),          TEST(an_unlinked_file_is_forgotten),
-        TEST(what_is_believed_of_a_file),
+        TEST(what_is_believed_of_a_file),       TEST(what_failed_is_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
