@@ -28,6 +28,7 @@ EXTRA_DIST += \
 	docs/formats/journal.md \
 	docs/formats/listings.md \
 	docs/formats/names.md \
+	docs/formats/providers.md \
 	docs/formats/quarantine.md \
 	docs/formats/tables.md
 include docs/man/local.mk

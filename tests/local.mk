@@ -53,6 +53,7 @@ unit_tests = \
 	tests/unit/test-provider-calls \
 	tests/unit/test-provider-error \
 	tests/unit/test-provider-gate \
+	tests/unit/test-provider-ids \
 	tests/unit/test-provider-route \
 	tests/unit/test-provider-settings \
 	tests/unit/test-provider-types \

@@ -9,6 +9,8 @@ src_libsupafs_a_SOURCES += \
 	src/provider/gate.c \
 	src/provider/gate.h \
 	src/provider/glm.c \
+	src/provider/ids.c \
+	src/provider/ids.h \
 	src/provider/internal.h \
 	src/provider/key.c \
 	src/provider/key.h \
