@@ -93,7 +93,7 @@ get(unsigned content)
     struct sf_id_key k = key_n(content);
     struct sf_id_row r;
     int rc = sf_ids_get(ids, &k, &r);
-    return rc ? rc : atoi(r.id + 3);
+    return rc ? rc : (int)strtol(r.id + 3, NULL, 10);
 }
 
 static int
@@ -124,9 +124,9 @@ test_ids(void **state)
     assert_true(r.ours);
     /* Another account, purpose or provider is another file. */
     struct sf_id_key other[3] = {k, k, k};
-    strcpy(other[0].account, "acd");
-    strcpy(other[1].purpose, "image");
-    strcpy(other[2].provider, "glm");
+    snprintf(other[0].account, sizeof other[0].account, "%s", "acd");
+    snprintf(other[1].purpose, sizeof other[1].purpose, "%s", "image");
+    snprintf(other[2].provider, sizeof other[2].provider, "%s", "glm");
     for (int i = 0; i < 3; i++)
         assert_int_equal(sf_ids_get(ids, &other[i], &r), -ENOENT);
     /* A new id of the content; the old one is not found any more. */
@@ -169,10 +169,10 @@ test_bounds(void **state)
     bad = k;
     bad.account[0] = '\0';
     assert_int_equal(sf_ids_put(ids, &bad, &r), -EINVAL);
-    strcpy(r.id, "../x");
+    snprintf(r.id, sizeof r.id, "%s", "../x");
     assert_int_equal(sf_ids_put(ids, &k, &r), -EINVAL);
-    strcpy(r.id, "x");
-    strcpy(r.filename, "\xff");
+    snprintf(r.id, sizeof r.id, "%s", "x");
+    snprintf(r.filename, sizeof r.filename, "%s", "\xff");
     assert_int_equal(sf_ids_put(ids, &k, &r), -EINVAL);
 }
 
@@ -341,7 +341,7 @@ test_damaged_file(void **state)
     reopen();
     assert_int_equal(get(1), -ENOENT);
     assert_int_equal(put(1, 1), 0);
-    strcat(file, ".damaged");
+    snprintf(file, sizeof file, "%s/data.mdb.damaged", dir);
     assert_int_equal(access(file, F_OK), 0);
 }
 
