@@ -26,4 +26,5 @@ src_libsupafs_a_SOURCES += \
 	src/provider/upload-read.c \
 	src/provider/upload-read.h \
 	src/provider/upload.c \
-	src/provider/upload.h
+	src/provider/upload.h \
+	src/provider/want.h
