@@ -2,6 +2,8 @@
 src_libsupafs_a_SOURCES += \
 	src/provider/call.c \
 	src/provider/call.h \
+	src/provider/claim.c \
+	src/provider/claim.h \
 	src/provider/error.c \
 	src/provider/error.h \
 	src/provider/files.c \
@@ -18,6 +20,7 @@ src_libsupafs_a_SOURCES += \
 	src/provider/op.h \
 	src/provider/openai.c \
 	src/provider/provider.h \
+	src/provider/providers.c \
 	src/provider/route.c \
 	src/provider/route.h \
 	src/provider/settings.c \
@@ -27,4 +30,10 @@ src_libsupafs_a_SOURCES += \
 	src/provider/upload-read.h \
 	src/provider/upload.c \
 	src/provider/upload.h \
+	src/provider/want-ask.c \
+	src/provider/want-ids.c \
+	src/provider/want-job.h \
+	src/provider/want-memo.c \
+	src/provider/want-run.c \
+	src/provider/want.c \
 	src/provider/want.h

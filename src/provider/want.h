@@ -18,6 +18,7 @@
  */
 struct sf_http;
 struct sf_storage;
+struct sf_claim_peer;
 struct sf_providers;
 
 struct sf_providers_opts {
@@ -25,7 +26,8 @@ struct sf_providers_opts {
     struct sf_storage *storage; /* where the project's tables are; NULL = without them. Borrowed */
     const char *holder;         /* who claims uploads there; NULL = a name that nobody else has */
     /* For tests; 0 = as in use. */
-    unsigned workers;       /* wants that are worked on at once: 4 */
+    const struct sf_claim_peer *tables; /* instead of the storage's (claim.h); copied */
+    unsigned workers;       /* wants of one provider that are worked on at once: 4, or its slots */
     unsigned waiting;       /* that wait for one of them; beyond: -EBUSY. 1024 */
     unsigned lease_s;       /* of a claim: the provider's upload timeout and a minute */
     int64_t claim_wait_ms;  /* before a claim that another mount has is asked for again: 500 */
@@ -81,7 +83,8 @@ struct sf_want_file {
     const char *etag;   /* or its version; "" = it has none, so nothing is known by it */
     const char *sha256; /* of these very bytes, hex; "" = not known: they are read for it once */
     /* As those of struct sf_provider_source: read() may wait, on a thread of ours, one call at a
-     * time; -ESTALE says that the content is another one by now. stop() lets it return. release()
+     * time; -ESTALE says that the content is another one by now. stop(): any that waits, and
+     * later ones, return soon. release()
      * is called once in any case, before or after the callback, also when nothing was read. */
     ssize_t (*read)(void *arg, void *buf, size_t n, uint64_t off);
     void (*stop)(void *arg);

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "provider/claim.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "observe/log.h"
+#include "supabase/rest.h"
+
+#define ANSWER_MS   10000 /* who waits for an id does not wait longer for the tables */
+#define REST_MS     10000 /* after a failure that may pass */
+#define REST_LONG   60000 /* after one that somebody has to do something about */
+#define LEASE_MAX_S 86400
+
+enum state { WAITING, ON, MISSING, DENIED, UNREACHABLE };
+static const char *const names[] = {
+    [WAITING] = "waiting",         [ON] = "on", [MISSING] = "missing", [DENIED] = "denied",
+    [UNREACHABLE] = "unreachable",
+};
+
+struct sf_claims {
+    struct sf_claim_peer peer;
+    char holder[80];
+    struct sf_mutex lock; /* a leaf; protects what follows */
+    enum state state;
+    int64_t rest_until_ms;
+};
+
+/* ---- the database ---------------------------------------------------------------------------- */
+
+/* Each of the three functions may be called again: the holder's claim stays his, what is settled
+ * stays so (see settle), and what is gone is gone. */
+static int
+call_project(void *arg, const char *function, json_t *args, int64_t deadline_ms, json_t **answer,
+             struct sf_err *err)
+{
+    const struct sf_rest_how how = {.deadline_ms = deadline_ms, .repeatable = true};
+    return sf_rest_rpc_wait(arg, function, args, &how, answer, err);
+}
+
+static bool
+rests(struct sf_claims *c)
+{
+    SF_GUARD(&c->lock);
+    return sf_clock_ms() < c->rest_until_ms;
+}
+
+static enum state
+state_of(int rc)
+{
+    switch (rc) {
+    case 0:
+    case -EINVAL: /* it is there, and does not like this one */
+        return ON;
+    case -ENOSYS:
+        return MISSING;
+    case -EACCES:
+    case -EPERM:
+    case -EKEYREJECTED:
+    case -EKEYEXPIRED:
+        return DENIED;
+    default:
+        return UNREACHABLE;
+    }
+}
+
+static void
+note_state(struct sf_claims *c, int rc, const struct sf_err *err)
+{
+    enum state is = state_of(rc);
+    bool other;
+    {
+        SF_GUARD(&c->lock);
+        other = c->state != is;
+        c->state = is;
+        c->rest_until_ms = is == ON ? 0 : sf_clock_ms() + (is == UNREACHABLE ? REST_MS : REST_LONG);
+    }
+    if (other && is != ON)
+        sf_warn("provider", "event=claims-off state=%s reason=%s", names[is], err->msg);
+}
+
+static int
+ask(struct sf_claims *c, const char *function, json_t *args, int64_t deadline_ms, json_t **answer)
+{
+    struct sf_err err = SF_ERR_INIT;
+    int64_t until = sf_clock_ms() + ANSWER_MS;
+    if (!args)
+        return -ENOMEM;
+    if (rests(c)) {
+        json_decref(args);
+        return -EAGAIN;
+    }
+    int rc = c->peer.call(c->peer.arg, function, args, deadline_ms < until ? deadline_ms : until,
+                          answer, &err);
+    if (rc != -ECANCELED && rc != -ENOMEM)
+        note_state(c, rc, &err);
+    return rc;
+}
+
+static int
+odd(struct sf_claims *c, const char *function)
+{
+    struct sf_err err = SF_ERR_INIT;
+    int rc = sf_err_set(&err, -EPROTO, "%s() of the database answers something else", function);
+    note_state(c, rc, &err);
+    return rc;
+}
+
+/* ---- claims ---------------------------------------------------------------------------------- */
+
+/* What all of them begin with; what is not known is left out. */
+static json_t *
+args_of(const struct sf_claims *c, const struct sf_claim_what *w)
+{
+    json_t *p = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "sha256", w->key->sha256, "provider",
+                          w->key->provider, "account", w->key->account, "purpose", w->key->purpose,
+                          "holder", c->holder, "bytes", (json_int_t)w->bytes);
+    if (p && w->file_id && *w->file_id &&
+        json_object_set_new(p, "file_id", json_string(w->file_id)))
+        json_decref(p), p = NULL;
+    return p;
+}
+
+static json_t *
+wrapped(json_t *p)
+{
+    return p ? json_pack("{s:o}", "p", p) : NULL;
+}
+
+static bool
+put_time(json_t *p, const char *name, int64_t s)
+{
+    char text[32];
+    if (s <= 0)
+        return true;
+    sf_time_format_ms(s * 1000000000, text);
+    return json_object_set_new(p, name, json_string(text)) == 0;
+}
+
+static int64_t
+time_of(const json_t *answer, const char *name)
+{
+    const char *text = json_string_value(json_object_get(answer, name));
+    int64_t ns;
+    return text && sf_time_parse(text, &ns) == 0 ? ns / 1000000000 : 0;
+}
+
+/* False: it cannot be believed. */
+static bool
+claim_of(const json_t *answer, struct sf_claim *out)
+{
+    const char *state = json_string_value(json_object_get(answer, "state"));
+    const char *id = json_string_value(json_object_get(answer, "provider_file_id"));
+    json_int_t bytes = json_integer_value(json_object_get(answer, "bytes"));
+    struct sf_claim claim = {.expires_s = time_of(answer, "expires_at")};
+    if (!state)
+        return false;
+    if (strcmp(state, "claimed") == 0) {
+        claim.state = SF_CLAIM_CLAIMED;
+    } else if (strcmp(state, "busy") == 0) {
+        claim.state = SF_CLAIM_BUSY;
+    } else if (strcmp(state, "ready") == 0 && id && sf_provider_id_ok(id) && bytes >= 0) {
+        claim.state = SF_CLAIM_READY;
+        claim.bytes = (uint64_t)bytes;
+        snprintf(claim.id, sizeof claim.id, "%s", id);
+    } else {
+        return false;
+    }
+    *out = claim;
+    return true;
+}
+
+int
+sf_claim_ask(struct sf_claims *c, const struct sf_claim_what *what, unsigned lease_s,
+             int64_t deadline_ms, struct sf_claim *out)
+{
+    json_t *answer = NULL;
+    if (!c)
+        return -ENOSYS;
+    json_t *p = args_of(c, what);
+    if (p && json_object_set_new(p, "lease_s",
+                                 json_integer(lease_s > LEASE_MAX_S ? LEASE_MAX_S : lease_s)))
+        json_decref(p), p = NULL;
+    int rc = ask(c, "supafs_provider_claim", wrapped(p), deadline_ms, &answer);
+    if (!rc && !claim_of(answer, out))
+        rc = odd(c, "supafs_provider_claim");
+    json_decref(answer);
+    return rc;
+}
+
+int
+sf_claim_settle(struct sf_claims *c, const struct sf_claim_what *what, const char *id,
+                int64_t expires_s, const char *error, int64_t deadline_ms,
+                char other[SF_PROVIDER_ID_MAX + 1])
+{
+    json_t *answer = NULL;
+    if (!c)
+        return -ENOSYS;
+    json_t *p = args_of(c, what);
+    if (p &&
+        (json_object_set_new(p, id ? "provider_file_id" : "error", json_string(id ? id : error)) ||
+         (id && !put_time(p, "expires_at", expires_s))))
+        json_decref(p), p = NULL;
+    int rc = ask(c, "supafs_provider_settle", wrapped(p), deadline_ms, &answer);
+    const json_t *settled = json_object_get(answer, "settled");
+    const char *there = json_string_value(json_object_get(answer, "provider_file_id"));
+    if (!rc && (!json_is_boolean(settled) || (there && !sf_provider_id_ok(there))))
+        rc = odd(c, "supafs_provider_settle");
+    /* The same id is there when the reply to the first call was lost. */
+    if (!rc)
+        snprintf(other, SF_PROVIDER_ID_MAX + 1, "%s",
+                 json_is_false(settled) && there && (!id || strcmp(there, id) != 0) ? there : "");
+    json_decref(answer);
+    return rc;
+}
+
+int
+sf_claim_drop(struct sf_claims *c, const char *provider, const char *id, int64_t deadline_ms)
+{
+    json_t *answer = NULL;
+    if (!c)
+        return -ENOSYS;
+    int rc = ask(c, "supafs_provider_drop",
+                 json_pack("{s:{s:s, s:s}}", "p", "provider", provider, "provider_file_id", id),
+                 deadline_ms, &answer);
+    json_decref(answer);
+    return rc;
+}
+
+/* ---- start and end --------------------------------------------------------------------------- */
+
+int
+sf_claims_new(struct sf_storage *st, const struct sf_claim_peer *peer, const char *holder,
+              struct sf_claims **ret)
+{
+    struct sf_claims *c = calloc(1, sizeof *c);
+    if (!c)
+        return -ENOMEM;
+    c->peer = peer ? *peer : (struct sf_claim_peer){.call = call_project, .arg = st};
+    snprintf(c->holder, sizeof c->holder, "%s", holder);
+    sf_mutex_init(&c->lock, 0);
+    *ret = c;
+    return 0;
+}
+
+void
+sf_claims_free(struct sf_claims *c)
+{
+    if (!c)
+        return;
+    sf_mutex_fini(&c->lock);
+    free(c);
+}
+
+const char *
+sf_claims_state(struct sf_claims *c)
+{
+    if (!c)
+        return "off";
+    SF_GUARD(&c->lock);
+    return names[c->state];
+}
