@@ -20,10 +20,14 @@ enum table {
     T_IDS,      /* provider, account, id -> content */
     T_INTENTS,  /* content -> row without an id */
     T_HASHES,   /* digest of an object's version -> SHA-256 */
+    T_NAMES,    /* content, digest of a name -> name */
     T_COUNT
 };
-static const char *const table_names[T_COUNT] = {
-    [T_CONTENTS] = "contents", [T_IDS] = "ids", [T_INTENTS] = "intents", [T_HASHES] = "hashes"};
+static const char *const table_names[T_COUNT] = {[T_CONTENTS] = "contents",
+                                                 [T_IDS] = "ids",
+                                                 [T_INTENTS] = "intents",
+                                                 [T_HASHES] = "hashes",
+                                                 [T_NAMES] = "names"};
 
 #define BYTES_MAX  (64 * 1024 * 1024)
 #define HASHES_MAX 65536
@@ -291,6 +295,31 @@ sf_ids_put(struct sf_ids *ids, const struct sf_id_key *key, const struct sf_id_r
     return sf_env_write_wait(ids->env, &c.w);
 }
 
+/* The next name of a content, from *at on. */
+static int
+next_name(struct sf_txn *txn, const struct sf_buf *content, const struct sf_buf *at,
+          struct sf_buf *found)
+{
+    int rc = sf_txn_next(txn, T_NAMES, at->data, at->len, found, NULL);
+    if (!rc && (found->len != content->len + DIGEST ||
+                memcmp(found->data, content->data, content->len) != 0))
+        rc = -ENOENT;
+    return rc;
+}
+
+static int
+del_names(struct sf_txn *txn, const struct sf_buf *content)
+{
+    for (;;) {
+        sf_autobuf struct sf_buf found = SF_BUF_INIT;
+        int rc = next_name(txn, content, content, &found);
+        if (!rc)
+            rc = sf_txn_del(txn, T_NAMES, found.data, found.len);
+        if (rc)
+            return gone(rc);
+    }
+}
+
 static int
 drop_run(struct sf_env_write *w, struct sf_txn *txn)
 {
@@ -299,8 +328,11 @@ drop_run(struct sf_env_write *w, struct sf_txn *txn)
     int rc = sf_txn_get(txn, T_IDS, c->id.b, c->id.len, &content);
     if (!rc)
         rc = sf_txn_del(txn, T_IDS, c->id.b, c->id.len);
-    if (!rc && is_id_of(txn, &content, &c->id))
+    if (!rc && is_id_of(txn, &content, &c->id)) {
         rc = gone(sf_txn_del(txn, T_CONTENTS, content.data, content.len));
+        if (!rc)
+            rc = del_names(txn, &content);
+    }
     return rc;
 }
 
@@ -343,6 +375,155 @@ sf_ids_intent_end(struct sf_ids *ids, const struct sf_id_key *key)
     struct change c = {.w = {.run = intend_run, .frees = true}};
     int rc = content_key(key, &c.content);
     return rc ? rc : sf_env_write_wait(ids->env, &c.w);
+}
+
+int
+sf_ids_intent(struct sf_ids *ids, const struct sf_id_key *key, struct sf_id_row *out)
+{
+    sf_autobuf struct sf_buf text = SF_BUF_INIT;
+    struct key k;
+    int rc = content_key(key, &k);
+    if (!rc)
+        rc = sf_env_get(ids->env, T_INTENTS, k.b, k.len, &text);
+    if (!rc && !row_of(text.data, text.len, false, out))
+        rc = -ENOENT;
+    return rc;
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/* One that says that there were more than are kept. */
+static const unsigned char more_names[DIGEST] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+struct name_change {
+    struct sf_env_write w;
+    struct key content, name;
+    char *text;
+};
+
+static struct name_change *
+name_change_of(struct sf_env_write *w)
+{
+    return (struct name_change *)(void *)((char *)w - offsetof(struct name_change, w));
+}
+
+static int
+name_run(struct sf_env_write *w, struct sf_txn *txn)
+{
+    struct name_change *c = name_change_of(w);
+    const struct sf_buf content = {.data = (char *)c->content.b, .len = c->content.len};
+    struct key at = c->content, *put = &c->name;
+    sf_autobuf struct sf_buf before = SF_BUF_INIT;
+    int n = 0, rc = sf_txn_get(txn, T_NAMES, put->b, put->len, &before);
+    while (rc == -ENOENT && n <= SF_ID_NAMES) {
+        const struct sf_buf from = {.data = (char *)at.b, .len = at.len};
+        sf_autobuf struct sf_buf found = SF_BUF_INIT;
+        if (next_name(txn, &content, &from, &found))
+            break;
+        memcpy(at.b, found.data, found.len);
+        at.len = found.len;
+        at.b[at.len++] = 0; /* behind it */
+        n++;
+    }
+    if (n >= SF_ID_NAMES) {
+        memcpy(put->b + c->content.len, more_names, DIGEST);
+        return sf_txn_put(txn, T_NAMES, put->b, put->len, "", 1);
+    }
+    return sf_txn_put(txn, T_NAMES, put->b, put->len, c->text, strlen(c->text));
+}
+
+static void
+name_done(struct sf_env_write *w, int rc)
+{
+    struct name_change *c = name_change_of(w);
+    if (rc)
+        sf_debug("provider", "event=name-not-noted reason=%s", sf_errno_name(rc));
+    free(c->text);
+    free(c);
+}
+
+static int
+name_key(const struct sf_id_key *key, const struct sf_id_name *name, struct key *content,
+         struct key *out)
+{
+    sf_autobuf struct sf_buf text = SF_BUF_INIT;
+    int rc = content_key(key, content);
+    if (rc)
+        return rc;
+    if (sf_buf_append(&text, name->bucket, strlen(name->bucket) + 1) ||
+        sf_buf_append(&text, name->key, strlen(name->key) + 1))
+        return -ENOMEM;
+    *out = *content;
+    if (EVP_Digest(text.data, text.len, out->b + out->len, NULL, EVP_sha256(), NULL) != 1)
+        return -ENOMEM;
+    out->len += DIGEST;
+    return 0;
+}
+
+void
+sf_ids_name(struct sf_ids *ids, const struct sf_id_key *key, const struct sf_id_name *name)
+{
+    struct name_change *c = calloc(1, sizeof *c);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "bucket", name->bucket, "key", name->key, "id",
+                          name->id, "etag", name->etag);
+    sf_autobuf struct sf_buf before = SF_BUF_INIT;
+    if (c && o)
+        c->text = json_dumps(o, JSON_COMPACT);
+    json_decref(o);
+    if (!c || !c->text || name_key(key, name, &c->content, &c->name) ||
+        (sf_env_get(ids->env, T_NAMES, c->name.b, c->name.len, &before) == 0 &&
+         strcmp(sf_buf_str(&before), c->text) == 0)) {
+        if (c)
+            free(c->text);
+        free(c);
+        return;
+    }
+    c->w = (struct sf_env_write){.run = name_run, .done = name_done, .lazy = true};
+    sf_env_submit(ids->env, &c->w);
+}
+
+struct names {
+    const struct key *content;
+    struct sf_id_name *out;
+    int n;
+};
+
+static void
+take_name(const json_t *o, const char *member, char *out, size_t room)
+{
+    const char *text = json_string_value(json_object_get(o, member));
+    snprintf(out, room, "%s", text && strlen(text) < room ? text : "");
+}
+
+static int
+names_row(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+{
+    struct names *names = arg;
+    const struct key *c = names->content;
+    if (key_len != c->len + DIGEST || memcmp(key, c->b, c->len) != 0)
+        return 1;
+    if (names->n == SF_ID_NAMES || memcmp((const char *)key + c->len, more_names, DIGEST) == 0)
+        return -E2BIG;
+    json_t *o = json_loadb(value, value_len, 0, NULL);
+    struct sf_id_name *out = &names->out[names->n];
+    take_name(o, "bucket", out->bucket, sizeof out->bucket);
+    take_name(o, "key", out->key, sizeof out->key);
+    take_name(o, "id", out->id, sizeof out->id);
+    take_name(o, "etag", out->etag, sizeof out->etag);
+    names->n += out->bucket[0] && out->key[0];
+    json_decref(o);
+    return 0;
+}
+
+int
+sf_ids_names(struct sf_ids *ids, const struct sf_id_key *key, struct sf_id_name out[SF_ID_NAMES])
+{
+    struct key content;
+    struct names names = {.content = &content, .out = out};
+    int rc = content_key(key, &content);
+    if (!rc)
+        rc = sf_env_walk(ids->env, T_NAMES, content.b, content.len, names_row, &names);
+    return rc < 0 ? rc : names.n;
 }
 
 /* ---- walks ----------------------------------------------------------------------------------- */

@@ -78,6 +78,25 @@ int sf_ids_intend(struct sf_ids *ids, const struct sf_id_key *key, const struct 
 /** sf_ids_intent_end - it is certain that nothing is there. Without one: 0. */
 int sf_ids_intent_end(struct sf_ids *ids, const struct sf_id_key *key);
 int sf_ids_intents(struct sf_ids *ids, sf_ids_fn fn, void *arg);
+/** sf_ids_intent - the one of a content. -ENOENT. */
+int sf_ids_intent(struct sf_ids *ids, const struct sf_id_key *key, struct sf_id_row *out);
+
+/* ---- for which files ------------------------------------------------------------------------- */
+
+/* A file that had a content when it got its id; the texts may be "". */
+struct sf_id_name {
+    char bucket[101], key[1025], id[40], etag[136];
+};
+#define SF_ID_NAMES 16 /* of one content are kept */
+
+/** sf_ids_name - note it, behind; never waits, any thread. What cannot be noted is not. */
+void sf_ids_name(struct sf_ids *ids, const struct sf_id_key *key, const struct sf_id_name *name);
+/**
+ * sf_ids_names - those of a content, which go with its id.
+ * Returns how many, or -errno; -E2BIG there were more.
+ */
+int sf_ids_names(struct sf_ids *ids, const struct sf_id_key *key,
+                 struct sf_id_name out[SF_ID_NAMES]);
 
 /* ---- hashes --------------------------------------------------------------------------------- */
 

@@ -345,13 +345,65 @@ test_damaged_file(void **state)
     assert_int_equal(access(file, F_OK), 0);
 }
 
+static struct sf_id_name
+name_n(unsigned n)
+{
+    struct sf_id_name name = {.bucket = "b", .id = "1234", .etag = "\"e\""};
+    snprintf(name.key, sizeof name.key, "dir/n\xc3\xa4me %u", n);
+    return name;
+}
+
+static int
+names_of(const struct sf_id_key *key, struct sf_id_name *out)
+{
+    reopen(); /* what is noted behind is there then */
+    return sf_ids_names(ids, key, out);
+}
+
+/* The files of a content: none of another one, and no more than are kept. */
+static void
+test_names(void **state)
+{
+    static struct sf_id_name names[SF_ID_NAMES];
+    struct sf_id_key k = key_n(1), other = key_n(2);
+    struct sf_id_row row = row_n(1);
+    (void)state;
+    assert_int_equal(sf_ids_put(ids, &k, &row), 0);
+    for (unsigned i = 0; i < SF_ID_NAMES; i++) {
+        struct sf_id_name name = name_n(i);
+        sf_ids_name(ids, &k, &name);
+        sf_ids_name(ids, &k, &name);
+    }
+    struct sf_id_name name = name_n(99);
+    sf_ids_name(ids, &other, &name);
+    assert_int_equal(names_of(&k, names), SF_ID_NAMES);
+    assert_string_equal(names[0].id, "1234");
+    assert_string_equal(names[0].etag, "\"e\"");
+    assert_int_equal(names_of(&other, names), 1);
+    assert_string_equal(names[0].key, name.key);
+    /* The same file by another version is one name. */
+    name = name_n(3);
+    snprintf(name.etag, sizeof name.etag, "new");
+    sf_ids_name(ids, &k, &name);
+    assert_int_equal(names_of(&k, names), SF_ID_NAMES);
+    name = name_n(50);
+    sf_ids_name(ids, &k, &name);
+    assert_int_equal(names_of(&k, names), -E2BIG);
+    assert_int_equal(sf_ids_drop(ids, "kimi", "acc", "id-1"), 0);
+    assert_int_equal(names_of(&k, names), 0);
+    assert_int_equal(names_of(&other, names), 1);
+    name.bucket[0] = '\xff'; /* is no text */
+    sf_ids_name(ids, &k, &name);
+    assert_int_equal(names_of(&k, names), 0);
+}
+
 int
 main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_ids),    T(test_bounds),       T(test_walk),         T(test_intents),
-        T(test_hashes), T(test_damaged_rows), T(test_damaged_file),
+        T(test_hashes), T(test_damaged_rows), T(test_damaged_file), T(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
