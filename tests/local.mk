@@ -54,9 +54,11 @@ unit_tests = \
 	tests/unit/test-provider-error \
 	tests/unit/test-provider-gate \
 	tests/unit/test-provider-ids \
+	tests/unit/test-provider-prune \
 	tests/unit/test-provider-route \
 	tests/unit/test-provider-settings \
 	tests/unit/test-provider-types \
+	tests/unit/test-provider-want \
 	tests/unit/test-supabase-attrs \
 	tests/unit/test-supabase-sign \
 	tests/unit/test-store-env \
@@ -469,6 +471,9 @@ tests_unit_test_http_hostile_SOURCES = tests/unit/test-http-hostile.c $(http_tes
 tests_unit_test_http_queue_SOURCES = tests/unit/test-http-queue.c $(http_test_lib)
 tests_unit_test_http_tls_SOURCES = tests/unit/test-http-tls.c $(http_test_lib)
 tests_unit_test_http_retry_SOURCES = tests/unit/test-http-retry.c $(http_test_lib)
+want_world = tests/lib/want-world.c tests/lib/want-world.h $(http_test_lib)
+tests_unit_test_provider_prune_SOURCES = tests/unit/test-provider-prune.c $(want_world)
+tests_unit_test_provider_want_SOURCES = tests/unit/test-provider-want.c $(want_world)
 tests_unit_test_provider_calls_SOURCES = tests/unit/test-provider-calls.c $(http_test_lib)
 tests_unit_test_http_source_SOURCES = tests/unit/test-http-source.c $(http_test_lib)
 

@@ -42,11 +42,14 @@ call_project(void *arg, const char *function, json_t *args, int64_t deadline_ms,
     return sf_rest_rpc_wait(arg, function, args, &how, answer, err);
 }
 
-static bool
+/* 0, or what it is answered while it rests. */
+static int
 rests(struct sf_claims *c)
 {
     SF_GUARD(&c->lock);
-    return sf_clock_ms() < c->rest_until_ms;
+    if (sf_clock_ms() >= c->rest_until_ms)
+        return 0;
+    return c->state == MISSING ? -ENOSYS : -EAGAIN;
 }
 
 static enum state
@@ -90,12 +93,13 @@ ask(struct sf_claims *c, const char *function, json_t *args, int64_t deadline_ms
     int64_t until = sf_clock_ms() + ANSWER_MS;
     if (!args)
         return -ENOMEM;
-    if (rests(c)) {
+    int rc = rests(c);
+    if (rc) {
         json_decref(args);
-        return -EAGAIN;
+        return rc;
     }
-    int rc = c->peer.call(c->peer.arg, function, args, deadline_ms < until ? deadline_ms : until,
-                          answer, &err);
+    rc = c->peer.call(c->peer.arg, function, args, deadline_ms < until ? deadline_ms : until,
+                      answer, &err);
     if (rc != -ECANCELED && rc != -ENOMEM)
         note_state(c, rc, &err);
     return rc;
@@ -229,6 +233,51 @@ sf_claim_drop(struct sf_claims *c, const char *provider, const char *id, int64_t
                  deadline_ms, &answer);
     json_decref(answer);
     return rc;
+}
+
+/* ---- who needs it ---------------------------------------------------------------------------- */
+
+#define FOUND_MAX 50 /* more than can be "but" */
+
+static bool
+is_one_of(const char *id, const char *const *all, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (id && strcmp(id, all[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Whether supafs_find() finds an object by this; @p is taken. */
+static int
+finds(struct sf_claims *c, json_t *p, const char *const *but, size_t n_but, int64_t deadline_ms)
+{
+    json_t *rows = NULL;
+    int found = 0, rc = ask(c, "supafs_find", wrapped(p), deadline_ms, &rows);
+    if (!rc && !json_is_array(rows))
+        rc = odd(c, "supafs_find");
+    for (size_t i = 0; !rc && i < json_array_size(rows); i++)
+        if (!is_one_of(json_string_value(json_object_get(json_array_get(rows, i), "id")), but,
+                       n_but))
+            found = 1;
+    json_decref(rows);
+    return rc ? rc : found;
+}
+
+int
+sf_claim_needed(struct sf_claims *c, const struct sf_id_key *key, const char *id,
+                const char *const *but, size_t n_but, int64_t deadline_ms)
+{
+    if (!c)
+        return 0;
+    int rc =
+        finds(c, json_pack("{s:s, s:i}", "sha256", key->sha256, "limit", 1), NULL, 0, deadline_ms);
+    if (rc == 0)
+        rc = finds(c,
+                   json_pack("{s:s, s:s, s:i}", "provider", key->provider, "provider_file_id", id,
+                             "limit", FOUND_MAX),
+                   but, n_but, deadline_ms);
+    return rc == -ENOSYS ? 0 : rc; /* there are none that could know one */
 }
 
 /* ---- start and end --------------------------------------------------------------------------- */

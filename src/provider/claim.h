@@ -11,8 +11,9 @@
  * id of a content one has the claim to upload it, and the others its id afterwards.
  *
  * A failure of any of these means: go on without the tables. After one they rest for a while, in
- * which every call fails at once with -EAGAIN. NULL is allowed, and is that (-ENOSYS). Thread-safe;
- * calls wait for the database, so none on the event thread.
+ * which every call fails at once: with -ENOSYS where there are no such tables, as for NULL, which
+ * is allowed; else with -EAGAIN. Thread-safe; calls wait for the database, so none on the event
+ * thread.
  */
 struct sf_storage;
 struct sf_claims;
@@ -68,5 +69,12 @@ int sf_claim_settle(struct sf_claims *c, const struct sf_claim_what *what, const
                     char other[SF_PROVIDER_ID_MAX + 1]);
 /** sf_claim_drop - the provider has no file of this id any more. */
 int sf_claim_drop(struct sf_claims *c, const char *provider, const char *id, int64_t deadline_ms);
+/**
+ * sf_claim_needed - whether the tables know a file that has this content, or this id.
+ * @but: UUIDs of files that are known to have another content by now; their ids do not count.
+ * Returns 1; 0, also where there are no tables; -errno the tables did not answer.
+ */
+int sf_claim_needed(struct sf_claims *c, const struct sf_id_key *key, const char *id,
+                    const char *const *but, size_t n_but, int64_t deadline_ms);
 
 #endif

@@ -34,6 +34,7 @@ src_libsupafs_a_SOURCES += \
 	src/provider/want-ids.c \
 	src/provider/want-job.h \
 	src/provider/want-memo.c \
+	src/provider/want-prune.c \
 	src/provider/want-run.c \
 	src/provider/want.c \
 	src/provider/want.h

@@ -95,8 +95,8 @@ adopt_file(struct want_job *job)
 static void
 adopt_run(struct want_job *job)
 {
-    if (want_hash(job) == 0)
-        (void)adopt_file(job);
+    if (want_hash(job) == 0 && adopt_file(job) == 0)
+        want_name(job->one, &job->key, &job->file);
     want_end(job);
 }
 
@@ -206,6 +206,12 @@ sf_want_about(struct sf_providers *ps, const char *provider, const struct sf_pro
         (void)sf_ids_intents(ps->ids, begun_row, &b);
         return b.found ? 0 : -ENOENT;
     }
+    struct sf_id_name *names = calloc(SF_ID_NAMES, sizeof *names);
+    if (names && sf_ids_names(ps->ids, &key, names) > 0) {
+        snprintf(out->bucket, sizeof out->bucket, "%s", names[0].bucket);
+        snprintf(out->key, sizeof out->key, "%s", names[0].key);
+    }
+    free(names);
     snprintf(out->sha256, sizeof out->sha256, "%s", key.sha256);
     out->ours = row.ours;
     out->expires_s = row.believed_until_s;

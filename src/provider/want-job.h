@@ -58,8 +58,8 @@ struct want_job {
     char told[256];                         /* its name, as a list at the provider shows it */
     struct sf_id_key key;                   /* sha256 under the lock, "" = not known yet */
     char wanted_id[SF_PROVIDER_ID_MAX + 1]; /* of adopt, remove, gone */
-    void (*work)(struct want_job *job, void *arg); /* of others */
-    void *work_arg;
+    void *work_arg;                         /* of prune */
+    bool patient; /* its asker is told at its end, whatever happens: others use what is his */
     struct sf_wanted result; /* the worker's, until it has ended */
     struct sf_provider_uploaded said;
     sf_provider_file_fn each; /* of a list under way */
@@ -118,6 +118,8 @@ struct want_one *want_one(struct sf_providers *ps, const char *name);
 int want_usable(struct want_one *one, struct sf_provider_fault *out);
 /* By what its hash is noted; false: by nothing. Texts are borrowed. */
 bool want_object(const struct sf_want_file *file, struct sf_id_object *out);
+/* Note that this file has this content, if it has a version. Never waits. */
+void want_name(struct want_one *one, const struct sf_id_key *key, const struct sf_want_file *file);
 /* What a file of an account is known by, as far as that is known without reading it. */
 void want_key(struct want_one *one, const char *purpose, const struct sf_want_file *file,
               struct sf_id_key *key, char version[65]);
@@ -170,5 +172,12 @@ __attribute__((format(printf, 3, 4))) int want_fail(struct want_job *job, int rc
 /* The row of a file at the provider. */
 void want_row(const struct want_one *one, const struct sf_provider_file *file, bool ours,
               struct sf_id_row *out);
+
+/* ---- want-prune.c ---------------------------------------------------------------------------- */
+
+/* How many files at the provider may be what an upload left that was killed; one that is known to
+ * be something else is none. @out: the last one. Or -errno, as in result.fault. */
+int want_find_begun(struct want_job *job, const struct sf_id_key *key,
+                    const struct sf_id_row *intent, struct sf_provider_file *out);
 
 #endif

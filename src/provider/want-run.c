@@ -359,7 +359,7 @@ uploaded(struct want_job *job, bool claimed)
     if (!row.filename[0])
         snprintf(row.filename, sizeof row.filename, "%s", job->told);
     row.bytes = job->file.size;
-    job->result.uploaded = true;
+    job->result.uploaded = job->said.attempts > 0;
     job->result.adopted = job->said.adopted;
     sf_provider_account(one->conf, account);
     if (strcmp(account, job->key.account) != 0) {
@@ -378,6 +378,26 @@ uploaded(struct want_job *job, bool claimed)
         (void)sf_claim_settle(one->ps->claims, &what, row.id, job->said.file.expires_s, NULL,
                               settle_by(job), other);
     return other[0] ? give_way(job, row.id, other) : take(job, &row);
+}
+
+/* A mount that was killed began to upload it: perhaps it is there. */
+static enum step
+look_for_begun(struct want_job *job, bool claimed)
+{
+    struct sf_id_row intent;
+    struct sf_provider_file *file = &job->said.file;
+    if (sf_ids_intent(job->one->ps->ids, &job->key, &intent))
+        return GO_ON;
+    int n = want_find_begun(job, &job->key, &intent, file);
+    if (n < 0) {
+        if (claimed)
+            settle_failed(job);
+        return FAILED;
+    }
+    if (n != 1)
+        return GO_ON;
+    job->said.adopted = true;
+    return uploaded(job, claimed);
 }
 
 static enum step
@@ -422,11 +442,14 @@ want_run(struct want_job *job)
     int rc = want_hash(job);
     if (rc == 0) {
         int64_t deadline_ms = want_deadline(job);
+        want_name(job->one, &job->key, &job->file);
         enum step step = look_here(job);
         if (step == GO_ON && is_remembered(job))
             step = FAILED;
         if (step == GO_ON)
             step = claim(job, deadline_ms, &claimed);
+        if (step == GO_ON)
+            step = look_for_begun(job, claimed);
         if (step == GO_ON)
             (void)upload(job, deadline_ms, claimed);
     }

@@ -72,6 +72,19 @@ want_key(struct want_one *one, const char *purpose, const struct sf_want_file *f
         key->sha256[0] = '\0';
 }
 
+void
+want_name(struct want_one *one, const struct sf_id_key *key, const struct sf_want_file *f)
+{
+    struct sf_id_name name;
+    if (!*text(f->etag) || !*text(f->bucket) || !*text(f->key))
+        return;
+    snprintf(name.bucket, sizeof name.bucket, "%s", f->bucket);
+    snprintf(name.key, sizeof name.key, "%s", f->key);
+    snprintf(name.id, sizeof name.id, "%s", text(f->id));
+    snprintf(name.etag, sizeof name.etag, "%s", f->etag);
+    sf_ids_name(one->ps->ids, key, &name);
+}
+
 static void
 release_file(const struct sf_want_file *f)
 {
@@ -115,7 +128,7 @@ job_new(struct want_one *one, const struct sf_want_file *file, const struct want
     job->run = like->run;
     job->again = like->again;
     job->joinable = like->joinable;
-    job->work = like->work;
+    job->patient = like->patient;
     job->work_arg = like->work_arg;
     job->key = like->key;
     job->refs = 1;
@@ -241,6 +254,10 @@ static void
 detach_locked(struct sf_providers *ps, struct want_asker *a, int rc)
 {
     struct want_job *job = a->job;
+    if (job->patient) {
+        abandon_locked(ps, job);
+        return;
+    }
     HASH_DEL(ps->askers, a);
     TAILQ_REMOVE(&job->askers, a, link);
     a->job = NULL;
@@ -291,13 +308,14 @@ keep_one(struct sf_providers *ps)
         break;
     if (!job)
         return false;
+    struct sf_provider *p = job->one->p;
     uint64_t op = job->op;
     bool reading = job->reading;
     job->to_stop = false;
     job->refs++;
     sf_mutex_unlock(&ps->lock);
     if (op)
-        sf_provider_cancel(job->one->p, op);
+        sf_provider_cancel(p, op);
     if (reading && job->file.stop)
         job->file.stop(job->file.arg);
     want_unref(job);
@@ -568,6 +586,7 @@ sf_want(struct sf_providers *ps, const char *provider, const struct sf_want_file
         struct sf_wanted w = {.expires_s = row.believed_until_s};
         snprintf(w.id, sizeof w.id, "%s", row.id);
         snprintf(w.sha256, sizeof w.sha256, "%s", like.key.sha256);
+        want_name(one, &like.key, file);
         release_file(file);
         fn(arg, &w);
         return 0;

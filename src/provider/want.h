@@ -36,7 +36,8 @@ struct sf_providers_opts {
 };
 
 /**
- * sf_providers_open - nothing is sent yet; what a killed mount left is looked for behind.
+ * sf_providers_open - nothing is sent. What a killed mount may have left at a provider is looked
+ * for when its file is wanted again, and by prune.
  * @http, @confs: borrowed until sf_providers_free().
  * Returns 0, -ENOMEM, or what is wrong with the state directory.
  */
@@ -244,7 +245,7 @@ typedef void (*sf_pruned_fn)(void *arg, const struct sf_pruned *pruned);
  * sf_want_prune - delete at the providers what this mount uploaded and nobody needs any more: a
  * content that no file has which once had it, here or by the project's tables; and what uploads
  * left behind that were killed. Where the tables do not answer everything is kept.
- * As sf_want(); fn runs after all others.
+ * As sf_want(); fn runs after all others, also when it is cancelled.
  */
 uint64_t sf_want_prune(struct sf_providers *ps, const struct sf_prune_args *args, sf_pruned_fn fn,
                        void *arg);
