@@ -123,6 +123,14 @@ int sf_provider_form(const char *purpose, const char *filename, const char *mime
  */
 void sf_provider_filename(const char *name, char out[256]);
 
+/**
+ * sf_provider_marked_name - such a name that tells the content, too, before its extension:
+ * "q3-2cf24dba5fb0.pdf". What a list shows under it and with the number of bytes is this file, no
+ * matter who uploaded it.
+ * @sha256: of the bytes, hex.
+ */
+void sf_provider_marked_name(const char *name, const char *sha256, char out[256]);
+
 /* ---- replies -------------------------------------------------------------------------------- */
 
 /* 1 to 255 of A-Z a-z 0-9 _ . : -, and neither "." nor "..". */

@@ -120,10 +120,11 @@ extension_len(const char *name, size_t n)
     return len < n && len > 0 && len < 16 ? len + 1 : 0;
 }
 
+#define NAME_MAX_BYTES 200 /* some servers refuse more */
+
 void
 sf_provider_filename(const char *name, char out[256])
 {
-    enum { MAX = 200 }; /* bytes; some servers refuse more */
     char clean[1024];
     size_t n = 0;
     for (const unsigned char *p = (const unsigned char *)name; *p && n + 4 < sizeof clean;) {
@@ -143,14 +144,30 @@ sf_provider_filename(const char *name, char out[256])
         snprintf(clean, sizeof clean, "file");
     n = strlen(clean);
     size_t ext = extension_len(clean, n);
-    if (n > MAX) {
+    if (n > NAME_MAX_BYTES) {
         char tail[17];
         snprintf(tail, sizeof tail, "%s", clean + n - ext);
-        clean[MAX - ext] = '\0';
+        clean[NAME_MAX_BYTES - ext] = '\0';
         n = sf_utf8_trim(clean);
         memcpy(clean + n, tail, ext + 1);
     }
     snprintf(out, 256, "%s", clean);
+}
+
+void
+sf_provider_marked_name(const char *name, const char *sha256, char out[256])
+{
+    enum { DIGITS = 12 };
+    char clean[256], ext[17];
+    sf_provider_filename(name, clean);
+    size_t n = strlen(clean), len = extension_len(clean, n);
+    snprintf(ext, sizeof ext, "%s", clean + n - len);
+    clean[n - len] = '\0';
+    if (n > NAME_MAX_BYTES - DIGITS - 1) {
+        clean[NAME_MAX_BYTES - DIGITS - 1 - len] = '\0';
+        (void)sf_utf8_trim(clean);
+    }
+    snprintf(out, 256, "%.*s-%.*s%s", NAME_MAX_BYTES, clean, DIGITS, sha256, ext);
 }
 
 /* A content type becomes a line of the body: it must not end that line. */

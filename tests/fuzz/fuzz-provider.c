@@ -165,6 +165,9 @@ name(char *text, size_t len)
     REQUIRE(once[0] && !strpbrk(once, "\"\\/%") && strlen(once) <= 200);
     sf_provider_filename(once, twice);
     REQUIRE(strcmp(once, twice) == 0);
+    sf_provider_marked_name(text, "2cf24dba5fb0a30e", once);
+    sf_provider_filename(once, twice);
+    REQUIRE(strcmp(once, twice) == 0 && strstr(once, "-2cf24dba5fb0"));
     REQUIRE(sf_provider_form("agent", text, text, line, &head, &tail) == 0);
     size_t lines = 0;
     for (size_t i = 0; i < head.len; i++)

@@ -133,6 +133,37 @@ test_names(void **state)
 }
 
 static void
+marked_is(const char *name, const char *expected)
+{
+    char out[256], again[256];
+    sf_provider_marked_name(name, "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c", out);
+    assert_string_equal(out, expected);
+    sf_provider_filename(out, again);
+    assert_string_equal(again, out);
+}
+
+static void
+test_marked_names(void **state)
+{
+    (void)state;
+    char longest[400], out[256];
+    marked_is("q3.pdf", "q3-2cf24dba5fb0.pdf");
+    marked_is("a.tar.gz", "a.tar-2cf24dba5fb0.gz");
+    marked_is("README", "README-2cf24dba5fb0");
+    marked_is("", "file-2cf24dba5fb0");
+    marked_is("a\"b\n.txt", "a_b_-2cf24dba5fb0.txt");
+    for (size_t i = 0; i < 300; i += 2)
+        memcpy(longest + i, "é", 2);
+    for (size_t i = 0; i < 30; i++) {
+        snprintf(longest + 170 + i * 2, 100, "%.*s.docx", (int)(i % 5), "aaaa");
+        sf_provider_marked_name(longest, "2cf24dba5fb0a30e", out);
+        assert_in_range(strlen(out), 150, 200);
+        assert_string_equal(out + strlen(out) - 18, "-2cf24dba5fb0.docx");
+        marked_is(longest, out);
+    }
+}
+
+static void
 test_form(void **state)
 {
     (void)state;
@@ -379,11 +410,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_registry),  cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_urls),      cmocka_unit_test(test_names),
-        cmocka_unit_test(test_form),      cmocka_unit_test(test_file),
-        cmocka_unit_test(test_bad_files), cmocka_unit_test(test_list),
-        cmocka_unit_test(test_deleted),   cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_registry),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_urls),          cmocka_unit_test(test_names),
+        cmocka_unit_test(test_marked_names),  cmocka_unit_test(test_form),
+        cmocka_unit_test(test_file),          cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_list),          cmocka_unit_test(test_deleted),
+        cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
