@@ -156,9 +156,8 @@ is_other(void *arg, const char *id)
 {
     struct want_job *job = arg;
     struct sf_id_key of;
-    return (sf_ids_find(job->one->ps->ids, job->key.provider, job->key.account, id, &of) == 0 &&
-            strcmp(of.sha256, job->key.sha256) != 0) ||
-           want_looks_alike(job);
+    return sf_ids_find(job->one->ps->ids, job->key.provider, job->key.account, id, &of) == 0 &&
+           strcmp(of.sha256, job->key.sha256) != 0;
 }
 
 int
@@ -167,7 +166,7 @@ want_ask_upload(struct want_job *job, int64_t deadline_ms)
     struct sf_providers *ps = job->one->ps;
     const struct sf_provider_upload up = {
         .source = {.size = job->file.size,
-                   .name = job->file.name,
+                   .name = job->told,
                    .mime = job->file.mime[0] ? job->file.mime : NULL,
                    .read = read_checked,
                    .stop = stop_reading,

@@ -55,7 +55,7 @@ struct want_job {
     struct sf_want_file file; /* its texts are ours; never NULL */
     bool again;
     char version[65];                       /* digest of the object's version; "" = it has none */
-    char told[256];                         /* its name, as a list at the provider shows it */
+    char told[256];                         /* its marked name, which a list shows; with the hash */
     struct sf_id_key key;                   /* sha256 under the lock, "" = not known yet */
     char wanted_id[SF_PROVIDER_ID_MAX + 1]; /* of adopt, remove, gone */
     void *work_arg;                         /* of prune */
@@ -137,8 +137,6 @@ int64_t want_deadline(struct want_job *job);
 bool want_is_about(struct want_job *job, const char *sha256);
 /* Its end: the askers are told. */
 void want_end(struct want_job *job);
-/* Another one of this provider sends a file that looks the same in a list. */
-bool want_looks_alike(struct want_job *job);
 
 /* ---- want-memo.c ----------------------------------------------------------------------------- */
 

@@ -150,7 +150,6 @@ job_new(struct want_one *one, const struct sf_want_file *file, const struct want
         job_free(job);
         return NULL;
     }
-    sf_provider_filename(f->name, job->told);
     f->read = file->read;
     f->stop = file->stop;
     f->release = file->release;
@@ -187,19 +186,6 @@ want_deadline(struct want_job *job)
     return until ? until : sf_clock_ms() + job->one->conf->upload_ms;
 }
 
-bool
-want_looks_alike(struct want_job *job)
-{
-    struct sf_providers *ps = job->one->ps;
-    const struct want_job *j;
-    SF_GUARD(&ps->lock);
-    TAILQ_FOREACH(j, &ps->jobs, link)
-    if (j != job && j->one == job->one && j->sending && j->file.size == job->file.size &&
-        strcmp(j->told, job->told) == 0)
-        return true;
-    return false;
-}
-
 static struct want_job *
 same_locked(struct sf_providers *ps, const struct want_job *job)
 {
@@ -225,6 +211,7 @@ want_is_about(struct want_job *job, const char *sha256)
     if (job->key.sha256 != sha256)
         snprintf(job->key.sha256, sizeof job->key.sha256, "%s", sha256);
     snprintf(job->result.sha256, sizeof job->result.sha256, "%s", sha256);
+    sf_provider_marked_name(job->file.name, sha256, job->told);
     struct want_job *same = job->joinable ? same_locked(ps, job) : NULL;
     if (!same)
         return true;
