@@ -93,10 +93,12 @@ unit_tests = \
 	tests/unit/test-tree-rename-dir \
 	tests/unit/test-tree-saved \
 	tests/unit/test-tree-saved-format \
+	tests/unit/test-tree-source \
 	tests/unit/test-tree-stress \
 	tests/unit/test-tree-type \
 	tests/unit/test-tree-walk \
 	tests/unit/test-tree-words \
+	tests/unit/test-tree-xattr-provider \
 	tests/unit/test-tree-xattrs \
 	tests/unit/test-write-attrs \
 	tests/unit/test-write-behind \
@@ -396,6 +398,7 @@ tree_test_lib = tests/unit/fake-project.c tests/unit/fake-attrs.c tests/unit/fak
 tests_unit_test_tree_ahead_SOURCES = tests/unit/test-tree-ahead.c $(tree_test_lib)
 tests_unit_test_tree_attrs_SOURCES = tests/unit/test-tree-attrs.c $(tree_test_lib)
 tests_unit_test_tree_cached_SOURCES = tests/unit/test-tree-cached.c $(tree_test_lib)
+tests_unit_test_tree_source_SOURCES = tests/unit/test-tree-source.c $(tree_test_lib)
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_bytes_SOURCES = tests/unit/test-tree-bytes.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)
@@ -404,6 +407,7 @@ tests_unit_test_tree_saved_SOURCES = tests/unit/test-tree-saved.c $(tree_test_li
 tests_unit_test_tree_stress_SOURCES = tests/unit/test-tree-stress.c $(tree_test_lib)
 tests_unit_test_tree_type_SOURCES = tests/unit/test-tree-type.c $(tree_test_lib)
 tests_unit_test_tree_walk_SOURCES = tests/unit/test-tree-walk.c $(tree_test_lib)
+tests_unit_test_tree_xattr_provider_SOURCES = tests/unit/test-tree-xattr-provider.c $(tree_test_lib)
 tests_unit_test_tree_xattrs_SOURCES = tests/unit/test-tree-xattrs.c $(tree_test_lib)
 tests_unit_test_tree_listing_SOURCES = tests/unit/test-tree-listing.c $(tree_test_lib)
 tests_unit_test_tree_memory_SOURCES = tests/unit/test-tree-memory.c $(tree_test_lib)

@@ -36,6 +36,7 @@ reply_xattr(struct op *op, const struct sf_tree_result *res)
 }
 
 static const struct op_kind getxattr_kind = {"getxattr", reply_xattr, NULL, false, false};
+static const struct op_kind getxattr_patient_kind = {"getxattr", reply_xattr, NULL, false, true};
 static const struct op_kind listxattr_kind = {"listxattr", reply_xattr, NULL, false, false};
 static const struct op_kind setxattr_kind = {"setxattr", reply_ok, NULL, true, false};
 
@@ -47,12 +48,13 @@ do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
         fuse_reply_err(req, missing(name));
         return;
     }
-    struct op *op = op_begin(f, req, &getxattr_kind);
+    bool patient = sf_tree_xattr_is_patient(name);
+    struct op *op = op_begin(f, req, patient ? &getxattr_patient_kind : &getxattr_kind);
     if (!op)
         return;
     op->size = size;
-    sf_tree_getxattr(f->tree, ino, name, op_done, op);
-    op_end(op, 0);
+    uint64_t cancel = sf_tree_getxattr(f->tree, ino, name, op_done, op);
+    op_end(op, cancel);
 }
 
 /* @value: NULL = remove. */

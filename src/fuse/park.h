@@ -41,7 +41,7 @@ struct op {
     uint32_t slot;
     uint32_t next_free;
     _Atomic(fuse_req_t) req;
-    _Atomic uint64_t cancel; /* of the tree's read; 0 = nothing to cancel */
+    _Atomic uint64_t cancel; /* of the tree's; 0 = nothing to cancel */
     _Atomic int64_t deadline_ms;
     _Atomic pid_t pid; /* the thread that asks */
     const struct op_kind *kind;
@@ -59,7 +59,7 @@ struct park_opts {
     unsigned max;
     int64_t read_ms, change_ms; /* time limits */
     struct sf_http *http;       /* for the timer */
-    struct sf_tree *tree;       /* whose reads are cancelled */
+    struct sf_tree *tree;       /* where requests are cancelled */
 };
 
 int park_new(const struct park_opts *opts, struct park **ret);
@@ -75,7 +75,8 @@ struct op *op_begin(struct sf_fuse *f, fuse_req_t req, const struct op_kind *kin
 /* The completion to give to the tree, with the op as argument. */
 void op_done(void *arg, int err, const struct sf_tree_result *res);
 
-/* The handler's last word, after the call of the tree; @cancel: what sf_tree_read() returned. */
+/* The handler's last word, after the call of the tree; @cancel: what the tree's function returned.
+ */
 void op_end(struct op *op, uint64_t cancel);
 
 /* Answer everything that waits; what comes in later is answered at once. */

@@ -11,6 +11,7 @@
 #include "write/write.h"
 
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 /*
  * One mutex (order 20) guards every node, listing, handle and counter below. It is held for memory
@@ -283,6 +284,9 @@ struct sf_dir {
     char name[256];
 };
 
+/* Numbers for sf_tree_cancel() with this bit are not the cache's. */
+#define TREE_CANCEL_XATTR (UINT64_C(1) << 63)
+
 struct sf_tree {
     struct sf_mutex lock; /* order 20; protects all below but what is constant */
     struct action *actions, **actions_tail;
@@ -304,9 +308,12 @@ struct sf_tree {
     struct node *unsaved_first, *unsaved_last;
     struct sf_file *files; /* open handles */
     struct sf_dir *open_dir_list;
+    unsigned sources;              /* of source.h, not given back */
+    LIST_HEAD(, xattr_op) wanting; /* operations that can be cancelled by their number */
+    uint64_t wanting_serial;
     unsigned background;     /* commits that nobody waits for */
     unsigned patient;        /* and those that go on until they are stored or refused */
-    struct sf_cond idle;     /* one of these became 0, or `inflight`, or `origins` */
+    struct sf_cond idle;     /* one of these became 0, or `sources`, `inflight`, `origins` */
     _Atomic unsigned acting; /* threads that run actions */
     unsigned inflight;       /* questions to the service under way */
     int64_t quiet_since;     /* of the last answer, or when inflight left 0 */

@@ -43,6 +43,8 @@ src_libsupafs_a_SOURCES += \
 	src/tree/saved-take.c \
 	src/tree/saved.c \
 	src/tree/saved.h \
+	src/tree/source.c \
+	src/tree/source.h \
 	src/tree/tree.c \
 	src/tree/tree.h \
 	src/tree/walk.c \
@@ -51,6 +53,8 @@ src_libsupafs_a_SOURCES += \
 	src/tree/xattr-ask.c \
 	src/tree/xattr-link.c \
 	src/tree/xattr-ours.c \
+	src/tree/xattr-provider.c \
+	src/tree/xattr-provider.h \
 	src/tree/xattr-tables.c \
 	src/tree/xattr-type.c \
 	src/tree/xattr-type.h \

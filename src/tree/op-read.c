@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tree/internal.h"
+#include "tree/xattr-provider.h"
 
 #include "base/clock.h"
 #include "observe/counter.h"
@@ -216,7 +216,10 @@ sf_tree_read(struct sf_tree *t, struct sf_file *f, uint64_t off, size_t len, sf_
 void
 sf_tree_cancel(struct sf_tree *t, uint64_t id)
 {
-    sf_cache_cancel(t->opts.cache, id);
+    if (id & TREE_CANCEL_XATTR)
+        xattr_provider_cancel(t, id);
+    else
+        sf_cache_cancel(t->opts.cache, id);
 }
 
 int64_t

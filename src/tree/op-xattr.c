@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "tables/tables.h"
+#include "tree/source.h"
+#include "tree/xattr-provider.h"
 #include "write/meta.h"
 
 #include <errno.h>
@@ -24,7 +26,10 @@ op_free(struct xattr_op *op)
     if (op->noted)
         sf_tables_row_fini(op->noted);
     free(op->noted);
+    sf_buf_fini(&op->listed);
+    struct sf_tree_source *source = op->source;
     free(op);
+    sf_tree_source_unref(source); /* the tree may go then */
 }
 
 void
@@ -34,6 +39,8 @@ xattr_end(struct xattr_op *op, int rc)
     struct sf_tree_result res = {.data = sf_buf_str(&op->out), .len = op->out.len};
     tree_lock(t);
     node_unref_locked(t, op->node);
+    if (op->serial)
+        LIST_REMOVE(op, link);
     tree_unlock(t);
     op->cb(op->arg, rc, rc < 0 ? NULL : &res);
     if (op->secret && op->out.len)
@@ -177,7 +184,28 @@ xattr_go(struct xattr_op *op)
         xattr_end(op, rc);
 }
 
-static void
+/* Returns its number, if it may be cancelled; else 0. */
+static uint64_t
+xattr_begin(struct xattr_op *op)
+{
+    struct sf_tree *t = op->tree;
+    bool get = op->what == XATTR_GET && op->ours;
+    if (op->what == XATTR_LIST || (get && op->ours->flags & XATTR_NOTED))
+        xattr_look(op);
+    if (op->what == XATTR_LIST)
+        xattr_provider_look(op);
+    if (get && op->ours->flags & XATTR_PATIENT) {
+        SF_GUARD(&t->lock);
+        op->serial = ++t->wanting_serial | TREE_CANCEL_XATTR;
+        op->resolve.since_ns = op->began_ns;
+        LIST_INSERT_HEAD(&t->wanting, op, link);
+    }
+    uint64_t serial = op->serial;
+    xattr_go(op);
+    return serial;
+}
+
+static uint64_t
 xattr_start(struct sf_tree *t, uint64_t nid, enum xattr_what what, const char *name,
             const void *value, size_t len, int flags, sf_tree_fn cb, void *arg)
 {
@@ -185,7 +213,7 @@ xattr_start(struct sf_tree *t, uint64_t nid, enum xattr_what what, const char *n
     if (!op || strlen(name) >= sizeof op->name) {
         cb(arg, op ? -ENODATA : -ENOMEM, NULL);
         free(op);
-        return;
+        return 0;
     }
     op->tree = t;
     op->what = what;
@@ -214,22 +242,28 @@ xattr_start(struct sf_tree *t, uint64_t nid, enum xattr_what what, const char *n
     } else if (!ours && what == XATTR_SET && !lasts) {
         xattr_end(op, op->remove ? -ENODATA : -EOPNOTSUPP);
     } else {
-        if (what == XATTR_LIST || (what == XATTR_GET && ours && op->ours->noted))
-            xattr_look(op);
-        xattr_go(op);
+        return xattr_begin(op);
     }
+    return 0;
 }
 
-void
+uint64_t
 sf_tree_getxattr(struct sf_tree *t, uint64_t node, const char *name, sf_tree_fn cb, void *arg)
 {
-    xattr_start(t, node, XATTR_GET, name, NULL, 0, 0, cb, arg);
+    return xattr_start(t, node, XATTR_GET, name, NULL, 0, 0, cb, arg);
+}
+
+bool
+sf_tree_xattr_is_patient(const char *name)
+{
+    const struct xattr_ours *o = sf_str_starts(name, XATTR_OURS) ? xattr_ours_find(name) : NULL;
+    return o && o->flags & XATTR_PATIENT;
 }
 
 void
 sf_tree_listxattr(struct sf_tree *t, uint64_t node, sf_tree_fn cb, void *arg)
 {
-    xattr_start(t, node, XATTR_LIST, "", NULL, 0, 0, cb, arg);
+    (void)xattr_start(t, node, XATTR_LIST, "", NULL, 0, 0, cb, arg);
 }
 
 void
@@ -239,5 +273,5 @@ sf_tree_setxattr(struct sf_tree *t, uint64_t node, const char *name, const void 
     if (t->opts.read_only)
         cb(arg, -EROFS, NULL);
     else
-        xattr_start(t, node, XATTR_SET, name, value, len, flags, cb, arg);
+        (void)xattr_start(t, node, XATTR_SET, name, value, len, flags, cb, arg);
 }

@@ -148,7 +148,7 @@ sf_tree_free(struct sf_tree *t)
     tree_unlock(t);
     /* Commits and questions under way hold the nodes; what was asked ends with the http. */
     sf_mutex_lock(&t->lock);
-    while (t->background || t->patient || t->inflight || t->origins)
+    while (t->background || t->patient || t->inflight || t->origins || t->sources)
         sf_cond_wait(&t->idle, &t->lock);
     sf_mutex_unlock(&t->lock);
     while (atomic_load(&t->acting))

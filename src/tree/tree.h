@@ -13,6 +13,7 @@
 
 struct sf_http;
 struct sf_cached;
+struct sf_providers;
 struct sf_storage;
 struct sf_tables;
 struct sf_writer;
@@ -41,14 +42,16 @@ struct sf_tree_opts {
     uid_t uid;           /* defaults of objects without attributes of their own */
     gid_t gid;
     mode_t umask;
-    int64_t attr_ttl_ms;      /* how long an answer of the service is believed */
-    int64_t read_timeout_ms;  /* deadline of look-ups, listings and reads */
-    int64_t write_timeout_ms; /* deadline of changes */
-    bool plain;               /* attrs=none: marks are neither read nor written */
-    bool predict;             /* fetch files ahead that will probably be opened */
-    uint64_t max_nodes;       /* remembered names beyond which unused ones are dropped */
-    struct sf_cache *cache;   /* made with sf_tree_fetch() and its kin; borrowed */
-    struct sf_tables *tables; /* hears of what is read; NULL = none. Borrowed */
+    int64_t attr_ttl_ms;            /* how long an answer of the service is believed */
+    int64_t read_timeout_ms;        /* deadline of look-ups, listings and reads */
+    int64_t write_timeout_ms;       /* deadline of changes */
+    bool plain;                     /* attrs=none: marks are neither read nor written */
+    bool predict;                   /* fetch files ahead that will probably be opened */
+    uint64_t max_nodes;             /* remembered names beyond which unused ones are dropped */
+    struct sf_cache *cache;         /* made with sf_tree_fetch() and its kin; borrowed */
+    struct sf_tables *tables;       /* hears of what is read; NULL = none. Borrowed */
+    struct sf_providers *providers; /* who may be asked for ids; NULL = none. Borrowed; stopped
+                                       before the tree is freed */
     /* Where listings and attributes are kept between mounts; NULL = nowhere. Borrowed. */
     struct sf_env *saved_env;
     unsigned saved_table;  /* its number there */
@@ -200,8 +203,11 @@ void sf_tree_setattr(struct sf_tree *tree, uint64_t node, struct sf_file *file,
 /* The names of user.* that others and programs set; user.supafs.* is told of by name only. Data:
  * the value, or names with a NUL each. -ENODATA; -EOPNOTSUPP nothing keeps them (a bucket,
  * attrs=none). */
-void sf_tree_getxattr(struct sf_tree *tree, uint64_t node, const char *name, sf_tree_fn cb,
-                      void *arg);
+/* Returns an id for sf_tree_cancel(), 0 when nothing can be cancelled. */
+uint64_t sf_tree_getxattr(struct sf_tree *tree, uint64_t node, const char *name, sf_tree_fn cb,
+                          void *arg);
+/* Whether to get it may take as long as an upload takes. */
+bool sf_tree_xattr_is_patient(const char *name);
 void sf_tree_listxattr(struct sf_tree *tree, uint64_t node, sf_tree_fn cb, void *arg);
 /* @value: borrowed for the call; NULL = remove. @flags: XATTR_CREATE, XATTR_REPLACE. Also -EEXIST,
  * -ENOSPC (4 KiB of JSON per object). */
@@ -249,7 +255,7 @@ int sf_tree_cached(struct sf_tree *tree, uint64_t node, struct sf_cached **ret);
 int sf_tree_key(struct sf_tree *tree, uint64_t node, char **bucket, char **key);
 /* Let the kernel forget the bytes that it keeps of a file. */
 void sf_tree_drop_pages(struct sf_tree *tree, uint64_t node);
-/* End a read that nobody waits for any more; its callback runs with -ECANCELED. */
+/* End what nobody waits for any more; its callback runs with -ECANCELED. */
 void sf_tree_cancel(struct sf_tree *tree, uint64_t id);
 
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "base/str.h"
 #include "tables/tables.h"
+#include "tree/xattr-provider.h"
 #include "tree/xattr-type.h"
 
 #include <errno.h>
@@ -107,29 +108,28 @@ staged_hash(struct xattr_op *op)
     return known ? sf_buf_puts(&op->out, hex) : local ? 1 : -ENOENT;
 }
 
-/* What was written down here of the version that the node stands for. */
-static int
-noted_hash(struct xattr_op *op)
+bool
+xattr_noted_hash_locked(const struct xattr_op *op, char hex[65])
 {
-    struct sf_tree *t = op->tree;
     const struct sf_tables_row *row = op->noted;
     struct sf_version have, noted = {.size = 0};
     if (!row || !row->sha256[0])
-        return -ENOENT;
-    tree_lock(t);
+        return false;
     const struct told *told = xattr_told_locked(op);
     /* An ETag of an upload of ours was noted as the node has it. */
     node_version_of(op->node, true, &have);
     if (told)
         snprintf(have.version, sizeof have.version, "%s", told->version);
-    tree_unlock(t);
     snprintf(noted.id, sizeof noted.id, "%s", row->id);
     snprintf(noted.version, sizeof noted.version, "%s", row->version);
     snprintf(noted.etag, sizeof noted.etag, "%s", row->etag);
     noted.size = row->size;
     /* Ids outlive a change of bytes, and sizes often do: the ETag or the version decides. */
     bool decided = (noted.etag[0] && have.etag[0]) || (noted.version[0] && have.version[0]);
-    return decided && sf_version_same(&noted, &have) ? sf_buf_puts(&op->out, row->sha256) : -ENOENT;
+    if (!decided || !sf_version_same(&noted, &have))
+        return false;
+    snprintf(hex, 65, "%s", row->sha256);
+    return true;
 }
 
 static int
@@ -137,19 +137,18 @@ get_sha256(struct xattr_op *op)
 {
     struct sf_tree *t = op->tree;
     const struct node *n = op->node;
+    char hex[65] = "";
     int rc = n->type == N_FILE ? staged_hash(op) : 1;
-    if (rc == 1)
-        return -ENODATA;
-    if (rc == -ENOENT)
-        rc = noted_hash(op);
     if (rc != -ENOENT)
-        return rc;
+        return rc == 1 ? -ENODATA : rc;
     tree_lock(t);
     const struct told *told = xattr_told_locked(op);
-    if (told && told->sha256[0])
-        rc = sf_buf_puts(&op->out, told->sha256);
+    if (!xattr_noted_hash_locked(op, hex) && told)
+        snprintf(hex, sizeof hex, "%s", told->sha256);
     tree_unlock(t);
-    return !told ? xattr_need(op) : rc == -ENOENT ? -ENODATA : rc;
+    if (hex[0])
+        return sf_buf_puts(&op->out, hex);
+    return told ? -ENODATA : xattr_need(op);
 }
 
 /* ---- state -----------------------------------------------------------------------------------
@@ -218,27 +217,30 @@ get_error(struct xattr_op *op)
 /* ---- the table -------------------------------------------------------------------------------
  */
 
-/* The names of a provider (PROVIDER.file_id, PROVIDER.status, ...) and of a conversation come with
- * those. */
 static const struct xattr_ours table[] = {
-    {"id", XATTR_IDENTITY, get_id, NULL, NULL, false},
-    {"version", XATTR_IDENTITY, get_version, NULL, NULL, false},
-    {"etag", XATTR_IDENTITY, get_etag, NULL, NULL, false},
-    {"sha256", XATTR_IDENTITY, get_sha256, NULL, NULL, true},
-    {"bucket", XATTR_IDENTITY, get_bucket, NULL, NULL, false},
-    {"key", XATTR_IDENTITY, get_key, NULL, NULL, false},
-    {"sync", XATTR_STATE, get_sync, NULL, NULL, false},
-    {"cached", XATTR_STATE, get_cached, NULL, NULL, false},
-    {"error", XATTR_STATE, get_error, NULL, NULL, false},
-    {"access_count", XATTR_STATE, xattr_access_count, NULL, NULL, false},
-    {"last_accessed", XATTR_STATE, xattr_last_accessed, NULL, NULL, false},
-    {"public_url", XATTR_LINK, xattr_public_url, NULL, NULL, false},
-    {"signed_url", XATTR_LINK, xattr_signed_url, NULL, NULL, false},
-    {"signed_url.", XATTR_LINK, xattr_signed_url, NULL, NULL, false},
-    {"content_type", XATTR_SETTABLE, xattr_get_type, xattr_set_type, xattr_type_is_listed, false},
+    {"id", XATTR_IDENTITY, get_id, NULL, NULL, 0},
+    {"version", XATTR_IDENTITY, get_version, NULL, NULL, 0},
+    {"etag", XATTR_IDENTITY, get_etag, NULL, NULL, 0},
+    {"sha256", XATTR_IDENTITY, get_sha256, NULL, NULL, XATTR_NOTED},
+    {"bucket", XATTR_IDENTITY, get_bucket, NULL, NULL, 0},
+    {"key", XATTR_IDENTITY, get_key, NULL, NULL, 0},
+    {"sync", XATTR_STATE, get_sync, NULL, NULL, 0},
+    {"cached", XATTR_STATE, get_cached, NULL, NULL, 0},
+    {"error", XATTR_STATE, get_error, NULL, NULL, 0},
+    {"access_count", XATTR_STATE, xattr_access_count, NULL, NULL, 0},
+    {"last_accessed", XATTR_STATE, xattr_last_accessed, NULL, NULL, 0},
+    {"public_url", XATTR_LINK, xattr_public_url, NULL, NULL, 0},
+    {"signed_url", XATTR_LINK, xattr_signed_url, NULL, NULL, 0},
+    {"signed_url.", XATTR_LINK, xattr_signed_url, NULL, NULL, 0},
+    {"content_type", XATTR_SETTABLE, xattr_get_type, xattr_set_type, xattr_type_is_listed, 0},
     {"cache_control", XATTR_SETTABLE, xattr_get_cache_control, xattr_set_cache_control,
-     xattr_cache_control_is_listed, false},
-    {"tags", XATTR_SETTABLE, xattr_get_tags, xattr_set_tags, xattr_tags_are_listed, false},
+     xattr_cache_control_is_listed, 0},
+    {".file_id", XATTR_IDENTITY, xattr_provider_file_id, xattr_provider_set_id,
+     xattr_provider_is_listed, XATTR_NOTED | XATTR_PATIENT},
+    {".status", XATTR_STATE, xattr_provider_status, NULL, NULL, XATTR_NOTED},
+    {".expires", XATTR_STATE, xattr_provider_expires, NULL, NULL, XATTR_NOTED},
+    {".error", XATTR_STATE, xattr_provider_error, NULL, NULL, XATTR_NOTED},
+    {"tags", XATTR_SETTABLE, xattr_get_tags, xattr_set_tags, xattr_tags_are_listed, 0},
 };
 
 #define ROWS (sizeof table / sizeof *table)
@@ -247,6 +249,8 @@ static bool
 row_is(const struct xattr_ours *o, const char *what)
 {
     size_t len = strlen(o->name);
+    if (o->name[0] == '.')
+        return xattr_provider_is(what, o->name);
     return o->name[len - 1] == '.' ? sf_str_starts(what, o->name) : !strcmp(what, o->name);
 }
 
@@ -266,11 +270,7 @@ xattr_ours_go(struct xattr_op *op)
     const struct xattr_ours *o = op->ours;
     if (op->what == XATTR_GET)
         return o->get ? o->get(op) : -ENODATA;
-    if (o->kind != XATTR_SETTABLE)
-        return 0;
-    if (o->set)
-        return o->set(op);
-    return op->remove ? -ENODATA : -EOPNOTSUPP;
+    return o->set ? o->set(op) : 0;
 }
 
 int
@@ -278,7 +278,9 @@ xattr_ours_list(struct xattr_op *op)
 {
     int rc = 0;
     for (size_t i = 0; !rc && i < ROWS; i++)
-        if (table[i].listed && table[i].listed(op)) {
+        if (table[i].listed && table[i].listed(op) && table[i].name[0] == '.') {
+            rc = sf_buf_append(&op->out, op->listed.data, op->listed.len);
+        } else if (table[i].listed && table[i].listed(op)) {
             rc = sf_buf_puts(&op->out, XATTR_OURS);
             if (!rc)
                 rc = sf_buf_append(&op->out, table[i].name, strlen(table[i].name) + 1);

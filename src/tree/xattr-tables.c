@@ -224,7 +224,8 @@ xattr_look(struct xattr_op *op)
     sf_autofree char *bucket = NULL, *key = NULL;
     struct sf_tables_row *row = NULL;
     tree_lock(t);
-    bool needed = op->what != XATTR_LIST || !n->extra || n->extra->tagged == TAGGED_UNKNOWN;
+    bool needed = op->what != XATTR_LIST || t->opts.providers || !n->extra ||
+                  n->extra->tagged == TAGGED_UNKNOWN;
     bool may = needed && n->type == N_FILE && t->opts.tables && !node_key_locked(n, &bucket, &key);
     tree_unlock(t);
     if (may && (row = calloc(1, sizeof *row)) && sf_tables_fact(t->opts.tables, bucket, key, row))

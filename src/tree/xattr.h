@@ -2,6 +2,8 @@
 #ifndef SF_TREE_XATTR_H
 #define SF_TREE_XATTR_H
 
+#include <sys/queue.h>
+
 #include "base/buf.h"
 #include "tree/internal.h"
 
@@ -16,6 +18,7 @@
 enum xattr_what { XATTR_GET, XATTR_LIST, XATTR_SET };
 
 struct sf_tables_row;
+struct sf_tree_source;
 
 struct xattr_op {
     struct sf_tree *tree;
@@ -30,6 +33,17 @@ struct xattr_op {
     /* What was noted here under the file's name when the operation began; NULL = nothing, or
      * nobody needs it. */
     struct sf_tables_row *noted;
+    struct sf_buf listed; /* names that providers have ids for, each with its NUL */
+    /* Of one that is patient: */
+    LIST_ENTRY(xattr_op) link; /* the tree's lock protects these, */
+    uint64_t serial;           /* 0 = it is none */
+    uint64_t want;             /* what may be cancelled; 0 = nothing yet */
+    unsigned turn;             /* how often it was begun */
+    bool cancelled;            /* up to here */
+    bool renewed;
+    struct waiter waiter;
+    struct resolve resolve;
+    struct sf_tree_source *source;
     sf_tree_fn cb;
     void *arg;
     struct sf_buf out; /* the answer */
@@ -50,17 +64,22 @@ enum xattr_kind {
 };
 
 struct xattr_ours {
-    const char *name; /* behind "user.supafs."; one that ends in '.' is of all that begin so */
+    /* Behind "user.supafs."; one that ends in '.' is of all that begin so, one that begins with '.'
+     * of each provider's name before it. */
+    const char *name;
     enum xattr_kind kind;
     /* The value is appended to op->out. 0, -ENODATA or another -errno; or -EINPROGRESS: it was left
      * to somebody who calls xattr_end() or xattr_go(), perhaps already. No lock held. */
     int (*get)(struct xattr_op *op);
-    /* XATTR_SETTABLE: op->value, op->len and op->remove. Likewise. */
+    /* op->value, op->len and op->remove. Likewise. NULL: nothing happens. */
     int (*set)(struct xattr_op *op);
     /* Whether listxattr(2) names it, or NULL: never. No lock held; the service is not asked. */
     bool (*listed)(struct xattr_op *op);
-    bool noted; /* get() looks at op->noted */
+    unsigned flags;
 };
+
+#define XATTR_NOTED   1u /* get() looks at op->noted */
+#define XATTR_PATIENT 2u /* get() may take as long as an upload, and can be cancelled */
 
 /* ---- op-xattr.c ------------------------------------------------------------------------------ */
 
@@ -107,6 +126,8 @@ void tags_free(char **tags);
 
 /* ---- xattr-ours.c ---------------------------------------------------------------------------- */
 
+/* The hash that was noted of the version that the node stands for. */
+bool xattr_noted_hash_locked(const struct xattr_op *op, char hex[65]);
 /* @name: whole, and it begins with XATTR_OURS. NULL = there is none. */
 const struct xattr_ours *xattr_ours_find(const char *name);
 /* 0, -errno or -EINPROGRESS as of the row. */

@@ -141,6 +141,12 @@ sf_content_size(const struct sf_content *c)
     return atomic_load(&c->size);
 }
 
+uint64_t
+sf_content_gen(const struct sf_content *c)
+{
+    return atomic_load(&c->gen);
+}
+
 bool
 sf_content_dirty(const struct sf_content *c)
 {

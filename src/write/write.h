@@ -168,6 +168,8 @@ int sf_content_zero(struct sf_content *c, uint64_t off, uint64_t len, bool grow)
 /* SEEK_HOLE or SEEK_DATA of lseek(2): what was not fetched yet counts as data. -ENXIO. */
 int64_t sf_content_seek(struct sf_content *c, uint64_t off, bool hole);
 uint64_t sf_content_size(const struct sf_content *c);
+/* Counts changes of its bytes. */
+uint64_t sf_content_gen(const struct sf_content *c);
 /* Whether there is something to upload. Neither this nor the size takes a lock. */
 bool sf_content_dirty(const struct sf_content *c);
 /* Dirty even without a write: a new or truncated file. */

@@ -23,6 +23,7 @@
 
 #include "base/str.h"
 #include "http/http.h"
+#include "provider/want.h"
 #include "unit/fake-project.h"
 
 #define FILES  1000
@@ -146,6 +147,46 @@ sf_http_timer_cancel(struct sf_http *http, uint64_t id)
     (void)http;
     (void)id;
     return true;
+}
+
+/* ---- in place of the providers, of which there are none ----------------------------------------
+ */
+
+const struct sf_provider_confs *
+sf_providers_confs(const struct sf_providers *ps)
+{
+    static const struct sf_provider_confs none;
+    (void)ps;
+    return &none;
+}
+
+uint64_t
+sf_want(struct sf_providers *ps, const char *provider, const struct sf_want_file *file,
+        const struct sf_want_how *how, sf_wanted_fn fn, void *arg)
+{
+    (void)ps, (void)provider, (void)file, (void)how, (void)fn, (void)arg;
+    abort();
+}
+
+void
+sf_want_cancel(struct sf_providers *ps, uint64_t id)
+{
+    (void)ps, (void)id;
+}
+
+int
+sf_want_known(struct sf_providers *ps, const char *provider, const struct sf_want_file *file,
+              const char *purpose, struct sf_want_state *out)
+{
+    (void)ps, (void)provider, (void)file, (void)purpose, (void)out;
+    return -ENOENT;
+}
+
+int
+sf_want_forget(struct sf_providers *ps, const char *provider, const struct sf_want_file *file)
+{
+    (void)ps, (void)provider, (void)file;
+    return -ENOENT;
 }
 
 /* ---- operations -------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ struct sf_content {
     char bucket[64], key[300];
     char *data;
     size_t size;
+    uint64_t gen;
     unsigned refs;
     unsigned uploading; /* jobs between fake_change() and fake_told() */
     bool dirty, abandoned, kept;
@@ -216,6 +217,7 @@ sf_content_write(struct sf_content *c, const void *buf, size_t len, uint64_t off
     if (off + len > c->size)
         resize(c, off + len);
     memcpy(c->data + off, buf, len);
+    c->gen++;
     for (size_t i = off; c->mine && i < off + len && i < c->from_size; i++)
         c->mine[i] = 1;
     c->dirty = true;
@@ -237,6 +239,7 @@ sf_content_truncate(struct sf_content *c, uint64_t size)
     if (size == c->size)
         return 0;
     resize(c, size);
+    c->gen++;
     c->dirty = true;
     return 0;
 }
@@ -338,6 +341,13 @@ sf_content_size(const struct sf_content *c)
 {
     FAKE_GUARD();
     return c->size;
+}
+
+uint64_t
+sf_content_gen(const struct sf_content *c)
+{
+    FAKE_GUARD();
+    return c->gen;
 }
 
 bool

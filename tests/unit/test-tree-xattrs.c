@@ -257,7 +257,8 @@ test_what_cannot_be_set_is_accepted(void **state)
         assert_int_equal(setx(n, name, NULL), 0);
     }
     assert_string_equal(getx(n, "id"), ID);
-    assert_int_equal(setx(n, "user.supafs.openai.file_id", "x"), -EOPNOTSUPP);
+    assert_int_equal(setx(n, "user.supafs.ids", "x"), -EOPNOTSUPP);
+    assert_int_equal(setx(n, "user.supafs.openai.ids", "x"), -EOPNOTSUPP);
     assert_int_equal(setx(n, "user.supafs.ids", NULL), -ENODATA);
     assert_string_equal(listed(n), "");
 }
