@@ -92,7 +92,6 @@ mount_with(const struct mount_line *l, struct sf_config *cfg)
         complain("warning: %s", sf_config_warning(cfg, i));
     if (sf_keys_choose(cfg, &key, &err) < 0)
         return fail(sf_exit_of_config(&err), err.msg);
-    sf_config_wipe_keys(cfg);
     sf_config_wipe_environment(cfg);
     const struct sf_mount_args args = {.cfg = cfg,
                                        .key = &key,

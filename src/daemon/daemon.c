@@ -188,6 +188,7 @@ in_background(const struct sf_mount_args *a, struct sf_outcome *said)
         exit(run(a, tell_parent, &p, said));
     }
     close(fd[1]);
+    sf_config_wipe_keys(a->cfg); /* the child has its own */
     enum sf_exit code = wait_child(fd[0], pid, said);
     close(fd[0]);
     return code;

@@ -10,9 +10,9 @@ struct sf_config;
 struct sf_key_choice;
 
 struct sf_mount_args {
-    const struct sf_config *cfg; /* loaded, with a URL */
-    struct sf_key_choice *key;   /* wiped once the daemon has it */
-    const char *mountpoint;      /* as the user gave it */
+    struct sf_config *cfg;     /* loaded, with a URL; its keys are wiped once they were read */
+    struct sf_key_choice *key; /* wiped once the daemon has it */
+    const char *mountpoint;    /* as the user gave it */
     bool foreground;
 };
 

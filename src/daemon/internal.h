@@ -5,6 +5,7 @@
 #include "daemon/daemon.h"
 #include "daemon/dirs.h"
 #include "daemon/trouble.h"
+#include "provider/settings.h"
 #include "supabase/auth.h"
 
 #include <limits.h>
@@ -12,7 +13,7 @@
 
 /* Everything that one mount consists of. */
 struct daemon {
-    const struct sf_config *cfg;
+    struct sf_config *cfg;
     char point[PATH_MAX];
     int64_t since_ns;
     struct sf_dirs dirs;
@@ -23,6 +24,9 @@ struct daemon {
     struct sf_cache *cache;
     struct sf_tables *tables; /* NULL = off, or they cannot be opened */
     char tables_trouble[240]; /* then why; "" = none */
+    struct sf_provider_confs confs;
+    struct sf_providers *providers; /* NULL = there are none, or their ids cannot be kept */
+    char providers_trouble[240];    /* then why; "" = none */
     struct sf_writer *writer;
     struct sf_env *listings; /* of the tree, between mounts; NULL = it cannot be opened */
     struct sf_tree *tree;

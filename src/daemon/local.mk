@@ -12,6 +12,8 @@ src_libsupafs_a_SOURCES += \
 	src/daemon/internal.h \
 	src/daemon/place.c \
 	src/daemon/place.h \
+	src/daemon/providers.c \
+	src/daemon/providers.h \
 	src/daemon/serve.c \
 	src/daemon/start.c \
 	src/daemon/status.c \

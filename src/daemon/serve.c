@@ -2,6 +2,7 @@
 #include "daemon/internal.h"
 
 #include "base/cleanup.h"
+#include "daemon/providers.h"
 #include "fuse/session.h"
 #include "http/http.h"
 #include "observe/log.h"
@@ -30,9 +31,9 @@ hold_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* On the event thread, which is where the key's file is read otherwise too. */
+/* On the event thread, which is where the keys' files are read otherwise too. */
 static void
-reload_key(void *arg)
+reload_keys(void *arg)
 {
     struct daemon *d = arg;
     struct sf_err err = SF_ERR_INIT;
@@ -41,6 +42,7 @@ reload_key(void *arg)
         sf_warn("daemon", "event=key-not-reloaded key=%s err=%s", sf_auth_label(d->auth), err.msg);
     else
         sf_info("daemon", "event=key-reloaded key=%s changed=%d", sf_auth_label(d->auth), rc);
+    providers_reload(d);
 }
 
 static void
@@ -49,7 +51,7 @@ reload(struct daemon *d)
     struct sf_err err = SF_ERR_INIT;
     if (sf_log_reopen(&err) < 0)
         sf_warn("daemon", "event=log-not-reopened err=%s", err.msg);
-    if (sf_http_post(d->http, reload_key, d) < 0)
+    if (sf_http_post(d->http, reload_keys, d) < 0)
         sf_warn("daemon", "event=key-not-reloaded err=%s", "out of memory");
 }
 

@@ -10,6 +10,7 @@
 #include "control/find.h"
 #include "control/queue.h"
 #include "daemon/place.h"
+#include "daemon/providers.h"
 #include "fuse/session.h"
 #include "http/http.h"
 #include "observe/log.h"
@@ -116,6 +117,7 @@ start_service(struct daemon *d, struct sf_outcome *o)
     if (start_cache(d, o) < 0)
         return -1;
     start_tables(d);
+    providers_open(d);
 
     const struct sf_writer_opts writer = {.state_dir = d->dirs.state,
                                           .workers =
@@ -180,6 +182,7 @@ start_tree(struct daemon *d, struct sf_outcome *o)
                                       .max_nodes = sf_config_u64(c, SF_OPT_MAX_NODES),
                                       .cache = d->cache,
                                       .tables = d->tables,
+                                      .providers = d->providers,
                                       .saved_env = d->listings,
                                       .saved_bytes = LISTINGS_MAX,
                                       .saved_dir = d->dirs.cache};
@@ -297,8 +300,9 @@ int
 start_all(struct daemon *d, struct sf_key_choice *key, struct sf_outcome *o)
 {
     char subject[128];
-    if (start_auth(d, key, o) < 0)
+    if (start_auth(d, key, o) < 0 || providers_read(d, o) < 0)
         return -1;
+    sf_config_wipe_keys(d->cfg);
     sf_auth_subject(d->auth, subject, sizeof subject);
     sf_key_choice_fini(key);
     if (sf_dirs_hold(&d->dirs, d->cfg, sf_auth_role(d->auth), subject, d->point, o) < 0)

@@ -14,6 +14,7 @@
 #include "fuse/session.h"
 #include "http/http.h"
 #include "observe/log.h"
+#include "provider/want.h"
 #include "store/env.h"
 #include "supabase/storage.h"
 #include "tables/tables.h"
@@ -64,6 +65,7 @@ stop_all(struct daemon *d)
     sf_dirs_stopping(&d->dirs, d->point);
     sf_drain_watch_start(&watch, d->writer, d->dirs.state, deadline);
     sf_fuse_stop(d->fuse);
+    sf_providers_stop(d->providers);
     struct sf_writer_stats before, after;
     sf_writer_stats(d->writer, &before);
     unsigned failed = sf_tree_drain(d->tree, deadline);
@@ -120,6 +122,7 @@ stop_free(struct daemon *d)
     atomic_store(&stage, "http");
     (void)!sf_thread_start("stop-watch", watch_end, NULL, NULL);
     /* Requests end first, so that nothing below is waiting when it goes. */
+    sf_providers_stop(d->providers);
     if (d->http)
         sf_http_close(d->http);
     if (d->cache)
@@ -134,6 +137,9 @@ stop_free(struct daemon *d)
     atomic_store(&stage, "tree");
     sf_tree_free(d->tree);
     sf_env_close(d->listings);
+    atomic_store(&stage, "providers");
+    sf_providers_free(d->providers);
+    sf_provider_confs_fini(&d->confs);
     atomic_store(&stage, "writer");
     sf_writer_free(d->writer);
     atomic_store(&stage, "tables");
