@@ -51,6 +51,7 @@ unit_tests = \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-provider-calls \
+	tests/unit/test-provider-claim \
 	tests/unit/test-provider-error \
 	tests/unit/test-provider-gate \
 	tests/unit/test-provider-ids \

@@ -582,6 +582,31 @@ sf_ids_each(struct sf_ids *ids, sf_ids_fn fn, void *arg)
     return each(ids, T_CONTENTS, fn, arg);
 }
 
+struct counting {
+    const char *provider;
+    uint64_t n;
+};
+
+static int
+count_of_provider(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+{
+    struct counting *c = arg;
+    size_t n = strlen(c->provider) + 1;
+    (void)value, (void)value_len;
+    if (key_len < n || memcmp(key, c->provider, n) != 0)
+        return 1;
+    c->n++;
+    return 0;
+}
+
+uint64_t
+sf_ids_count(struct sf_ids *ids, const char *provider)
+{
+    struct counting c = {.provider = provider};
+    (void)sf_env_walk(ids->env, T_IDS, provider, strlen(provider) + 1, count_of_provider, &c);
+    return c.n;
+}
+
 int
 sf_ids_intents(struct sf_ids *ids, sf_ids_fn fn, void *arg)
 {

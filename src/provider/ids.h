@@ -66,6 +66,8 @@ int sf_ids_drop(struct sf_ids *ids, const char *provider, const char *account, c
  */
 typedef int (*sf_ids_fn)(void *arg, const struct sf_id_key *key, const struct sf_id_row *row);
 int sf_ids_each(struct sf_ids *ids, sf_ids_fn fn, void *arg);
+/** sf_ids_count - how many a provider has, in all accounts. */
+uint64_t sf_ids_count(struct sf_ids *ids, const char *provider);
 
 /* ---- uploads that were begun ---------------------------------------------------------------- */
 

@@ -66,7 +66,7 @@ static int
 open_dir(struct sf_providers *ps, const struct sf_providers_opts *o, struct sf_err *err)
 {
     char dir[PATH_MAX], holder[37] = "";
-    const struct sf_ids_opts ids = {.dir = dir};
+    const struct sf_ids_opts ids = {.dir = dir, .max_bytes = o->ids_bytes};
     if ((size_t)snprintf(dir, sizeof dir, "%s/providers", o->state_dir) >= sizeof dir)
         return sf_err_set(err, -ENAMETOOLONG, "%s: the name is too long", o->state_dir);
     int rc = sf_ids_open(&ids, &ps->ids, err);
@@ -174,16 +174,6 @@ sf_providers_one(struct sf_providers *ps, const char *name)
     return one && want_usable(one, &fault) == 0 ? one->p : NULL;
 }
 
-static int
-count_id(void *arg, const struct sf_id_key *key, const struct sf_id_row *row)
-{
-    struct want_one *one = ((void **)arg)[0];
-    uint64_t *n = ((void **)arg)[1];
-    (void)row;
-    *n += strcmp(key->provider, one->conf->name) == 0;
-    return 0;
-}
-
 int
 sf_providers_figures(struct sf_providers *ps, const char *name, struct sf_providers_figures *out)
 {
@@ -193,7 +183,7 @@ sf_providers_figures(struct sf_providers *ps, const char *name, struct sf_provid
         return -ENOENT;
     if (one->p)
         sf_provider_figures(one->p, &out->gate);
-    (void)sf_ids_each(ps->ids, count_id, (void *[]){one, &out->ids});
+    out->ids = sf_ids_count(ps->ids, one->conf->name);
     snprintf(out->tables, sizeof out->tables, "%s", sf_claims_state(ps->claims));
     SF_GUARD(&ps->lock);
     out->waiting = one->waiting;

@@ -63,21 +63,11 @@ memo_free(struct sf_providers *ps, struct want_memo *m)
     free(m);
 }
 
-void
-want_remember_locked(struct want_job *job, const struct sf_provider_fault *fault)
+static void
+remember_as(struct sf_providers *ps, const char *key, int64_t until_ms,
+            const struct sf_provider_fault *fault)
 {
-    struct sf_providers *ps = job->one->ps;
-    const char *what = job->key.sha256[0] ? job->key.sha256 : job->version;
-    enum kind kind = kind_of(fault);
-    char key[300];
     struct want_memo *m;
-    SF_ASSERT_HELD(&ps->lock);
-    if (kind == NOT_KEPT || (kind != OF_ACCOUNT && !*what))
-        return;
-    if (kind == OF_ACCOUNT)
-        account_key(job->one, key);
-    else
-        content_key(&job->key, what, key);
     HASH_FIND_STR(ps->memos, key, m);
     if (m)
         memo_free(ps, m);
@@ -87,11 +77,36 @@ want_remember_locked(struct want_job *job, const struct sf_provider_fault *fault
     if (!m)
         return;
     snprintf(m->what, sizeof m->what, "%s", key);
-    m->until_ms = sf_clock_ms() + ps->opts.remember_ms[kind];
+    m->until_ms = until_ms;
     m->fault = *fault;
     HASH_ADD_STR(ps->memos, what, m);
     if (!SF_HTAB_ADDED(m))
         free(m);
+}
+
+void
+want_remember_locked(struct want_job *job, const struct sf_provider_fault *fault)
+{
+    struct sf_providers *ps = job->one->ps;
+    /* By both: its hash may not have been noted. */
+    const char *const whats[] = {job->key.sha256, job->version};
+    enum kind kind = kind_of(fault);
+    char key[300];
+    SF_ASSERT_HELD(&ps->lock);
+    if (kind == NOT_KEPT)
+        return;
+    int64_t until_ms = sf_clock_ms() + ps->opts.remember_ms[kind];
+    if (kind == OF_ACCOUNT) {
+        account_key(job->one, key);
+        remember_as(ps, key, until_ms, fault);
+        return;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (!*whats[i])
+            continue;
+        content_key(&job->key, whats[i], key);
+        remember_as(ps, key, until_ms, fault);
+    }
 }
 
 static const struct want_memo *

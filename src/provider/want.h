@@ -29,6 +29,7 @@ struct sf_providers_opts {
     const struct sf_claim_peer *tables; /* instead of the storage's (claim.h); copied */
     unsigned workers;       /* wants of one provider that are worked on at once: 4, or its slots */
     unsigned waiting;       /* that wait for one of them; beyond: -EBUSY. 1024 */
+    uint64_t ids_bytes;     /* of the map's file: 64 MiB */
     unsigned lease_s;       /* of a claim: the provider's upload timeout and a minute */
     int64_t claim_wait_ms;  /* before a claim that another mount has is asked for again: 500 */
     int64_t remember_ms[3]; /* an error of the account, of the content, any other: 30 s, 10 min,

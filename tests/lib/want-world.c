@@ -248,6 +248,7 @@ open_mount(struct world *w, int i, bool tables)
     const struct sf_claim_peer peer = {.call = call_tables, .arg = w};
     const struct sf_providers_opts o = {.state_dir = w->dir[i],
                                         .tables = tables ? &peer : NULL,
+                                        .ids_bytes = 1 << 20,
                                         .claim_wait_ms = 20,
                                         .remember_ms = {400, 800, 200}};
     struct sf_err err = SF_ERR_INIT;

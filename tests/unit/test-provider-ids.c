@@ -345,6 +345,22 @@ test_damaged_file(void **state)
     assert_int_equal(access(file, F_OK), 0);
 }
 
+static void
+test_count(void **state)
+{
+    (void)state;
+    assert_int_equal(sf_ids_count(ids, "kimi"), 0);
+    for (unsigned i = 0; i < 5; i++) {
+        struct sf_id_key k = key_n(i);
+        struct sf_id_row row = row_n(i);
+        snprintf(k.provider, sizeof k.provider, "%s", i % 2 ? "kimi" : "kimi-2");
+        assert_int_equal(sf_ids_put(ids, &k, &row), 0);
+    }
+    assert_int_equal(sf_ids_count(ids, "kimi"), 2);
+    assert_int_equal(sf_ids_count(ids, "kimi-2"), 3);
+    assert_int_equal(sf_ids_count(ids, "kim"), 0);
+}
+
 static struct sf_id_name
 name_n(unsigned n)
 {
@@ -402,8 +418,8 @@ main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_ids),    T(test_bounds),       T(test_walk),         T(test_intents),
-        T(test_hashes), T(test_damaged_rows), T(test_damaged_file), T(test_names),
+        T(test_ids),          T(test_bounds),       T(test_walk),  T(test_intents), T(test_hashes),
+        T(test_damaged_rows), T(test_damaged_file), T(test_names), T(test_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../lib/want-world.h"
+#include "provider/ids.h"
 
 /* A mount that was killed in the middle: what it left is found when its file is wanted again. */
 static void
@@ -102,10 +103,32 @@ test_state_dir(void **state)
 {
     struct world *w = *state;
     struct sf_providers_opts o = {.state_dir = "/dev/null"};
+    struct ask a = {.key = "k", .etag = "1", .fill = 'a', .size = 900};
     struct sf_err err = SF_ERR_INIT;
+    struct sf_ids *ids;
+    char dir[80];
     assert_int_equal(sf_providers_open(w->http, &w->confs, &o, &w->ps[0], &err), -ENOTDIR);
     assert_true(err.msg[0]);
     assert_null(w->ps[0]);
+    /* A full one. */
+    snprintf(dir, sizeof dir, "%s/providers", w->dir[0]);
+    assert_int_equal(
+        sf_ids_open(&(struct sf_ids_opts){.dir = dir, .max_bytes = 1 << 20}, &ids, NULL), 0);
+    for (unsigned i = 0, rc = 0; !rc; i++) {
+        struct sf_id_key key = {.provider = "p", .account = "a", .purpose = "x"};
+        struct sf_id_row row = {.bytes = i};
+        snprintf(key.sha256, sizeof key.sha256, "%064x", i);
+        snprintf(row.id, sizeof row.id, "%0250u", i);
+        rc = (unsigned)sf_ids_put(ids, &key, &row);
+        assert_true(i < 100000);
+    }
+    sf_ids_close(ids);
+    open_mount(w, 0, true);
+    assert_string_equal(get(w, &a), "ENOSPC");
+    assert_non_null(strstr(a.wanted.fault.text, "state directory"));
+    assert_int_equal(seen(w, &w->uploads), 0);
+    assert_int_equal(seen(w, &w->settled), 1); /* another mount may */
+    assert_int_equal(known(w, &a).phase, SF_WANT_FAILED);
 }
 
 static void
