@@ -323,14 +323,15 @@ may_repeat(struct provider_call *c)
     return false;
 }
 
-/* The key's file may hold another one by now. */
+/* The key's file may hold another one by now, which somebody else may have seen already. */
 static bool
 has_new_key(struct provider_call *c)
 {
     if (c->last.cls != SF_PC_AUTH || c->key_tried || c->cancelled)
         return false;
     c->key_tried = true;
-    return sf_provider_key_reload(c->p->conf, true, NULL) > 0;
+    (void)sf_provider_key_reload(c->p->conf, true, NULL);
+    return sf_provider_key_generation(c->p->conf) != c->generation;
 }
 
 static void
@@ -414,7 +415,7 @@ add_key(void *arg, struct sf_http_req *req)
 {
     struct provider_call *c = arg;
     /* A header that cannot be added ends the request by itself. */
-    (void)sf_provider_key_apply(c->p->conf, req, NULL);
+    (void)sf_provider_key_apply(c->p->conf, req, &c->generation);
 }
 
 /* A request for one attempt. 0 or -errno. */

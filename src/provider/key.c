@@ -181,7 +181,8 @@ sf_provider_key_reload(const struct sf_provider_conf *conf, bool force, struct s
     return rc;
 }
 
-/* Before an attempt: the key may have been changed in its file. A look costs one stat(2). */
+/* Before an attempt, and before ids of an account are believed: the key may have been changed in
+ * its file. A look costs one stat(2). */
 static void
 look_again(const struct sf_provider_conf *conf)
 {
@@ -238,6 +239,7 @@ void
 sf_provider_account(const struct sf_provider_conf *conf, char out[65])
 {
     struct sf_provider_key *k = conf->key;
+    look_again(conf);
     sf_mutex_lock(&k->lock);
     snprintf(out, 65, "%s", k->account[0] ? k->account : k->fingerprint);
     sf_mutex_unlock(&k->lock);

@@ -70,6 +70,7 @@ struct provider_call {
     bool running, once_used, key_tried, open, cancelled;
     bool nobody;             /* the last attempt found that nothing listens there */
     uint64_t http_id, timer; /* 0 = not on its way, does not wait */
+    uint64_t generation;     /* of the key that was sent last */
 };
 
 /* From the first attempt on. A call that changes something (POST) is not repeated by itself when

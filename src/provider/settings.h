@@ -113,7 +113,8 @@ const char *sf_provider_key_label(const struct sf_provider_conf *conf);
 
 /**
  * sf_provider_account - whose files these are: the setting `account`, or the first 16 hex digits of
- * the SHA-256 of address, NUL and key. Changes with the key, unless set.
+ * the SHA-256 of address, NUL and key. Changes with the key, unless set; a key file is looked at
+ * again, once in a second at most.
  */
 void sf_provider_account(const struct sf_provider_conf *conf, char out[65]);
 

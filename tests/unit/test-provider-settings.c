@@ -317,6 +317,13 @@ changes(void **state)
     assert_int_equal(sf_provider_key_generation(c), 1);
     sf_provider_account(c, after);
     assert_string_not_equal(before, after);
+    /* Nobody has to ask for it: ids of the other account are known by it. */
+    usleep(1100000);
+    file = write_file("k", 0600, "sk-one\n");
+    set_time(file, 3000);
+    sf_provider_account(c, after);
+    assert_string_equal(before, after);
+    assert_int_equal(sf_provider_key_generation(c), 2);
     /* A file that is no good leaves the key as it is. */
     write_file("k", 0644, "sk-three\n");
     assert_int_equal(sf_provider_key_reload(c, false, &err), -EPERM);
