@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "observe/counter.h"
+#include "observe/log.h"
 #include "provider/want-job.h"
 
 #define GRACE_MS 1000 /* behind a deadline, for who knows better why it was missed */
@@ -371,6 +372,17 @@ count_end_locked(struct want_job *job)
     }
 }
 
+/* Who asked has an errno only. */
+static void
+log_end(const struct want_job *job)
+{
+    const struct sf_wanted *w = &job->result;
+    if (w->rc && w->rc != -ECANCELED)
+        sf_warn("provider", "event=failed provider=%s object=%s/%s err=%s text=%s",
+                job->one->conf->name, job->file.bucket, job->file.key, sf_errno_name(w->rc),
+                w->fault.text);
+}
+
 void
 want_end(struct want_job *job)
 {
@@ -393,6 +405,7 @@ want_end(struct want_job *job)
         TAILQ_REMOVE(&told, a, link);
         tell(a, &job->result);
     }
+    log_end(job);
     want_unref(job);
 }
 
@@ -648,14 +661,16 @@ sf_want_known(struct sf_providers *ps, const char *provider, const struct sf_wan
     if (!one)
         return -ENOENT;
     want_key(one, purpose, file, &like.key, like.version);
-    if (like.key.sha256[0] && sf_ids_get(ps->ids, &like.key, &row) == 0) {
+    bool there = like.key.sha256[0] && sf_ids_get(ps->ids, &like.key, &row) == 0;
+    if (there) {
         out->phase = SF_WANT_READY;
         snprintf(out->id, sizeof out->id, "%s", row.id);
         out->expires_s = row.believed_until_s;
         out->ours = row.ours;
-        return 0;
     }
-    if (want_usable(one, &fault)) {
+    if (there && is_believed(&row))
+        return 0;
+    if (!there && want_usable(one, &fault)) {
         failed_for(out, &fault, 0);
         return 0;
     }

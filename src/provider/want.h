@@ -133,7 +133,8 @@ void sf_want_cancel(struct sf_providers *ps, uint64_t id);
 
 enum sf_want_phase {
     SF_WANT_NONE,      /* nobody asked, or it is forgotten */
-    SF_WANT_READY,     /* id, expires_s, ours */
+    SF_WANT_READY,     /* id, expires_s, ours; once it is not believed any more, only while nothing
+                          is under way for it and nothing failed */
     SF_WANT_UNDER_WAY, /* sent, total, and what below */
     SF_WANT_FAILED,    /* err, text, until_s */
 };

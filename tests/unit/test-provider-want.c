@@ -534,6 +534,27 @@ test_pending_and_lost(void **state)
     assert_int_equal(known(w, &c).cls, SF_PC_EXTRACT);
 }
 
+/* It has an id, and is not ready in time: both are known, and the id is good once it is. */
+static void
+test_not_ready(void **state)
+{
+    struct world *w = *state;
+    struct ask a = {.key = "k", .etag = "1", .fill = 'a', .size = 900};
+    open_mount(w, 0, true);
+    w->polls = 8;
+    assert_true(start_of(w, 0, "toy", &a, false, 700));
+    wait_for(&a);
+    assert_int_equal(a.wanted.rc, -ETIMEDOUT);
+    for (int i = 0; i < 1000 && known(w, &a).phase != SF_WANT_FAILED; i++)
+        got_sleep(5);
+    assert_int_equal(known(w, &a).cls, SF_PC_TIMEOUT);
+    assert_string_not_equal(known(w, &a).text, "");
+    get_of(w, 0, "toy", &a, true);
+    assert_string_equal(a.wanted.id, "f0");
+    assert_int_equal(known(w, &a).phase, SF_WANT_READY);
+    assert_int_equal(seen(w, &w->uploads), 1);
+}
+
 int
 main(void)
 {
@@ -558,6 +579,7 @@ main(void)
         TEST(test_stop),
         TEST(test_full),
         TEST(test_pending_and_lost),
+        TEST(test_not_ready),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
