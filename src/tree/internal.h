@@ -346,6 +346,7 @@ struct sf_tree {
     int64_t born_ns;
     uint64_t ino_seed;
     struct attr_gate *gate;
+    struct sf_pool *ids; /* goes on with operations that wait for ids; NULL = no providers */
 };
 
 /* ---- tree.c, reach.c: lock and actions

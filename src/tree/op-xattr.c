@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "tables/tables.h"
 #include "tree/source.h"
 #include "tree/xattr-provider.h"
@@ -39,8 +40,11 @@ xattr_end(struct xattr_op *op, int rc)
     struct sf_tree_result res = {.data = sf_buf_str(&op->out), .len = op->out.len};
     tree_lock(t);
     node_unref_locked(t, op->node);
-    if (op->serial)
+    if (op->serial) {
         LIST_REMOVE(op, link);
+        if (LIST_EMPTY(&t->wanting))
+            sf_cond_broadcast(&t->idle);
+    }
     tree_unlock(t);
     op->cb(op->arg, rc, rc < 0 ? NULL : &res);
     if (op->secret && op->out.len)
@@ -184,6 +188,21 @@ xattr_go(struct xattr_op *op)
         xattr_end(op, rc);
 }
 
+static void
+go(void *arg)
+{
+    xattr_go(arg);
+}
+
+void
+xattr_resume(struct xattr_op *op)
+{
+    if (!op->serial)
+        xattr_go(op);
+    else if (sf_pool_submit(op->tree->ids, go, op))
+        xattr_end(op, -EBUSY);
+}
+
 /* Returns its number, if it may be cancelled; else 0. */
 static uint64_t
 xattr_begin(struct xattr_op *op)
@@ -194,7 +213,7 @@ xattr_begin(struct xattr_op *op)
         xattr_look(op);
     if (op->what == XATTR_LIST)
         xattr_provider_look(op);
-    if (get && op->ours->flags & XATTR_PATIENT) {
+    if (get && op->ours->flags & XATTR_PATIENT && t->ids) {
         SF_GUARD(&t->lock);
         op->serial = ++t->wanting_serial | TREE_CANCEL_XATTR;
         op->resolve.since_ns = op->began_ns;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/thread.h"
 #include "tree/saved.h"
 #include "tree/words.h"
 
@@ -10,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define IDS_WAITING 1024
 
 /* ---- lock and actions ---------------------------------------------------------------------------
  */
@@ -116,7 +119,8 @@ sf_tree_new(const struct sf_tree_opts *opts, struct sf_http *http, struct sf_sto
     if ((opts->bucket && !(t->opts.bucket = strdup(opts->bucket))) ||
         (opts->prefix && *opts->prefix && !(t->opts.prefix = strdup(opts->prefix))) ||
         !(t->words = words_new()) || attr_gate_new(t) < 0 || root_new(t) < 0 ||
-        (opts->predict && ahead_new(t) < 0)) {
+        (opts->predict && ahead_new(t) < 0) ||
+        (opts->providers && sf_pool_new("sf-ids", 1, IDS_WAITING, &t->ids) < 0)) {
         sf_tree_free(t);
         return sf_err_set(err, -ENOMEM, "out of memory");
     }
@@ -148,11 +152,13 @@ sf_tree_free(struct sf_tree *t)
     tree_unlock(t);
     /* Commits and questions under way hold the nodes; what was asked ends with the http. */
     sf_mutex_lock(&t->lock);
-    while (t->background || t->patient || t->inflight || t->origins || t->sources)
+    while (t->background || t->patient || t->inflight || t->origins || t->sources ||
+           !LIST_EMPTY(&t->wanting))
         sf_cond_wait(&t->idle, &t->lock);
     sf_mutex_unlock(&t->lock);
     while (atomic_load(&t->acting))
         usleep(1000);
+    sf_pool_free(t->ids);
     ahead_free(t);
     node_free_all(t);
     saved_free(t->saved);

@@ -156,7 +156,7 @@ object_came(struct xattr_op *op, int rc, const struct sf_object_info *info, cons
     if (rc)
         xattr_end(op, rc == -ENOENT && op->ours ? -ENODATA : rc);
     else
-        xattr_go(op);
+        xattr_resume(op);
 }
 
 static void

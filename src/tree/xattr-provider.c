@@ -15,7 +15,7 @@
 /*
  * The id of a file at a provider. Whoever asks for it by its name gets it made, if the file has
  * none yet: that is the one attribute that costs something. All others tell what is known here, and
- * ask nobody.
+ * ask nobody. The map of ids is on the local disk, so nothing of this runs on the event thread.
  */
 
 #define TIME_PATTERN "%Y-%m-%dT%H:%M:%SZ"
@@ -83,7 +83,6 @@ forecast(const struct sf_provider_conf *conf, const struct sf_want_file *file, c
     snprintf(out, 400, "%s", trouble);
 }
 
-/* On the thread of who asks: the map of ids is on the local disk. */
 static int
 known(struct xattr_op *op, const struct sf_provider_conf *conf, struct sf_want_state *out)
 {
@@ -302,18 +301,18 @@ looked(struct waiter *w, int err)
     struct xattr_op *op = (struct xattr_op *)((char *)w - offsetof(struct xattr_op, waiter));
     op->resolve.err = err;
     op->resolve.rounds++;
-    xattr_go(op);
+    xattr_resume(op);
 }
 
-/* Is what the node stands for known well enough? *first: it is the first time that it matters. */
+/* Is what the node stands for known well enough? */
 static int
-revalidate(struct xattr_op *op, bool *first)
+revalidate(struct xattr_op *op)
 {
     struct sf_tree *t = op->tree;
     struct node *n = op->node;
     op->waiter.resume = looked;
     tree_lock(t);
-    *first = !op->turn++;
+    op->turn++;
     int rc = node_is_regular(n) && n->parent ? revalidate_locked(t, &op->resolve, n, &op->waiter)
                                              : -ENODATA;
     tree_unlock(t);
@@ -328,8 +327,7 @@ xattr_provider_file_id(struct xattr_op *op)
     struct sf_want_file file;
     struct sf_want_state state;
     char sha256[65];
-    bool first;
-    int rc = conf ? revalidate(op, &first) : -ENODATA;
+    int rc = conf ? revalidate(op) : -ENODATA;
     if (rc)
         return rc;
     sf_tree_source_unref(sf_steal(op->source));
@@ -337,9 +335,7 @@ xattr_provider_file_id(struct xattr_op *op)
     if (rc)
         return rc;
     bool more = describe(op, op->source, sha256, &file);
-    /* Later calls are on the event thread, perhaps. */
-    if (first && !sf_want_known(t->opts.providers, conf->name, &file, NULL, &state) &&
-        is_believed(&state))
+    if (!sf_want_known(t->opts.providers, conf->name, &file, NULL, &state) && is_believed(&state))
         return sf_buf_puts(&op->out, state.id);
     /* The object may tell what else has to be computed of all of its bytes. */
     rc = more ? xattr_need(op) : 0;

@@ -85,8 +85,10 @@ struct xattr_ours {
 
 /* The answer: op->out if @rc is 0, else an error. @op is gone. No lock held. */
 void xattr_end(struct xattr_op *op, int rc);
-/* Once more, with what is known now. No lock held. */
+/* Once more, with what is known now. No lock held; what is patient reads the local disk. */
 void xattr_go(struct xattr_op *op);
+/* The same after an answer, on the event thread, say. */
+void xattr_resume(struct xattr_op *op);
 /* Are all that others set known? */
 bool xattrs_known_locked(const struct node *n);
 
