@@ -22,6 +22,8 @@ struct wait {
     bool done;
     int err;
     struct sf_tree_result res;
+    char *text; /* NULL, or gets the data, which only the callback has */
+    size_t size;
 };
 
 static void
@@ -32,6 +34,8 @@ wait_done(void *arg, int err, const struct sf_tree_result *res)
     w->err = err;
     if (res)
         w->res = *res;
+    if (res && w->text)
+        snprintf(w->text, w->size, "%.*s", (int)res->len, (const char *)res->data);
     w->done = true;
     sf_cond_signal(&w->cond);
 }
@@ -68,6 +72,19 @@ lookup_wait(struct sf_tree *t, uint64_t parent, const char *name, struct sf_tree
     if (!rc)
         *ret = w.res.entry;
     return rc;
+}
+
+int
+sf_control_xattr(struct sf_tree *t, uint64_t node, const char *name, char *out, size_t size)
+{
+    struct wait w;
+    wait_init(&w);
+    w.text = out;
+    w.size = size;
+    *out = '\0';
+    (void)sf_tree_getxattr(t, node, name, wait_done, &w);
+    int rc = wait_end(&w);
+    return rc == -ENODATA ? 0 : rc;
 }
 
 static int

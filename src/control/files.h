@@ -35,4 +35,7 @@ int sf_control_find(struct sf_tree *t, const char *path, struct sf_tree_entry *r
                     struct sf_err *err);
 void sf_control_forget(struct sf_tree *t, const struct sf_tree_entry *e);
 
+/* The value of an attribute, "" where it has none, cut to @size. Waits. 0 or -errno. */
+int sf_control_xattr(struct sf_tree *t, uint64_t node, const char *name, char *out, size_t size);
+
 #endif

@@ -12,6 +12,15 @@ src_libsupafs_a_SOURCES += \
 	src/control/find-match.h \
 	src/control/find-source.c \
 	src/control/find-source.h \
+	src/control/provider.c \
+	src/control/provider.h \
+	src/control/provider-check.c \
+	src/control/provider-file.c \
+	src/control/provider-ids.c \
+	src/control/provider-internal.h \
+	src/control/provider-json.c \
+	src/control/provider-prune.c \
+	src/control/provider-upload.c \
 	src/control/queue.c \
 	src/control/queue.h \
 	src/control/warm.c \

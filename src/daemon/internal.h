@@ -36,6 +36,7 @@ struct daemon {
     struct sf_control_cache *control_cache;
     struct sf_control_queue *control_queue;
     struct sf_finder *finder;
+    struct sf_control_provider *control_provider;
 };
 
 /* start.c: 0, or -1 with @o; then stop_free() what is there. */

@@ -8,6 +8,7 @@
 #include "config/keys.h"
 #include "control/cache.h"
 #include "control/find.h"
+#include "control/provider.h"
 #include "control/queue.h"
 #include "daemon/place.h"
 #include "daemon/providers.h"
@@ -280,12 +281,18 @@ start_fuse(struct daemon *d, struct sf_outcome *o)
                                           .tables = d->tables,
                                           .whole_project = !sf_config_str(c, SF_OPT_BUCKET),
                                           .timeout_ms = sf_config_ms(c, SF_OPT_READ_TIMEOUT)};
+    const struct sf_control_provider_opts provider = {.tree = d->tree,
+                                                      .storage = d->storage,
+                                                      .providers = d->providers,
+                                                      .timeout_ms =
+                                                          sf_config_ms(c, SF_OPT_READ_TIMEOUT)};
     if (sf_virtual_new(geteuid(), getegid(), &d->virt) < 0 || status_register(d) < 0 ||
         sf_control_new(d->virt, &d->control) < 0 ||
         sf_control_cache_new(d->control, d->tree, d->cache, &d->control_cache) < 0 ||
         sf_control_queue_new(d->control, d->writer, d->tree, d->dirs.state, &d->control_queue) <
             0 ||
-        sf_finder_new(d->control, &finder, &d->finder) < 0)
+        sf_finder_new(d->control, &finder, &d->finder) < 0 ||
+        sf_control_provider_new(d->control, &provider, &d->control_provider) < 0)
         return sf_outcome_fail(o, SF_EXIT_FAILED, "out of memory");
     int rc = sf_fuse_new(&opts, d->tree, d->virt, d->http, &d->fuse, &err);
     if (rc < 0)

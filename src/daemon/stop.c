@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "control/cache.h"
 #include "control/find.h"
+#include "control/provider.h"
 #include "control/queue.h"
 #include "daemon/drain.h"
 #include "daemon/systemd.h"
@@ -132,6 +133,7 @@ stop_free(struct daemon *d)
     sf_control_free(d->control);
     sf_control_cache_free(d->control_cache);
     sf_control_queue_free(d->control_queue);
+    sf_control_provider_free(d->control_provider);
     sf_finder_free(d->finder);
     sf_virtual_free(d->virt);
     atomic_store(&stage, "tree");

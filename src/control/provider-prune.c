@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "control/provider-internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/htab.h"
+#include "control/find-source.h"
+#include "supabase/storage.h"
+
+/* What this mount uploaded and no file of the project needs any more. A file that was renamed or
+ * copied has its bytes under another name: before one is called gone, all objects of the project
+ * are looked at, once, for the same ETag. */
+
+struct seen {
+    UT_hash_handle hh;
+    char etag[];
+};
+
+struct prune {
+    const struct sf_control_provider *cp;
+    struct find_from from;
+
+    /* Of the thread that calls back. */
+    struct seen *seen;
+    bool walked, blind; /* blind: an object whose ETag is not told */
+    int walk_rc;        /* of that; the same for all that ask */
+    int said;           /* why nobody is told any more */
+};
+
+/* "W/" says how it was compared. */
+static const char *
+strong(const char *etag)
+{
+    return strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag;
+}
+
+static int
+note(struct prune *p, const char *etag)
+{
+    size_t n = strlen(strong(etag));
+    struct seen *s;
+    HASH_FIND(hh, p->seen, strong(etag), n, s);
+    p->blind |= !n;
+    if (s || !n)
+        return 0;
+    s = calloc(1, sizeof *s + n + 1);
+    if (!s)
+        return -ENOMEM;
+    memcpy(s->etag, strong(etag), n + 1);
+    HASH_ADD_KEYPTR(hh, p->seen, s->etag, n, s);
+    if (SF_HTAB_ADDED(s))
+        return 0;
+    free(s);
+    return -ENOMEM;
+}
+
+static bool
+is_seen(const struct prune *p, const char *etag)
+{
+    struct seen *s;
+    HASH_FIND(hh, p->seen, strong(etag), strlen(strong(etag)), s);
+    return s != NULL;
+}
+
+static int
+walk_bucket(struct prune *p, const char *bucket)
+{
+    const struct sf_find_want all = SF_FIND_ANY;
+    struct find_source s = {.from = &p->from, .want = &all, .bucket = bucket, .prefix = ""};
+    int rc = 0;
+    while (!rc && !s.end) {
+        struct find_page page;
+        rc = find_source_next(&s, 0, &page, NULL);
+        if (rc)
+            break;
+        for (size_t i = 0; !rc && i < page.n; i++)
+            rc = note(p, page.rows[i].etag);
+        find_page_fini(&page);
+    }
+    find_source_fini(&s);
+    return rc;
+}
+
+static int
+walk(struct prune *p)
+{
+    struct text_vec buckets = {0};
+    int rc = find_buckets(&p->from, &buckets, NULL);
+    for (size_t i = 0; !rc && i < buckets.len; i++)
+        rc = walk_bucket(p, buckets.data[i]);
+    text_vec_free(&buckets);
+    return rc;
+}
+
+/* Whether the object under this key has these bytes: 1, 0, -errno. */
+static int
+is_there(struct prune *p, const char *bucket, const char *key, const char *etag)
+{
+    const struct sf_find_want all = SF_FIND_ANY;
+    struct find_page page;
+    struct find_source s = {
+        .from = &p->from, .want = &all, .bucket = bucket, .prefix = key, .exact = true};
+    int rc = find_source_next(&s, 1, &page, NULL);
+    if (!rc) {
+        rc = page.n && sf_etag_same(page.rows[0].etag, etag);
+        find_page_fini(&page);
+    }
+    find_source_fini(&s);
+    return rc;
+}
+
+static int
+is_still(void *arg, const char *bucket, const char *key, const char *id, const char *etag,
+         const char *sha256)
+{
+    struct prune *p = arg;
+    (void)id;
+    (void)sha256;
+    if (!*bucket || !*key || !strchr(etag, '"')) /* a version that is no ETag is in no listing */
+        return -ENODATA;
+    int rc = is_there(p, bucket, key, etag);
+    if (rc > 0 || rc == -ECANCELED)
+        return rc;
+    if (!p->walked)
+        p->walk_rc = walk(p);
+    p->walked = true;
+    if (p->walk_rc || is_seen(p, etag))
+        return p->walk_rc ? p->walk_rc : 1;
+    return p->blind ? -ENODATA : 0;
+}
+
+static void
+tell(void *arg, const struct sf_prune_file *f)
+{
+    static const char *const verdicts[] = {[SF_PRUNE_KEPT] = "kept",
+                                           [SF_PRUNE_GOES] = "goes",
+                                           [SF_PRUNE_GONE] = "gone",
+                                           [SF_PRUNE_FAILED] = "failed"};
+    struct prune *p = arg;
+    if (p->said)
+        return;
+    p->said = provider_say(
+        p->from.talk, json_pack("{s:s, s:s, s:o, s:I, s:I, s:o, s:o, s:s, s:o}", "provider",
+                                f->provider, "id", f->id, "name", provider_text(f->filename),
+                                "bytes", (json_int_t)f->bytes, "created", (json_int_t)f->created_s,
+                                "bucket", provider_text(f->bucket), "key", provider_text(f->key),
+                                "verdict", verdicts[f->verdict], "why", provider_text(f->why)));
+}
+
+struct pruning {
+    struct sf_mutex lock; /* leaf; protects what follows */
+    struct sf_cond came;
+    bool done;
+    struct sf_pruned result;
+};
+
+static void
+pruned(void *arg, const struct sf_pruned *result)
+{
+    struct pruning *w = arg;
+    SF_GUARD(&w->lock);
+    w->result = *result;
+    w->done = true;
+    sf_cond_signal(&w->came);
+}
+
+static void
+wait_until_pruned(struct pruning *w, const struct prune *p, uint64_t id)
+{
+    bool over = false;
+    sf_mutex_lock(&w->lock);
+    while (!w->done) {
+        if (!over && sf_talk_cancelled(p->from.talk)) {
+            over = true;
+            sf_mutex_unlock(&w->lock);
+            sf_want_cancel(p->cp->o.providers, id);
+            sf_mutex_lock(&w->lock);
+            continue;
+        }
+        (void)sf_cond_timedwait_ms(&w->came, &w->lock, sf_clock_ms() + PROVIDER_LOOK_MS);
+    }
+    sf_mutex_unlock(&w->lock);
+}
+
+int
+provider_verb_prune(void *arg, struct sf_talk *t, int argc, char **argv, struct sf_err *err)
+{
+    const struct sf_control_provider *cp = arg;
+    struct prune p = {.cp = cp,
+                      .from = {.st = cp->o.storage, .talk = t, .timeout_ms = cp->o.timeout_ms}};
+    struct pruning w = {.done = false};
+    bool yes = argc > 1 && !strcmp(argv[1], "-y");
+    const char *name = argc > 1 + yes ? argv[1 + yes] : NULL;
+    if (argc > 2 + yes)
+        return sf_err_set(err, -EINVAL, "one provider at a time");
+    if (provider_known(cp, name, err))
+        return -ENOENT;
+    const struct sf_prune_args args = {
+        .provider = name, .yes = yes, .is_still = is_still, .tell = tell, .arg = &p};
+    sf_mutex_init(&w.lock, 0);
+    sf_cond_init(&w.came);
+    wait_until_pruned(&w, &p, sf_want_prune(cp->o.providers, &args, pruned, &w));
+    sf_cond_fini(&w.came);
+    sf_mutex_fini(&w.lock);
+    struct seen *s, *next;
+    HASH_ITER (hh, p.seen, s, next) {
+        HASH_DEL(p.seen, s);
+        free(s);
+    }
+    const struct sf_pruned *r = &w.result;
+    if (r->rc)
+        return sf_err_set(err, r->rc, "%s", *r->err.msg ? r->err.msg : strerror(-r->rc));
+    return provider_say(t, json_pack("{s:I, s:I, s:I, s:I}", "seen", (json_int_t)r->seen, "gone",
+                                     (json_int_t)r->gone, "failed", (json_int_t)r->failed, "bytes",
+                                     (json_int_t)r->bytes));
+}
