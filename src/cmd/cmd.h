@@ -82,6 +82,8 @@ struct control_place {
 };
 /* @path: of something in a mount of supafs. 0; -1: it is not, which was said. */
 int control_find(const char *path, struct control_place *ret);
+/* The same, and nothing is said: -errno, -ENODEV it is in no mount of ours. */
+int control_place_of(const char *path, struct control_place *ret);
 
 /**
  * control_ask - make a request of a mount and pass its answer on, line by line, as it comes.

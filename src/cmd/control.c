@@ -171,22 +171,29 @@ control_trouble(int rc)
 /* ---- requests ------------------------------------------------------------------------------- */
 
 int
-control_find(const char *path, struct control_place *ret)
+control_place_of(const char *path, struct control_place *ret)
 {
     struct sf_mount_copy m;
     char real[PATH_MAX];
-    if (!realpath(path, real)) {
-        complain("%s: %s", path, strerror(errno));
-        return -1;
-    }
-    if (sf_mount_of(real, &m) != 1 || !sf_place_is_ours(m.fstype)) {
-        complain("%s is not in a mount of supafs", path);
-        return -1;
-    }
+    if (!realpath(path, real))
+        return -errno;
+    if (sf_mount_of(real, &m) != 1 || !sf_place_is_ours(m.fstype))
+        return -ENODEV;
     size_t n = strlen(m.point);
     snprintf(ret->point, sizeof ret->point, "%s", m.point);
     snprintf(ret->path, sizeof ret->path, "%s", real[n] == '/' ? real + n + 1 : ".");
     return 0;
+}
+
+int
+control_find(const char *path, struct control_place *ret)
+{
+    int rc = control_place_of(path, ret);
+    if (rc == -ENODEV)
+        complain("%s is not in a mount of supafs", path);
+    else if (rc)
+        complain("%s: %s", path, strerror(-rc));
+    return rc ? -1 : 0;
 }
 
 static int

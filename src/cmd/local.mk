@@ -15,7 +15,7 @@ supafs_SOURCES = \
 	src/cmd/cmd-init.c \
 	src/cmd/cmd-mount.c \
 	src/cmd/cmd-provider.c \
-	src/cmd/cmd-provider-check.c \
+	src/cmd/cmd-provider-mount.c \
 	src/cmd/cmd-provider-show.c \
 	src/cmd/provider.h \
 	src/cmd/cmd-queue.c \

@@ -25,7 +25,8 @@ static const struct verb {
     {"cache", "supafs cache", cmd_cache, "ls|stat|pin|... PATH      look after what is cached"},
     {"warmup", "supafs warmup", cmd_warmup, "[-r] PATH                 read into the cache"},
     {"url", "supafs url", cmd_url, "[-e TIME|-p] PATH...      a link to hand out"},
-    {"provider", "supafs provider", cmd_provider, "ls|check|why ...          look at AI providers"},
+    {"provider", "supafs provider", cmd_provider,
+     "ls|upload|files|...        look after AI providers"},
     {"bench", "supafs bench", cmd_bench, "[DIRECTORY]               measure a mount"},
     {"doctor", "supafs doctor", cmd_doctor, "[PROJECT] [MOUNTPOINT]    find out what is wrong"},
 };

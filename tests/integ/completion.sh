@@ -68,6 +68,7 @@ step "words, values, lists and files"
 offers "supafs queue r" retry
 offers "supafs queue " ls show retry drop
 offers "supafs cache pi" pin
+offers "supafs provider " adopt check files ls prune rm upload why
 offers "supafs mount -o sync=" close writeback
 offers "supafs mount -o ro,sync=w" writeback
 offers "supafs mount -osy" -osync=
