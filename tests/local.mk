@@ -418,6 +418,8 @@ tests_unit_test_tree_notify_SOURCES = tests/unit/test-tree-notify.c $(tree_test_
 # These let time pass as they like.
 tests_unit_test_tree_notify_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime
 tests_unit_test_tree_page_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime
+# Without memory for one thing.
+tests_unit_test_tree_type_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=type_said_locked
 tests_unit_test_provider_settings_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sf_http_req_attempt_header
 tests_unit_test_tree_knowledge_SOURCES = tests/unit/test-tree-knowledge.c $(tree_test_lib)
 

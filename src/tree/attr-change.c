@@ -122,6 +122,22 @@ answer(struct attr_op *op, struct sf_tree *t, int rc)
     cb(op->arg, rc, rc < 0 ? NULL : &res);
 }
 
+/* All that it shows as it was. */
+static void
+go_back_locked(struct node *n, const struct node *before)
+{
+    n->xattrs = before->xattrs;
+    n->set = before->set;
+    n->mime = before->mime;
+    n->guessed = before->guessed;
+    n->cache_control = before->cache_control;
+    n->mode = before->mode;
+    n->uid = before->uid;
+    n->gid = before->gid;
+    n->mtime_ns = before->mtime_ns;
+    n->ctime_ns = before->ctime_ns;
+}
+
 /* It could not be kept: it is not shown either, unless something else was set meanwhile. */
 static void
 revert(struct attr_op *op, struct sf_tree *t)
@@ -129,19 +145,10 @@ revert(struct attr_op *op, struct sf_tree *t)
     tree_lock(t);
     struct node *n = node_get_locked(t, op->nid);
     if (n && n->attrs == op->attrs) {
-        n->xattrs = op->before.xattrs;
         xattrs_forget_locked(n);
         if (op->xattrs && n->extra)
             free(sf_steal(n->extra->changes));
-        n->set = op->before.set;
-        n->mime = op->before.mime;
-        n->guessed = op->before.guessed;
-        n->cache_control = op->before.cache_control;
-        n->mode = op->before.mode;
-        n->uid = op->before.uid;
-        n->gid = op->before.gid;
-        n->mtime_ns = op->before.mtime_ns;
-        n->ctime_ns = op->before.ctime_ns;
+        go_back_locked(n, &op->before);
         saved_changed_locked(t, n);
     }
     tree_unlock(t);
@@ -270,9 +277,9 @@ attr_object_key_locked(const struct node *n, char **bucket, char **key)
     return rc < 0 ? rc : 0;
 }
 
-struct attr_op *
-attr_op_new_locked(struct sf_tree *t, struct node *n, const struct node *before, const char *xattrs,
-                   sf_tree_fn cb, void *arg)
+/* NULL without memory. */
+static struct attr_op *
+op_of_now_locked(struct sf_tree *t, struct node *n, const char *xattrs)
 {
     struct attr_op *op = extra_of(n) ? calloc(1, sizeof *op) : NULL;
     if (!op)
@@ -290,12 +297,25 @@ attr_op_new_locked(struct sf_tree *t, struct node *n, const struct node *before,
         op_free(op);
         return NULL;
     }
-    n->extra->writing++;
     seen_locked(n, &op->seen);
     if (!t->opts.plain)
         attr_mark_locked(t, n, &op->mark);
     op->nid = n->nid;
     op->attrs = n->attrs;
+    return op;
+}
+
+struct attr_op *
+attr_op_new_locked(struct sf_tree *t, struct node *n, const struct node *before, const char *xattrs,
+                   sf_tree_fn cb, void *arg)
+{
+    struct attr_op *op = op_of_now_locked(t, n, xattrs);
+    if (!op) {
+        go_back_locked(n, before);
+        n->attrs = before->attrs;
+        return NULL;
+    }
+    n->extra->writing++;
     op->before = *before;
     op->cb = cb;
     op->arg = arg;

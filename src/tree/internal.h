@@ -569,7 +569,7 @@ bool attr_travels(const struct node *n);
  * node_key_locked(). */
 int attr_object_key_locked(const struct node *n, char **bucket, char **key);
 /* To write what the node has now; @cb is called when that is kept, and the node goes back to
- * @before if it cannot be. NULL without memory. */
+ * @before if it cannot be. NULL without memory: it has gone back. */
 struct attr_op *attr_op_new_locked(struct sf_tree *t, struct node *n, const struct node *before,
                                    const char *xattrs, sf_tree_fn cb, void *arg);
 /* No lock held. */

@@ -223,12 +223,6 @@ set(struct xattr_op *op, bool (*is_settable)(const char *),
     rc = apply_locked(op, text);
     if (rc > 0)
         rc = change_locked(op, &before, &write, &along);
-    if (rc == -ENOMEM) {
-        n->set = before.set;
-        n->mime = before.mime;
-        n->guessed = before.guessed;
-        n->cache_control = before.cache_control;
-    }
     tree_unlock(t);
     if (rc == -EINPROGRESS)
         return xattr_need(op);

@@ -286,6 +286,78 @@ test_a_rename_keeps_what_was_set(void **state)
     is(node(1, "f.css"), TYPE, HTML);
 }
 
+/* ---- without memory -------------------------------------------------------------------------- */
+
+struct node;
+
+static bool no_memory;
+
+int __real_type_said_locked(const struct sf_tree *t, const struct node *n, char **mime,
+                            char **cache_control);
+int __wrap_type_said_locked(const struct sf_tree *t, const struct node *n, char **mime,
+                            char **cache_control);
+
+/* What a change of attributes copies when it is about to be kept. */
+int
+__wrap_type_said_locked(const struct sf_tree *t, const struct node *n, char **mime,
+                        char **cache_control)
+{
+    return no_memory ? -ENOMEM : __real_type_said_locked(t, n, mime, cache_control);
+}
+
+static int
+set_mode(uint64_t n, mode_t mode)
+{
+    struct got g = {0};
+    const struct sf_attr a = {.mode = mode, .uid = 7};
+    sf_tree_setattr(tree, n, NULL, &a, SF_SET_MODE | SF_SET_UID, keep, &g);
+    assert_true(g.called);
+    return g.err;
+}
+
+static int
+set_user(uint64_t n, const char *value)
+{
+    struct got g = {0};
+    sf_tree_setxattr(tree, n, "user.a", value, strlen(value), 0, keep, &g);
+    run_until_called(&g);
+    return g.err;
+}
+
+/* A change that fails is none: nothing of it is shown, and what was asked for before is written. */
+static void
+test_without_memory_nothing_changes(void **state)
+{
+    (void)state;
+    begin(false);
+    uint64_t n = object("f.txt", "text/plain", "no-cache" MARK ";y\"");
+    struct got g = {0};
+    assert_int_equal(set_user(n, "1"), 0);
+    fake_run();
+    fake_hold(true);
+    assert_int_equal(set_mode(n, 0604), 0);
+    const struct sf_attr before = lookup(1, "f.txt").res.entry.attr;
+    no_memory = true;
+    assert_int_equal(set_user(n, "2"), -ENOMEM);
+    assert_int_equal(set_mode(n, 0600), -ENOMEM);
+    assert_int_equal(set(n, TYPE, HTML), -ENOMEM);
+    no_memory = false;
+    struct sf_attr after = lookup(1, "f.txt").res.entry.attr;
+    assert_int_equal(after.mode, before.mode);
+    assert_int_equal(after.uid, before.uid);
+    assert_int_equal(after.ctime_ns, before.ctime_ns);
+    is(n, TYPE, "text/plain");
+    sf_tree_getxattr(tree, n, "user.a", keep, &g);
+    run_until_called(&g);
+    assert_string_equal(g.data, "1");
+    fake_hold(false);
+    fake_run();
+    assert_int_equal(fake_counts.attrs, 2);
+    assert_int_equal(set_mode(n, 0600), 0);
+    fake_run();
+    assert_int_equal(fake_counts.attrs, 3);
+}
+
 int
 main(void)
 {
@@ -301,6 +373,7 @@ main(void)
         TEST(test_with_attrs_none_nothing_of_ours_is_written),
         TEST(test_what_cannot_be_kept_is_not_shown),
         TEST(test_a_rename_keeps_what_was_set),
+        TEST(test_without_memory_nothing_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
