@@ -313,7 +313,7 @@ struct sf_tree {
     uint64_t wanting_serial;
     unsigned background;     /* commits that nobody waits for */
     unsigned patient;        /* and those that go on until they are stored or refused */
-    struct sf_cond idle;     /* one of these became 0, or `sources`, `inflight`, `origins` */
+    struct sf_cond idle;     /* these, `sources`, `inflight`, `origins`: one is 0; a timer ran */
     _Atomic unsigned acting; /* threads that run actions */
     unsigned inflight;       /* questions to the service under way */
     int64_t quiet_since;     /* of the last answer, or when inflight left 0 */

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <unistd.h>
 
 /*
  * Is the service there? Every question tells. While it is not, what is known is served and
@@ -181,6 +180,8 @@ look(void *arg)
     int away = tree_away_locked(t);
     bool quiet = silence >= WAIT_MS || away;
     t->watch = 0;
+    if (t->ending)
+        sf_cond_broadcast(&t->idle);
     if (t->down || quiet) {
         if (t->inflight)
             wake_all_locked(t);
@@ -212,15 +213,12 @@ watch_locked(struct sf_tree *t, int64_t at_ms)
 void
 reach_end(struct sf_tree *t)
 {
-    tree_lock(t);
+    sf_mutex_lock(&t->lock);
     t->ending = true;
     bool runs = t->watch && !sf_http_timer_cancel(t->http, t->watch);
-    while (runs && t->watch) {
-        tree_unlock(t);
-        (void)usleep(1000);
-        tree_lock(t);
-    }
-    tree_unlock(t);
+    while (runs && t->watch)
+        sf_cond_wait(&t->idle, &t->lock);
+    sf_mutex_unlock(&t->lock);
 }
 
 /* ---- start ------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /*
  * Links to hand out. Who has a signed one needs no key: it is told to who asks, and kept nowhere,
@@ -73,6 +72,8 @@ wipe(void *arg)
     struct sf_tree *t = arg;
     tree_lock(t);
     t->links->timer = 0;
+    if (t->ending)
+        sf_cond_broadcast(&t->idle);
     drop_old_locked(t);
     timer_locked(t);
     tree_unlock(t);
@@ -84,15 +85,12 @@ links_end(struct sf_tree *t)
     struct links *all = t->links;
     if (!all)
         return;
-    tree_lock(t);
+    sf_mutex_lock(&t->lock);
     bool runs = all->timer && !sf_http_timer_cancel(t->http, all->timer);
-    while (runs && all->timer) {
-        tree_unlock(t);
-        (void)usleep(1000);
-        tree_lock(t);
-    }
+    while (runs && all->timer)
+        sf_cond_wait(&t->idle, &t->lock);
     t->links = NULL;
-    tree_unlock(t);
+    sf_mutex_unlock(&t->lock);
     for (size_t i = 0; i < LINKS; i++)
         drop(&all->all[i]);
     free(all);
