@@ -264,7 +264,7 @@ next_name(struct find_source *s, struct find_page *page, struct sf_err *err)
         return rc;
     if (asprintf(&prefix, "%s/", key) < 0) {
         prefix = NULL;
-        return -ENOMEM;
+        return sf_err_set(err, -ENOMEM, "out of memory");
     }
     rc = list(s, prefix, NULL, 1, &below, &more, err);
     page->rows[0].is_prefix = below.n > 0;
@@ -404,7 +404,7 @@ find_source_next(struct find_source *s, uint64_t limit, struct find_page *page, 
         free(s->after);
         s->after = strdup(page->rows[page->n - 1].key);
         if (!s->after)
-            rc = -ENOMEM;
+            rc = sf_err_set(err, -ENOMEM, "out of memory");
     }
     if (rc)
         find_page_fini(page);
