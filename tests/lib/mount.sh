@@ -97,10 +97,19 @@ umount_project() {
 
 # show_stacks PID: where the threads of a process that hangs are, if gdb is there to tell.
 show_stacks() {
+    local fd
     if [ ! -d "/proc/${1:-none}" ] || ! command -v gdb >/dev/null 2>&1; then return 0; fi
     note "threads of $1:"
-    timeout -s KILL 20 gdb -p "$1" -batch -ex 'thread apply all bt 16' 2>/dev/null |
-        grep -E '^(Thread|#)' | sed 's/^/    /' >&2
+    # gdb and its children would close a file of the mount that is open here while the daemon is
+    # stopped, which has to answer that. Nobody waits for long: a daemon that hangs answers nothing.
+    (
+        for fd in /proc/self/fd/*; do
+            [ "${fd##*/}" -le 2 ] || eval "exec ${fd##*/}>&-"
+        done
+        exec timeout -s KILL 20 gdb -p "$1" -batch -ex 'thread apply all bt 16'
+    ) >"$SF_TMP/stacks-$1" 2>/dev/null </dev/null &
+    wait_for 25 sf_is_gone $! || note "gdb hangs, too"
+    grep -E '^(Thread|#)' "$SF_TMP/stacks-$1" | sed 's/^/    /' >&2
 }
 
 # force_umount MOUNTPOINT: for tests that kill the daemon: takes the dead mount away.
