@@ -154,13 +154,29 @@ get_sha256(struct xattr_op *op)
 /* ---- state -----------------------------------------------------------------------------------
  */
 
+/* Are there attributes that the object does not have, also from an earlier mount? */
+static bool
+attrs_wait_locked(const struct sf_tree *t, const struct node *n, char *why, size_t size)
+{
+    char *bucket = NULL, *key = NULL;
+    *why = '\0';
+    if (n->extra && n->extra->writing)
+        return true;
+    if (attr_object_key_locked(n, &bucket, &key) < 0)
+        return false;
+    bool wait = sf_write_attrs_wait(t->writer, bucket, key, why, size);
+    free(bucket);
+    free(key);
+    return wait;
+}
+
 /* Which state are the bytes and attributes in? */
 static int
 get_sync(struct xattr_op *op)
 {
     struct sf_tree *t = op->tree;
     const struct node *n = op->node;
-    char text[400] = "clean";
+    char text[400] = "clean", why[300];
     tree_lock(t);
     struct sf_content *c = live(n)->content ? sf_content_ref(live(n)->content) : NULL;
     tree_unlock(t);
@@ -171,8 +187,8 @@ get_sync(struct xattr_op *op)
     tree_lock(t);
     if (!strcmp(text, "clean") && live(n)->failure)
         snprintf(text, sizeof text, "failed: %s", live(n)->failure->msg);
-    else if (!strcmp(text, "clean") && n->extra && n->extra->writing)
-        snprintf(text, sizeof text, "pending");
+    else if (!strcmp(text, "clean") && attrs_wait_locked(t, n, why, sizeof why))
+        snprintf(text, sizeof text, "pending%s%s", *why ? ": " : "", why);
     tree_unlock(t);
     return sf_buf_puts(&op->out, text);
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -278,6 +279,19 @@ sf_write_type_pending(struct sf_writer *w, const char *bucket, const char *key,
     if (!rc)
         *mime = sf_steal(type);
     return rc;
+}
+
+bool
+sf_write_attrs_wait(struct sf_writer *w, const char *bucket, const char *key, char *why,
+                    size_t size)
+{
+    struct sf_attrs *a = w->attrs;
+    SF_GUARD(&a->lock);
+    const struct sf_attrs_entry *e = sf_attrs_find_locked(a, bucket, key);
+    if (!e)
+        return false;
+    snprintf(why, size, "%s", e->reason ? e->reason : "");
+    return true;
 }
 
 struct sf_attrs_entry *

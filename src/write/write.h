@@ -562,6 +562,10 @@ int sf_write_xattrs_pending(struct sf_writer *w, const char *bucket, const char 
 int sf_write_type_pending(struct sf_writer *w, const char *bucket, const char *key,
                           const struct sf_version *is, const struct sf_mark *mark, char **mime,
                           char **cache_control);
+/* Does a change of attributes of this key wait, or is it kept for the next upload? @why: of the
+ * last attempt; "" = there was none. Locking: order 67; memory only. */
+bool sf_write_attrs_wait(struct sf_writer *w, const char *bucket, const char *key, char *why,
+                         size_t size);
 /* Write what is pending for a key now (NULL for both = all); @cb when that was tried, with the
  * first error after which something is still pending. What is local is not tried. */
 void sf_write_attrs_flush(struct sf_writer *w, const char *bucket, const char *key, sf_write_fn cb,

@@ -118,10 +118,13 @@ remounted -o "bucket=$b,attr_copy_max=4K"
 expect_ok "another type" set_type larger.bin text/css
 sync larger.bin
 expect_eq "not yet" $svg "$(info_of larger.bin 'd["content_type"]')"
+expect_match "and that is said" '^pending: .' "$(told larger.bin sync)"
 remounted -o "bucket=$b,attr_copy_max=4K"
 expect_eq "known here" text/css "$(told larger.bin content_type)"
+expect_match "said here" '^pending' "$(told larger.bin sync)"
 echo more >>larger.bin
 expect_eq "served" "text/css | max-age=60" "$(served larger.bin)"
+expect_eq "nothing waits" clean "$(told larger.bin sync)"
 settings '{"rpc": true}'
 
 step "killed before it was written"

@@ -73,6 +73,14 @@ sf_write_attrs_pending(struct sf_writer *w, const char *bucket, const char *key,
     return false;
 }
 
+bool
+sf_write_attrs_wait(struct sf_writer *w, const char *bucket, const char *key, char *why,
+                    size_t size)
+{
+    (void)w, (void)bucket, (void)key, (void)why, (void)size;
+    return false;
+}
+
 int
 sf_write_xattrs_pending(struct sf_writer *w, const char *bucket, const char *key,
                         const struct sf_version *is, const struct sf_mark *mark, char **xattrs)

@@ -105,13 +105,16 @@ static void
 a_large_object_keeps_them_here(void **state)
 {
     (void)state;
-    char big[2000];
+    char big[2000], why[200] = "";
     memset(big, 'x', sizeof big);
     fake_set_bytes("b", "a", big, sizeof big);
     struct sf_version v = listed("a");
     struct pair *p = change("a", &v, mark_of(0600, 5 * SECOND, 6 * SECOND), NULL);
     assert_int_equal(wait_for(flush("a")), 0);
     assert_int_equal(wait_for(p->settled), -EFBIG);
+    assert_true(sf_write_attrs_wait(writer, "b", "a", why, sizeof why));
+    assert_true(why[0]);
+    assert_false(sf_write_attrs_wait(writer, "b", "ab", why, sizeof why));
     assert_string_equal(fake_order(), "");
     assert_int_equal(sf_writer_drain(writer, sf_clock_ms() + 5000), 0);
     assert_int_equal(locals(), 1);
