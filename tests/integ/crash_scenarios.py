@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The changes that crash.py interrupts, and what holds of each when it was brought to its end."""
 import base64
+import contextlib
 import json
 import os
 import sys
@@ -115,6 +116,7 @@ class Behind(Scenario):
     """A program writes files, and close() does not wait for the service."""
     options = "sync=writeback"
     last = {"new": text("new", 5000), "large": text("large", 200000)}
+    unsaved = 1
 
     def act(self, run):
         for name, data in self.last.items():
@@ -138,6 +140,31 @@ class BehindStory(Story):
         self.does(lambda: write(run.path("gone"), one), gone=one)
         self.does(lambda: os.unlink(run.path("gone")), gone=None)
         self.does(lambda: write(run.path("f"), three), f=three)
+
+
+class BehindShared(Story):
+    """A file that was closed is cut and written again by a second program, which has not closed it yet
+    while descriptors of the first are closed."""
+    options = "sync=writeback"
+    steady = False
+    first = {"f": text("old", 9000)}
+
+    def moves(self, run):
+        one, two = text("one", 9000), text("two", 5000)
+        fds = [os.open(run.path("f"), os.O_WRONLY)]
+        try:
+            self.does(lambda: os.pwrite(fds[0], one, 0))
+            self.does(lambda: os.close(os.dup(fds[0])), f=one)
+            fds.append(os.open(run.path("f"), os.O_WRONLY | os.O_TRUNC))
+            self.does(lambda: os.write(fds[1], two[:100]))
+            self.does(lambda: os.close(os.dup(fds[0])))
+            self.does(lambda: os.close(fds.pop(0)))
+            self.does(lambda: os.write(fds[0], two[100:]))
+            self.does(lambda: os.close(fds.pop()), f=two)
+        finally:
+            for fd in fds:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
 
 
 class Overwrite(Scenario):
