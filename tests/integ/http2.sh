@@ -26,7 +26,7 @@ expect_ok "cp -r" cp -r "$SF_SRC/src" "$dir/src"
 expect_ok "diff" diff -r "$SF_SRC/src" "$dir/src"
 
 step "large files, by TUS and in one piece, eight at once"
-head -c 30000000 /dev/urandom >"$SF_TMP/large"
+head -c 14000000 /dev/urandom >"$SF_TMP/large"
 head -c 3000000 /dev/urandom >"$SF_TMP/middle"
 pids=()
 for i in 1 2; do
