@@ -110,11 +110,13 @@ begin_run(struct sf_env_write *w, struct sf_txn *txn)
         if (end && end < hi)
             hi = end;
     }
-    if (hi == UINT64_MAX)
+    /* The database counts where there is a row: counts come with the last of the rows. */
+    bool last = hi == UINT64_MAX;
+    if (last)
         hi = any ? b->t->last_key : 0;
     rc = sf_uuid4(id);
     json_t *accesses = json_array();
-    if (!rc && (b->limit > 1 || !any))
+    if (!rc && last && (b->limit > 1 || !any))
         rc = accesses ? take_accesses(txn, accesses) : -ENOMEM;
     if (!rc && !any && !json_array_size(accesses))
         rc = -ENOENT;

@@ -43,6 +43,8 @@ static struct {
     unsigned requests;
     json_t *batches; /* id -> true */
     json_t *files, *ops, *accesses;
+    json_t *known;  /* id -> true, of files */
+    unsigned early; /* accesses to others */
     char first[37], last[37];
 } db;
 
@@ -50,6 +52,18 @@ static void
 extend(json_t *list, const json_t *args, const char *name)
 {
     json_array_extend(list, json_object_get(args, name));
+}
+
+/* The database adds a count to a row that is there. */
+static void
+note_known(const json_t *args)
+{
+    const json_t *row;
+    size_t i;
+    json_array_foreach(json_object_get(args, "p_files"), i, row) json_object_set_new(
+        db.known, json_string_value(json_object_get(row, "file_id")), json_true());
+    json_array_foreach(json_object_get(args, "p_accesses"), i, row) db.early +=
+        !json_object_get(db.known, json_string_value(json_object_get(row, "file_id")));
 }
 
 static int
@@ -76,6 +90,7 @@ db_record(void *arg, const char *json, size_t len, int64_t deadline_ms, bool *re
         extend(db.files, args, "p_files");
         extend(db.ops, args, "p_operations");
         extend(db.accesses, args, "p_accesses");
+        note_known(args);
     }
     json_decref(args);
     if (db.die) {
@@ -146,6 +161,7 @@ setup(void **state)
     db.files = json_array();
     db.ops = json_array();
     db.accesses = json_array();
+    db.known = json_object();
     return mkdtemp(dir) ? 0 : -1;
 }
 
@@ -158,6 +174,7 @@ teardown(void **state)
     json_decref(db.files);
     json_decref(db.ops);
     json_decref(db.accesses);
+    json_decref(db.known);
     return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -722,6 +739,22 @@ accesses_are_merged(void **state)
     assert_int_equal(stats().queued, 0);
 }
 
+/* A file is opened as soon as it is there; its row may be in a batch that comes much later. */
+static void
+accesses_follow_their_files(void **state)
+{
+    (void)state;
+    set_fail(-ECONNREFUSED);
+    open_tables(0);
+    note_many(100, 2600, SF_OP_UPLOAD);
+    note(SF_OP_UPLOAD, "opened", 5, SHA_A);
+    opened(5, INT64_C(1000000000));
+    set_fail(0);
+    settle();
+    assert_int_equal(json_array_size(db.accesses), 1);
+    assert_int_equal(db.early, 0);
+}
+
 /* By who asks about it; but nobody waits for a database that does not take it. */
 static void
 what_was_noted_can_be_waited_for(void **state)
@@ -791,6 +824,7 @@ main(void)
         TEST(long_names_are_told_apart),
         TEST(failed_operations_change_no_fact),
         TEST(accesses_are_merged),
+        TEST(accesses_follow_their_files),
         TEST(what_was_noted_can_be_waited_for),
         TEST(without_tables_nothing_happens),
     };
