@@ -34,16 +34,13 @@ start(struct sf_providers *ps, const char *provider, const struct sf_want_file *
     struct sf_provider_fault fault = {.retry_after_ms = -1};
     int rc = 0;
     if (!one)
-        rc = -ENOENT,
-        (void)sf_provider_fault_set(&fault, SF_PC_INVALID, "there is no such provider");
+        rc = want_fault(&fault, -ENOENT, "there is no such provider");
     else if (!sf_provider_id_ok(id))
-        rc = -EINVAL, (void)sf_provider_fault_set(&fault, SF_PC_INVALID, "this is no id of a file");
+        rc = want_fault(&fault, -EINVAL, "this is no id of a file");
     else
         rc = want_usable(one, &fault);
-    if (rc) {
-        fault.err = rc;
+    if (rc)
         return refuse(file, rc, &fault, fn, arg);
-    }
     want_key(one, NULL, file ? file : &none, &like.key, like.version);
     snprintf(like.wanted_id, sizeof like.wanted_id, "%s", id);
     return want_start(one, file ? file : &none, &like, 0, fn, arg);

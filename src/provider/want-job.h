@@ -164,7 +164,9 @@ int want_ask_upload(struct want_job *job, int64_t deadline_ms);
 void want_run(struct want_job *job);
 /* Know the hash, by reading if need be. 0, or the errno in result.fault. */
 int want_hash(struct want_job *job);
-/* Set a fault of ours. Returns rc. */
+/* A fault of ours, of no request. Returns rc. */
+int want_fault(struct sf_provider_fault *out, int rc, const char *text);
+/* The same for a job. */
 __attribute__((format(printf, 3, 4))) int want_fail(struct want_job *job, int rc, const char *fmt,
                                                     ...);
 /* The row of a file at the provider. */

@@ -29,9 +29,7 @@ want_fail(struct want_job *job, int rc, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    (void)sf_provider_fault_set(&job->result.fault, SF_PC_INVALID, "%s", text);
-    job->result.fault.err = rc;
-    return rc;
+    return want_fault(&job->result.fault, rc, text);
 }
 
 static int64_t

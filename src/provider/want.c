@@ -16,6 +16,14 @@
 
 #define GRACE_MS 1000 /* behind a deadline, for who knows better why it was missed */
 
+int
+want_fault(struct sf_provider_fault *out, int rc, const char *text)
+{
+    (void)sf_provider_fault_set(out, SF_PC_INVALID, "%s", text);
+    snprintf(out->text, sizeof out->text, "%s", text); /* nobody said "bad request" */
+    return out->err = rc;
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static const char *
@@ -272,8 +280,7 @@ tell_early(struct want_asker *a)
     if (a->rc == -ETIMEDOUT)
         (void)sf_provider_fault_set(&w.fault, SF_PC_TIMEOUT, "it took too long");
     else
-        (void)sf_provider_fault_set(&w.fault, SF_PC_INVALID, "cancelled");
-    w.fault.err = a->rc;
+        (void)want_fault(&w.fault, a->rc, "cancelled");
     tell(a, &w);
 }
 
@@ -444,8 +451,7 @@ static uint64_t
 refuse_for(const struct sf_want_file *file, int rc, const char *why, sf_wanted_fn fn, void *arg)
 {
     struct sf_provider_fault fault;
-    (void)sf_provider_fault_set(&fault, SF_PC_INVALID, "%s", why);
-    fault.err = rc;
+    (void)want_fault(&fault, rc, why);
     return refuse(file, &fault, fn, arg);
 }
 
@@ -456,10 +462,8 @@ enter_locked(struct want_job *job, struct want_asker *a, bool *joined,
 {
     struct sf_providers *ps = job->one->ps;
     const struct want_memo *m = NULL;
-    if (ps->stopping) {
-        (void)sf_provider_fault_set(fault, SF_PC_INVALID, "the mount ends");
-        return fault->err = -ECANCELED;
-    }
+    if (ps->stopping)
+        return want_fault(fault, -ECANCELED, "the mount ends");
     if (job->joinable && job->again)
         want_memo_drop_locked(job->one, &job->key, job->version);
     else if (job->joinable)
@@ -472,11 +476,9 @@ enter_locked(struct want_job *job, struct want_asker *a, bool *joined,
         return fault->err;
     }
     int rc = same ? 0 : sf_pool_submit(job->one->pool, job_main, job);
-    if (rc) {
-        (void)sf_provider_fault_set(fault, SF_PC_INVALID,
-                                    "too many files are on their way to this provider");
-        return fault->err = rc == -EAGAIN ? -EBUSY : rc;
-    }
+    if (rc)
+        return want_fault(fault, rc == -EAGAIN ? -EBUSY : rc,
+                          "too many files are on their way to this provider");
     if (!same) {
         TAILQ_INSERT_TAIL(&ps->jobs, job, link);
         job->one->waiting++;
@@ -492,10 +494,8 @@ enter(struct want_job *job, struct want_asker *a, bool *joined, struct sf_provid
     SF_GUARD(&ps->lock);
     a->id = ++ps->next_id;
     HASH_ADD(hh, ps->askers, id, sizeof a->id, a);
-    if (!SF_HTAB_ADDED(a)) {
-        (void)sf_provider_fault_set(fault, SF_PC_INVALID, "no memory");
-        return fault->err = -ENOMEM;
-    }
+    if (!SF_HTAB_ADDED(a))
+        return want_fault(fault, -ENOMEM, "no memory");
     int rc = enter_locked(job, a, joined, fault);
     if (rc) {
         HASH_DEL(ps->askers, a);

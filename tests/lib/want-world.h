@@ -11,7 +11,7 @@
 
 /* A provider that does what a test says, the project's tables, two mounts, and who asks them. */
 
-enum { FILES = 128, CLAIMS = 32, MOUNTS = 2 };
+enum { FILES = 16384, CLAIMS = 64, MOUNTS = 2 };
 
 struct world {
     struct toy *toy;

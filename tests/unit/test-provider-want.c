@@ -279,7 +279,7 @@ test_changed(void **state)
         got_sleep(5);
     b.error_at = 500000;
     assert_string_equal(get(w, &b), "EBUSY");
-    assert_non_null(strstr(b.wanted.fault.text, "changed"));
+    assert_string_equal(b.wanted.fault.text, "the file changed while it was read");
     assert_int_equal(seen(w, &w->uploads), 2);
     /* Other bytes than those that were hashed, and nobody says so. */
     b.error_at = 0;
@@ -555,6 +555,101 @@ test_not_ready(void **state)
     assert_int_equal(seen(w, &w->uploads), 1);
 }
 
+/* ---- chance ---------------------------------------------------------------------------------- */
+
+enum { CONTENTS = 24, THREADS = 6 };
+
+struct chance {
+    struct world *w;
+    unsigned seed, rounds;
+    unsigned good, bad;
+};
+
+static unsigned
+dice(unsigned *seed, unsigned sides)
+{
+    return (unsigned)rand_r(seed) % sides;
+}
+
+static void
+content_of(struct ask *a, unsigned n)
+{
+    *a = (struct ask){.key = &"abcdefghijklmnopqrstuvwxyz"[n],
+                      .etag = "1",
+                      .fill = (char)('a' + n),
+                      .size = 40 + n};
+}
+
+static bool
+is_right(struct world *w, const struct sf_wanted *wanted)
+{
+    long i = strtol(wanted->id + 1, NULL, 10);
+    pthread_mutex_lock(&w->lock);
+    bool right = i >= 0 && i < w->n_files && !strcmp(w->files[i].sha256, wanted->sha256);
+    pthread_mutex_unlock(&w->lock);
+    return right;
+}
+
+static void *
+ask_by_chance(void *arg)
+{
+    struct chance *c = arg;
+    for (unsigned i = 0; i < c->rounds; i++) {
+        struct ask a;
+        unsigned mount = dice(&c->seed, MOUNTS), how = dice(&c->seed, 8);
+        content_of(&a, dice(&c->seed, CONTENTS));
+        if (how == 0)
+            a.error_at = 20;
+        a.blocks = how == 1;
+        uint64_t id = start_of(c->w, (int)mount, dice(&c->seed, 2) ? "toy" : "other", &a,
+                               dice(&c->seed, 2), how == 2 ? 10 : 0);
+        if (how < 2 || how == 3) {
+            got_sleep((int)dice(&c->seed, 20));
+            sf_want_cancel(c->w->ps[mount], id);
+        }
+        if (how == 4)
+            sf_want_gone(c->w->ps[mount], "toy", "f0");
+        for (int k = 0; k < 6000 && !(a.calls && a.released); k++)
+            got_sleep(5);
+        if (a.calls != 1 || !a.released || (!a.wanted.rc && !is_right(c->w, &a.wanted)))
+            abort();
+        a.wanted.rc ? c->bad++ : c->good++;
+    }
+    return NULL;
+}
+
+/* Whatever happens to many at once, each hears once, gets the id of his own bytes or an error, and
+ * nothing is lost: teardown() counts. */
+static void
+test_chance(void **state)
+{
+    struct world *w = *state;
+    struct chance c[THREADS];
+    pthread_t tids[THREADS];
+    unsigned good = 0, bad = 0;
+    for (int i = 0; i < MOUNTS; i++)
+        open_mount(w, i, true);
+    plan(w, ".t..i.l..t.i..l.t....i..l", false);
+    for (unsigned i = 0; i < THREADS; i++) {
+        c[i] = (struct chance){.w = w, .seed = i + 1, .rounds = getenv("SF_SOAK") ? 2000 : 40};
+        assert_int_equal(pthread_create(&tids[i], NULL, ask_by_chance, &c[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(tids[i], NULL);
+        good += c[i].good;
+        bad += c[i].bad;
+    }
+    assert_true(good > 0 && bad > 0);
+    plan(w, NULL, false);
+    for (unsigned i = 0; i < CONTENTS; i++) {
+        struct ask a;
+        content_of(&a, i);
+        get_of(w, 0, "other", &a, true);
+        assert_int_equal(a.wanted.rc, 0);
+        assert_true(is_right(w, &a.wanted));
+    }
+}
+
 int
 main(void)
 {
@@ -579,6 +674,7 @@ main(void)
         TEST(test_stop),
         TEST(test_full),
         TEST(test_pending_and_lost),
+        TEST(test_chance),
         TEST(test_not_ready),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
