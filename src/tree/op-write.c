@@ -476,8 +476,8 @@ sf_tree_flush(struct sf_tree *t, struct sf_file *f, sf_tree_fn cb, void *arg)
     bool maps = (f->flags & O_ACCMODE) == O_RDWR;
     bool wrote = f->wrote || (!waits && f->created) || (maps && live(f->node)->mapped);
     /* Another descriptor of it was closed before: what is new since then is of others, who may be
-     * in the middle of it. After a failure it is asked once more what became of it. */
-    if (file_is_done_locked(f) && !live(f->node)->failure)
+     * in the middle of it. Who waits for the bucket hears again of a failure. */
+    if (file_is_done_locked(f) && !(waits && live(f->node)->failure))
         wrote = false;
     struct flush_op *op = wrote ? malloc(sizeof *op) : NULL;
     if (op) {

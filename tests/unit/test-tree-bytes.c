@@ -318,6 +318,30 @@ test_release_leaves_what_failed(void **state)
     assert_true(fake_has("b", "f", ""));
 }
 
+/* The same while the service is away. */
+static void
+test_flush_leaves_others_bytes_when_away(void **state)
+{
+    (void)state;
+    start_behind();
+    uint64_t n;
+    struct sf_file *one = create(SF_TREE_ROOT, "f", "text", &n);
+    fake_hold(true);
+    assert_int_equal(flush_only(one), 0);
+    struct got o = {0};
+    sf_tree_open(tree, n, O_WRONLY | O_TRUNC, keep, &o);
+    assert_true(o.called && o.err == 0);
+    fake_fail(-ETIMEDOUT);
+    while (fake_change() || fake_told())
+        ;
+    assert_int_equal(flush_only(one), 0);
+    assert_int_equal(fake_counts.keeps, 1);
+    fake_fail(0);
+    fake_hold(false);
+    sf_tree_release(tree, o.res.open.file);
+    sf_tree_release(tree, one);
+}
+
 /* What was refused is given up by the last handle, though that one's own bytes went before. */
 static void
 test_last_release_gives_up(void **state)
@@ -383,6 +407,7 @@ main(void)
         TREE_TEST(release_keeps_nothing_anew),
         TREE_TEST(flush_leaves_others_bytes),
         TREE_TEST(release_leaves_what_failed),
+        TREE_TEST(flush_leaves_others_bytes_when_away),
         TREE_TEST(last_release_gives_up),
         TREE_TEST(holes),
     };
