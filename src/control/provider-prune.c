@@ -2,6 +2,8 @@
 #include "control/provider-internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,11 +14,13 @@
 
 /* What this mount uploaded and no file of the project needs any more. A file that was renamed or
  * copied has its bytes under another name: before one is called gone, all objects of the project
- * are looked at, once, for the same ETag. */
+ * are looked at, once, for the same ETag. One that is no MD5 of the bytes says nothing of other
+ * objects: where one has as many bytes, nobody can tell. */
 
 struct seen {
     UT_hash_handle hh;
-    char etag[];
+    bool md5;    /* all that have it have an MD5 as their ETag */
+    char text[]; /* an ETag, with its quotes, or "=" and a size */
 };
 
 struct prune {
@@ -25,7 +29,7 @@ struct prune {
 
     /* Of the thread that calls back. */
     struct seen *seen;
-    bool walked, blind; /* blind: an object whose ETag is not told */
+    bool walked, blind; /* blind: there is an object of which nothing is told */
     int walk_rc;        /* of that; the same for all that ask */
     int said;           /* why nobody is told any more */
 };
@@ -37,32 +41,50 @@ strong(const char *etag)
     return strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag;
 }
 
-static int
-note(struct prune *p, const char *etag)
+static struct seen *
+find_seen(const struct prune *p, const char *text)
 {
-    size_t n = strlen(strong(etag));
     struct seen *s;
-    HASH_FIND(hh, p->seen, strong(etag), n, s);
-    p->blind |= !n;
+    HASH_FIND(hh, p->seen, text, strlen(text), s);
+    return s;
+}
+
+static int
+note(struct prune *p, const char *text, bool md5)
+{
+    size_t n = strlen(text);
+    struct seen *s = find_seen(p, text);
+    if (s)
+        s->md5 &= md5;
     if (s || !n)
         return 0;
     s = calloc(1, sizeof *s + n + 1);
     if (!s)
         return -ENOMEM;
-    memcpy(s->etag, strong(etag), n + 1);
-    HASH_ADD_KEYPTR(hh, p->seen, s->etag, n, s);
+    s->md5 = md5;
+    memcpy(s->text, text, n + 1);
+    HASH_ADD_KEYPTR(hh, p->seen, s->text, n, s);
     if (SF_HTAB_ADDED(s))
         return 0;
     free(s);
     return -ENOMEM;
 }
 
-static bool
-is_seen(const struct prune *p, const char *etag)
+static const char *
+size_text(uint64_t bytes, char out[24])
 {
-    struct seen *s;
-    HASH_FIND(hh, p->seen, strong(etag), strlen(strong(etag)), s);
-    return s != NULL;
+    snprintf(out, 24, "=%" PRIu64, bytes);
+    return out;
+}
+
+static int
+note_object(struct prune *p, const struct sf_found *row)
+{
+    char size[24];
+    bool md5 = sf_etag_is_md5(row->etag);
+    p->blind |= !*row->etag && !row->size;
+    int rc = note(p, strong(row->etag), md5);
+    return rc ? rc : note(p, size_text(row->size, size), md5);
 }
 
 static int
@@ -77,7 +99,7 @@ walk_bucket(struct prune *p, const char *bucket)
         if (rc)
             break;
         for (size_t i = 0; !rc && i < page.n; i++)
-            rc = note(p, page.rows[i].etag);
+            rc = note_object(p, &page.rows[i]);
         find_page_fini(&page);
     }
     find_source_fini(&s);
@@ -114,11 +136,11 @@ is_there(struct prune *p, const char *bucket, const char *key, const char *etag)
 
 static int
 is_still(void *arg, const char *bucket, const char *key, const char *id, const char *etag,
-         const char *sha256)
+         uint64_t bytes)
 {
     struct prune *p = arg;
+    char size[24];
     (void)id;
-    (void)sha256;
     if (!*bucket || !*key || !strchr(etag, '"')) /* a version that is no ETag is in no listing */
         return -ENODATA;
     int rc = is_there(p, bucket, key, etag);
@@ -127,9 +149,10 @@ is_still(void *arg, const char *bucket, const char *key, const char *id, const c
     if (!p->walked)
         p->walk_rc = walk(p);
     p->walked = true;
-    if (p->walk_rc || is_seen(p, etag))
+    if (p->walk_rc || find_seen(p, strong(etag)))
         return p->walk_rc ? p->walk_rc : 1;
-    return p->blind ? -ENODATA : 0;
+    const struct seen *as_long = find_seen(p, size_text(bytes, size));
+    return p->blind || (as_long && !(sf_etag_is_md5(etag) && as_long->md5)) ? -ENODATA : 0;
 }
 
 static void

@@ -163,7 +163,7 @@ judge(struct prune *p, const struct mine *m, struct sf_id_name *names, int n, co
         *why = "it is not known for which file it was uploaded";
     for (int i = 0; !*why && i < n; i++) {
         int still = p->args.is_still(p->args.arg, names[i].bucket, names[i].key, names[i].id,
-                                     names[i].etag, m->key.sha256);
+                                     names[i].etag, m->row.bytes);
         if (still > 0)
             return SF_PRUNE_KEPT;
         if (still < 0)

@@ -229,10 +229,9 @@ struct sf_prune_args {
     const char *provider; /* NULL = all */
     bool yes;             /* delete; else only tell */
     /* Whether a file has this content still: 1; 0 it does not, or is gone; -errno not known, so
-     * that the file is kept. May wait; on a thread of ours, as the next. @sha256: of the content.
-     */
+     * that the file is kept. May wait; on a thread of ours, as the next. @bytes: of the content. */
     int (*is_still)(void *arg, const char *bucket, const char *key, const char *id,
-                    const char *etag, const char *sha256);
+                    const char *etag, uint64_t bytes);
     void (*tell)(void *arg, const struct sf_prune_file *file); /* of each that goes, or could */
     void *arg;
 };
