@@ -18,7 +18,10 @@ struct sf_tree_source {
     struct origin *origin;      /* counted; the tree's lock. NULL = nothing was read yet */
     struct sf_tree_source_facts facts;
     char *name, *mime, *bucket, *key;
-    uint32_t version; /* of the node */
+    /* Of the node, when it was made: by these it is known whether its bytes are the same. */
+    uint32_t version;
+    uint64_t changed_seq;
+    struct sf_version seen; /* with the ETag that is expected, where it is not known yet */
     atomic_bool stale;
     _Atomic unsigned refs;
 };
@@ -70,6 +73,8 @@ take_locked(struct sf_tree_source *s)
     s->name = strdup(node_name(n));
     s->mime = strdup(mime ? mime : sf_mime_guess(node_comp(n), NULL, 0));
     s->version = n->version;
+    s->changed_seq = n->changed_seq;
+    node_version_of(n, true, &s->seen);
     s->facts = (struct sf_tree_source_facts){
         .size = n->size, .name = s->name, .mime = s->mime, .bucket = s->bucket, .key = s->key};
     if (live(n)->content) {
@@ -147,13 +152,24 @@ struct source_read {
     char *buf; /* for staged bytes */
 };
 
+/* What others stored has another count of versions; what was written here is staged first, and has
+ * another ETag then. So may have the same bytes after chmod or rename: who reads begins again. */
+static bool
+is_same_locked(const struct sf_tree_source *s)
+{
+    const struct node *n = s->node;
+    if (n->version != s->version || n->size != s->facts.size || node_is_local(n))
+        return false;
+    return s->seen.etag[0] ? node_etag_is(n, s->seen.etag) : n->changed_seq == s->changed_seq;
+}
+
 static bool
 is_present(struct sf_tree_source *s)
 {
     if (s->content)
         return sf_content_gen(s->content) == s->gen;
     SF_GUARD(&s->tree->lock);
-    return s->node->version == s->version && s->node->size == s->facts.size;
+    return is_same_locked(s);
 }
 
 static void
@@ -191,7 +207,7 @@ need_origin(struct sf_tree_source *s, struct sf_stream **ret)
     if (rc)
         return rc;
     tree_lock(t);
-    if (fresh && (s->version != s->node->version || !origin_fits_locked(fresh, s->node)))
+    if (fresh && (!is_same_locked(s) || !origin_fits_locked(fresh, s->node)))
         rc = -ESTALE; /* it was changed between the two */
     else if (!s->origin)
         s->origin = sf_steal(fresh);
