@@ -387,6 +387,8 @@ look_for_begun(struct want_job *job, bool claimed)
     if (sf_ids_intent(job->one->ps->ids, &job->key, &intent))
         return GO_ON;
     int n = want_find_begun(job, &job->key, &intent, file);
+    if (n < 0 && job->result.fault.cls == SF_PC_NO_API)
+        return GO_ON; /* nobody can tell */
     if (n < 0) {
         if (claimed)
             settle_failed(job);

@@ -404,7 +404,8 @@ want_end(struct want_job *job)
         TAILQ_CONCAT(&told, &job->askers, link);
         TAILQ_FOREACH(a, &told, link)
         HASH_DEL(ps->askers, a);
-        want_remember_locked(job, &job->result.fault);
+        if (job->run == want_run)
+            want_remember_locked(job, &job->result.fault);
         count_end_locked(job);
         job->one->working--;
     }

@@ -246,11 +246,12 @@ void
 open_mount(struct world *w, int i, bool tables)
 {
     const struct sf_claim_peer peer = {.call = call_tables, .arg = w};
-    const struct sf_providers_opts o = {.state_dir = w->dir[i],
-                                        .tables = tables ? &peer : NULL,
-                                        .ids_bytes = 1 << 20,
-                                        .claim_wait_ms = 20,
-                                        .remember_ms = {400, 800, 200}};
+    const struct sf_providers_opts o = {
+        .state_dir = w->dir[i],
+        .tables = tables ? &peer : NULL,
+        .ids_bytes = 1 << 20,
+        .claim_wait_ms = 20,
+        .remember_ms = {w->remember_ms, w->remember_ms, w->remember_ms}};
     struct sf_err err = SF_ERR_INIT;
     if (sf_providers_open(w->http, &w->confs, &o, &w->ps[i], &err))
         fail_msg("%s", err.msg);
@@ -268,6 +269,7 @@ setup(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
     pthread_mutex_init(&w->lock, NULL);
+    w->remember_ms = 60000;
     w->toy = toy_start(&(struct toy_opts){.serve = serve, .arg = w});
     w->type = *sf_provider_type_find("kimi");
     w->type.needs_key = false;

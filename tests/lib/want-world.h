@@ -21,6 +21,7 @@ struct world {
     struct sf_provider_confs confs;
     struct sf_providers *ps[MOUNTS];
     char base[64], dir[MOUNTS][64];
+    int64_t remember_ms; /* any error, by mounts that are opened from now on; a minute */
 
     pthread_mutex_t lock; /* protects what follows */
     struct {

@@ -72,12 +72,14 @@ test_adopt_and_remove(void **state)
     assert_true(sf_want_adopt(w->ps[0], "toy", &f, "f0", wanted, &c));
     wait_for(&c);
     assert_int_equal(c.wanted.rc, -EINVAL);
+    assert_int_equal(known(w, &c).phase, SF_WANT_NONE); /* that is no error of the file */
     f = file_of(&b);
     b.released = false;
     assert_true(sf_want_adopt(w->ps[0], "toy", &f, "f99", wanted, &b));
     wait_for(&b);
     assert_int_equal(b.wanted.rc, -ENOENT);
-    b.released = b.calls = 0;
+    b.released = false;
+    b.calls = 0;
     assert_true(sf_want_adopt(w->ps[0], "toy", &f, "f0", wanted, &b));
     wait_for(&b);
     assert_int_equal(b.wanted.rc, 0);

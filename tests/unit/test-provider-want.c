@@ -171,12 +171,13 @@ test_lease(void **state)
     snprintf(w->claims[0].what, sizeof w->claims[0].what, "%s/toy/%s/file-extract", sha256,
              account);
     snprintf(w->claims[0].holder, sizeof w->claims[0].holder, "dead");
-    w->claims[0].until_ms = got_now() + 700;
+    w->claims[0].until_ms = got_now() + 2000;
     w->n_claims = 1;
     assert_true(start_of(w, 0, "toy", &a, false, 0));
-    got_sleep(200);
-    assert_int_equal(a.calls, 0);
+    for (int i = 0; i < 300 && !known(w, &a).elsewhere; i++)
+        got_sleep(5);
     assert_true(known(w, &a).elsewhere);
+    assert_int_equal(a.calls, 0);
     wait_for(&a);
     assert_string_equal(a.wanted.id, "f0");
     assert_true(got_now() >= w->claims[0].until_ms);
@@ -305,20 +306,16 @@ test_errors_are_remembered(void **state)
     assert_int_equal(known(w, &a).cls, SF_PC_TYPE);
     assert_true(known(w, &a).until_s > 0);
     assert_int_equal(known(w, &b).phase, SF_WANT_NONE);
-    assert_string_equal(get(w, &b), "f0"); /* no other one suffers */
-    got_sleep(850);
-    assert_int_equal(known(w, &a).phase, SF_WANT_NONE);
-    plan(w, "t", false);
-    get(w, &a);
+    assert_string_equal(get(w, &b), "f0");                    /* no other one suffers */
     assert_string_equal(get_of(w, 0, "toy", &a, true), "f1"); /* asked for again */
-    assert_int_equal(seen(w, &w->uploads), 4);
+    assert_int_equal(seen(w, &w->uploads), 3);
     /* Of the moment. */
     struct ask c = {.key = "m", .etag = "1", .fill = 'g', .size = 60};
     plan(w, "i", false);
     assert_string_equal(get(w, &c), "EINVAL");
     assert_string_equal(get(w, &c), "EINVAL");
-    got_sleep(250);
-    assert_string_equal(get(w, &c), "f2");
+    assert_int_equal(seen(w, &w->uploads), 4);
+    assert_string_equal(get_of(w, 0, "toy", &c, true), "f2");
     /* Of the account: all others, but what is known. */
     struct ask d = {.key = "n", .etag = "1", .fill = 'h', .size = 60};
     struct ask e = {.key = "o", .etag = "1", .fill = 'i', .size = 60};
@@ -333,8 +330,26 @@ test_errors_are_remembered(void **state)
     assert_int_equal(seen(w, &w->uploads), uploads);
     struct sf_providers_figures f;
     assert_int_equal(sf_providers_figures(w->ps[0], "toy", &f), 0);
-    assert_true(f.failed >= 4);
+    assert_int_equal(f.failed, 3);
     assert_non_null(strstr(f.last_error, "pay"));
+}
+
+static void
+test_errors_are_forgotten(void **state)
+{
+    struct world *w = *state;
+    struct ask a = {.key = "k", .etag = "1", .fill = 'e', .size = 60};
+    w->remember_ms = 100;
+    open_mount(w, 0, true);
+    plan(w, "ti", false);
+    assert_string_equal(get(w, &a), "EOPNOTSUPP");
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 2000 && known(w, &a).phase == SF_WANT_FAILED; k++)
+            got_sleep(5);
+        assert_int_equal(known(w, &a).phase, SF_WANT_NONE);
+        assert_string_equal(get(w, &a), i ? "f0" : "EINVAL");
+    }
+    assert_int_equal(seen(w, &w->uploads), 3);
 }
 
 static void
@@ -477,7 +492,7 @@ test_stop(void **state)
     struct ask late = {.key = "late", .etag = "1", .size = 7};
     assert_string_equal(get(w, &late), "ECANCELED");
     close_mount(w, 0);
-    assert_true(got_now() - began < 5000);
+    assert_true(got_now() - began < 15000);
     for (int i = 0; i < N; i++) {
         assert_int_equal(a[i].calls, 1);
         assert_true(a[i].released);
@@ -667,6 +682,7 @@ main(void)
         TEST(test_key_change),
         TEST(test_changed),
         TEST(test_errors_are_remembered),
+        TEST(test_errors_are_forgotten),
         TEST(test_limits),
         TEST(test_cancel),
         TEST(test_cancel_whole),
