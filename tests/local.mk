@@ -171,6 +171,7 @@ integ_tests = \
 	tests/integ/power-loss.sh \
 	tests/integ/provider-commands.sh \
 	tests/integ/provider-files.sh \
+	tests/integ/provider-prune.sh \
 	tests/integ/providers-aimock.sh \
 	tests/integ/providers-emulator.sh \
 	tests/integ/providers-words.sh \

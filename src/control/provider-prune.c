@@ -11,6 +11,9 @@
 #include "base/htab.h"
 #include "control/find-source.h"
 #include "supabase/storage.h"
+#include "write/write.h"
+
+#define CHANGES_MS 2000
 
 /* What this mount uploaded and no file of the project needs any more. A file that was renamed or
  * copied has its bytes under another name: before one is called gone, all objects of the project
@@ -208,6 +211,29 @@ wait_until_pruned(struct pruning *w, const struct prune *p, uint64_t id)
     sf_mutex_unlock(&w->lock);
 }
 
+static int
+still_listening(void *arg, const struct sf_flush_now *now)
+{
+    (void)now;
+    return sf_talk_cancelled(arg) ? -ECANCELED : 0;
+}
+
+/* What has not arrived in the project, nobody sees there: a file could need what no object has. */
+static int
+wait_for_changes(const struct prune *p, struct sf_err *err)
+{
+    struct sf_flush_now left = {.left = 0};
+    const struct sf_flush_args args = {.deadline_ms = sf_clock_ms() + CHANGES_MS,
+                                       .progress = still_listening,
+                                       .arg = p->from.talk};
+    int rc = sf_writer_flush(p->cp->o.writer, &args, &left);
+    if (rc != -ETIMEDOUT)
+        return rc;
+    return sf_err_set(
+        err, -EBUSY, "%u change%s not in the project yet; `supafs flush` waits for that%s%s",
+        left.left, left.left == 1 ? " is" : "s are", *left.reason ? ": " : "", left.reason);
+}
+
 int
 provider_verb_prune(void *arg, struct sf_talk *t, int argc, char **argv, struct sf_err *err)
 {
@@ -221,6 +247,9 @@ provider_verb_prune(void *arg, struct sf_talk *t, int argc, char **argv, struct 
         return sf_err_set(err, -EINVAL, "one provider at a time");
     if (provider_known(cp, name, err))
         return -ENOENT;
+    int rc = wait_for_changes(&p, err);
+    if (rc)
+        return rc;
     const struct sf_prune_args args = {
         .provider = name, .yes = yes, .is_still = is_still, .tell = tell, .arg = &p};
     sf_mutex_init(&w.lock, 0);

@@ -12,10 +12,12 @@ struct sf_provider;
 struct sf_providers;
 struct sf_storage;
 struct sf_tree;
+struct sf_writer;
 
 struct sf_control_provider_opts {
     struct sf_tree *tree; /* all borrowed until sf_control_free() */
     struct sf_storage *storage;
+    struct sf_writer *writer;
     struct sf_providers *providers; /* NULL = none is configured */
     int64_t timeout_ms;             /* of a request to the project */
 };
@@ -29,8 +31,8 @@ struct sf_control_provider_opts {
  *                                 ("up", "waits", "rests", "unusable"), "until" (seconds from now,
  *                                 0 = not told), "why", "slots", "used", "waiting", "ids", "wants",
  *                                 "uploads", "failed", "shared", "bytes", "last_error", "tables"
- *   provider-why NAME PATH        as sf_provider_route_json()
- *   provider-check [NAME]         as sf_provider_check_json()
+ *   provider-why NAME PATH        each of them: as sf_provider_choice_json()
+ *   provider-check [NAME]         each, or one: as sf_provider_check_json()
  *   provider-files [NAME]         each file at them: "provider", "id", "name", "bytes", "created"
  *                                 (seconds since 1970, 0 = not told), "state" ("ready", "pending",
  *                                 "failed"), "ours", "begun", "bucket", "key", "sha256" (null = not
@@ -45,9 +47,11 @@ struct sf_control_provider_opts {
  *   provider-rm NAME PATH         delete it at the provider, or, with "auto", wherever it is known.
  *                                 {"provider", "id"}
  *   provider-rm-id NAME ID        the same by its id
- *   provider-prune [-y] [NAME]    each file that this mount uploaded and nobody needs, or might
- * not: "provider", "id", "name", "bytes", "created", "bucket", "key", "verdict" ("kept", "goes",
- * "gone", "failed"), "why"; then {"seen", "gone", "failed", "bytes"}. Deletes with -y alone.
+ *   provider-prune [-y] [NAME]    each file that this mount uploaded and nobody needs, or perhaps
+ *                                 nobody: "provider", "id", "name", "bytes", "created", "bucket",
+ *                                 "key", "verdict" ("kept", "goes", "gone", "failed"), "why"; then
+ *                                 {"seen", "gone", "failed", "bytes"}. Deletes with -y alone. Waits
+ *                                 2 s until what was changed here is in the project, else -EBUSY
  *
  * 0, -ENOSPC, -ENOMEM.
  */

@@ -283,6 +283,7 @@ start_fuse(struct daemon *d, struct sf_outcome *o)
                                           .timeout_ms = sf_config_ms(c, SF_OPT_READ_TIMEOUT)};
     const struct sf_control_provider_opts provider = {.tree = d->tree,
                                                       .storage = d->storage,
+                                                      .writer = d->writer,
                                                       .providers = d->providers,
                                                       .timeout_ms =
                                                           sf_config_ms(c, SF_OPT_READ_TIMEOUT)};

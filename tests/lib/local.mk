@@ -11,6 +11,7 @@ EXTRA_DIST += \
 	tests/lib/listing.py \
 	tests/lib/cgroup.sh \
 	tests/lib/http2-front.mjs tests/lib/http2.sh \
+	tests/lib/kimi.sh \
 	tests/lib/mount.sh \
 	tests/lib/objects.py tests/lib/route.py tests/lib/sigv4.py \
 	tests/lib/postgres.sh \
