@@ -21,6 +21,7 @@ EXTRA_DIST += \
 	docs/guide/attributes.md \
 	docs/guide/benchmarks.md \
 	docs/guide/first-mount.md \
+	docs/guide/provider-errors.md \
 	docs/guide/providers.md \
 	docs/guide/tables.md \
 	docs/formats/attributes.md \

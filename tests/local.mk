@@ -171,7 +171,12 @@ integ_tests = \
 	tests/integ/power-loss.sh \
 	tests/integ/provider-commands.sh \
 	tests/integ/provider-files.sh \
+	tests/integ/provider-large.sh \
+	tests/integ/provider-mounts.sh \
 	tests/integ/provider-prune.sh \
+	tests/integ/provider-quiet.sh \
+	tests/integ/provider-trouble.sh \
+	tests/integ/provider-xattr.sh \
 	tests/integ/providers-aimock.sh \
 	tests/integ/providers-emulator.sh \
 	tests/integ/providers-words.sh \
@@ -227,6 +232,8 @@ endif
 # What measures times or memory, or moves so much that a sanitizer would only make it slow. The check
 # runs these in a plain build and all others under AddressSanitizer; the soak form all in both.
 integ_plain = \
+	tests/integ/provider-large.sh \
+	tests/integ/provider-trouble.sh \
 	tests/integ/real-input.sh \
 	tests/integ/bench.sh \
 	tests/integ/known-objects.sh \
@@ -294,6 +301,7 @@ test_data = \
 	tests/integ/devserver-s3.py \
 	tests/integ/providers-aimock.py \
 	tests/integ/providers-emulator.py \
+	tests/integ/provider-trouble.py \
 	tests/integ/providers-words.py \
 	tests/integ/faults.py \
 	tests/integ/find.py \

@@ -15,7 +15,7 @@ EXTRA_DIST += \
 	tests/lib/mount.sh \
 	tests/lib/objects.py tests/lib/route.py tests/lib/sigv4.py \
 	tests/lib/postgres.sh \
-	tests/lib/providers.py \
+	tests/lib/providers.py tests/lib/providers.sh \
 	tests/lib/rclone.sh \
 	tests/lib/real-input.sh \
 	tests/lib/replaced-schema.sql \
