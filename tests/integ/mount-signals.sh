@@ -95,7 +95,7 @@ print("ready", flush=True)
 os.close(fd)
 PY
 writer=$!
-wait_for 15 grep -q ready "$SF_TMP/out"
+wait_for 30 grep -q ready "$SF_TMP/out" || fail "it gets no further than open()"
 sleep 0.3
 kill -TERM "$writer"
 wait "$writer" 2>/dev/null

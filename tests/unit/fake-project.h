@@ -57,9 +57,9 @@ bool fake_told(void);
 void fake_move_some(unsigned max);
 
 struct fake_counts {
-    unsigned lists, verifies, gets, puts, deletes, behind, renames, loads, quarantined, attrs,
-        attr_flushes, keeps, infos, signs, pages, flat; /* pages: of the lists, those of 1,000 rows;
-                                             flat: those without a delimiter */
+    _Atomic unsigned lists, verifies, gets, puts, deletes, behind, renames, loads, quarantined,
+        attrs, attr_flushes, keeps, infos, signs, pages, flat; /* pages: of the lists, those of
+                                                    1,000 rows; flat: those without a delimiter */
 };
 extern struct fake_counts fake_counts;
 

@@ -248,7 +248,7 @@ test_flush_leaves_others_bytes(void **state)
     (void)state;
     for (int behind = 0; behind < 2; behind++) {
         (behind ? start_behind : start_now)();
-        const unsigned *count = behind ? &fake_counts.keeps : &fake_counts.puts;
+        const _Atomic unsigned *count = behind ? &fake_counts.keeps : &fake_counts.puts;
         fake_put("b", "from", "0123");
         uint64_t n;
         struct sf_file *one = create(SF_TREE_ROOT, "f", "text", &n);
