@@ -55,6 +55,7 @@ PY
 # ended_in PROGRAM...: the ms from SIGINT to the end of a program that waits in a request.
 ended_in() {
     local begun
+    : >"$SF_TMP/out" # the shell in the background may be late
     python3 - "$@" >"$SF_TMP/out" 2>&1 <<'PY' &
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -86,6 +87,7 @@ expect_eq "ended by the signal" 130 "$SF_STATUS"
 expect_le "ms" 600 "$SF_MS"
 
 step "an interrupted close: the upload goes on"
+: >"$SF_TMP/out"
 python3 - "$dir/pending" >"$SF_TMP/out" <<'PY' &
 import os, signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
