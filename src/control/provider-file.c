@@ -22,6 +22,14 @@ provider_file_trouble(int rc)
     }
 }
 
+void
+provider_file_describe(struct provider_file *f, struct sf_want_file *out)
+{
+    sf_tree_source_describe(f->source, out);
+    if (f->sha256[0])
+        out->sha256 = f->sha256;
+}
+
 int
 provider_file_want(struct provider_file *f, struct sf_want_file *out)
 {
@@ -40,17 +48,11 @@ provider_file_close(struct provider_file *f)
 
 /* Has one of the providers an id of it? */
 static bool
-has_id(const struct sf_control_provider *cp, const struct sf_tree_source_facts *f)
+has_id(const struct sf_control_provider *cp, const struct sf_tree_source *source)
 {
     const struct sf_provider_confs *confs = sf_providers_confs(cp->o.providers);
-    const struct sf_want_file file = {.size = f->size,
-                                      .name = f->name,
-                                      .mime = f->mime,
-                                      .bucket = f->bucket,
-                                      .key = f->key,
-                                      .id = f->version.id,
-                                      .etag = f->version.etag,
-                                      .sha256 = f->sha256};
+    struct sf_want_file file;
+    sf_tree_source_describe(source, &file);
     struct sf_want_state s;
     for (size_t i = 0; i < confs->n; i++)
         if (!sf_want_known(cp->o.providers, confs->all[i].name, &file, NULL, &s) &&
@@ -70,7 +72,7 @@ provider_file_open(const struct sf_control_provider *cp, uint64_t node, struct p
     *out = (struct provider_file){.source = s};
     const struct sf_tree_source_facts *f = sf_tree_source_facts(s);
     snprintf(out->sha256, sizeof out->sha256, "%s", f->sha256);
-    if (out->sha256[0] || (f->version.etag[0] && has_id(cp, f)))
+    if (out->sha256[0] || (f->version.etag[0] && has_id(cp, s)))
         return 0;
     /* These are no more than help: without the hash it is computed of all bytes, without the
      * version what was found is not noted for the next time. */

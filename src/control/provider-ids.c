@@ -14,32 +14,30 @@
 void
 provider_wait_init(struct provider_wait *w)
 {
-    w->done = false;
+    w->over = false;
     sf_mutex_init(&w->lock, 0);
     sf_cond_init(&w->came);
 }
 
 void
-provider_wait_done(void *arg, const struct sf_wanted *wanted)
+provider_wait_over(struct provider_wait *w)
 {
-    struct provider_wait *w = arg;
     SF_GUARD(&w->lock);
-    w->wanted = *wanted;
-    w->done = true;
+    w->over = true;
     sf_cond_signal(&w->came);
 }
 
-int
-provider_wait_end(struct provider_wait *w, const struct sf_control_provider *cp, struct sf_talk *t,
-                  uint64_t id, const char *what, struct sf_err *err)
+void
+provider_wait_for(struct provider_wait *w, struct sf_talk *t, void (*cancel)(void *of, uint64_t id),
+                  void *of, uint64_t id)
 {
-    bool over = false;
+    bool cancelled = false;
     sf_mutex_lock(&w->lock);
-    while (!w->done) {
-        if (!over && sf_talk_cancelled(t)) {
-            over = true;
+    while (!w->over) {
+        if (!cancelled && sf_talk_cancelled(t)) {
+            cancelled = true;
             sf_mutex_unlock(&w->lock);
-            sf_want_cancel(cp->o.providers, id);
+            cancel(of, id);
             sf_mutex_lock(&w->lock);
             continue;
         }
@@ -48,6 +46,36 @@ provider_wait_end(struct provider_wait *w, const struct sf_control_provider *cp,
     sf_mutex_unlock(&w->lock);
     sf_cond_fini(&w->came);
     sf_mutex_fini(&w->lock);
+}
+
+void
+provider_wait_cancel(void *of, uint64_t id)
+{
+    sf_want_cancel(of, id);
+}
+
+/* ---- a want that is waited for ----------------------------------------------------------------
+ */
+
+struct waited {
+    struct provider_wait wait;
+    struct sf_wanted wanted;
+};
+
+static void
+want_done(void *arg, const struct sf_wanted *wanted)
+{
+    struct waited *w = arg;
+    w->wanted = *wanted;
+    provider_wait_over(&w->wait);
+}
+
+/* Its rc, with a sentence that begins with @what. */
+static int
+want_wait(struct waited *w, const struct sf_control_provider *cp, struct sf_talk *t, uint64_t id,
+          const char *what, struct sf_err *err)
+{
+    provider_wait_for(&w->wait, t, provider_wait_cancel, cp->o.providers, id);
     int rc = w->wanted.rc;
     return rc ? sf_err_set(err, rc, "%s: %s", what,
                            *w->wanted.fault.text ? w->wanted.fault.text : strerror(-rc))
@@ -75,7 +103,7 @@ int
 provider_verb_adopt(void *arg, struct sf_talk *t, int argc, char **argv, struct sf_err *err)
 {
     const struct sf_control_provider *cp = arg;
-    struct provider_wait w;
+    struct waited w;
     struct provider_file f;
     struct sf_want_file file;
     if (argc != 4)
@@ -91,10 +119,9 @@ provider_verb_adopt(void *arg, struct sf_talk *t, int argc, char **argv, struct 
         provider_file_close(&f);
         return rc;
     }
-    provider_wait_init(&w);
-    uint64_t id =
-        sf_want_adopt(cp->o.providers, conf->name, &file, argv[3], provider_wait_done, &w);
-    rc = provider_wait_end(&w, cp, t, id, argv[2], err);
+    provider_wait_init(&w.wait);
+    uint64_t id = sf_want_adopt(cp->o.providers, conf->name, &file, argv[3], want_done, &w);
+    rc = want_wait(&w, cp, t, id, argv[2], err);
     provider_file_close(&f);
     return rc ? rc
               : provider_say(t, json_pack("{s:o, s:s, s:s}", "path", provider_text(argv[2]),
@@ -107,10 +134,10 @@ static int
 remove_id(const struct sf_control_provider *cp, struct sf_talk *t, const char *name, const char *id,
           struct sf_err *err)
 {
-    struct provider_wait w;
-    provider_wait_init(&w);
-    uint64_t want = sf_want_remove(cp->o.providers, name, id, provider_wait_done, &w);
-    int rc = provider_wait_end(&w, cp, t, want, id, err);
+    struct waited w;
+    provider_wait_init(&w.wait);
+    uint64_t want = sf_want_remove(cp->o.providers, name, id, want_done, &w);
+    int rc = want_wait(&w, cp, t, want, id, err);
     return rc ? rc : provider_say(t, json_pack("{s:s, s:s}", "provider", name, "id", id));
 }
 
@@ -140,11 +167,7 @@ provider_verb_rm(void *arg, struct sf_talk *t, int argc, char **argv, struct sf_
         rc = provider_file_find(cp, argv[2], &f, err);
     if (rc)
         return rc;
-    rc = provider_file_want(&f, &file);
-    if (rc) {
-        provider_file_close(&f);
-        return rc;
-    }
+    provider_file_describe(&f, &file);
     for (size_t i = 0; !rc && i < confs->n; i++) {
         struct sf_want_state known;
         const char *name = confs->all[i].name;
@@ -155,7 +178,6 @@ provider_verb_rm(void *arg, struct sf_talk *t, int argc, char **argv, struct sf_
         found++;
         rc = remove_id(cp, t, name, known.id, err);
     }
-    file.release(file.arg);
     provider_file_close(&f);
     if (!rc && !found)
         rc = sf_err_set(err, -ENOENT, "%s: this mount knows no id of it%s%s", argv[2],
@@ -175,9 +197,7 @@ struct listed {
 SF_VEC_DEFINE(listed_vec, struct listed);
 
 struct list {
-    struct sf_mutex lock; /* leaf; protects what follows */
-    struct sf_cond came;
-    bool done;
+    struct provider_wait wait;
     struct sf_provider_fault fault;
     struct listed_vec files;
     bool no_memory;
@@ -192,7 +212,6 @@ take_listed(void *arg, const struct sf_provider_file *file)
                        .bytes = file->bytes,
                        .created_s = file->created_s,
                        .state = file->state};
-    SF_GUARD(&l->lock);
     if (f.id && f.name && !listed_vec_push(&l->files, f))
         return 0;
     free(f.id);
@@ -205,32 +224,27 @@ static void
 list_done(void *arg, const struct sf_provider_fault *fault)
 {
     struct list *l = arg;
-    SF_GUARD(&l->lock);
     l->fault = *fault;
-    l->done = true;
-    sf_cond_signal(&l->came);
+    provider_wait_over(&l->wait);
+}
+
+static void
+list_cancel(void *of, uint64_t id)
+{
+    sf_provider_cancel(of, id);
 }
 
 static int
 list_wait(struct list *l, struct sf_provider *p, struct sf_talk *t, const char *name,
           struct sf_err *err)
 {
-    bool over = false;
+    provider_wait_init(&l->wait);
     uint64_t id = sf_provider_files(p, NULL, 0, take_listed, list_done, l);
-    if (!id)
-        return -ENOMEM;
-    sf_mutex_lock(&l->lock);
-    while (!l->done) {
-        if (!over && sf_talk_cancelled(t)) {
-            over = true;
-            sf_mutex_unlock(&l->lock);
-            sf_provider_cancel(p, id);
-            sf_mutex_lock(&l->lock);
-            continue;
-        }
-        (void)sf_cond_timedwait_ms(&l->came, &l->lock, sf_clock_ms() + PROVIDER_LOOK_MS);
+    if (!id) {
+        l->no_memory = true;
+        provider_wait_over(&l->wait);
     }
-    sf_mutex_unlock(&l->lock);
+    provider_wait_for(&l->wait, t, list_cancel, p, id);
     if (l->no_memory)
         return -ENOMEM;
     return l->fault.err ? sf_err_set(err, l->fault.err, "%s: %s", name, l->fault.text) : 0;
@@ -262,12 +276,10 @@ static int
 files_of(const struct sf_control_provider *cp, struct sf_talk *t,
          const struct sf_provider_conf *conf, struct sf_err *err)
 {
-    struct list l = {.done = false};
+    struct list l = {.no_memory = false};
     struct sf_provider *p = sf_providers_one(cp->o.providers, conf->name);
     if (!p)
         return sf_err_set(err, -EACCES, "%s: %s", conf->name, sf_provider_trouble(conf));
-    sf_mutex_init(&l.lock, 0);
-    sf_cond_init(&l.came);
     int rc = list_wait(&l, p, t, conf->name, err);
     for (size_t i = 0; i < l.files.len; i++) {
         if (!rc)
@@ -276,8 +288,6 @@ files_of(const struct sf_control_provider *cp, struct sf_talk *t,
         free(l.files.data[i].name);
     }
     listed_vec_fini(&l.files);
-    sf_cond_fini(&l.came);
-    sf_mutex_fini(&l.lock);
     return rc;
 }
 

@@ -42,6 +42,8 @@ struct provider_file {
 int provider_file_open(const struct sf_control_provider *cp, uint64_t node,
                        struct provider_file *out);
 void provider_file_close(struct provider_file *f);
+/* For what only looks; its texts are @f's. */
+void provider_file_describe(struct provider_file *f, struct sf_want_file *out);
 /* For sf_want() and its kin, with a reader: whoever takes it calls its release(). Its texts are
  * @f's. 0 or -ENOMEM. */
 int provider_file_want(struct provider_file *f, struct sf_want_file *out);
@@ -49,22 +51,27 @@ int provider_file_want(struct provider_file *f, struct sf_want_file *out);
 int provider_file_find(const struct sf_control_provider *cp, const char *path,
                        struct provider_file *out, struct sf_err *err);
 
-/* ---- a want that is waited for; provider-ids.c ------------------------------------------------
+/* ---- what a verb waits for; provider-ids.c ----------------------------------------------------
  */
 
 struct provider_wait {
     struct sf_mutex lock; /* leaf; protects what follows */
     struct sf_cond came;
-    bool done;
-    struct sf_wanted wanted;
+    bool over;
 };
 
 void provider_wait_init(struct provider_wait *w);
-void provider_wait_done(void *arg, const struct sf_wanted *wanted); /* its sf_wanted_fn */
-/* Until it has ended; cancelled when nobody listens any more. Frees what init made. Its rc, with a
- * sentence that begins with @what. */
-int provider_wait_end(struct provider_wait *w, const struct sf_control_provider *cp,
-                      struct sf_talk *t, uint64_t id, const char *what, struct sf_err *err);
+/* It has ended. What came of it was written before, by the one thread that calls back. */
+void provider_wait_over(struct provider_wait *w);
+/**
+ * provider_wait_for - until it has ended; then what init made is freed.
+ * @cancel: called once with @of and @id when nobody listens to @t any more; it ends then all the
+ *          same.
+ */
+void provider_wait_for(struct provider_wait *w, struct sf_talk *t,
+                       void (*cancel)(void *of, uint64_t id), void *of, uint64_t id);
+/* sf_want_cancel() for it; @of: the providers. */
+void provider_wait_cancel(void *of, uint64_t id);
 
 /* ---- the verbs --------------------------------------------------------------------------------
  */

@@ -177,9 +177,7 @@ tell(void *arg, const struct sf_prune_file *f)
 }
 
 struct pruning {
-    struct sf_mutex lock; /* leaf; protects what follows */
-    struct sf_cond came;
-    bool done;
+    struct provider_wait wait;
     struct sf_pruned result;
 };
 
@@ -187,28 +185,8 @@ static void
 pruned(void *arg, const struct sf_pruned *result)
 {
     struct pruning *w = arg;
-    SF_GUARD(&w->lock);
     w->result = *result;
-    w->done = true;
-    sf_cond_signal(&w->came);
-}
-
-static void
-wait_until_pruned(struct pruning *w, const struct prune *p, uint64_t id)
-{
-    bool over = false;
-    sf_mutex_lock(&w->lock);
-    while (!w->done) {
-        if (!over && sf_talk_cancelled(p->from.talk)) {
-            over = true;
-            sf_mutex_unlock(&w->lock);
-            sf_want_cancel(p->cp->o.providers, id);
-            sf_mutex_lock(&w->lock);
-            continue;
-        }
-        (void)sf_cond_timedwait_ms(&w->came, &w->lock, sf_clock_ms() + PROVIDER_LOOK_MS);
-    }
-    sf_mutex_unlock(&w->lock);
+    provider_wait_over(&w->wait);
 }
 
 static int
@@ -240,7 +218,7 @@ provider_verb_prune(void *arg, struct sf_talk *t, int argc, char **argv, struct 
     const struct sf_control_provider *cp = arg;
     struct prune p = {.cp = cp,
                       .from = {.st = cp->o.storage, .talk = t, .timeout_ms = cp->o.timeout_ms}};
-    struct pruning w = {.done = false};
+    struct pruning w;
     bool yes = argc > 1 && !strcmp(argv[1], "-y");
     const char *name = argc > 1 + yes ? argv[1 + yes] : NULL;
     if (argc > 2 + yes)
@@ -252,11 +230,9 @@ provider_verb_prune(void *arg, struct sf_talk *t, int argc, char **argv, struct 
         return rc;
     const struct sf_prune_args args = {
         .provider = name, .yes = yes, .is_still = is_still, .tell = tell, .arg = &p};
-    sf_mutex_init(&w.lock, 0);
-    sf_cond_init(&w.came);
-    wait_until_pruned(&w, &p, sf_want_prune(cp->o.providers, &args, pruned, &w));
-    sf_cond_fini(&w.came);
-    sf_mutex_fini(&w.lock);
+    provider_wait_init(&w.wait);
+    uint64_t id = sf_want_prune(cp->o.providers, &args, pruned, &w);
+    provider_wait_for(&w.wait, t, provider_wait_cancel, cp->o.providers, id);
     struct seen *s, *next;
     HASH_ITER (hh, p.seen, s, next) {
         HASH_DEL(p.seen, s);

@@ -351,17 +351,10 @@ reader_release(void *arg)
     reader_unref(arg);
 }
 
-int
-sf_tree_source_file(struct sf_tree_source *s, struct sf_want_file *out)
+void
+sf_tree_source_describe(const struct sf_tree_source *s, struct sf_want_file *out)
 {
     const struct sf_tree_source_facts *f = &s->facts;
-    struct reader *r = calloc(1, sizeof *r);
-    if (!r)
-        return -ENOMEM;
-    r->source = sf_tree_source_ref(s);
-    r->refs = 1;
-    sf_mutex_init(&r->lock, 0);
-    sf_cond_init(&r->told);
     *out = (struct sf_want_file){.size = f->size,
                                  .name = f->name,
                                  .mime = f->mime,
@@ -369,10 +362,23 @@ sf_tree_source_file(struct sf_tree_source *s, struct sf_want_file *out)
                                  .key = f->key,
                                  .id = f->version.id,
                                  .etag = f->version.etag,
-                                 .sha256 = f->sha256,
-                                 .read = reader_read,
-                                 .stop = reader_stop,
-                                 .release = reader_release,
-                                 .arg = r};
+                                 .sha256 = f->sha256};
+}
+
+int
+sf_tree_source_file(struct sf_tree_source *s, struct sf_want_file *out)
+{
+    struct reader *r = calloc(1, sizeof *r);
+    if (!r)
+        return -ENOMEM;
+    r->source = sf_tree_source_ref(s);
+    r->refs = 1;
+    sf_mutex_init(&r->lock, 0);
+    sf_cond_init(&r->told);
+    sf_tree_source_describe(s, out);
+    out->read = reader_read;
+    out->stop = reader_stop;
+    out->release = reader_release;
+    out->arg = r;
     return 0;
 }

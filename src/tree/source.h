@@ -47,6 +47,8 @@ uint64_t sf_tree_source_read(struct sf_tree_source *s, uint64_t off, size_t len,
 /* Whether a read has found other bytes than those meant. */
 bool sf_tree_source_is_stale(const struct sf_tree_source *s);
 
+/** sf_tree_source_describe - the file for what only looks: as the next, without a reader. */
+void sf_tree_source_describe(const struct sf_tree_source *s, struct sf_want_file *out);
 /**
  * sf_tree_source_file - the file as providers want it (provider/want.h), with a reader that holds
  * the source until it is released. Texts are valid as long as the source.

@@ -51,23 +51,16 @@ static bool
 describe(struct xattr_op *op, const struct sf_tree_source *s, char sha256[65],
          struct sf_want_file *out)
 {
-    const struct sf_tree_source_facts *f = sf_tree_source_facts(s);
     struct sf_tree *t = op->tree;
-    snprintf(sha256, 65, "%s", f->sha256);
+    snprintf(sha256, 65, "%s", sf_tree_source_facts(s)->sha256);
     tree_lock(t);
     const struct told *told = xattr_told_locked(op);
     bool stored = !node_is_local(op->node);
     if (!sha256[0] && stored && !xattr_noted_hash_locked(op, sha256) && told)
         snprintf(sha256, 65, "%s", told->sha256);
     tree_unlock(t);
-    *out = (struct sf_want_file){.size = f->size,
-                                 .name = f->name,
-                                 .mime = f->mime,
-                                 .bucket = f->bucket,
-                                 .key = f->key,
-                                 .id = f->version.id,
-                                 .etag = f->version.etag,
-                                 .sha256 = sha256};
+    sf_tree_source_describe(s, out);
+    out->sha256 = sha256;
     return stored && !told && !sha256[0];
 }
 
