@@ -700,19 +700,18 @@ open_env(struct sf_ids *ids, const struct sf_ids_opts *o, struct sf_err *err)
 int
 sf_ids_open(const struct sf_ids_opts *opts, struct sf_ids **ret, struct sf_err *err)
 {
-    char file[PATH_MAX + 16], aside[PATH_MAX + 32];
     struct sf_err why = SF_ERR_INIT;
     struct sf_ids *ids = calloc(1, sizeof *ids);
     if (!ids)
         return sf_err_set(err, -ENOMEM, "no memory");
     int rc = open_env(ids, opts, &why);
     if (rc == -EUCLEAN) {
-        snprintf(file, sizeof file, "%s/data.mdb", opts->dir);
-        snprintf(aside, sizeof aside, "%s.damaged", file);
-        sf_warn("provider", "event=ids-damaged reason=%s file=%s", why.msg, aside);
+        sf_warn("provider", "event=ids-damaged reason=%s file=%s/data.mdb.damaged", why.msg,
+                opts->dir);
         why = SF_ERR_INIT;
-        rc = rename(file, aside) < 0 ? sf_err_set(&why, -errno, "cannot rename %s: %m", file)
-                                     : open_env(ids, opts, &why);
+        rc = sf_env_put_aside(opts->dir, &why);
+        if (!rc)
+            rc = open_env(ids, opts, &why);
     }
     if (rc && err)
         *err = why;

@@ -2,12 +2,23 @@
 #include "store/internal.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "store/guard.h"
+
+int
+sf_env_put_aside(const char *dir, struct sf_err *err)
+{
+    char file[PATH_MAX + 16], aside[PATH_MAX + 32];
+    snprintf(file, sizeof file, "%s/data.mdb", dir);
+    snprintf(aside, sizeof aside, "%s.damaged", file);
+    return rename(file, aside) < 0 ? sf_err_set(err, -errno, "cannot rename %s: %m", file) : 0;
+}
 
 void
 env_note_last_txn(struct sf_env *env)

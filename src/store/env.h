@@ -57,6 +57,9 @@ enum sf_env_began {
  * no such database (kept as it is); -ENOMEM; -errno of the directory. The error says what to do.
  */
 int sf_env_open(const struct sf_env_opts *opts, struct sf_env **ret, struct sf_err *err);
+/* What is no such database is called data.mdb.damaged from now on, in place of an older one, so
+ * that another can be begun. 0, or -errno with a sentence. */
+int sf_env_put_aside(const char *dir, struct sf_err *err);
 /* Does what was submitted, also by done(), then ends. May be NULL. */
 void sf_env_close(struct sf_env *env);
 

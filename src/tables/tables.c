@@ -321,18 +321,17 @@ open_env(struct sf_tables *t, const char *dir, struct sf_err *err)
 static int
 open_or_begin(struct sf_tables *t, const char *state_dir, struct sf_err *err)
 {
-    char dir[PATH_MAX], file[PATH_MAX + 16], aside[PATH_MAX + 32];
+    char dir[PATH_MAX];
     struct sf_err why = SF_ERR_INIT;
     if (snprintf(dir, sizeof dir, "%s/tables", state_dir) >= (int)sizeof dir)
         return sf_err_set(err, -ENAMETOOLONG, "the name of the state directory is too long");
     int rc = open_env(t, dir, &why);
     if (rc == -EUCLEAN) {
-        snprintf(file, sizeof file, "%s/data.mdb", dir);
-        snprintf(aside, sizeof aside, "%s.damaged", file);
-        sf_warn("tables", "event=tables-damaged reason=%s file=%s", why.msg, aside);
+        sf_warn("tables", "event=tables-damaged reason=%s file=%s/data.mdb.damaged", why.msg, dir);
         why = SF_ERR_INIT;
-        rc = rename(file, aside) < 0 ? sf_err_set(&why, -errno, "cannot rename %s: %m", file)
-                                     : open_env(t, dir, &why);
+        rc = sf_env_put_aside(dir, &why);
+        if (!rc)
+            rc = open_env(t, dir, &why);
     }
     if (rc && err)
         *err = why;
