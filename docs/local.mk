@@ -26,6 +26,7 @@ EXTRA_DIST += \
 	docs/guide/tables.md \
 	docs/formats/attributes.md \
 	docs/formats/cache.md \
+	docs/formats/chat.md \
 	docs/formats/journal.md \
 	docs/formats/listings.md \
 	docs/formats/names.md \
