@@ -17,6 +17,7 @@ include src/tables/local.mk
 include src/provider/local.mk
 include src/tree/local.mk
 include src/virtual/local.mk
+include src/chat/local.mk
 include src/write/local.mk
 include src/fuse/local.mk
 include src/control/local.mk

@@ -28,6 +28,9 @@ unit_tests = \
 	tests/unit/test-cache-row \
 	tests/unit/test-cache-stream \
 	tests/unit/test-cache-tiers \
+	tests/unit/test-chat-front \
+	tests/unit/test-chat-names \
+	tests/unit/test-chat-transcript \
 	tests/unit/test-config-files \
 	tests/unit/test-config-keys \
 	tests/unit/test-config-load \
@@ -393,6 +396,9 @@ unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)
 LDADD = $(unit_ldadd)
 
+tests_unit_test_chat_front_SOURCES = tests/unit/test-chat-front.c tests/fuzz/chat-properties.h
+tests_unit_test_chat_names_SOURCES = tests/unit/test-chat-names.c tests/fuzz/chat-properties.h tests/lib/vectors.h
+tests_unit_test_chat_transcript_SOURCES = tests/unit/test-chat-transcript.c tests/fuzz/chat-properties.h tests/lib/vectors.h
 tests_unit_test_tree_names_SOURCES = tests/unit/test-tree-names.c tests/lib/vectors.h
 tests_unit_test_write_mark_SOURCES = tests/unit/test-write-mark.c tests/lib/vectors.h
 tests_unit_test_write_meta_SOURCES = tests/unit/test-write-meta.c tests/lib/vectors.h
