@@ -48,6 +48,7 @@ unit_tests = \
 	tests/unit/test-http-hostile \
 	tests/unit/test-http-queue \
 	tests/unit/test-http-retry \
+	tests/unit/test-http-sink \
 	tests/unit/test-http-source \
 	tests/unit/test-http-tls \
 	tests/unit/test-lossy-disk \
@@ -267,6 +268,7 @@ unit_no_valgrind = \
 	tests/unit/test-cache-disk-damage \
 	tests/unit/test-cache-disk-trouble \
 	tests/unit/test-http-core \
+	tests/unit/test-http-sink \
 	tests/unit/test-http-source \
 	tests/unit/test-http-tls \
 	tests/unit/test-observe-log \
@@ -498,6 +500,7 @@ want_world = tests/lib/want-world.c tests/lib/want-world.h $(http_test_lib)
 tests_unit_test_provider_prune_SOURCES = tests/unit/test-provider-prune.c $(want_world)
 tests_unit_test_provider_want_SOURCES = tests/unit/test-provider-want.c $(want_world)
 tests_unit_test_provider_calls_SOURCES = tests/unit/test-provider-calls.c $(http_test_lib)
+tests_unit_test_http_sink_SOURCES = tests/unit/test-http-sink.c $(http_test_lib)
 tests_unit_test_http_source_SOURCES = tests/unit/test-http-source.c $(http_test_lib)
 
 # The Storage client: waiting forms of its calls.

@@ -147,6 +147,27 @@ void sf_http_req_limit(struct sf_http_req *req, size_t max_body);
  * @borrows until the completion has run. reply->body then points to @buf. A body that does not fit
  * is -EFBIG; what @buf holds is undefined unless the reply is 2xx. */
 void sf_http_req_into(struct sf_http_req *req, char *buf, size_t size);
+/*
+ * Takes the next bytes of a 2xx reply as they come; @head has its status and headers. Returns 0;
+ * SF_HTTP_ENOUGH: taken, and what may still come is not wanted: the completion runs within a
+ * second, with whatever came of the connection; -EAGAIN: not now: the reply rests until
+ * sf_http_req_resume(), does not count as stalled, and the same bytes come again then; any other
+ * -errno ends the request with that. Runs on the event thread, must not block; never after the
+ * completion.
+ */
+#define SF_HTTP_ENOUGH 1
+typedef int (*sf_http_sink_fn)(void *arg, const struct sf_http_reply *head, const char *data,
+                               size_t n);
+/* Let the body of a 2xx reply go to @fn, whatever its length; reply->body is NULL then. From the
+ * first call on the request is not repeated. Other replies are kept as ever. */
+void sf_http_req_sink(struct sf_http_req *req, sf_http_sink_fn fn, void *arg);
+/* Own limits of this request for a transfer without a byte, in place of those of the options:
+ * @first_ms for the wait for the reply to begin, once all is sent (0 = until the deadline), and
+ * @idle_ms otherwise. */
+void sf_http_req_idle(struct sf_http_req *req, unsigned first_ms, unsigned idle_ms);
+/* The caller bounds how many of these there are at once: it is not counted among the connections
+ * to its host, nor waits for one. For what may last for minutes. */
+void sf_http_req_unbounded(struct sf_http_req *req);
 /* Absolute CLOCK_BOOTTIME milliseconds for the whole request with its retries; default now+60 s. */
 void sf_http_req_deadline(struct sf_http_req *req, int64_t deadline_ms);
 /* Whether a transport failure may be repeated even though the request may have taken effect
@@ -174,8 +195,9 @@ uint64_t sf_http_submit(struct sf_http *http, struct sf_http_req *req, sf_http_d
 /** sf_http_cancel - end a request; its completion runs with -ECANCELED unless it already ran. */
 void sf_http_cancel(struct sf_http *http, uint64_t id);
 
-/** sf_http_req_resume - the source of a request's body has bytes again, or an error to tell;
- * without effect when the request does not rest or has ended. Thread-safe, never blocks. */
+/** sf_http_req_resume - the source of a request's body has bytes again, or an error to tell, or the
+ * sink takes bytes again; without effect when the request does not rest or has ended. Thread-safe,
+ * never blocks. */
 void sf_http_req_resume(struct sf_http *http, uint64_t id);
 
 /* Header of a final reply, by case-insensitive name; NULL if absent. Valid during the callback. */

@@ -27,7 +27,8 @@
 #define HTTP_HEAD_MAX     (64u << 10) /* bytes of all header lines of one reply */
 #define HTTP_BODY_DEFAULT (1u << 20)  /* default limit of a reply body */
 #define HTTP_EXPECT_MIN   (64u << 20) /* bodies above this wait for "100 Continue": a round trip */
-#define HTTP_CLASSES      3           /* priorities 1, 0, -1 */
+#define HTTP_CLASSES      4           /* those that bound themselves; priorities 1, 0, -1 */
+#define HTTP_UNBOUNDED    0
 
 /* ---- timer.c: a heap of moments ---------------------------------------------------------------
  */
@@ -73,8 +74,8 @@ TAILQ_HEAD(http_post_list, http_post);
 struct http_host {
     TAILQ_ENTRY(http_host) link;
     struct http_req_list queue[HTTP_CLASSES]; /* [0] = highest priority */
-    unsigned active;
-    unsigned refs; /* requests that point here */
+    unsigned active;                          /* without those of HTTP_UNBOUNDED */
+    unsigned refs;                            /* requests that point here */
     char key[];
 };
 TAILQ_HEAD(http_host_list, http_host);
@@ -108,6 +109,7 @@ struct http_try {
     int64_t begun_bytes;    /* request bytes counted before the first byte of ours */
     uint64_t body_pos;      /* of the request body, next byte to send */
     bool resting;           /* the body's source had nothing; curl does not ask it */
+    bool held;              /* the sink took nothing; curl keeps it, and reads no more */
     int64_t progress_bytes; /* stall detection: counter and since when it stands still */
     int64_t progress_ms;
     char detail[CURL_ERROR_SIZE];
@@ -153,6 +155,10 @@ struct sf_http_req {
     size_t limit;
     char *into;
     size_t into_size;
+    sf_http_sink_fn sink; /* NULL = none */
+    void *sink_arg;
+    bool own_idle; /* the two below count, not the options */
+    unsigned first_ms, idle_ms;
     int64_t deadline_ms;
     sf_http_prepare_fn prepare;
     sf_http_classify_fn classify;
@@ -167,6 +173,8 @@ struct sf_http_req {
     bool again_used;
     bool maybe_done;    /* some attempt may have taken effect */
     bool source_used;   /* the source was asked: there is no way back */
+    bool sink_used;     /* the sink has got something: likewise */
+    bool enough;        /* and wants no more */
     struct sf_err last; /* of the last failed attempt */
     struct http_try try;
     struct http_recv recv;
@@ -242,6 +250,8 @@ void http_recv_fini(struct http_recv *r);
 int http_recv_line(struct http_recv *r, const char *line, size_t n, const char **why);
 int http_recv_body(struct sf_http_req *req, const char *data, size_t n, int64_t declared,
                    const char **why);
+/* Whether the body goes to the sink. */
+bool http_recv_sinks(const struct sf_http_req *req);
 /* Set status and body of @reply. */
 void http_recv_fill(const struct sf_http_req *req, struct sf_http_reply *reply);
 const char *http_recv_header(const struct http_recv *r, const char *name);
@@ -286,8 +296,8 @@ void http_transfer_reap(struct sf_http *http);
 /* The attempt failed: repeat the request later, or finish it. */
 void http_transfer_failed(struct sf_http *http, struct sf_http_req *req, struct sf_err *err,
                           bool sent);
-/* Let curl ask the source of the body again. */
-void http_transfer_resume(struct sf_http_req *req);
+/* Let curl ask the source of the body again, or give the sink what it did not take. */
+void http_transfer_resume(struct sf_http *http, struct sf_http_req *req);
 /* Has it made no progress for too long? Sets *next to when to look again. */
 bool http_transfer_stalled(struct sf_http *http, struct sf_http_req *req, int64_t now_ms,
                            int64_t *next);

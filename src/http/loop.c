@@ -169,7 +169,7 @@ run_commands(struct sf_http *http)
     while ((req = pop_cancel(http)))
         http_req_abort(http, req, -ECANCELED, "cancelled");
     while ((req = pop_resume(http)))
-        http_transfer_resume(req);
+        http_transfer_resume(http, req);
     while ((p = TAILQ_FIRST(&posts))) {
         TAILQ_REMOVE(&posts, p, link);
         p->fn(p->arg);

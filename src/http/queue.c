@@ -63,7 +63,7 @@ http_queue_unlink(struct sf_http *http, struct sf_http_req *req)
         break;
     case HTTP_ACTIVE:
         TAILQ_REMOVE(&http->active, req, link);
-        req->host->active--;
+        req->host->active -= req->cls != HTTP_UNBOUNDED;
         http->n_active--;
         break;
     case HTTP_WAITING:
@@ -113,10 +113,12 @@ http_queue_delay(struct sf_http *http, struct sf_http_req *req, int64_t delay_ms
 /* ---- admission ----------------------------------------------------------------------------------
  */
 
+/* The next one that may start. */
 static struct sf_http_req *
-host_first(struct http_host *h)
+host_first(const struct sf_http *http, struct http_host *h)
 {
-    for (int i = 0; i < HTTP_CLASSES; i++)
+    int end = h->active < http->opts.max_connections ? HTTP_CLASSES : HTTP_UNBOUNDED + 1;
+    for (int i = 0; i < end; i++)
         if (!TAILQ_EMPTY(&h->queue[i]))
             return TAILQ_FIRST(&h->queue[i]);
     return NULL;
@@ -126,11 +128,11 @@ static void
 host_admit(struct sf_http *http, struct http_host *h)
 {
     struct sf_http_req *req;
-    while (!http->retiring && h->active < http->opts.max_connections && (req = host_first(h))) {
+    while (!http->retiring && (req = host_first(http, h))) {
         http_queue_unlink(http, req);
         req->state = HTTP_ACTIVE;
         TAILQ_INSERT_TAIL(&http->active, req, link);
-        h->active++;
+        h->active += req->cls != HTTP_UNBOUNDED;
         http->n_active++;
         if (http_transfer_start(http, req))
             http_req_finish(http, req, &req->last);
@@ -238,7 +240,7 @@ http_req_abort(struct sf_http *http, struct sf_http_req *req, int code, const ch
         err.code = begun ? code : req->last.code;
         sf_err_prefix(&err, "gave up after %d attempts", req->attempts);
     }
-    if (code == -ETIMEDOUT)
+    if (code == -ETIMEDOUT && !req->enough)
         http_stats_error(http, &err);
     http_req_finish(http, req, &err);
 }

@@ -101,9 +101,21 @@ http_recv_line(struct http_recv *r, const char *line, size_t n, const char **why
 }
 
 static bool
+is_success(const struct sf_http_req *req)
+{
+    return req->recv.status >= 200 && req->recv.status < 300;
+}
+
+static bool
 goes_into(const struct sf_http_req *req)
 {
-    return req->into && req->recv.status >= 200 && req->recv.status < 300;
+    return req->into && is_success(req);
+}
+
+bool
+http_recv_sinks(const struct sf_http_req *req)
+{
+    return req->sink && is_success(req);
 }
 
 int

@@ -160,7 +160,7 @@ sf_http_req_new(struct sf_http *http, const char *method, const char *url)
     req->http = http;
     req->method = method;
     req->body_fd = -1;
-    req->cls = 1;
+    req->cls = 2;
     req->limit = HTTP_BODY_DEFAULT;
     req->safe = !strcmp(method, "GET") || !strcmp(method, "HEAD") || !strcmp(method, "OPTIONS");
     req->idempotent = req->safe;
@@ -339,6 +339,27 @@ sf_http_req_into(struct sf_http_req *req, char *buf, size_t size)
 }
 
 void
+sf_http_req_sink(struct sf_http_req *req, sf_http_sink_fn fn, void *arg)
+{
+    req->sink = fn;
+    req->sink_arg = arg;
+}
+
+void
+sf_http_req_idle(struct sf_http_req *req, unsigned first_ms, unsigned idle_ms)
+{
+    req->own_idle = true;
+    req->first_ms = first_ms;
+    req->idle_ms = idle_ms;
+}
+
+void
+sf_http_req_unbounded(struct sf_http_req *req)
+{
+    req->cls = HTTP_UNBOUNDED;
+}
+
+void
 sf_http_req_deadline(struct sf_http_req *req, int64_t deadline_ms)
 {
     req->deadline_ms = deadline_ms;
@@ -359,7 +380,7 @@ sf_http_req_once(struct sf_http_req *req)
 void
 sf_http_req_priority(struct sf_http_req *req, int priority)
 {
-    req->cls = priority > 0 ? 0 : priority < 0 ? 2 : 1;
+    req->cls = priority > 0 ? 1 : priority < 0 ? 3 : 2;
 }
 
 void

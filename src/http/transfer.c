@@ -18,6 +18,7 @@
 #define KEEP_PROBE_S 10L
 #define KEEP_UNSENT  (128 << 10) /* bytes the kernel holds beyond what is under way */
 #define READ_AHEAD   (32 << 10)  /* of a body, what the service takes in without being asked */
+#define ENOUGH_MS    1000        /* for the rest of a reply that is not wanted */
 #define BIG_BUFFER   (128L << 10)
 #define SMALL_BUFFER (16L << 10) /* curl's default; must not be less */
 
@@ -77,11 +78,43 @@ on_header(char *p, size_t size, size_t n, void *arg)
     return rc ? CURL_WRITEFUNC_ERROR : size * n;
 }
 
+/* What is left of a reply that nobody wants must not keep the request for long. */
+static void
+end_soon(struct sf_http_req *req)
+{
+    int64_t soon = sf_clock_ms() + ENOUGH_MS;
+    req->enough = true;
+    if (soon < req->deadline_ms) {
+        req->deadline_ms = soon;
+        http_due_put(&req->http->dues, &req->due, soon);
+    }
+}
+
+static size_t
+give_sink(struct sf_http_req *req, const char *p, size_t n)
+{
+    struct sf_http_reply head = {.status = req->recv.status, .attempts = req->attempts, .req = req};
+    head.elapsed_ms = sf_clock_ms() - req->submitted_ms;
+    int rc = req->enough ? 0 : req->sink(req->sink_arg, &head, p, n);
+    if (rc == -EAGAIN) {
+        req->try.held = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    req->sink_used = true;
+    if (rc == SF_HTTP_ENOUGH)
+        end_soon(req);
+    if (rc < 0)
+        give_up(req, rc, "what came was not taken");
+    return rc < 0 ? CURL_WRITEFUNC_ERROR : n;
+}
+
 static size_t
 on_body(char *p, size_t size, size_t n, void *arg)
 {
     struct sf_http_req *req = arg;
     const char *why = NULL;
+    if (http_recv_sinks(req))
+        return give_sink(req, p, size * n);
     int64_t declared = info_off(req->try.easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T);
     int rc = http_recv_body(req, p, size * n, declared, &why);
     if (rc)
@@ -210,7 +243,7 @@ on_request(void *arg, char *to, char *from, int to_port, int from_port)
     (void)to_port;
     (void)from_port;
     t->prereqs++;
-    if (req->source_used) {
+    if (req->source_used || req->sink_used) {
         give_up(req, -ECONNRESET, "the connection was reset before a reply");
         return CURL_PREREQFUNC_ABORT;
     }
@@ -252,7 +285,9 @@ set_connection(CURL *e, const struct sf_http *http, const struct sf_http_req *re
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_QUICK_EXIT, 1L); /* else a cancel waits for a slow resolver */
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
-    SET(CURLOPT_HTTP_VERSION, req->peer.tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+    /* One that may be held back has a connection of its own: others would be held back with it. */
+    SET(CURLOPT_HTTP_VERSION,
+        req->peer.tls && !req->sink ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_CONNECTTIMEOUT_MS, left_ms < connect_ms ? (long)left_ms : connect_ms);
     SET(CURLOPT_MAXAGE_CONN, KEEP_CONN_S);
     SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
@@ -289,7 +324,9 @@ set_body(CURL *e, struct sf_http_req *req)
         SET(CURLOPT_READDATA, req);
         SET(CURLOPT_SEEKFUNCTION, on_seek);
         SET(CURLOPT_SEEKDATA, req);
-        if (req->body_len > BIG_BUFFER)
+        if (req->sink) /* there may be many of these, and they last */
+            SET(CURLOPT_UPLOAD_BUFFERSIZE, SMALL_BUFFER);
+        else if (req->body_len > BIG_BUFFER)
             SET(CURLOPT_UPLOAD_BUFFERSIZE, BIG_BUFFER);
     } else if (req->body_len || expects) {
         SET(CURLOPT_POST, 1L);
@@ -326,6 +363,8 @@ static CURLcode
 set_options(CURL *e, struct sf_http *http, struct sf_http_req *req, int64_t left_ms)
 {
     size_t most = req->into_size > req->limit ? req->into_size : req->limit;
+    if (req->sink) /* what comes in pieces needs no room for many of them */
+        most = 0;
     SET(CURLOPT_URL, req->url);
     SET(CURLOPT_PATH_AS_IS, 1L);
     SET(CURLOPT_PRIVATE, req);
@@ -404,7 +443,7 @@ http_transfer_start(struct sf_http *http, struct sf_http_req *req)
     req->try.easy = e;
     req->attempts++;
     http_stats_event(http, HTTP_EV_ATTEMPT);
-    int64_t look = now + http->opts.stall_ms;
+    int64_t look = now + (req->own_idle ? req->idle_ms / 4 + 1 : http->opts.stall_ms);
     http_due_put(&http->dues, &req->due, look < req->deadline_ms ? look : req->deadline_ms);
     return 0;
 }
@@ -428,41 +467,50 @@ http_transfer_detach(struct sf_http *http, struct sf_http_req *req)
 }
 
 void
-http_transfer_resume(struct sf_http_req *req)
+http_transfer_resume(struct sf_http *http, struct sf_http_req *req)
 {
-    if (req->state != HTTP_ACTIVE || !req->try.easy || !req->try.resting)
+    struct http_try *t = &req->try;
+    if (req->state != HTTP_ACTIVE || !t->easy || (!t->resting && !t->held))
         return;
-    req->try.resting = false;
-    req->try.progress_ms = sf_clock_ms();
-    (void)curl_easy_pause(req->try.easy, CURLPAUSE_CONT);
+    t->resting = t->held = false;
+    t->progress_ms = sf_clock_ms();
+    /* The sink is called from within; its refusal does not end the transfer by itself. */
+    if (curl_easy_pause(t->easy, CURLPAUSE_CONT) != CURLE_OK && t->abort_code) {
+        struct sf_err err;
+        http_error_text(&err, req, t->abort_code, false, t->abort_text);
+        http_transfer_failed(http, req, &err, http_transfer_detach(http, req));
+    }
 }
 
 bool
 http_transfer_stalled(struct sf_http *http, struct sf_http_req *req, int64_t now_ms, int64_t *next)
 {
     struct http_try *t = &req->try;
-    int64_t stall = http->opts.stall_ms;
+    int64_t stall = req->own_idle ? req->idle_ms : http->opts.stall_ms, look = stall / 4 + 1;
     if (!t->prereqs) { /* still connecting: that has its own limit */
-        *next = now_ms + stall;
+        *next = now_ms + http->opts.stall_ms;
         return false;
     }
     int64_t up = info_off(t->easy, CURLINFO_SIZE_UPLOAD_T), down = req->recv.head_bytes;
     down += info_off(t->easy, CURLINFO_SIZE_DOWNLOAD_T);
     int64_t bytes = up + down;
-    if (bytes != t->progress_bytes || t->resting) {
+    if (bytes != t->progress_bytes || t->resting || t->held) {
         t->progress_bytes = bytes;
         t->progress_ms = now_ms;
     }
     /* All is sent and the service thinks: some operations take long, and asking again would only
      * add to its load. Changes that cannot be repeated wait until the deadline. */
-    if (!down && (uint64_t)up >= req->body_len)
-        stall = req->idempotent ? 2 * stall : INT32_MAX;
+    if (!down && (uint64_t)up >= req->body_len) {
+        if (req->own_idle)
+            stall = req->first_ms ? req->first_ms : INT32_MAX;
+        else
+            stall = req->idempotent ? 2 * stall : INT32_MAX;
+    }
     *next = t->progress_ms + stall;
     if (*next <= now_ms)
         return true;
-    int64_t step = http->opts.stall_ms / 4 + 1;
-    if (*next > now_ms + step)
-        *next = now_ms + step;
+    if (*next > now_ms + look)
+        *next = now_ms + look;
     return false;
 }
 
@@ -482,7 +530,7 @@ next_delay(struct sf_http *http, const struct sf_http_req *req, int64_t asked)
 static bool
 may_repeat(const struct sf_http_req *req)
 {
-    return !req->once && !req->source_used;
+    return !req->once && !req->source_used && !req->sink_used;
 }
 
 void
