@@ -114,6 +114,61 @@ number(const struct reader *r, enum sf_provider_setting setting, uint64_t otherw
     return n;
 }
 
+/* "0.6" as a price: no sign, no exponent, no locale. */
+static bool
+read_price(const char **p, double *ret)
+{
+    double n = 0, scale = 1;
+    size_t digits = strspn(*p, "0123456789"), more;
+    if (digits == 0 || digits > 9)
+        return false;
+    for (; digits > 0; digits--, ++*p)
+        n = n * 10 + (**p - '0');
+    if (**p == '.') {
+        more = strspn(++*p, "0123456789");
+        if (more == 0 || more > 6)
+            return false;
+        for (; more > 0; more--, ++*p, scale *= 10)
+            n = n * 10 + (**p - '0');
+    }
+    *ret = n / scale;
+    return true;
+}
+
+/* MODEL=ASKED/ANSWERED[/KNOWN]; the name of a model may hold whatever else. */
+static bool
+take_price(const char *word, struct sf_provider_price *out)
+{
+    const char *p = strrchr(word, '=');
+    if (!p || p == word || (size_t)(p - word) >= sizeof out->model)
+        return false;
+    snprintf(out->model, sizeof out->model, "%.*s", (int)(p - word), word);
+    p++;
+    if (!read_price(&p, &out->asked) || *p++ != '/' || !read_price(&p, &out->answered))
+        return false;
+    out->known = out->asked;
+    if (*p == '/' && (p++, !read_price(&p, &out->known)))
+        return false;
+    return *p == '\0';
+}
+
+static int
+take_prices(const struct reader *r)
+{
+    char **words;
+    size_t n = 0;
+    int rc = take_list(r, SF_PS_PRICES, &words);
+    while (!rc && words && words[n])
+        n++;
+    if (n && !(r->c->prices = calloc(n, sizeof *r->c->prices)))
+        rc = no_memory(r);
+    for (size_t i = 0; !rc && i < n; i++, r->c->n_prices++)
+        if (!take_price(words[i], &r->c->prices[i]))
+            rc = refuse(r, SF_PS_PRICES, "a list of MODEL=ASKED/ANSWERED[/KNOWN]");
+    free_list(words);
+    return rc;
+}
+
 /* ---- one provider --------------------------------------------------------------------------- */
 
 /* "kimi, glm or openai". */
@@ -237,6 +292,12 @@ take_rest(struct reader *r)
     if (!rc)
         rc = take_list(r, SF_PS_FALLBACK, &c->fallback);
     if (!rc)
+        rc = take_list(r, SF_PS_VISION_MODELS, &c->vision_models);
+    if (!rc)
+        rc = take_word(r, SF_PS_CURRENCY, "USD", &c->currency);
+    if (!rc)
+        rc = take_prices(r);
+    if (!rc)
         rc = take_word(r, SF_PS_PURPOSE, c->type->purpose, &c->purpose);
     if (!rc)
         rc = take_word(r, SF_PS_MODEL, c->models ? c->models[0] : NULL, &c->model);
@@ -247,6 +308,8 @@ take_rest(struct reader *r)
     c->concurrency = (unsigned)number(r, SF_PS_CONCURRENCY, 1);
     c->rpm = (unsigned)number(r, SF_PS_RPM, 0);
     c->upload_ms = (int64_t)number(r, SF_PS_UPLOAD_TIMEOUT, (uint64_t)c->type->upload_ms);
+    c->chat_ms = (int64_t)number(r, SF_PS_CHAT_TIMEOUT, 1800 * 1000);
+    c->context = number(r, SF_PS_CONTEXT, 0);
     c->timeout_ms = (int64_t)number(r, SF_PS_TIMEOUT, 60 * 1000);
     c->max_bytes = number(r, SF_PS_MAX_BYTES, 0);
     c->lifetime_ms = (int64_t)number(r, SF_PS_LIFETIME, (uint64_t)c->type->lifetime_ms);
@@ -277,6 +340,9 @@ conf_fini(struct sf_provider_conf *c)
     free_list(c->models);
     free_list(c->extensions);
     free_list(c->fallback);
+    free_list(c->vision_models);
+    free(c->currency);
+    free(c->prices);
 }
 
 /* ---- all of them ---------------------------------------------------------------------------- */
@@ -350,6 +416,20 @@ sf_provider_conf_find(const struct sf_provider_confs *confs, const char *name)
         if (sf_provider_name_same(confs->all[i].name, name))
             return &confs->all[i];
     return NULL;
+}
+
+const struct sf_provider_price *
+sf_provider_price(const struct sf_provider_conf *conf, const char *model)
+{
+    const struct sf_provider_price *any = NULL;
+    for (size_t i = 0; i < conf->n_prices; i++) {
+        const struct sf_provider_price *p = &conf->prices[i];
+        if (!strcmp(p->model, model))
+            return p;
+        if (!strcmp(p->model, "*"))
+            any = p;
+    }
+    return any;
 }
 
 const char *

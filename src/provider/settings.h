@@ -17,6 +17,12 @@ struct sf_config;
 struct sf_http_req;
 struct sf_provider_key;
 
+/* What a million tokens cost, in the currency of the settings. */
+struct sf_provider_price {
+    char model[81]; /* "*" = any */
+    double asked, answered, known;
+};
+
 struct sf_provider_conf {
     char name[33]; /* of the section: [a-z0-9][a-z0-9_-]{0,31} */
     const struct sf_provider_type *type;
@@ -29,12 +35,18 @@ struct sf_provider_conf {
     unsigned concurrency; /* requests at once; >= 1 */
     unsigned rpm;         /* requests in a minute; 0 = no limit of ours */
     int64_t upload_ms;    /* an upload, until the file is ready */
+    int64_t chat_ms;      /* a turn of a chat, until its answer is whole */
     int64_t timeout_ms;   /* any other request */
     uint64_t max_bytes;   /* 0 = as the type's limits say */
     char **extensions;    /* NULL = as the type's limits say; "*" alone = any */
     int64_t lifetime_ms;  /* an id is believed so long without asking; 0 = until it is missed */
-    char **fallback;      /* providers that may do it when this one cannot; NULL = none */
-    char trouble[240];    /* what was amiss when it was read: see sf_provider_trouble() */
+    uint64_t context;     /* tokens of question and answer; 0 = as the type says of the model */
+    char **vision_models; /* those that see pictures; NULL = as the type says */
+    char *currency;       /* of prices: "USD" */
+    struct sf_provider_price *prices;
+    size_t n_prices;
+    char **fallback;   /* providers that may do it when this one cannot; NULL = none */
+    char trouble[240]; /* what was amiss when it was read: see sf_provider_trouble() */
 };
 
 struct sf_provider_confs {
@@ -65,6 +77,10 @@ const struct sf_provider_conf *sf_provider_conf_find(const struct sf_provider_co
  * file that could not be read is looked at again. Valid as long as @conf.
  */
 const char *sf_provider_trouble(const struct sf_provider_conf *conf);
+
+/** sf_provider_price - of a model; NULL = not known. Valid as long as @conf. */
+const struct sf_provider_price *sf_provider_price(const struct sf_provider_conf *conf,
+                                                  const char *model);
 
 /* What is known of a file before it is sent. */
 struct sf_provider_facts {

@@ -86,6 +86,8 @@ settings(void **state)
         read_text("[provider.kimi-cn]\ntype=kimi\nbase_url=https://API.moonshot.cn/v1//\n"
                   "key=sk-cn\naccount=team@x\npurpose=batch\nmodels=kimi-k2.6, kimi-k3\norder=5\n"
                   "concurrency=4\nrpm=20\nupload_timeout=1min\ntimeout=9\nmax_bytes=1M\n"
+                  "chat_timeout=20min\ncontext=64000\nvision_models=a "
+                  "b\ncurrency=EUR\nprices=kimi-k2.6=0.6/2.5/0.15, *=1/3.25\n"
                   "extensions=.pdf md\nlifetime=2h\nfallback=box\n"
                   "[provider.box]\nbase_url=http://localhost:11434/v1\nmodel=tiny\n",
                   NULL);
@@ -102,6 +104,14 @@ settings(void **state)
     assert_int_equal(c->rpm, 20);
     assert_int_equal(c->upload_ms, 60000);
     assert_int_equal(c->timeout_ms, 9000);
+    assert_int_equal(c->chat_ms, 1200000);
+    assert_int_equal(c->context, 64000);
+    assert_string_equal(c->vision_models[1], "b");
+    assert_string_equal(c->currency, "EUR");
+    assert_memory_equal(&sf_provider_price(c, "kimi-k2.6")->asked, ((double[]){0.6, 2.5, 0.15}),
+                        3 * sizeof(double));
+    assert_memory_equal(&sf_provider_price(c, "kimi-k3")->asked, ((double[]){1, 3.25, 1}),
+                        3 * sizeof(double));
     assert_int_equal(c->max_bytes, 1 << 20);
     assert_int_equal(c->lifetime_ms, 7200000);
     assert_string_equal(c->fallback[0], "box");
@@ -112,6 +122,9 @@ settings(void **state)
     c = sf_provider_conf_find(&confs, "box");
     assert_string_equal(c->type->name, "openai");
     assert_string_equal(c->model, "tiny");
+    assert_int_equal(c->chat_ms, 1800000);
+    assert_string_equal(c->currency, "USD");
+    assert_null(sf_provider_price(c, "tiny"));
     assert_string_equal(sf_provider_trouble(c), ""); /* a local server wants no key */
     assert_string_equal(sf_provider_key_label(c), "no key");
     sf_provider_account(c, account);
@@ -185,6 +198,17 @@ refusals(void **state)
             2,
             "account cannot be \"0123456789012345678901234567890123456789...\"; it is at most 64 "
             "letters, digits and _ . @ -");
+    static const char *const prices[] = {"1",       "m=",    "m=1",       "m=1/",
+                                         "m=1/2/",  "=1/2",  "m=1/2/3/4", "m=-1/2",
+                                         "m=1e3/2", "m=./2", "m=1./2"};
+    for (size_t i = 0; i < sizeof prices / sizeof *prices; i++) {
+        char text[100], msg[200];
+        snprintf(text, sizeof text, "[provider.kimi]\nprices=%s\n", prices[i]);
+        snprintf(msg, sizeof msg,
+                 "prices cannot be \"%s\"; it is a list of MODEL=ASKED/ANSWERED[/KNOWN]",
+                 prices[i]);
+        refused(text, 2, msg);
+    }
     refused("[provider.kimi]\nkey=sk-a\nfallback=glm\n", 3,
             "fallback names glm, and there is no such provider");
     refused("[provider.etag]\norder=1\n", 0,
