@@ -62,6 +62,7 @@ unit_tests = \
 	tests/unit/test-provider-prune \
 	tests/unit/test-provider-route \
 	tests/unit/test-provider-settings \
+	tests/unit/test-provider-sse \
 	tests/unit/test-provider-types \
 	tests/unit/test-provider-want \
 	tests/unit/test-supabase-attrs \

@@ -25,6 +25,10 @@ src_libsupafs_a_SOURCES += \
 	src/provider/route.h \
 	src/provider/settings.c \
 	src/provider/settings.h \
+	src/provider/sse.c \
+	src/provider/sse.h \
+	src/provider/tokens.c \
+	src/provider/tokens.h \
 	src/provider/types.c \
 	src/provider/upload-read.c \
 	src/provider/upload-read.h \
