@@ -55,6 +55,8 @@ unit_tests = \
 	tests/unit/test-observe-counter \
 	tests/unit/test-observe-log \
 	tests/unit/test-provider-calls \
+	tests/unit/test-provider-chat \
+	tests/unit/test-provider-chat-body \
 	tests/unit/test-provider-claim \
 	tests/unit/test-provider-error \
 	tests/unit/test-provider-gate \
@@ -183,6 +185,7 @@ integ_tests = \
 	tests/integ/provider-trouble.sh \
 	tests/integ/provider-xattr.sh \
 	tests/integ/providers-aimock.sh \
+	tests/integ/providers-chat.sh \
 	tests/integ/providers-emulator.sh \
 	tests/integ/providers-words.sh \
 	tests/integ/quickstart.sh \
@@ -274,6 +277,7 @@ unit_no_valgrind = \
 	tests/unit/test-http-tls \
 	tests/unit/test-observe-log \
 	tests/unit/test-provider-calls \
+	tests/unit/test-provider-chat \
 	tests/unit/test-tree-memory \
 	tests/unit/test-write-delete
 unit_valgrind = $(filter-out $(unit_no_valgrind),$(unit_tests))
@@ -306,6 +310,7 @@ test_data = \
 	tests/integ/devserver-rls.py \
 	tests/integ/devserver-s3.py \
 	tests/integ/providers-aimock.py \
+	tests/integ/providers-chat.py \
 	tests/integ/providers-emulator.py \
 	tests/integ/provider-trouble.py \
 	tests/integ/providers-words.py \
@@ -501,6 +506,7 @@ want_world = tests/lib/want-world.c tests/lib/want-world.h $(http_test_lib)
 tests_unit_test_provider_prune_SOURCES = tests/unit/test-provider-prune.c $(want_world)
 tests_unit_test_provider_want_SOURCES = tests/unit/test-provider-want.c $(want_world)
 tests_unit_test_provider_calls_SOURCES = tests/unit/test-provider-calls.c $(http_test_lib)
+tests_unit_test_provider_chat_SOURCES = tests/unit/test-provider-chat.c $(http_test_lib)
 tests_unit_test_http_sink_SOURCES = tests/unit/test-http-sink.c $(http_test_lib)
 tests_unit_test_http_source_SOURCES = tests/unit/test-http-source.c $(http_test_lib)
 

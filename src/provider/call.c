@@ -52,20 +52,28 @@ sf_provider_open(struct sf_http *http, const struct sf_provider_conf *conf,
     return 0;
 }
 
-/* The op that has something to be told: set what. */
+typedef void (*op_fn)(struct provider_op *op);
+
+/* The op that has something to be told, and what. */
 static struct provider_op *
-next_told(struct sf_provider *p, bool *begin)
+next_told(struct sf_provider *p, op_fn *fn)
 {
     SF_GUARD(&p->lock);
     struct provider_op *op;
     TAILQ_FOREACH(op, &p->ops, link)
     {
-        if (op->begun && !op->cancel_wanted)
-            continue;
-        *begin = !op->begun;
-        if (op->begun)
+        if (!op->begun) {
+            op->begun = true;
+            *fn = op->begin;
+        } else if (op->cancel_wanted) {
             op->cancel_wanted = false;
-        op->begun = true;
+            *fn = op->cancel;
+        } else if (op->resume_wanted) {
+            op->resume_wanted = false;
+            *fn = op->resume;
+        } else {
+            continue;
+        }
         return op;
     }
     return NULL;
@@ -76,13 +84,9 @@ sweep(void *arg)
 {
     struct sf_provider *p = arg;
     struct provider_op *op;
-    bool begin;
-    while ((op = next_told(p, &begin))) {
-        if (begin)
-            op->begin(op);
-        else
-            op->cancel(op);
-    }
+    op_fn fn;
+    while ((op = next_told(p, &fn)))
+        fn(op);
     provider_arm(p);
 }
 
@@ -203,8 +207,8 @@ provider_op_end(struct provider_op *op)
         sf_cond_broadcast(&p->idle);
 }
 
-void
-sf_provider_cancel(struct sf_provider *p, uint64_t id)
+static void
+tell(struct sf_provider *p, uint64_t id, bool cancel)
 {
     {
         SF_GUARD(&p->lock);
@@ -214,11 +218,26 @@ sf_provider_cancel(struct sf_provider *p, uint64_t id)
             if (op->id == id)
                 break;
         }
-        if (!op)
+        if (!op || (!cancel && !op->resume))
             return;
-        op->cancel_wanted = true;
+        if (cancel)
+            op->cancel_wanted = true;
+        else
+            op->resume_wanted = true;
     }
     (void)sf_http_post(p->http, sweep, p); /* without memory: with the next one */
+}
+
+void
+sf_provider_cancel(struct sf_provider *p, uint64_t id)
+{
+    tell(p, id, true);
+}
+
+void
+provider_op_resume(struct sf_provider *p, uint64_t id)
+{
+    tell(p, id, false);
 }
 
 int64_t
@@ -278,11 +297,18 @@ end_cancelled(struct provider_call *c)
     finish(c, NULL, 0, 0);
 }
 
+/* Until when another attempt may begin. */
+static int64_t
+until(const struct provider_call *c)
+{
+    return c->give_up_ms && c->give_up_ms < c->deadline_ms ? c->give_up_ms : c->deadline_ms;
+}
+
 static void
 stand_in_line(struct provider_call *c)
 {
     c->turn.force = c->force;
-    sf_gate_ask(c->p->gate, &c->turn, c->deadline_ms, sf_clock_ms());
+    sf_gate_ask(c->p->gate, &c->turn, until(c), sf_clock_ms());
     /* c may be gone */
 }
 
@@ -299,24 +325,40 @@ on_again(void *arg)
     provider_arm(p);
 }
 
+/* Whether this failure may be one of a request that was carried out all the same. */
+static bool
+leaves_open(const struct provider_call *c)
+{
+    const struct sf_provider_fault *f = &c->last;
+    if (f->cls == SF_PC_LOADING || (f->cls == SF_PC_OVERLOADED && c->route == SF_PROUTE_CHAT))
+        return false;
+    return f->http >= 500;
+}
+
+static bool
+is_for_once(const struct provider_call *c)
+{
+    return sf_provider_class_info(c->last.cls)->again == SF_PA_ONCE ||
+           (c->route == SF_PROUTE_CHAT && c->open);
+}
+
 /* It failed: may the same be tried again? A request that changes something may only when it is sure
  * that it did not. */
 static bool
 may_repeat(struct provider_call *c)
 {
     const struct sf_provider_fault *f = &c->last;
-    bool changes = c->route == SF_PROUTE_UPLOAD || c->route == SF_PROUTE_CHAT;
-    if (f->http >= 500 && f->cls != SF_PC_LOADING)
+    if (leaves_open(c))
         c->open = true;
-    if (c->cancelled || f->err == -ECANCELED || f->err == -ENOMEM || (changes && c->open))
+    if (c->cancelled || c->given || f->err == -ECANCELED || f->err == -ENOMEM ||
+        (c->route == SF_PROUTE_UPLOAD && c->open))
         return false;
     if (c->nobody && c->backoffs >= NOBODY_TRIES)
         return false;
     switch (sf_provider_class_info(f->cls)->again) {
     case SF_PA_SOON:
-        return true;
     case SF_PA_ONCE:
-        return !c->once_used;
+        return !is_for_once(c) || !c->once_used;
     case SF_PA_NO:
         break;
     }
@@ -348,8 +390,10 @@ repeat_or_finish(struct provider_call *c)
         finish(c, NULL, 0, 0);
         return;
     }
-    if (sf_provider_class_info(c->last.cls)->again == SF_PA_ONCE)
+    if (is_for_once(c))
         c->once_used = true;
+    if (c->patience_ms && !c->give_up_ms)
+        c->give_up_ms = now + c->patience_ms;
     if (c->last.cls == SF_PC_RATE) { /* the gate holds everybody back */
         stand_in_line(c);
         return;
@@ -357,7 +401,7 @@ repeat_or_finish(struct provider_call *c)
     int64_t delay = provider_backoff_ms(c->backoffs++, BACKOFF_MS, BACKOFF_MAX_MS);
     if (delay < c->last.retry_after_ms)
         delay = c->last.retry_after_ms;
-    if (delay < c->deadline_ms - now)
+    if (delay < until(c) - now)
         c->timer = sf_http_timer(p->http, now + delay, on_again, c);
     if (!c->timer)
         finish(c, NULL, 0, 0);
@@ -399,6 +443,8 @@ on_reply(void *arg, const struct sf_http_reply *reply)
     c->attempts += reply->attempts > 0;
     c->nobody = c->p->here && reply->status == 0 && reply->err.code == -ECONNREFUSED;
     read_fault(c, reply);
+    if (c->judge)
+        c->judge(c, reply);
     if (reply->err.outcome_open) /* of an attempt before this reply, perhaps */
         c->open = true;
     /* Others hear first what it was like: what comes next may be a long time. */
@@ -418,6 +464,13 @@ add_key(void *arg, struct sf_http_req *req)
     (void)sf_provider_key_apply(c->p->conf, req, &c->generation);
 }
 
+static int
+on_piece(void *arg, const struct sf_http_reply *head, const char *data, size_t n)
+{
+    struct provider_call *c = arg;
+    return c->sink(c, head, data, n);
+}
+
 /* A request for one attempt. 0 or -errno. */
 static int
 make_request(struct provider_call *c, struct sf_http_req **ret)
@@ -432,6 +485,9 @@ make_request(struct provider_call *c, struct sf_http_req **ret)
     if (!req)
         return rc ? rc : -ENOMEM;
     sf_http_req_once(req);
+    sf_http_req_unbounded(req); /* the gate has the bound */
+    if (c->sink)
+        sf_http_req_sink(req, on_piece, c);
     sf_http_req_limit(req, c->limit);
     sf_http_req_deadline(req, c->deadline_ms);
     sf_http_req_hooks(req, add_key, NULL, c);
@@ -483,7 +539,8 @@ provider_call_start(struct provider_call *c)
     c->turn = (struct sf_gate_turn){.fn = on_turn};
     c->last = (struct sf_provider_fault){.retry_after_ms = -1};
     c->attempts = c->backoffs = 0;
-    c->once_used = c->key_tried = c->open = c->cancelled = false;
+    c->once_used = c->key_tried = c->open = c->cancelled = c->given = false;
+    c->give_up_ms = 0;
     c->http_id = c->timer = 0;
     c->running = true;
     if (!c->limit)

@@ -55,8 +55,8 @@ typedef void (*sf_provider_said_fn)(void *arg, const struct sf_provider_said *sa
 uint64_t sf_provider_ask(struct sf_provider *p, const struct sf_provider_ask *ask,
                          sf_provider_said_fn fn, void *arg);
 
-/** sf_provider_cancel - of any request, upload or list: it ends with -ECANCELED soon, unless it
- * ended. */
+/** sf_provider_cancel - of any request, upload, list or chat: it ends with -ECANCELED soon, unless
+ * it ended. */
 void sf_provider_cancel(struct sf_provider *p, uint64_t id);
 
 #endif

@@ -45,6 +45,7 @@ static const struct sf_provider_class_info classes[SF_PC_COUNT_OF] = {
     [SF_PC_EXTRACT]    = { "not readable", -EIO, SF_PA_ONCE, false, "the file was taken, and its text could not be read" },
     [SF_PC_LOADING]    = { "loading", -EAGAIN, SF_PA_SOON, true, "a local server still loads its model" },
     [SF_PC_PROTOCOL]   = { "bad answer", -EPROTO, SF_PA_NO, true, "an answer that cannot be believed" },
+    [SF_PC_NO_ANSWER]  = { "no answer", -EIO, SF_PA_NO, false, "the model was asked, and said nothing" },
 };
 
 #define ANY(c)      .code = (c)

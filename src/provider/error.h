@@ -42,6 +42,7 @@ enum sf_provider_class {
     SF_PC_EXTRACT,   /* the file was taken, and could not be read */
     SF_PC_LOADING,   /* a local server still loads its model */
     SF_PC_PROTOCOL,  /* an answer that cannot be believed */
+    SF_PC_NO_ANSWER, /* a chat was answered with nothing */
     SF_PC_COUNT_OF   /* how many there are */
 };
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "provider/internal.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/str.h"
+#include "provider/chat-body.h"
 
 /*
  * GLM, of Zhipu: https://open.bigmodel.cn/api/paas/v4, or https://api.z.ai/api/paas/v4. A file gets
@@ -59,6 +63,69 @@ limits_of(const char *base, const char *purpose)
 /* Else messages of bigmodel.cn are Chinese. */
 static const char *const headers[] = {"Accept-Language", "en-US,en", NULL};
 
+/* ---- chats ------------------------------------------------------------------------------------
+ */
+
+/* Of "glm-4.6v-flash" 406, and what stands behind the number. 0 = no such name. */
+static unsigned
+version(const char *model, const char **rest)
+{
+    char *end;
+    if (!sf_str_starts(model, "glm-"))
+        return 0;
+    unsigned long major = strtoul(model + 4, &end, 10), minor = 0;
+    if (end > model + 4 && *end == '.')
+        minor = strtoul(end + 1, &end, 10);
+    *rest = end;
+    return major < 100 && minor < 100 ? (unsigned)(major * 100 + minor) : 0;
+}
+
+/* They think unless told otherwise, which takes time and money: so they are told. */
+static void
+chat_options(struct provider_body *b)
+{
+    const struct sf_provider_chat *chat = b->chat;
+    const char *rest;
+    unsigned v = version(b->model, &rest);
+    bool effort = chat->effort && v >= 502;
+    if (chat->max_tokens)
+        provider_body_set(b, "max_tokens", json_integer((json_int_t)chat->max_tokens));
+    if (chat->temperature && *chat->temperature == 0) /* their way to ask for no dice */
+        provider_body_set(b, "do_sample", json_false());
+    else
+        provider_body_temperature(b, 1);
+    if (v >= 405)
+        provider_body_thinking(
+            b, chat->thinking == SF_PT_YES || (effort && chat->thinking != SF_PT_NOT), NULL);
+    else if (chat->thinking == SF_PT_YES)
+        b->unsent |= SF_PU_THINKING;
+    if (effort)
+        provider_body_set(b, "reasoning_effort", json_string(chat->effort));
+    else if (chat->effort)
+        b->unsent |= SF_PU_EFFORT;
+}
+
+/* Models with a v behind their number fetch what they are to look at, documents too. */
+static unsigned
+takes(const char *base, const char *model, int kind)
+{
+    const char *rest = "";
+    (void)base;
+    if (!version(model, &rest) || *rest != 'v')
+        return 0;
+    return kind == SF_PP_FILE ? SF_PP_BY_LINK : SF_PP_BY_LINK | SF_PP_BY_BYTES;
+}
+
+/* Of most it is known that they take no less. */
+static uint64_t
+context_of(const char *base, const char *model)
+{
+    const char *rest = "";
+    (void)base;
+    unsigned v = version(model, &rest);
+    return v >= 502 ? 1000000 : v >= 405 ? (*rest == 'v' ? 65536 : 131072) : 0;
+}
+
 const struct sf_provider_type sf_provider_glm = {
     .name = "glm",
     .title = "GLM (Zhipu)",
@@ -71,4 +138,8 @@ const struct sf_provider_type sf_provider_glm = {
     .list_pages = true,
     .headers = headers,
     .limits = limits_of,
+    .one_id = true,
+    .chat_options = chat_options,
+    .takes = takes,
+    .context = context_of,
 };

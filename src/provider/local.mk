@@ -2,6 +2,12 @@
 src_libsupafs_a_SOURCES += \
 	src/provider/call.c \
 	src/provider/call.h \
+	src/provider/chat-body.c \
+	src/provider/chat-body.h \
+	src/provider/chat-read.c \
+	src/provider/chat-read.h \
+	src/provider/chat.c \
+	src/provider/chat.h \
 	src/provider/claim.c \
 	src/provider/claim.h \
 	src/provider/error.c \

@@ -20,9 +20,10 @@ struct provider_op {
     TAILQ_ENTRY(provider_op) link;
     struct sf_provider *p;
     uint64_t id;
-    bool begun, cancel_wanted; /* p->lock */
+    bool begun, cancel_wanted, resume_wanted; /* p->lock */
     void (*begin)(struct provider_op *op);
     void (*cancel)(struct provider_op *op); /* make it end, now or soon */
+    void (*resume)(struct provider_op *op); /* NULL = there is nothing that rests */
 };
 
 struct sf_provider {
@@ -46,6 +47,8 @@ struct sf_provider {
 uint64_t provider_op_start(struct sf_provider *p, struct provider_op *op);
 /* It has ended, and is the caller's again; before its callback runs. */
 void provider_op_end(struct provider_op *op);
+/* Let it be resumed, if it has such. Any thread. */
+void provider_op_resume(struct sf_provider *p, uint64_t id);
 /* The gate may have to be looked at later. */
 void provider_arm(struct sf_provider *p);
 
@@ -62,19 +65,30 @@ struct provider_call {
     int (*attach)(struct provider_call *call, struct sf_http_req *req);
     /* NULL, or called when it is on its way. */
     void (*submitted)(struct provider_call *call, uint64_t http_id);
+    /* NULL, or gets the body of a 2xx, as sf_http_req_sink() tells it. */
+    int (*sink)(struct provider_call *call, const struct sf_http_reply *head, const char *data,
+                size_t n);
+    /* NULL, or has the last word on what came of a reply, or of none: last is what its status and
+     * the transport say. */
+    void (*judge)(struct provider_call *call, const struct sf_http_reply *reply);
     /* Its end; it may be started again from there. */
     void (*done)(struct provider_call *call, const struct sf_provider_said *said);
 
+    int64_t patience_ms; /* 0 = until the deadline; from the first failure on it is tried again for
+                            so long */
+    bool given;          /* something of the reply was handed on: never tried again */
+
     struct sf_provider_fault last;
     unsigned attempts, backoffs;
+    int64_t give_up_ms; /* 0 = nothing has failed yet */
     bool running, once_used, key_tried, open, cancelled;
     bool nobody;             /* the last attempt found that nothing listens there */
     uint64_t http_id, timer; /* 0 = not on its way, does not wait */
     uint64_t generation;     /* of the key that was sent last */
 };
 
-/* From the first attempt on. A call that changes something (POST) is not repeated by itself when
- * it may have taken effect: it ends with said->open. */
+/* From the first attempt on. An upload is not repeated by itself when it may have taken effect: it
+ * ends with said->open. A chat is, once: nothing is changed by it, but it may be paid for twice. */
 void provider_call_start(struct provider_call *call);
 void provider_call_cancel(struct provider_call *call);
 /* End it, or whatever stands in its place, with a fault. */

@@ -50,6 +50,10 @@ struct sf_provider_file {
 /* Called for each file of a page; another result than 0 ends the page with it. */
 typedef int (*sf_provider_file_fn)(void *arg, const struct sf_provider_file *file);
 
+struct json_t;
+struct provider_body;
+struct sf_provider_part;
+
 struct sf_provider_type {
     const char *name;         /* "kimi" */
     const char *title;        /* "Kimi (Moonshot)" */
@@ -69,6 +73,18 @@ struct sf_provider_type {
     /* The limits of a purpose at the server of @base; NULL = the purpose is not known there, and
      * nothing is refused before the provider is asked. */
     const struct sf_provider_limits *(*limits)(const char *base, const char *purpose);
+
+    /* Chats (chat-body.h): */
+    bool echoes_reasoning; /* that of earlier answers is sent back */
+    bool one_id;           /* all pieces of an answer have one id: another one is another answer */
+    /* Adds what is set beside model and messages. */
+    void (*chat_options)(struct provider_body *b);
+    /* A document as it is sent, in a way that is taken; NULL: no memory. NULL as function: as
+     * {"type":"file_url"}. */
+    struct json_t *(*chat_file)(struct provider_body *b, const struct sf_provider_part *part);
+    /* See sf_provider_takes() and sf_provider_context(). */
+    unsigned (*takes)(const char *base, const char *model, int kind);
+    uint64_t (*context)(const char *base, const char *model);
 };
 
 /** sf_provider_type_find - by name; NULL = there is none. */

@@ -12,6 +12,7 @@ fuzz_tests = \
 	tests/fuzz/fuzz-http \
 	tests/fuzz/fuzz-journal \
 	tests/fuzz/fuzz-provider \
+	tests/fuzz/fuzz-provider-sse \
 	tests/fuzz/fuzz-quarantine \
 	tests/fuzz/fuzz-rest \
 	tests/fuzz/fuzz-storage \
@@ -83,6 +84,8 @@ tests_fuzz_fuzz_tree_saved_SOURCES = tests/fuzz/fuzz-tree-saved.c tests/fuzz/fuz
 tests_fuzz_fuzz_tree_saved_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_write_attrs_SOURCES = tests/fuzz/fuzz-write-attrs.c tests/fuzz/fuzz.h $(fuzz_main) tests/fuzz/attrs-properties.h
 tests_fuzz_fuzz_write_attrs_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_provider_sse_SOURCES = tests/fuzz/fuzz-provider-sse.c tests/fuzz/fuzz.h $(fuzz_main)
+tests_fuzz_fuzz_provider_sse_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_quarantine_SOURCES = tests/fuzz/fuzz-quarantine.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_quarantine_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_tree_text_SOURCES = tests/fuzz/fuzz-tree-text.c tests/fuzz/fuzz.h $(fuzz_main)

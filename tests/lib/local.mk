@@ -39,6 +39,11 @@ noinst_PROGRAMS += tests/lib/rest-probe
 tests_lib_rest_probe_CFLAGS = $(AM_CFLAGS)
 tests_lib_rest_probe_LDADD = $(supafs_libs)
 
+# A turn of a chat, for tests/integ/providers-chat.sh.
+noinst_PROGRAMS += tests/lib/chat-probe
+tests_lib_chat_probe_CFLAGS = $(AM_CFLAGS)
+tests_lib_chat_probe_LDADD = $(supafs_libs)
+
 # What src/provider makes of replies, for tests/integ/providers-words.sh.
 noinst_PROGRAMS += tests/lib/provider-probe
 tests_lib_provider_probe_CFLAGS = $(AM_CFLAGS)
