@@ -48,7 +48,7 @@ struct each {
 
 /* "SIZE HERE pinned|- PATH", or with what was done. */
 static int
-say_file(struct each *e, const struct sf_control_file *f, struct sf_cached *cached)
+say_file(struct each *e, const struct sf_files_one *f, struct sf_cached *cached)
 {
     struct sf_disk_usage use = {0};
     sf_autobuf struct sf_buf path = SF_BUF_INIT;
@@ -63,7 +63,7 @@ say_file(struct each *e, const struct sf_control_file *f, struct sf_cached *cach
 }
 
 static int
-do_file(struct each *e, const struct sf_control_file *f, struct sf_cached *cached)
+do_file(struct each *e, const struct sf_files_one *f, struct sf_cached *cached)
 {
     struct sf_disk_content *c = sf_cached_disk(cached);
     int rc = 0;
@@ -83,7 +83,7 @@ do_file(struct each *e, const struct sf_control_file *f, struct sf_cached *cache
 }
 
 static int
-each_file(void *arg, const struct sf_control_file *f)
+each_file(void *arg, const struct sf_files_one *f)
 {
     struct each *e = arg;
     struct sf_cached *cached = NULL;
@@ -103,7 +103,7 @@ each_run(struct each *e, int argc, char **argv)
     bool deep;
     int rc = take_path(argc, argv, &path, &deep, e->err);
     if (!rc)
-        rc = sf_control_files(e->cc->tree, path, deep, each_file, e, e->err);
+        rc = sf_files_each(e->cc->tree, path, deep, each_file, e, e->err);
     if (rc || !e->failed)
         return rc;
     return sf_err_set(e->err, e->rc, "%" PRIu64 " files: %s", e->failed,
@@ -186,7 +186,7 @@ say(struct warmup *u)
 }
 
 static int
-warm_one(void *arg, const struct sf_control_file *f)
+warm_one(void *arg, const struct sf_files_one *f)
 {
     struct warmup *u = arg;
     if (sf_talk_cancelled(u->talk))
@@ -201,7 +201,7 @@ static int
 warmup_run(struct warmup *u, struct sf_tree *t, const char *path, bool deep, struct sf_err *err)
 {
     struct sf_warm_totals all;
-    int rc = sf_control_files(t, path, deep, warm_one, u, err);
+    int rc = sf_files_each(t, path, deep, warm_one, u, err);
     if (rc)
         sf_warm_cancel(u->warm);
     while (sf_warm_wait(u->warm, sf_clock_ms() + SAY_MS) == -ETIMEDOUT)

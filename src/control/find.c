@@ -12,9 +12,9 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "control/files.h"
 #include "control/find-source.h"
 #include "control/words.h"
+#include "tree/files.h"
 #include "tree/names.h"
 
 #define SETTLE_MS 3000 /* for what was noted just now to come to the database */
@@ -441,14 +441,14 @@ find(void *arg, struct sf_talk *t, int argc, char **argv, struct sf_err *err)
     struct sf_tree_entry e;
     int rc = take_words(&s, argc, argv, err);
     if (!rc)
-        rc = sf_control_find(f->o.tree, argv[1], &e, err);
+        rc = sf_files_find(f->o.tree, argv[1], &e, err);
     if (rc)
         return rc;
     if (s.facts || s.want.tag || s.want.sha256)
         sf_tables_settle(f->o.tables, sf_clock_ms() + SETTLE_MS);
     choose_tables(&s);
     rc = in_node(&s, &e, argv[1], err);
-    sf_control_forget(f->o.tree, &e);
+    sf_files_forget(f->o.tree, &e);
     held_vec_fini(&s.held);
     if (rc >= 0)
         rc = say_doubt(&s);

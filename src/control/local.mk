@@ -4,8 +4,6 @@ src_libsupafs_a_SOURCES += \
 	src/control/cache.h \
 	src/control/control.c \
 	src/control/control.h \
-	src/control/files.c \
-	src/control/files.h \
 	src/control/find.c \
 	src/control/find.h \
 	src/control/find-match.c \

@@ -76,9 +76,9 @@ provider_file_open(const struct sf_control_provider *cp, uint64_t node, struct p
         return 0;
     /* These are no more than help: without the hash it is computed of all bytes, without the
      * version what was found is not noted for the next time. */
-    (void)sf_control_xattr(cp->o.tree, node, "user.supafs.sha256", out->sha256, sizeof out->sha256);
+    (void)sf_files_xattr(cp->o.tree, node, "user.supafs.sha256", out->sha256, sizeof out->sha256);
     if (f->version.etag[0] ||
-        sf_control_xattr(cp->o.tree, node, "user.supafs.version", version, sizeof version) ||
+        sf_files_xattr(cp->o.tree, node, "user.supafs.version", version, sizeof version) ||
         sf_tree_source_new(cp->o.tree, node, &s))
         return 0;
     provider_file_close(out);
@@ -91,10 +91,10 @@ provider_file_find(const struct sf_control_provider *cp, const char *path,
                    struct provider_file *out, struct sf_err *err)
 {
     struct sf_tree_entry e;
-    int rc = sf_control_find(cp->o.tree, path, &e, err);
+    int rc = sf_files_find(cp->o.tree, path, &e, err);
     if (rc)
         return rc;
     rc = provider_file_open(cp, e.node, out);
-    sf_control_forget(cp->o.tree, &e);
+    sf_files_forget(cp->o.tree, &e);
     return rc ? sf_err_set(err, rc, "%s: %s", path, provider_file_trouble(rc)) : 0;
 }

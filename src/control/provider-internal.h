@@ -4,9 +4,9 @@
 
 #include "base/lock.h"
 #include "config/provider.h"
-#include "control/files.h"
 #include "control/provider.h"
 #include "provider/want.h"
+#include "tree/files.h"
 #include "tree/source.h"
 
 /* Inside of src/control: the verbs about providers. */

@@ -238,7 +238,7 @@ wait_for_fewer(struct upload *u, unsigned most)
 }
 
 static int
-begin(void *arg, const struct sf_control_file *f)
+begin(void *arg, const struct sf_files_one *f)
 {
     struct upload *u = arg;
     int rc = wait_for_fewer(u, AT_ONCE);
@@ -265,16 +265,16 @@ begin_path(struct upload *u, const char *path, bool deep)
 {
     struct sf_err why = SF_ERR_INIT;
     struct sf_tree_entry e;
-    int rc = sf_control_find(u->cp->o.tree, path, &e, &why);
+    int rc = sf_files_find(u->cp->o.tree, path, &e, &why);
     if (!rc) {
         if (S_ISDIR(e.attr.mode) && !deep)
             rc = sf_err_set(&why, -EISDIR, "a directory; -r means the files below it");
         else if (!S_ISDIR(e.attr.mode) && !S_ISREG(e.attr.mode))
             rc = sf_err_set(&why, -EINVAL, "only files are uploaded");
-        sf_control_forget(u->cp->o.tree, &e);
+        sf_files_forget(u->cp->o.tree, &e);
     }
     if (!rc)
-        rc = sf_control_files(u->cp->o.tree, path, deep, begin, u, &why);
+        rc = sf_files_each(u->cp->o.tree, path, deep, begin, u, &why);
     if (!rc || rc == -ECANCELED || rc == -ENOMEM)
         return rc;
     u->failed++;

@@ -11,8 +11,8 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "control/files.h"
 #include "control/words.h"
+#include "tree/files.h"
 #include "write/write.h"
 
 #define SAY_MS 200 /* between lines that tell how far it is */
@@ -180,11 +180,11 @@ keys_of(const struct sf_control_queue *q, const char *path, char **bucket, char 
     struct sf_tree_entry e;
     if (strcmp(path, ".") == 0)
         return 0;
-    int rc = sf_control_find(q->tree, path, &e, err);
+    int rc = sf_files_find(q->tree, path, &e, err);
     if (rc)
         return rc;
     rc = sf_tree_key(q->tree, e.node, bucket, key);
-    sf_control_forget(q->tree, &e);
+    sf_files_forget(q->tree, &e);
     return rc ? sf_err_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 }
 

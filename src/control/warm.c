@@ -116,7 +116,7 @@ job_opened(void *arg, int err, const struct sf_tree_result *res)
 }
 
 int
-sf_warm_file(struct sf_warm *w, const struct sf_control_file *f)
+sf_warm_file(struct sf_warm *w, const struct sf_files_one *f)
 {
     size_t n = strlen(f->path) + 1;
     struct job *j = calloc(1, sizeof *j + n);

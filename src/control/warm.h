@@ -4,7 +4,7 @@
 
 #include <limits.h>
 
-#include "control/files.h"
+#include "tree/files.h"
 
 /*
  * Internal to src/control: reading files so that they are in the cache, several at once. One
@@ -20,7 +20,7 @@ struct sf_warm_totals {
 
 int sf_warm_new(struct sf_tree *t, struct sf_warm **ret);
 /* Begin a file; waits while many are being read. 0 or -ENOMEM. */
-int sf_warm_file(struct sf_warm *w, const struct sf_control_file *f);
+int sf_warm_file(struct sf_warm *w, const struct sf_files_one *f);
 /* Begin no more, let those under way end after the piece that they read. */
 void sf_warm_cancel(struct sf_warm *w);
 void sf_warm_totals(struct sf_warm *w, struct sf_warm_totals *out);

@@ -11,6 +11,8 @@ src_libsupafs_a_SOURCES += \
 	src/tree/dir-attrs.c \
 	src/tree/internal.h \
 	src/tree/fetch.c \
+	src/tree/files.c \
+	src/tree/files.h \
 	src/tree/ino.c \
 	src/tree/kind.c \
 	src/tree/listing.c \

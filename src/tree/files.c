@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "control/files.h"
+#include "tree/files.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -75,7 +75,7 @@ lookup_wait(struct sf_tree *t, uint64_t parent, const char *name, struct sf_tree
 }
 
 int
-sf_control_xattr(struct sf_tree *t, uint64_t node, const char *name, char *out, size_t size)
+sf_files_xattr(struct sf_tree *t, uint64_t node, const char *name, char *out, size_t size)
 {
     struct wait w;
     wait_init(&w);
@@ -149,7 +149,7 @@ list_wait(struct sf_tree *t, uint64_t node, struct name_vec *names)
 struct walk {
     struct sf_tree *tree;
     bool deep;
-    sf_control_file_fn fn;
+    sf_files_fn fn;
     void *arg;
     struct sf_err *err;
     char path[PATH_MAX];
@@ -194,7 +194,7 @@ visit_dir(struct walk *w, uint64_t node)
 static int
 visit(struct walk *w, const struct sf_tree_entry *e, bool first)
 {
-    const struct sf_control_file f = {e->node, w->path, e->attr};
+    const struct sf_files_one f = {e->node, w->path, e->attr};
     if (S_ISREG(e->attr.mode))
         return w->fn(w->arg, &f);
     return S_ISDIR(e->attr.mode) && (first || w->deep) ? visit_dir(w, e->node) : 0;
@@ -234,21 +234,21 @@ begin(struct walk *w, const char *path, struct sf_tree_entry *e)
 }
 
 int
-sf_control_find(struct sf_tree *t, const char *path, struct sf_tree_entry *ret, struct sf_err *err)
+sf_files_find(struct sf_tree *t, const char *path, struct sf_tree_entry *ret, struct sf_err *err)
 {
     struct walk w = {.tree = t, .err = err};
     return begin(&w, path, ret);
 }
 
 void
-sf_control_forget(struct sf_tree *t, const struct sf_tree_entry *e)
+sf_files_forget(struct sf_tree *t, const struct sf_tree_entry *e)
 {
     forget(t, e->node);
 }
 
 int
-sf_control_files(struct sf_tree *t, const char *path, bool deep, sf_control_file_fn fn, void *arg,
-                 struct sf_err *err)
+sf_files_each(struct sf_tree *t, const char *path, bool deep, sf_files_fn fn, void *arg,
+              struct sf_err *err)
 {
     struct walk w = {.tree = t, .deep = deep, .fn = fn, .arg = arg, .err = err};
     struct sf_tree_entry e;
