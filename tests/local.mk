@@ -28,7 +28,9 @@ unit_tests = \
 	tests/unit/test-cache-row \
 	tests/unit/test-cache-stream \
 	tests/unit/test-cache-tiers \
+	tests/unit/test-chat-budget \
 	tests/unit/test-chat-front \
+	tests/unit/test-chat-ignore \
 	tests/unit/test-chat-names \
 	tests/unit/test-chat-transcript \
 	tests/unit/test-config-files \

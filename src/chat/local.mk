@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/chat/budget.c \
+	src/chat/budget.h \
 	src/chat/clean.c \
 	src/chat/clean.h \
 	src/chat/front.c \
 	src/chat/front.h \
+	src/chat/ignore.c \
+	src/chat/ignore.h \
 	src/chat/names.c \
 	src/chat/names.h \
 	src/chat/parse.c \
