@@ -28,6 +28,7 @@ unit_tests = \
 	tests/unit/test-cache-row \
 	tests/unit/test-cache-stream \
 	tests/unit/test-cache-tiers \
+	tests/unit/test-chat-answers \
 	tests/unit/test-chat-budget \
 	tests/unit/test-chat-front \
 	tests/unit/test-chat-ignore \

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/chat/answers.c \
+	src/chat/answers.h \
 	src/chat/budget.c \
 	src/chat/budget.h \
 	src/chat/clean.c \
