@@ -6,6 +6,7 @@ src_libsupafs_a_SOURCES += \
 	src/chat/budget.h \
 	src/chat/clean.c \
 	src/chat/clean.h \
+	src/chat/content.h \
 	src/chat/front.c \
 	src/chat/front.h \
 	src/chat/ignore.c \
@@ -13,5 +14,8 @@ src_libsupafs_a_SOURCES += \
 	src/chat/names.c \
 	src/chat/names.h \
 	src/chat/parse.c \
+	src/chat/piece.c \
 	src/chat/print.c \
+	src/chat/prompt.c \
+	src/chat/prompt.h \
 	src/chat/transcript.h
