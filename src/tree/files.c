@@ -60,8 +60,8 @@ wait_end(struct wait *w)
     return w->err;
 }
 
-static int
-lookup_wait(struct sf_tree *t, uint64_t parent, const char *name, struct sf_tree_entry *ret)
+int
+sf_files_lookup(struct sf_tree *t, uint64_t parent, const char *name, struct sf_tree_entry *ret)
 {
     struct wait w;
     wait_init(&w);
@@ -88,12 +88,25 @@ sf_files_xattr(struct sf_tree *t, uint64_t node, const char *name, char *out, si
 }
 
 static int
+attr_wait(struct sf_tree *t, uint64_t node, struct wait *w)
+{
+    wait_init(w);
+    sf_tree_getattr(t, node, NULL, wait_done, w);
+    return wait_end(w);
+}
+
+int
+sf_files_look(struct sf_tree *t, uint64_t node)
+{
+    struct wait w;
+    return attr_wait(t, node, &w);
+}
+
+static int
 root_wait(struct sf_tree *t, struct sf_tree_entry *ret)
 {
     struct wait w;
-    wait_init(&w);
-    sf_tree_getattr(t, SF_TREE_ROOT, NULL, wait_done, &w);
-    int rc = wait_end(&w);
+    int rc = attr_wait(t, SF_TREE_ROOT, &w);
     if (!rc)
         *ret = (struct sf_tree_entry){.node = SF_TREE_ROOT, .attr = w.res.attr};
     return rc;
@@ -106,8 +119,9 @@ forget(struct sf_tree *t, uint64_t node)
         sf_tree_forget(t, node, 1);
 }
 
+/* Directories with a slash behind, as in keys. @most: names that may still be taken. */
 static int
-names_of(struct sf_tree *t, struct sf_dir *d, struct name_vec *names)
+names_of(struct sf_tree *t, struct sf_dir *d, struct name_vec *names, size_t *most)
 {
     struct sf_dirent e;
     uint64_t off = 2; /* behind "." and ".." */
@@ -119,9 +133,16 @@ names_of(struct sf_tree *t, struct sf_dir *d, struct name_vec *names)
         if (rc)
             return rc;
         for (more = false; sf_tree_dirent(t, d, off, false, &e) == 1; more = true) {
-            char *copy = S_ISREG(e.type) || S_ISDIR(e.type) ? strdup(e.name) : NULL;
+            char *copy = NULL;
             off = e.next;
-            if (copy && name_vec_push(names, copy) < 0) {
+            if (!S_ISREG(e.type) && !S_ISDIR(e.type))
+                continue;
+            if (!*most)
+                return -E2BIG;
+            --*most;
+            if (asprintf(&copy, "%s%s", e.name, S_ISDIR(e.type) ? "/" : "") < 0)
+                return -ENOMEM;
+            if (name_vec_push(names, copy) < 0) {
                 free(copy);
                 return -ENOMEM;
             }
@@ -131,7 +152,13 @@ names_of(struct sf_tree *t, struct sf_dir *d, struct name_vec *names)
 }
 
 static int
-list_wait(struct sf_tree *t, uint64_t node, struct name_vec *names)
+by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int
+list_wait(struct sf_tree *t, uint64_t node, struct name_vec *names, size_t *most)
 {
     struct wait w;
     wait_init(&w);
@@ -139,8 +166,15 @@ list_wait(struct sf_tree *t, uint64_t node, struct name_vec *names)
     int rc = wait_end(&w);
     if (rc)
         return rc;
-    rc = names_of(t, w.res.dir, names);
+    rc = names_of(t, w.res.dir, names, most);
     sf_tree_releasedir(t, w.res.dir);
+    if (names->len)
+        qsort(names->data, names->len, sizeof *names->data, by_name);
+    for (size_t i = 0; i < names->len; i++) {
+        size_t len = strlen(names->data[i]);
+        if (names->data[i][len - 1] == '/')
+            names->data[i][len - 1] = '\0';
+    }
     return rc;
 }
 
@@ -149,8 +183,11 @@ list_wait(struct sf_tree *t, uint64_t node, struct name_vec *names)
 struct walk {
     struct sf_tree *tree;
     bool deep;
+    sf_files_fn enter; /* NULL = all are entered */
     sf_files_fn fn;
     void *arg;
+    size_t most;
+    bool more;
     struct sf_err *err;
     char path[PATH_MAX];
 };
@@ -168,7 +205,11 @@ visit_dir(struct walk *w, uint64_t node)
 {
     struct name_vec names = {0};
     size_t len = strlen(w->path);
-    int rc = list_wait(w->tree, node, &names);
+    int rc = list_wait(w->tree, node, &names, &w->most);
+    if (rc == -E2BIG) {
+        w->more = true;
+        rc = 0;
+    }
     if (rc)
         rc = trouble(w, rc);
     for (size_t i = 0; i < names.len; i++) {
@@ -176,7 +217,7 @@ visit_dir(struct walk *w, uint64_t node)
         size_t room = sizeof w->path - len;
         int n = snprintf(w->path + len, room, "%s%s", len ? "/" : "", names.data[i]);
         if (!rc && n > 0 && (size_t)n < room) {
-            int found = lookup_wait(w->tree, node, names.data[i], &e);
+            int found = sf_files_lookup(w->tree, node, names.data[i], &e);
             if (!found) {
                 rc = visit(w, &e, false);
                 forget(w->tree, e.node);
@@ -197,7 +238,10 @@ visit(struct walk *w, const struct sf_tree_entry *e, bool first)
     const struct sf_files_one f = {e->node, w->path, e->attr};
     if (S_ISREG(e->attr.mode))
         return w->fn(w->arg, &f);
-    return S_ISDIR(e->attr.mode) && (first || w->deep) ? visit_dir(w, e->node) : 0;
+    if (!S_ISDIR(e->attr.mode) || (!first && !w->deep))
+        return 0;
+    int rc = w->enter ? w->enter(w->arg, &f) : 0;
+    return rc == 1 ? 0 : rc ? rc : visit_dir(w, e->node);
 }
 
 /* The node at w->path, looked up. */
@@ -213,7 +257,7 @@ find(struct walk *w, struct sf_tree_entry *e)
         if (!S_ISDIR(e->attr.mode))
             rc = -ENOTDIR;
         else
-            rc = lookup_wait(w->tree, e->node, comp, &below);
+            rc = sf_files_lookup(w->tree, e->node, comp, &below);
         forget(w->tree, e->node);
         if (!rc)
             *e = below;
@@ -250,12 +294,28 @@ int
 sf_files_each(struct sf_tree *t, const char *path, bool deep, sf_files_fn fn, void *arg,
               struct sf_err *err)
 {
-    struct walk w = {.tree = t, .deep = deep, .fn = fn, .arg = arg, .err = err};
+    struct walk w = {.tree = t, .deep = deep, .fn = fn, .arg = arg, .most = SIZE_MAX, .err = err};
     struct sf_tree_entry e;
     int rc = begin(&w, path, &e);
     if (rc)
         return rc;
     rc = visit(&w, &e, true);
     forget(t, e.node);
+    return rc;
+}
+
+int
+sf_files_below(struct sf_tree *t, uint64_t dir, struct sf_files_walk *how, struct sf_err *err)
+{
+    struct walk w = {.tree = t,
+                     .deep = true,
+                     .enter = how->enter,
+                     .fn = how->file,
+                     .arg = how->arg,
+                     .most = how->most,
+                     .err = err};
+    const struct sf_tree_entry e = {.node = dir, .attr = {.mode = S_IFDIR}};
+    int rc = visit(&w, &e, true);
+    how->more = w.more;
     return rc;
 }

@@ -143,6 +143,13 @@ sf_tree_source_is_stale(const struct sf_tree_source *s)
     return atomic_load(&s->stale);
 }
 
+void
+sf_tree_source_doubt(struct sf_tree_source *s)
+{
+    SF_GUARD(&s->tree->lock);
+    s->node->checked_ns = 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 struct source_read {

@@ -49,6 +49,10 @@ bool sf_tree_source_is_stale(const struct sf_tree_source *s);
 
 /** sf_tree_source_describe - the file for what only looks: as the next, without a reader. */
 void sf_tree_source_describe(const struct sf_tree_source *s, struct sf_want_file *out);
+
+/* Something was amiss with it: let the tree ask what the file is before it is believed again. */
+void sf_tree_source_doubt(struct sf_tree_source *s);
+
 /**
  * sf_tree_source_file - the file as providers want it (provider/want.h), with a reader that holds
  * the source until it is released. Texts are valid as long as the source.
