@@ -30,6 +30,7 @@ unit_tests = \
 	tests/unit/test-cache-tiers \
 	tests/unit/test-chat-answers \
 	tests/unit/test-chat-budget \
+	tests/unit/test-chat-content \
 	tests/unit/test-chat-front \
 	tests/unit/test-chat-ignore \
 	tests/unit/test-chat-names \
@@ -428,6 +429,11 @@ tests_unit_test_tree_ahead_SOURCES = tests/unit/test-tree-ahead.c $(tree_test_li
 tests_unit_test_tree_attrs_SOURCES = tests/unit/test-tree-attrs.c $(tree_test_lib)
 tests_unit_test_tree_cached_SOURCES = tests/unit/test-tree-cached.c $(tree_test_lib)
 tests_unit_test_tree_source_SOURCES = tests/unit/test-tree-source.c $(tree_test_lib)
+# The providers are played by the test.
+tests_unit_test_chat_content_SOURCES = tests/unit/test-chat-content.c $(tree_test_lib)
+tests_unit_test_chat_content_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sf_providers_confs,--wrap=sf_providers_one \
+	-Wl,--wrap=sf_want,--wrap=sf_want_cancel,--wrap=sf_want_gone \
+	-Wl,--wrap=sf_provider_file_text,--wrap=sf_provider_cancel
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_bytes_SOURCES = tests/unit/test-tree-bytes.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)

@@ -6,11 +6,14 @@ src_libsupafs_a_SOURCES += \
 	src/chat/budget.h \
 	src/chat/clean.c \
 	src/chat/clean.h \
+	src/chat/content.c \
 	src/chat/content.h \
 	src/chat/front.c \
 	src/chat/front.h \
 	src/chat/ignore.c \
 	src/chat/ignore.h \
+	src/chat/load.c \
+	src/chat/load.h \
 	src/chat/names.c \
 	src/chat/names.h \
 	src/chat/parse.c \
