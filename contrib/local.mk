@@ -8,6 +8,7 @@ dist_sql_DATA = \
 	contrib/sql/003-conversations.sql \
 	contrib/sql/004-errors.sql \
 	contrib/sql/005-functions.sql \
-	contrib/sql/006-provider-files.sql
+	contrib/sql/006-provider-files.sql \
+	contrib/sql/007-chat.sql
 include contrib/devserver/local.mk
 include contrib/completion/local.mk

@@ -151,6 +151,7 @@ integ_tests = \
 	tests/integ/bench.sh \
 	tests/integ/cache-commands.sh \
 	tests/integ/cache-crash.sh \
+	tests/integ/chat-sql.sh \
 	tests/integ/completion.sh \
 	tests/integ/content-type.sh \
 	tests/integ/control.sh \

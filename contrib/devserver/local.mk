@@ -28,7 +28,8 @@ supafs_devserver_SOURCES = \
 	contrib/devserver/repeat.c contrib/devserver/repeat.h \
 	contrib/devserver/reply.c contrib/devserver/reply.h \
 	contrib/devserver/reqlog.c contrib/devserver/reqlog.h \
-	contrib/devserver/rest.h contrib/devserver/rest-functions.c \
+	contrib/devserver/rest.h contrib/devserver/rest-chat.c contrib/devserver/rest-chat.h \
+	contrib/devserver/rest-chat-rows.c contrib/devserver/rest-functions.c \
 	contrib/devserver/rest-objects.c contrib/devserver/rest-objects.h \
 	contrib/devserver/rest-providers.c \
 	contrib/devserver/rest-query.c contrib/devserver/rest-reply.c \

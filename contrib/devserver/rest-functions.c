@@ -83,7 +83,7 @@ about(struct ds_rest *rest, const json_t *body)
     ds_autobuf out = DS_BUF_INIT;
     ds_buf_adds(&out, "{\"sub\": ");
     ds_buf_add_json(&out, rest->sub);
-    ds_buf_addf(&out, ", \"exai\": false, \"role\": \"%s\", \"version\": 6}",
+    ds_buf_addf(&out, ", \"exai\": false, \"role\": \"%s\", \"version\": 7}",
                 ds_role_name(rest->req->who.role));
     ds_rest_reply_value(rest, &out);
 }
@@ -528,6 +528,12 @@ map_id(struct ds_rest *rest, const json_t *body)
 
 static const struct ds_function functions[] = {
     {"supafs_about", {NULL}, about},
+    {"supafs_chat_begin", {"p"}, ds_rest_chat_begin},
+    {"supafs_chat_close", {"p"}, ds_rest_chat_close},
+    {"supafs_chat_end", {"p"}, ds_rest_chat_end},
+    {"supafs_chat_find", {"p"}, ds_rest_chat_find},
+    {"supafs_chat_lease", {"p"}, ds_rest_chat_lease},
+    {"supafs_chat_turns", {"p"}, ds_rest_chat_turns},
     {"supafs_find", {"p"}, ds_rest_find},
     {"supafs_list_dir", {"p_after", "p_bucket", "p_limit", "p_prefix"}, ds_rest_list_dir},
     {"supafs_map_id", {"p_file_id", "p_provider", "p_provider_file_id"}, map_id},

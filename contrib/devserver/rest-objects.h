@@ -13,6 +13,14 @@ void ds_rest_provider_claim(struct ds_rest *rest, const json_t *body);
 void ds_rest_provider_settle(struct ds_rest *rest, const json_t *body);
 void ds_rest_provider_drop(struct ds_rest *rest, const json_t *body);
 
+/* supafs_chat_find() and its like: rest-chat.c */
+void ds_rest_chat_find(struct ds_rest *rest, const json_t *body);
+void ds_rest_chat_turns(struct ds_rest *rest, const json_t *body);
+void ds_rest_chat_begin(struct ds_rest *rest, const json_t *body);
+void ds_rest_chat_lease(struct ds_rest *rest, const json_t *body);
+void ds_rest_chat_end(struct ds_rest *rest, const json_t *body);
+void ds_rest_chat_close(struct ds_rest *rest, const json_t *body);
+
 /* ---- for all functions: rest-functions.c ---- */
 
 /* A parameter, or a member of one, as a value of the type; null when it is absent. False: answered.

@@ -30,7 +30,7 @@ end;
 $$;
 
 -- What is there, and who asks:
---   {"version": 6, "role": "authenticated", "sub": "...", "exai": false}
+--   {"version": 7, "role": "authenticated", "sub": "...", "exai": false}
 -- version: of the last of these files that ran, also when this one runs again behind it.
 -- exai: the conversations are those of an exai_sessions/exai_messages pair.
 create or replace function public.supafs_about() returns jsonb
@@ -41,7 +41,8 @@ set search_path = ''
 as $$
 begin
     return jsonb_build_object('version',
-        case when to_regprocedure('public.supafs_provider_claim(jsonb)') is null then 5 else 6 end,
+        case when to_regprocedure('public.supafs_provider_claim(jsonb)') is null then 5
+            when to_regprocedure('public.supafs_chat_begin(jsonb)') is null then 6 else 7 end,
         'role', current_user, 'sub', auth.uid(), 'exai',
         coalesce(pg_get_viewdef(to_regclass('public.supafs_conversations')) like '%exai_sessions%',
             false));

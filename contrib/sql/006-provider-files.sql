@@ -40,7 +40,9 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return jsonb_build_object('version', 6, 'role', current_user, 'sub', auth.uid(), 'exai',
+    return jsonb_build_object('version',
+        case when to_regprocedure('public.supafs_chat_begin(jsonb)') is null then 6 else 7 end,
+        'role', current_user, 'sub', auth.uid(), 'exai',
         coalesce(pg_get_viewdef(to_regclass('public.supafs_conversations')) like '%exai_sessions%',
             false));
 end;

@@ -48,10 +48,10 @@ answers() {
 }
 
 step "a sound one"
-answers 200 '{"version":6,"role":"service_role","sub":null,"exai":false}'
+answers 200 '{"version":7,"role":"service_role","sub":null,"exai":false}'
 finds 0 probe ok 'written, read and removed' '' "$SF_TMP/free"
 expect_match "nothing is wrong" ', 0 failed, ' "$SF_OUT"
-expect_match "the tables" 'ok +database +.*version 6' "$SF_OUT"
+expect_match "the tables" 'ok +database +.*version 7' "$SF_OUT"
 expect_match "the mount point" 'ok +mountpoint ' "$SF_OUT"
 expect_match "the providers" 'ok +providers +glm, kimi, openai; ' "$SF_OUT"
 expect_eq "nothing stays in the project" '' "$(objects)"

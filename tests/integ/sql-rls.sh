@@ -118,6 +118,13 @@ cat >>"$SF_TMP/nobody" <<'END'
 42501 => select public.supafs_provider_settle('{}')
 42501 => select public.supafs_provider_drop('{}')
 42501 => select public.supafs_provider_note(null, '', '')
+42501 => select public.supafs_chat_find('{"id": "c-a"}')
+42501 => select public.supafs_chat_turns('{"id": "c-a"}')
+42501 => select public.supafs_chat_begin('{}')
+42501 => select public.supafs_chat_lease('{}')
+42501 => select public.supafs_chat_end('{}')
+42501 => select public.supafs_chat_close('{"id": "c-a"}')
+42501 => select public.supafs_chat_rows('c-a', null, null, 1)
 END
 # A view cannot be truncated by anybody.
 sed -i '/truncate public.supafs_\(conv\|mess\)/d' "$SF_TMP/nobody"
@@ -218,6 +225,15 @@ cases authenticated "$B" <<'END'
 {"stored": false, "provider_file_id": null} => select public.supafs_map_id('f-new', 'kimi', 'k-a')
 {"stored": true, "provider_file_id": "k-a"} => select public.supafs_map_id('f-new', 'glm', 'k-a')
 => select key from public.supafs_find('{"bucket": "b", "prefix": "a/"}')
+23505 => select public.supafs_chat_begin('{"id": "c-a", "message": "@1f8", "content": "forged", "holder": "B", "lease_s": 9}')
+23505 => select public.supafs_chat_begin('{"id": "c-c", "message": "@1f8", "content": "forged", "holder": "B"}')
+23503 => select public.supafs_chat_end('{"id": "c-a", "to": "@0a8", "message": "@1f8", "content": "forged", "holder": "B"}')
+23503 => select public.supafs_chat_end('{"id": "c-b", "to": "@0a8", "message": "@1f8", "content": "forged", "holder": "B"}')
+{"held": false} => select public.supafs_chat_lease('{"id": "c-a", "holder": "", "lease_s": 0}'::jsonb || '{"holder": "A"}')
+{"closed": false} => select public.supafs_chat_close('{"id": "c-a"}')
+{"conversation": null} => select public.supafs_chat_find('{"stem": "c"}')
+0 => select json_array_length(public.supafs_chat_turns('{"id": "c-a"}') -> 'turns')
+1 => select json_array_length(public.supafs_chat_turns('{"id": "c-b"}') -> 'turns')
  => select key from public.supafs_find('{"name": "*'' or true --", "tag": "t}'' or true --"}')
 END
 all_of_a >"$SF_TMP/after"

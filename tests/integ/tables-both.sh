@@ -65,7 +65,7 @@ settings '{"tables": "loading"}'
 expect_match "no schema cache" '"code":"PGRST002".* 503$' "$(ask /file_metadata)"
 expect_match "and no function" '"code":"PGRST002".* 503$' "$(about)"
 settings '{"tables": "on"}'
-expect_match "all there" '"version": 6.* 200$' "$(about)"
+expect_match "all there" '"version": 7.* 200$' "$(about)"
 set_faults '{"kind": "error", "status": 503, "path": "/rest/v1/file_metadata", "times": 1}'
 expect_eq "a fault" ' 503' "$(ask /file_metadata)"
 expect_match "once" ' 200$' "$(ask '/file_metadata?limit=1')"

