@@ -27,6 +27,7 @@ EXTRA_DIST += \
 	docs/formats/attributes.md \
 	docs/formats/cache.md \
 	docs/formats/chat.md \
+	docs/formats/chats-store.md \
 	docs/formats/journal.md \
 	docs/formats/listings.md \
 	docs/formats/names.md \

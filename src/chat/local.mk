@@ -21,4 +21,10 @@ src_libsupafs_a_SOURCES += \
 	src/chat/print.c \
 	src/chat/prompt.c \
 	src/chat/prompt.h \
+	src/chat/store.c \
+	src/chat/store.h \
+	src/chat/store-cache.c \
+	src/chat/store-change.c \
+	src/chat/store-internal.h \
+	src/chat/store-rows.c \
 	src/chat/transcript.h
