@@ -35,6 +35,7 @@ unit_tests = \
 	tests/unit/test-chat-ignore \
 	tests/unit/test-chat-names \
 	tests/unit/test-chat-prompt \
+	tests/unit/test-chat-remote \
 	tests/unit/test-chat-store \
 	tests/unit/test-chat-transcript \
 	tests/unit/test-config-files \

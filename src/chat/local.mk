@@ -21,6 +21,9 @@ src_libsupafs_a_SOURCES += \
 	src/chat/print.c \
 	src/chat/prompt.c \
 	src/chat/prompt.h \
+	src/chat/remote.c \
+	src/chat/remote.h \
+	src/chat/remote-row.c \
 	src/chat/store.c \
 	src/chat/store.h \
 	src/chat/store-cache.c \
