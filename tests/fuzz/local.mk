@@ -7,6 +7,7 @@ fuzz_tests = \
 	tests/fuzz/fuzz-cache-row \
 	tests/fuzz/fuzz-chat \
 	tests/fuzz/fuzz-chat-content \
+	tests/fuzz/fuzz-chat-rows \
 	tests/fuzz/fuzz-config \
 	tests/fuzz/fuzz-control \
 	tests/fuzz/fuzz-devserver-s3 \
@@ -59,6 +60,8 @@ tests_fuzz_fuzz_chat_SOURCES = tests/fuzz/fuzz-chat.c tests/fuzz/fuzz.h $(fuzz_m
 tests_fuzz_fuzz_chat_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_chat_content_SOURCES = tests/fuzz/fuzz-chat-content.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_chat_content_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_chat_rows_SOURCES = tests/fuzz/fuzz-chat-rows.c tests/fuzz/fuzz.h $(fuzz_main) tests/fuzz/chat-properties.h
+tests_fuzz_fuzz_chat_rows_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz-config.c tests/fuzz/fuzz.h $(fuzz_main)
 tests_fuzz_fuzz_config_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz-control.c tests/fuzz/fuzz.h $(fuzz_main) \
