@@ -11,6 +11,9 @@ EXTRA_DIST += \
 	tests/bench/tables \
 	tests/bench/tables.py \
 	tests/bench/world.py
+noinst_PROGRAMS += tests/bench/chats
+tests_bench_chats_CFLAGS = $(AM_CFLAGS)
+tests_bench_chats_LDADD = $(supafs_libs)
 noinst_PROGRAMS += tests/bench/netproxy
 tests_bench_netproxy_CFLAGS = $(AM_CFLAGS)
 tests_bench_netproxy_LDADD = src/libsupafs.a

@@ -7,9 +7,6 @@
  *                              odd (id integer, t text, a text[]); then each filter with each of
  *                              them has to find the rows that it means and no others
  *   rest-probe errors          prints what failures are taken for, a line each
- *   rest-probe conversations COUNT CONTINUATION-ID...
- *                              how long it takes to read each of these, to begin another one and to
- *                              add a message to it, COUNT times (tests/bench/conversations)
  */
 #include <errno.h>
 #include <stdio.h>
@@ -482,114 +479,6 @@ errors(void)
     try_insert("unknown", "child", json_pack("{s:i, s:i}", "id", 5, "m", 1));
 }
 
-/* ---- how long it takes ---------------------------------------------------------------------- */
-
-#define TIMES_MAX 1000
-#define MESSAGE   2000 /* bytes of one that is written */
-
-struct times {
-    int64_t ns[TIMES_MAX];
-    size_t n, rows, bytes; /* of one answer */
-};
-
-static int
-order_of_times(const void *a, const void *b)
-{
-    const int64_t *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-static void
-tell_times(const char *what, struct times *t)
-{
-    qsort(t->ns, t->n, sizeof t->ns[0], order_of_times);
-    printf("%s: median %.1f ms, 95 %% below %.1f ms, most %.1f ms", what,
-           (double)t->ns[t->n / 2] / 1e6, (double)t->ns[t->n * 95 / 100] / 1e6,
-           (double)t->ns[t->n - 1] / 1e6);
-    if (t->rows)
-        printf(" (%zu messages, %zu KiB)", t->rows, t->bytes >> 10);
-    putchar('\n');
-}
-
-/* As a program does that knows the continuation id: its row, then its messages in their order. */
-static json_t *
-conversation(const char *continuation_id, char id[static 40])
-{
-    struct sf_rest_query q;
-    sf_rest_query_init(&q, "supafs_conversations");
-    sf_rest_where(&q, "continuation_id", SF_REST_EQ, continuation_id);
-    sf_rest_columns(&q, "id,title,metadata");
-    json_t *rows = rows_of(&q, NULL, "conversation", continuation_id);
-    const char *found = json_string_value(json_object_get(json_array_get(rows, 0), "id"));
-    if (!found)
-        die("there is no conversation %s", continuation_id);
-    snprintf(id, 40, "%s", found);
-    json_decref(rows);
-    sf_rest_query_init(&q, "supafs_messages");
-    sf_rest_where(&q, "conversation_id", SF_REST_EQ, id);
-    sf_rest_columns(&q, "role,content,timestamp,metadata");
-    sf_rest_order(&q, "timestamp");
-    return rows_of(&q, NULL, "messages", id);
-}
-
-static void
-time_reads(const char *continuation_id, size_t count)
-{
-    struct times t = {.n = count};
-    char id[40], what[100];
-    for (size_t i = 0; i < count; i++) {
-        int64_t began = sf_clock_ns();
-        json_t *rows = conversation(continuation_id, id);
-        t.ns[i] = sf_clock_ns() - began;
-        t.rows = json_array_size(rows);
-        t.bytes = 0;
-        for (size_t j = 0; j < t.rows; j++)
-            t.bytes += json_string_length(json_object_get(json_array_get(rows, j), "content"));
-        json_decref(rows);
-    }
-    snprintf(what, sizeof what, "read %s", continuation_id);
-    tell_times(what, &t);
-}
-
-static void
-time_insert(struct times *t, const char *table, json_t *row)
-{
-    struct sf_err err = SF_ERR_INIT;
-    struct sf_rest_how how = within(9000);
-    struct sf_rest_rows args = {.table = table, .rows = json_pack("[o]", row)};
-    int64_t began = sf_clock_ns();
-    if (sf_rest_insert_wait(st, &args, &how, NULL, &err))
-        die("insert into %s: %s", table, err.msg);
-    t->ns[t->n++] = sf_clock_ns() - began;
-}
-
-static void
-conversations(const char *count, char **ids)
-{
-    struct times begun = {.n = 0}, messages = {.n = 0};
-    char id[40], text[MESSAGE + 1], name[64];
-    uint64_t n;
-    if (sf_parse_u64(count, &n) || !n || n > TIMES_MAX)
-        die("not a count: %s", count);
-    memset(text, 'x', MESSAGE);
-    text[MESSAGE] = '\0';
-    json_decref(conversation(ids[0], id)); /* the connection is open from now on */
-    for (char **at = ids; *at; at++)
-        time_reads(*at, n);
-    for (size_t i = 0; i < n; i++) {
-        snprintf(name, sizeof name, "new-%lld-%zu", (long long)sf_wall_ns(), i);
-        time_insert(&begun, "supafs_conversations",
-                    json_pack("{s:s, s:s}", "continuation_id", name, "title", "new"));
-    }
-    json_decref(conversation(name, id));
-    for (size_t i = 0; i < n; i++)
-        time_insert(
-            &messages, "supafs_messages",
-            json_pack("{s:s, s:s, s:s}", "conversation_id", id, "role", "user", "content", text));
-    tell_times("begin a conversation", &begun);
-    tell_times("add a message", &messages);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -611,8 +500,6 @@ main(int argc, char **argv)
         corpus(argv[2]);
     else if (strcmp(argv[1], "errors") == 0)
         errors();
-    else if (strcmp(argv[1], "conversations") == 0 && argc > 3)
-        conversations(argv[2], argv + 3);
     else
         die("see its head");
     sf_http_free(http);
