@@ -239,6 +239,12 @@ def others(alice):
     same("K10: by their time", [("system", 7), ("assistant", None), ("user", {"supafs": 7}), ("user", [])],
          [(t["role"], t["metadata"]) for t in turns[:4]])
     same("and no others", [q, a], ids(turns[4:]))
+    # Another one's clock is ahead.
+    ahead = sql("""insert into supafs_messages (conversation_id, role, content, "timestamp")
+                   select id, 'user', 'ahead', now() + interval '1 hour' from supafs_conversations
+                    where continuation_id = 'odd-1' returning id""")
+    same("behind it all the same", [ahead, *a_turn(alice, "odd-1", "h"), *a_turn(alice, "odd-1", "h")],
+         ids(alice.pages("odd-1")[0])[6:])
     for metadata in ("null", "[]", "7", '{"supafs": 7}', '{"supafs": {"lease": 7}}', '{"x": 1, "supafs": null}',
                      '{"supafs": {"lease": {"by": "x", "until": "x"}, "closed": "true"}}',
                      '{"supafs": {"lease": {"by": 7, "until": 1e300}}}',
