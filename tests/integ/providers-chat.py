@@ -4,6 +4,7 @@ The environment is that of project.env.
 
 Prints a line per check; exit status 1 when any fails.
 """
+import concurrent.futures
 import json
 import os
 import subprocess
@@ -75,6 +76,12 @@ def requests(site):
     return SITES[site].state()["by_route"].get("chat", 0)
 
 
+def each_site(function):
+    """At the same time: most of it is waiting."""
+    with concurrent.futures.ThreadPoolExecutor(len(SITES)) as pool:
+        return list(pool.map(function, SITES))
+
+
 def right_answer(what, got, question=QUESTION):
     same(what + ", class", "ok", got["class"])
     lines = got["answer"].split("\n")
@@ -87,7 +94,7 @@ def right_answer(what, got, question=QUESTION):
 
 @check
 def whatever_way_they_answer():
-    for site in SITES:
+    def at(site):
         for scenario in FINE:
             what = f"{site} {scenario}"
             got = ask(site, scenario)
@@ -95,6 +102,8 @@ def whatever_way_they_answer():
             same(what + ", finish", "stop", got["finish"])
             same(what + ", model", MODELS[site], got["model"])
             assert got["usage"][0] > 0 and got["usage"][2] > 10, (what, got)
+
+    each_site(at)
 
 
 @check
@@ -127,15 +136,18 @@ def servers_that_one_runs_oneself():
 @check
 def failures():
     wrong = []
-    for site in SITES:
+
+    def at(site):
         for scenario, (name, began, attempts) in BAD.items():
             name = OTHERWISE.get((site, scenario), name)
             before = requests(site)
-            got = ask(site, scenario, 2500 if attempts else 900,
+            got = ask(site, scenario, 10000 if attempts else 2500,
                       500 if scenario.startswith("hang") else 10000)
             sent = requests(site) - before
             came = bool(got["answer"] or got["reasoning"])
-            if (got["class"], came, got["truncated"]) != (name, began, began):
+            # Time may be over in the middle of one of many attempts.
+            timed_out = not attempts and got["class"] == "timeout"
+            if (name if timed_out else got["class"], came, got["truncated"]) != (name, began, began):
                 wrong.append(f"{site} {scenario}: {got}")
             if attempts != got["attempts"] and (attempts or got["attempts"] < 2):
                 wrong.append(f"{site} {scenario}: {got['attempts']} attempts: {got['text']}")
@@ -143,12 +155,14 @@ def failures():
                 wrong.append(f"{site} {scenario}: {sent} requests, {got['attempts']} attempts")
             for secret in (SITES[site].key, "5f1c0d9e7b6a", "f0e1d2c3"):
                 assert secret not in json.dumps(got), got
+
+    each_site(at)
     assert not wrong, "\n".join(wrong)
 
 
 @check
 def they_say_how_long_to_wait():
-    got = ask("kimi", "429-concurrency", 1700)
+    got = ask("kimi", "429-concurrency", 1900)
     same("a second", ("rate limit", 2), (got["class"], got["attempts"]))
     for site in ("kimi", "glm"):
         got = ask(site, "retry-after:9", 5000)
