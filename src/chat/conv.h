@@ -35,37 +35,23 @@ struct sf_convs;
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-struct sf_chat_content;
-struct sf_chat_content_args;
-
-/* For tests: others than the tree and the providers. All are copied; NULL = as in use. */
-struct sf_conv_fakes {
-    /* As sf_chat_content_get(); `parent` and `file` are not set. */
-    int (*content)(void *arg, const struct sf_chat_content_args *args, struct sf_chat_content *out,
-                   struct sf_provider_fault *fault);
-    /* As sf_provider_chat() and sf_provider_cancel(). */
-    uint64_t (*ask)(void *arg, const char *provider, const struct sf_provider_chat *chat,
-                    const struct sf_provider_chat_fns *fns, struct sf_provider_fault *fault);
-    void (*cancel)(void *arg, const char *provider, uint64_t id);
-    const struct sf_chat_peer *tables; /* instead of those of the storage */
-    void *arg;                         /* of these three */
-};
-
 struct sf_convs_opts {
     const char *state_dir; /* of the identity; the store is made below it */
     uint64_t store_bytes;  /* chat_store; 0 = as store.h says */
-    struct sf_http *http;  /* for timers. This and the next three are borrowed */
+    /* These are borrowed. */
+    struct sf_http *http; /* for timers */
     struct sf_providers *providers;
-    struct sf_tree *tree;              /* may come later: sf_convs_tree() */
+    struct sf_tree *tree;
     struct sf_storage *storage;        /* tables and links; NULL = without them */
     bool tables;                       /* conversations are kept in the project's tables, too */
+    const struct sf_chat_peer *peer;   /* for tests: who is asked instead of the storage's */
     const char *holder;                /* of leases; NULL = a name that nobody else has */
+    const char *bucket, *prefix;       /* of the mount: as struct sf_tree_opts says */
     int64_t fresh_ms;                  /* attr_ttl: what the tables said is believed for so long */
     uint64_t file_tokens;              /* chat_file_tokens; 0 = 200000 */
     bool cache;                        /* chat_cache */
     uint64_t tokens_day, tokens_mount; /* chat_tokens_day, chat_tokens_mount; 0 = no limit */
     int64_t price_day;                 /* chat_price_day in millionths; 0 = no limit */
-    const struct sf_conv_fakes *fakes; /* NULL = none */
 };
 
 /**

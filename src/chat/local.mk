@@ -8,10 +8,18 @@ src_libsupafs_a_SOURCES += \
 	src/chat/clean.h \
 	src/chat/content.c \
 	src/chat/content.h \
+	src/chat/conv.c \
+	src/chat/conv.h \
+	src/chat/conv-jobs.c \
+	src/chat/conv-line.c \
+	src/chat/conv-load.c \
+	src/chat/conv-read.c \
+	src/chat/conv-text.c \
 	src/chat/front.c \
 	src/chat/front.h \
 	src/chat/ignore.c \
 	src/chat/ignore.h \
+	src/chat/internal.h \
 	src/chat/load.c \
 	src/chat/load.h \
 	src/chat/names.c \
@@ -30,4 +38,12 @@ src_libsupafs_a_SOURCES += \
 	src/chat/store-change.c \
 	src/chat/store-internal.h \
 	src/chat/store-rows.c \
-	src/chat/transcript.h
+	src/chat/spend.c \
+	src/chat/spend.h \
+	src/chat/transcript.h \
+	src/chat/turn.c \
+	src/chat/turn-answer.c \
+	src/chat/turn-ask.c \
+	src/chat/turn-begin.c \
+	src/chat/turn-end.c \
+	src/chat/turn-where.c

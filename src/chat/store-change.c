@@ -126,6 +126,7 @@ struct change {
     struct sf_env_write w;
     const struct sf_chat_change *c;
     uint64_t first; /* number of the first of its turns */
+    uint64_t told;
 };
 
 /* What it is; a new one where there is none, or none that can be read. */
@@ -243,16 +244,17 @@ end_running(struct sf_txn *txn, const struct sf_chat_change *ch, uint64_t *quest
 }
 
 static int
-put_told(struct sf_txn *txn, const struct sf_chat_change *ch, uint64_t question, uint64_t answer)
+put_told(struct sf_txn *txn, const struct sf_chat_change *ch, uint64_t question, uint64_t answer,
+         uint64_t *row)
 {
     sf_autobuf struct sf_buf value = SF_BUF_INIT;
     struct sf_chat_told told = {.question = question, .answer = answer};
-    uint64_t row;
+    *row = 0;
     if (!question && !answer)
         return 0;
     memcpy(told.id, ch->id, strlen(ch->id) + 1);
     int rc = chats_told_write(&value, &told);
-    return rc ? rc : chats_put_by_time(txn, T_OUTBOX, &value, &row);
+    return rc ? rc : chats_put_by_time(txn, T_OUTBOX, &value, row);
 }
 
 static int
@@ -274,7 +276,7 @@ add_spent(struct sf_txn *txn, const struct sf_chat_change *ch)
 }
 
 static int
-put_rest(struct sf_txn *txn, const struct change *m, struct sf_chat_conversation *c)
+put_rest(struct sf_txn *txn, struct change *m, struct sf_chat_conversation *c)
 {
     const struct sf_chat_change *ch = m->c;
     uint64_t question = ch->question ? m->first + ch->question - 1 : 0, before = 0;
@@ -287,7 +289,7 @@ put_rest(struct sf_txn *txn, const struct change *m, struct sf_chat_conversation
         struct key k = chats_number_key(ch->id, ++c->last, &zero);
         rc = put_kept(txn, T_RUNNING, &k, ch->begins, question);
     } else if (!rc) {
-        rc = put_told(txn, ch, question ? question : before, answer);
+        rc = put_told(txn, ch, question ? question : before, answer, &m->told);
     }
     if (!rc && ch->line) {
         struct key k = chats_time_key(ch->line);
@@ -330,6 +332,8 @@ sf_chat_store_change(struct sf_chat_store *st, struct sf_chat_change *ch)
     int rc = chats_write_wait(st, &m.w);
     for (size_t i = 0; i < ch->n_turns && !rc; i++)
         ch->turns[i].number = m.first + i;
+    if (!rc)
+        ch->told = m.told;
     if (!rc && ch->begins)
         ch->begins->number = m.first + ch->n_turns;
     return rc;

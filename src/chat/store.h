@@ -113,6 +113,7 @@ struct sf_chat_change {
     /* Which of `turns`, counted from 1, the tables do not have; 0 = none. A question without an
      * answer is kept for that of `begins`, and told with it. */
     size_t question, answer;
+    uint64_t told;       /* on success the row of the outbox that says so; 0 = none */
     const char *spender; /* provider; NULL = nothing was spent */
     int64_t day;
     struct sf_chat_spent spent; /* is added */
