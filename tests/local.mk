@@ -31,6 +31,7 @@ unit_tests = \
 	tests/unit/test-chat-answers \
 	tests/unit/test-chat-budget \
 	tests/unit/test-chat-content \
+	tests/unit/test-chat-conv \
 	tests/unit/test-chat-front \
 	tests/unit/test-chat-ignore \
 	tests/unit/test-chat-names \
@@ -437,6 +438,13 @@ tests_unit_test_chat_content_SOURCES = tests/unit/test-chat-content.c $(tree_tes
 tests_unit_test_chat_content_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sf_providers_confs,--wrap=sf_providers_one \
 	-Wl,--wrap=sf_want,--wrap=sf_want_cancel,--wrap=sf_want_gone \
 	-Wl,--wrap=sf_provider_file_text,--wrap=sf_provider_cancel
+# Conversations with providers, files and tables that are played.
+chat_world = tests/unit/chat-world.c tests/unit/chat-world.h
+chat_world_wraps = $(AM_LDFLAGS) -Wl,--wrap=sf_providers_confs,--wrap=sf_providers_one,--wrap=sf_providers_route \
+	-Wl,--wrap=sf_provider_trouble,--wrap=sf_provider_chat,--wrap=sf_provider_cancel \
+	-Wl,--wrap=sf_chat_content_get,--wrap=convs_find
+tests_unit_test_chat_conv_SOURCES = tests/unit/test-chat-conv.c $(chat_world)
+tests_unit_test_chat_conv_LDFLAGS = $(chat_world_wraps)
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_bytes_SOURCES = tests/unit/test-tree-bytes.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)
