@@ -173,8 +173,9 @@ int
 talk_end_locked(struct talk *t, struct sf_chat_body *body, const struct sf_chat_notes *below)
 {
     struct sf_buf *out = &t->parts.data[t->parts.len - 1].text;
+    const struct sf_chat_notes none = {.len = 0};
     const size_t was = out->len;
-    int rc = sf_chat_print_end(out, body, below);
+    int rc = sf_chat_print_end(out, body, below ? below : &none);
     grown(t, out->len - was);
     return rc;
 }

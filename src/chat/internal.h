@@ -11,6 +11,7 @@
 #include "chat/remote.h"
 #include "chat/spend.h"
 #include "chat/store.h"
+#include "provider/want.h"
 #include "tree/tree.h"
 
 /*
@@ -30,6 +31,7 @@
 #define CONV_IDLE      64          /* conversations that nobody has, and are in memory */
 #define CONV_IDLE_MS   30000       /* and for how long */
 #define CONV_TABLES_MS 10000       /* one call of the tables */
+#define CONV_MONEY_MS  60000       /* no money is believed so long without asking */
 #define CONV_LEASE_S   30          /* K5 */
 #define CONV_PIECE     (64 * 1024) /* bytes of an answer that are kept at once, ... */
 #define CONV_PIECE_MS  1000        /* ... or after this time (K3) */
@@ -212,8 +214,9 @@ struct sf_convs {
     unsigned timers; /* of loads */
     uint64_t number, turns, failed, cancelled;
     char last_error[240];
-    struct conv_job tell; /* what the outbox has */
-    bool tells;           /* it is looked through, or will be */
+    int64_t no_money_ms[SF_ROUTE_MAX]; /* when a provider said so, by its place in the list */
+    struct conv_job tell;              /* what the outbox has */
+    bool tells;                        /* it is looked through, or will be */
 };
 
 /* ---- conv.c ---------------------------------------------------------------------------------- */

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "chat/internal.h"
 #include "observe/log.h"
-#include "provider/want.h"
 
 /* ---- pieces that are kept -------------------------------------------------------------------- */
 

@@ -11,7 +11,6 @@
 #include "base/str.h"
 #include "chat/internal.h"
 #include "observe/log.h"
-#include "provider/want.h"
 #include "tree/files.h"
 #include "tree/source.h"
 
@@ -80,6 +79,36 @@ any(struct sf_convs *cs)
         if (!*sf_provider_trouble(&all->all[i]))
             return &all->all[i];
     return NULL;
+}
+
+static bool
+has_money(struct sf_convs *cs, const struct sf_provider_conf *conf)
+{
+    const struct sf_provider_confs *all = sf_providers_confs(cs->opts.providers);
+    const size_t i = (size_t)(conf - all->all);
+    SF_GUARD(&cs->lock);
+    return i >= SF_ROUTE_MAX || !cs->no_money_ms[i] ||
+           sf_clock_ms() - cs->no_money_ms[i] >= CONV_MONEY_MS;
+}
+
+int
+sf_convs_may_ask(struct sf_convs *cs, const char *provider, struct sf_err *err)
+{
+    const struct sf_provider_confs *all = sf_providers_confs(cs->opts.providers);
+    const struct sf_provider_conf *conf;
+    int rc = spend_left(cs->spend, err);
+    if (rc)
+        return rc;
+    if (!provider || !strcmp(provider, "auto"))
+        return any(cs) ? 0 : sf_err_set(err, -EACCES, "no provider can be asked");
+    conf = sf_provider_conf_find(all, provider);
+    if (!conf)
+        return sf_err_set(err, -EACCES, "there is no provider %.33s", provider);
+    if (*sf_provider_trouble(conf))
+        return sf_err_set(err, -EACCES, "%s: %s", conf->name, sf_provider_trouble(conf));
+    return has_money(cs, conf)
+               ? 0
+               : sf_err_set(err, -EDQUOT, "%s has refused for want of money", conf->name);
 }
 
 int

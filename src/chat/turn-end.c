@@ -252,10 +252,21 @@ show_locked(struct sf_conv_turn *t)
     return rc;
 }
 
+/* W13 */
+static void
+note_money_locked(struct sf_conv_turn *t)
+{
+    const struct sf_provider_confs *all = sf_providers_confs(t->cs->opts.providers);
+    const size_t i = t->n_confs ? (size_t)(t->confs[t->conf] - all->all) : SF_ROUTE_MAX;
+    if (i < SF_ROUTE_MAX)
+        t->cs->no_money_ms[i] = t->fault.cls == SF_PC_QUOTA ? sf_clock_ms() : 0;
+}
+
 static void
 count_locked(struct sf_conv_turn *t)
 {
     struct sf_convs *cs = t->cs;
+    note_money_locked(t);
     cs->turns++;
     cs->cancelled += t->how == SF_PE_CANCELLED;
     cs->failed += has_failed(t);

@@ -139,8 +139,8 @@ __wrap_sf_chat_content_get(const struct sf_chat_content_args *args, struct sf_ch
 {
     struct contents *c = &world.contents;
     struct sf_chat_piece piece = {.how = SF_CHAT_SHOWN_TEXT, .kind = SF_PP_TEXT};
-    unsigned n = __atomic_fetch_add(&c->n, 1, __ATOMIC_SEQ_CST);
-    while (__atomic_load_n(&c->hangs, __ATOMIC_SEQ_CST) && !args->cancelled(args->arg))
+    unsigned n = c->n++;
+    while (c->hangs && !args->cancelled(args->arg))
         usleep(500);
     if (args->cancelled(args->arg)) {
         (void)sf_provider_fault_set(fault, SF_PC_INVALID, "cancelled");

@@ -24,18 +24,18 @@ struct asked {
     char provider[33], model[64];
     char text[4096]; /* of all messages: "role: text\n" */
     int64_t deadline_ms;
-    bool cancelled; /* we were told that nobody wants it; it ends by itself then */
-    bool over;
+    _Atomic bool cancelled; /* we were told that nobody wants it; it ends by itself then */
+    _Atomic bool over;
     uint64_t id;
     struct sf_provider_chat_fns fns;
 };
 
 /* How the next turn's content is got. */
 struct contents {
-    int fails[4];     /* one after the other; 0 = it is got */
-    unsigned n;       /* that were asked for */
-    bool hangs;       /* until it is cancelled */
-    const char *text; /* NULL = "File: b/k" */
+    int fails[4];       /* one after the other; 0 = it is got */
+    _Atomic unsigned n; /* that were asked for */
+    _Atomic bool hangs; /* until it is cancelled */
+    const char *text;   /* NULL = "File: b/k" */
     enum sf_provider_class cls;
 };
 
