@@ -57,8 +57,10 @@ chat_options(struct provider_body *b)
         provider_body_temperature(b, 1);
     else if (chat->temperature)
         b->unsent |= SF_PU_TEMPERATURE;
-    if (may_choose && (chat->thinking != SF_PT_AS_IT_LIKES || chat->effort))
-        provider_body_thinking(b, chat->thinking != SF_PT_NOT, chat->effort);
+    /* It would multiply what an answer takes and costs: who wants it says so. */
+    bool thinks = chat->thinking == SF_PT_YES || (chat->effort && chat->thinking != SF_PT_NOT);
+    if (may_choose)
+        provider_body_thinking(b, thinks, chat->effort);
     else if (chat->thinking == (older ? SF_PT_YES : SF_PT_NOT) && !may_choose)
         b->unsent |= SF_PU_THINKING;
     if (chat->effort && older)

@@ -81,6 +81,12 @@ only_what_is_needed_is_sent(void **state)
 {
     (void)state;
     struct sf_provider_chat c = {.model = "kimi-k2.6", .messages = one, .n = 1};
+    /* So do these. */
+    sends(KIMI, &c,
+          SAID "\"stream\":true,\"stream_options\":{\"include_usage\":true},"
+               "\"thinking\":{\"type\":\"disabled\"}}",
+          0);
+    c.model = "kimi-k3"; /* which cannot be told */
     sends(KIMI, &c, SAID "\"stream\":true" USAGE, 0);
     c.whole = true;
     sends(KIMI, &c, SAID "\"stream\":false}", 0);
@@ -179,7 +185,7 @@ texts_alone_become_one_text(void **state)
     "{\"role\":\"user\",\"content\":\"hello\"},"                                                   \
     "{\"role\":\"assistant\",\"content\":\"hello\"" echo "},"                                      \
     "{\"role\":\"user\",\"content\":\"\"}],\"stream\":false}"
-    struct sf_provider_chat c = {.messages = all, .n = 4, .whole = true, .model = "kimi-k2.6"};
+    struct sf_provider_chat c = {.messages = all, .n = 4, .whole = true, .model = "kimi-k3"};
     sends(KIMI, &c, TALK(",\"reasoning_content\":\"so\""), 0);
     c.model = "llama";
     sends(LOCAL, &c, TALK(""), 0);
@@ -213,7 +219,8 @@ pictures_and_documents_go_where_they_are_seen(void **state)
     c.model = "kimi-k2.6";
     refuses(KIMI, &c, -ENOTSUP, "only by their bytes or an id");
     m.parts = ms;
-    sends(KIMI, &c, SEES(SEE "," URL("image_url", "ms://abc")) "}", 0);
+    sends(KIMI, &c,
+          SEES(SEE "," URL("image_url", "ms://abc")) ",\"thinking\":{\"type\":\"disabled\"}}", 0);
     m.parts = doc;
     refuses(KIMI, &c, -ENOTSUP, "takes no documents");
     c.model = "glm-5v-turbo";
