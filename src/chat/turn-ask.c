@@ -70,13 +70,14 @@ best(struct sf_conv_turn *t)
     return conf;
 }
 
-/* The first that can be asked at all: what it says of the file is better than nothing. */
+/* The first that can be asked at all: what it says of the file is better than nothing. @model: NULL
+ * = it must have one that is set. */
 static const struct sf_provider_conf *
-any(struct sf_convs *cs)
+any(struct sf_convs *cs, const char *model)
 {
     const struct sf_provider_confs *all = sf_providers_confs(cs->opts.providers);
     for (size_t i = 0; i < all->n; i++)
-        if (!*sf_provider_trouble(&all->all[i]))
+        if (!*sf_provider_trouble(&all->all[i]) && (model || all->all[i].model))
             return &all->all[i];
     return NULL;
 }
@@ -100,7 +101,7 @@ sf_convs_may_ask(struct sf_convs *cs, const char *provider, struct sf_err *err)
     if (rc)
         return rc;
     if (!provider || !strcmp(provider, "auto"))
-        return any(cs) ? 0 : sf_err_set(err, -EACCES, "no provider can be asked");
+        return any(cs, "any") ? 0 : sf_err_set(err, -EACCES, "no provider can be asked");
     conf = sf_provider_conf_find(all, provider);
     if (!conf)
         return sf_err_set(err, -EACCES, "there is no provider %.33s", provider);
@@ -118,10 +119,10 @@ turn_routes(struct sf_conv_turn *t)
     const char *name = asked_for(t);
     const struct sf_provider_conf *first = name ? sf_provider_conf_find(all, name) : best(t);
     if (!first && !name)
-        first = any(t->cs);
+        first = any(t->cs, t->set.model);
     if (!first)
         return name ? turn_fault(t, -ENOENT, "there is no provider %.33s", name)
-                    : turn_fault(t, -EACCES, "no provider can be asked");
+                    : turn_fault(t, -EACCES, "no provider that has a key and a model can be asked");
     const char *trouble = sf_provider_trouble(first);
     if (*trouble) {
         (void)sf_provider_fault_set(&t->fault, SF_PC_AUTH, "%s: %s", first->name, trouble);
