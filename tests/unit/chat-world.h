@@ -68,6 +68,9 @@ const char *says_plainly(struct sf_conv *c);
 struct sf_conv_turn *ask(struct sf_conv *c, const char *text);
 struct sf_conv_turn *ask_with(struct sf_conv *c, const char *text, const struct sf_chat_front *own);
 
+/* Of those buffers, into an array. */
+#define KEEP(to, text) snprintf(to, sizeof(to), "%s", text)
+
 /* ---- readers --------------------------------------------------------------------------------- */
 
 struct reader {

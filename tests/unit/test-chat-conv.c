@@ -212,12 +212,12 @@ test_reasoning(void **state)
     end_read(&plain);
     finish(a);
     await(sf_conv_turn_over(t));
-    strcpy(other, shows(c, SF_CHAT_VIEW_REASONING));
+    KEEP(other, shows(c, SF_CHAT_VIEW_REASONING));
     assert_non_null(strstr(other, "alpha m-1\n\nso it is\n\n## assistant "));
     assert_null(strstr(other, "too late"));
     assert_null(strstr(says(c), "so it is"));
     assert_string_equal(shows(c, SF_CHAT_VIEW_LAST), "yes");
-    strcpy(all, says(c));
+    KEEP(all, says(c));
     sf_conv_turn_put(t);
     sf_conv_put(c);
     world_close();
@@ -348,7 +348,7 @@ test_cancel(void **state)
     usleep(2000);
     assert_int_equal(asked_count(), 2);
     assert_true(asked(1)->cancelled && asked(2)->cancelled);
-    strcpy(all, says_plainly(c));
+    KEEP(all, says_plainly(c));
     assert_null(strstr(all, "waits"));
     assert_null(strstr(all, "next"));
     assert_non_null(strstr(all, "\n\nsome\n\n> supafs: end cancelled\n"));
@@ -358,7 +358,7 @@ test_cancel(void **state)
                                         "assistant: some\nuser: last\n");
     finish(asked(3));
     await(sf_conv_turn_over(last));
-    strcpy(all, says(c));
+    KEEP(all, says(c));
     sf_conv_turn_put(reads);
     sf_conv_turn_put(waits);
     sf_conv_turn_put(asks);
@@ -458,9 +458,9 @@ test_follows(void **state)
     say(asked(1), "a");
     finish(asked(1));
     await(sf_conv_turn_over(t));
-    strcpy(all, says(c));
+    KEEP(all, says(c));
     len = strlen(all);
-    strcat(all, "\nmore");
+    snprintf(all + len, sizeof all - len, "\nmore");
     assert_int_equal(sf_conv_follows(c, all, len + 5, &rest), 0);
     assert_int_equal(rest, len);
     assert_int_equal(sf_conv_follows(c, all, len - 1, &rest), -EINVAL);
