@@ -2,7 +2,6 @@
 #include "tree/xattr.h"
 
 #include "base/clock.h"
-#include "base/str.h"
 #include "base/thread.h"
 #include "tables/tables.h"
 #include "tree/source.h"
@@ -251,7 +250,7 @@ xattr_start(struct sf_tree *t, uint64_t nid, enum xattr_what what, const char *n
     if (n)
         node_ref_locked(n);
     tree_unlock(t);
-    bool ours = sf_str_starts(name, XATTR_OURS);
+    bool ours = xattr_is_ours(name);
     op->ours = ours ? xattr_ours_find(name) : NULL;
     if (!n) {
         free(op);
@@ -275,7 +274,7 @@ sf_tree_getxattr(struct sf_tree *t, uint64_t node, const char *name, sf_tree_fn 
 bool
 sf_tree_xattr_is_patient(const char *name)
 {
-    const struct xattr_ours *o = sf_str_starts(name, XATTR_OURS) ? xattr_ours_find(name) : NULL;
+    const struct xattr_ours *o = xattr_is_ours(name) ? xattr_ours_find(name) : NULL;
     return o && o->flags & XATTR_PATIENT;
 }
 

@@ -8,6 +8,7 @@
 #include "tree/words.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -205,6 +206,18 @@ sf_tree_key(struct sf_tree *t, uint64_t nid, char **bucket, char **key)
     SF_GUARD(&t->lock);
     const struct node *n = node_get_locked(t, nid);
     return n ? node_key_locked(n, bucket, key) : -ESTALE;
+}
+
+int
+sf_tree_where(struct sf_tree *t, uint64_t nid, uint64_t *parent, char name[static 256])
+{
+    SF_GUARD(&t->lock);
+    const struct node *n = node_get_locked(t, nid);
+    if (!n || !n->parent)
+        return -ESTALE;
+    *parent = n->parent->nid;
+    snprintf(name, 256, "%s", node_name(n));
+    return 0;
 }
 
 #define MARGIN_MS 2000

@@ -105,6 +105,7 @@ struct sf_tree_result {
     int64_t ttl_ms;             /* of attr */
     struct sf_tree_open open;   /* open, create */
     struct sf_dir *dir;         /* opendir */
+    void *other;                /* never set by the tree: what others open (chat/chat.h) */
     const void *data;           /* readlink, getxattr: valid during the callback */
     const struct iovec *iov;    /* read: likewise */
     int n_iov;
@@ -253,6 +254,9 @@ int sf_tree_cached(struct sf_tree *tree, uint64_t node, struct sf_cached **ret);
 /* The bucket and key of what a node stands for; a directory's ends in '/', a bucket's is "" or its
  * prefix. Both for free(). 0, -ESTALE, -ENOMEM, -ENAMETOOLONG. */
 int sf_tree_key(struct sf_tree *tree, uint64_t node, char **bucket, char **key);
+/* The directory that a node is in (its id, which is not counted) and the name that it has there. 0;
+ * -ESTALE it has none any more, or is the root. */
+int sf_tree_where(struct sf_tree *tree, uint64_t node, uint64_t *parent, char name[static 256]);
 /* Let the kernel forget the bytes that it keeps of a file. */
 void sf_tree_drop_pages(struct sf_tree *tree, uint64_t node);
 /* End what nobody waits for any more; its callback runs with -ECANCELED. */

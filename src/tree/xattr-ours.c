@@ -270,6 +270,20 @@ row_is(const struct xattr_ours *o, const char *what)
     return o->name[len - 1] == '.' ? sf_str_starts(what, o->name) : !strcmp(what, o->name);
 }
 
+bool
+xattr_is_ours(const char *name)
+{
+    static const char *const kept[] = {"provider",    "model",      "system",
+                                       "temperature", "max_tokens", "thinking"};
+    const char *what = name + strlen(XATTR_OURS);
+    if (!sf_str_starts(name, XATTR_OURS))
+        return false;
+    for (size_t i = 0; sf_str_starts(what, "chat.") && i < sizeof kept / sizeof *kept; i++)
+        if (!strcmp(what + strlen("chat."), kept[i]))
+            return false;
+    return true;
+}
+
 const struct xattr_ours *
 xattr_ours_find(const char *name)
 {

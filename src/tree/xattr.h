@@ -130,6 +130,9 @@ void tags_free(char **tags);
 
 /* The hash that was noted of the version that the node stands for. */
 bool xattr_noted_hash_locked(const struct xattr_op *op, char hex[65]);
+/* Is it ours to answer for? All that begin with XATTR_OURS are, but for the settings of chats,
+ * which are kept as those of others. */
+bool xattr_is_ours(const char *name);
 /* @name: whole, and it begins with XATTR_OURS. NULL = there is none. */
 const struct xattr_ours *xattr_ours_find(const char *name);
 /* 0, -errno or -EINPROGRESS as of the row. */
