@@ -16,7 +16,8 @@
 struct file {
     const char *name;
     sf_virtual_text_fn text; /* or */
-    sf_talk_start_fn start;
+    sf_talk_start_fn start;  /* or */
+    uint64_t dir;            /* somebody else's node */
     void *arg;
 };
 
@@ -68,6 +69,12 @@ sf_virtual_add_talk(struct sf_virtual *v, const char *name, sf_talk_start_fn sta
     return add(v, (struct file){.name = name, .start = start, .arg = arg});
 }
 
+int
+sf_virtual_add_dir(struct sf_virtual *v, const char *name, uint64_t node)
+{
+    return add(v, (struct file){.name = name, .dir = node});
+}
+
 bool
 sf_virtual_claims(uint64_t parent, const char *name)
 {
@@ -84,12 +91,12 @@ file_of(const struct sf_virtual *v, uint64_t node)
 int
 sf_virtual_getattr(struct sf_virtual *v, uint64_t node, struct sf_attr *out)
 {
-    bool dir = node == DIR_NODE;
     const struct file *f = file_of(v, node);
+    bool dir = node == DIR_NODE || (f && f->dir);
     if (!dir && !f)
         return -ENOENT;
     *out = (struct sf_attr){
-        .ino = node,
+        .ino = f && f->dir ? f->dir : node,
         .mode = dir ? S_IFDIR | 0500 : S_IFREG | (f->start ? 0600 : 0400),
         .uid = v->uid,
         .gid = v->gid,
@@ -99,6 +106,14 @@ sf_virtual_getattr(struct sf_virtual *v, uint64_t node, struct sf_attr *out)
         .ctime_ns = v->born_ns,
     };
     return 0;
+}
+
+static int
+entry_of(struct sf_virtual *v, uint64_t node, struct sf_tree_entry *out)
+{
+    const struct file *f = file_of(v, node);
+    *out = (struct sf_tree_entry){.node = f && f->dir ? f->dir : node, .ttl_ms = TTL_MS};
+    return sf_virtual_getattr(v, node, &out->attr);
 }
 
 int
@@ -111,10 +126,7 @@ sf_virtual_lookup(struct sf_virtual *v, uint64_t parent, const char *name,
     for (size_t i = 0; parent == DIR_NODE && i < v->n; i++)
         if (!strcmp(v->files[i].name, name))
             node = DIR_NODE + 1 + i;
-    if (!node)
-        return -ENOENT;
-    *out = (struct sf_tree_entry){.node = node, .ttl_ms = TTL_MS};
-    return sf_virtual_getattr(v, node, &out->attr);
+    return node ? entry_of(v, node, out) : -ENOENT;
 }
 
 int
@@ -129,10 +141,9 @@ sf_virtual_dirent(struct sf_virtual *v, uint64_t node, uint64_t off, struct sf_d
         return 1;
     }
     out->name = v->files[off - 2].name;
-    out->type = S_IFREG;
-    out->ino = DIR_NODE + off - 1;
-    out->entry = (struct sf_tree_entry){.node = out->ino, .ttl_ms = TTL_MS};
-    sf_virtual_getattr(v, out->ino, &out->entry.attr);
+    (void)entry_of(v, DIR_NODE + off - 1, &out->entry);
+    out->type = out->entry.attr.mode & S_IFMT;
+    out->ino = out->entry.attr.ino;
     return 1;
 }
 
@@ -142,7 +153,7 @@ sf_virtual_read(struct sf_virtual *v, uint64_t node, struct sf_buf *out)
     const struct file *f = file_of(v, node);
     if (!f)
         return node == DIR_NODE ? -EISDIR : -ENOENT;
-    return f->text ? f->text(f->arg, out) : -EINVAL;
+    return f->text ? f->text(f->arg, out) : f->dir ? -EISDIR : -EINVAL;
 }
 
 bool

@@ -32,6 +32,9 @@ int sf_virtual_add(struct sf_virtual *v, const char *name, sf_virtual_text_fn te
 /* A file that is spoken to. The same. */
 int sf_virtual_add_talk(struct sf_virtual *v, const char *name, sf_talk_start_fn start, void *arg);
 
+/* A directory whose node, and all that is in it, somebody else answers for. The same. */
+int sf_virtual_add_dir(struct sf_virtual *v, const char *name, uint64_t node);
+
 static inline bool
 sf_virtual_owns(uint64_t node)
 {
