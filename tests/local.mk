@@ -32,8 +32,10 @@ unit_tests = \
 	tests/unit/test-chat-budget \
 	tests/unit/test-chat-content \
 	tests/unit/test-chat-conv \
+	tests/unit/test-chat-file \
 	tests/unit/test-chat-front \
 	tests/unit/test-chat-ignore \
+	tests/unit/test-chat-lookup \
 	tests/unit/test-chat-names \
 	tests/unit/test-chat-prompt \
 	tests/unit/test-chat-remote \
@@ -445,6 +447,11 @@ chat_world_wraps = $(AM_LDFLAGS) -Wl,--wrap=sf_providers_confs,--wrap=sf_provide
 	-Wl,--wrap=sf_chat_content_get,--wrap=convs_find
 tests_unit_test_chat_conv_SOURCES = tests/unit/test-chat-conv.c $(chat_world)
 tests_unit_test_chat_conv_LDFLAGS = $(chat_world_wraps)
+chat_files = $(chat_world) tests/unit/chat-fixture.h $(tree_test_lib)
+tests_unit_test_chat_file_SOURCES = tests/unit/test-chat-file.c $(chat_files)
+tests_unit_test_chat_file_LDFLAGS = $(chat_world_wraps)
+tests_unit_test_chat_lookup_SOURCES = tests/unit/test-chat-lookup.c $(chat_files)
+tests_unit_test_chat_lookup_LDFLAGS = $(chat_world_wraps)
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_bytes_SOURCES = tests/unit/test-tree-bytes.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)

@@ -4,6 +4,9 @@ src_libsupafs_a_SOURCES += \
 	src/chat/answers.h \
 	src/chat/budget.c \
 	src/chat/budget.h \
+	src/chat/chat.c \
+	src/chat/chat.h \
+	src/chat/chat-internal.h \
 	src/chat/clean.c \
 	src/chat/clean.h \
 	src/chat/content.c \
@@ -15,6 +18,8 @@ src_libsupafs_a_SOURCES += \
 	src/chat/conv-load.c \
 	src/chat/conv-read.c \
 	src/chat/conv-text.c \
+	src/chat/file.c \
+	src/chat/file.h \
 	src/chat/front.c \
 	src/chat/front.h \
 	src/chat/ignore.c \
@@ -22,28 +27,38 @@ src_libsupafs_a_SOURCES += \
 	src/chat/internal.h \
 	src/chat/load.c \
 	src/chat/load.h \
+	src/chat/look.c \
 	src/chat/names.c \
 	src/chat/names.h \
+	src/chat/open.c \
 	src/chat/parse.c \
 	src/chat/piece.c \
+	src/chat/place.c \
+	src/chat/place.h \
 	src/chat/print.c \
 	src/chat/prompt.c \
 	src/chat/prompt.h \
+	src/chat/read.c \
 	src/chat/remote.c \
 	src/chat/remote.h \
 	src/chat/remote-row.c \
+	src/chat/settings.c \
+	src/chat/spend.c \
+	src/chat/spend.h \
+	src/chat/state.c \
 	src/chat/store.c \
 	src/chat/store.h \
 	src/chat/store-cache.c \
 	src/chat/store-change.c \
 	src/chat/store-internal.h \
 	src/chat/store-rows.c \
-	src/chat/spend.c \
-	src/chat/spend.h \
 	src/chat/transcript.h \
 	src/chat/turn.c \
 	src/chat/turn-answer.c \
 	src/chat/turn-ask.c \
 	src/chat/turn-begin.c \
 	src/chat/turn-end.c \
-	src/chat/turn-where.c
+	src/chat/turn-where.c \
+	src/chat/typed.c \
+	src/chat/typed.h \
+	src/chat/views.c
