@@ -14,6 +14,7 @@ js_setup
 start_server
 bucket='' mnt=''
 new_bucket bucket
+# shellcheck disable=SC2034 # for mount.sh
 SF_MOUNT_URL=$SUPABASE_URL
 mount_project mnt
 top=$mnt/$bucket

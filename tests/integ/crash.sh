@@ -24,5 +24,6 @@ at_exit eval "for point in '$SF_TMP'/crash/*/mnt; do force_umount \"\$point\"; d
 # shellcheck disable=SC2086 # one word per label
 python3 "$(dirname "$0")/crash.py" "$SF_TMP/crash" "$SF_SRC/src/write/steps.def" \
     "${SF_CRASH_RUNS:-$runs}" ${SF_CRASH:-} || fail "see above"
+# shellcheck disable=SC2034 # for passed()
 sf_checks=1
 passed

@@ -26,6 +26,7 @@ options=(--keep "$kept")
 if [ -n "${SF_REPLAY:-}" ]; then
     step "the script $SF_REPLAY"
     python3 "$model" "${options[@]}" --replay "$SF_TMP/runs" "$SF_REPLAY" || fail "see above"
+    # shellcheck disable=SC2034 # for passed()
     sf_checks=1
     passed
 fi

@@ -84,6 +84,7 @@ os.setxattr(".", "user.lossyfs.lose", b"1 0")
 assert open("d/f", "rb").read(5) == b"half" + want[4:5] and os.listxattr("d/f") == ["user.a"]
 assert os.path.exists("d/renamed")
 PY
+# shellcheck disable=SC2034 # for passed()
 sf_checks=1
 
 step "directories that were just made"
