@@ -293,6 +293,36 @@ unit_no_valgrind = \
 	tests/unit/test-write-delete
 unit_valgrind = $(filter-out $(unit_no_valgrind),$(unit_tests))
 
+# What measures times or memory, which a sanitizer changes, and what is meant to meet itself at full
+# speed. The check runs these in a plain build, all under AddressSanitizer, and what has threads under
+# ThreadSanitizer; the soak form all of them everywhere.
+unit_plain = $(addprefix tests/unit/test-, \
+	provider-calls http-hostile http-retry base-lock base-thread cache-tiers fuse-park http-core \
+	tree-memory tree-stress)
+
+# Those that start no thread: `strace -f -e clone3` shows none with CLONE_THREAD.
+unit_no_threads = $(addprefix tests/unit/test-, \
+	base-buf base-cgroup base-clock base-crc32c base-file base-glob base-hash base-str cache-figures \
+	cache-link cache-pool cache-predict cache-row cache-stream cache-traces config-files config-keys \
+	config-load config-mountopts config-provider config-url config-value control-find daemon-dirs \
+	devserver-s3 fuse-caller http-error lossy-disk observe-log provider-claim provider-error \
+	provider-gate provider-route provider-types supabase-auth supabase-errmap supabase-keyfile \
+	supabase-list supabase-scan supabase-storage supabase-version tree-attrs tree-bytes tree-cached \
+	tree-change tree-handles tree-knowledge tree-memory tree-names tree-notify tree-page \
+	tree-rename-dir tree-saved-format tree-type tree-walk tree-words tree-xattrs write-conflict \
+	write-extents write-known write-mark write-meta write-mime write-step)
+
+# What takes longest begins first, so that nothing else waits for it at the end.
+unit_first = $(addprefix tests/unit/test-, \
+	provider-want tree-page tree-memory cache-disk-damage cache-reads provider-calls write-room \
+	write-commit write-behind tree-listing http-hostile tables-queue supabase-storage write-attrs \
+	provider-prune)
+integ_first = $(addprefix tests/integ/, \
+	real-input.sh two-clients.sh find.sh xattr-dir.sh sql-migrations.sh deletes.sh http2.sh both-ways-js.sh \
+	crash.sh model.sh cache-crash.sh write-live.sh find-trouble.sh cached-reads.sh lost-replies.sh \
+	doctor.sh mount-signals.sh dead-server.sh rclone.sh walks.sh bench.sh large-dir.sh)
+in_order = $(filter $(1),$(unit_first) $(integ_first)) $(filter-out $(unit_first) $(integ_first),$(1))
+
 # A lint test is a script tests/lint/NAME. With --self-test it proves that it finds a planted fault.
 lint_tests = \
 	tests/lint/attributes \
@@ -384,14 +414,16 @@ AM_TESTS_ENVIRONMENT = \
 LOG_COMPILER = $(top_srcdir)/tests/lib/run-test
 
 # Those that need no unit test do not build them.
-check-unit: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(fuzz_replays)'
-# What has threads: readers of text have none, and the damaged indexes take a minute there.
-check-unit-tsan: ; $(MAKE) $(AM_MAKEFLAGS) check check_PROGRAMS= \
-	TESTS='$(filter-out tests/unit/test-cache-disk-damage,$(unit_tests))'
-check-integ: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tests)' check_PROGRAMS=
-check-integ-plain: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_plain)' check_PROGRAMS=
+check-unit: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(call in_order,$(unit_tests)) $(fuzz_replays)'
+check-unit-plain: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_plain)' check_PROGRAMS='$(unit_plain)'
+# The damaged indexes take a minute there.
+unit_tsan = $(filter-out tests/unit/test-cache-disk-damage $(unit_no_threads),$(unit_tests))
+check-unit-tsan: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(call in_order,$(unit_tsan))' \
+	check_PROGRAMS='$(unit_tsan)'
+check-integ: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(call in_order,$(integ_tests))' check_PROGRAMS=
+check-integ-plain: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(call in_order,$(integ_plain))' check_PROGRAMS=
 check-integ-others: ; $(MAKE) $(AM_MAKEFLAGS) check check_PROGRAMS= \
-	TESTS='$(filter-out $(integ_plain),$(integ_tests))'
+	TESTS='$(call in_order,$(filter-out $(integ_plain),$(integ_tests)))'
 # These two in their short form, also in the soak form of the check: both are slow enough.
 check-integ-tsan: ; unset SF_SOAK; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(integ_tsan)' check_PROGRAMS=
 # In a plain build: the sanitizers do not see bytes that nobody wrote.
@@ -399,8 +431,12 @@ check-valgrind: ; unset SF_SOAK; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_val
 	LOG_COMPILER='$(top_srcdir)/tests/lib/run-valgrind'
 check-lint: ; $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)' check_PROGRAMS=
 check-programs: $(check_PROGRAMS)
-# One test of each kind shows that the archive has what they need; all of them ran elsewhere.
-distcheck-quick: ; XZ_OPT=-1 $(MAKE) $(AM_MAKEFLAGS) distcheck \
+check-programs-plain: $(unit_plain)
+check-programs-tsan: $(unit_tsan)
+# One test of each kind shows that the archive has what they need; all of them ran elsewhere. Nothing
+# is measured in what is built of it.
+distcheck-quick: ; XZ_OPT=-1 $(MAKE) $(AM_MAKEFLAGS) distcheck DISTCHECK_CONFIGURE_FLAGS=CFLAGS=-O0 \
+	check_PROGRAMS='tests/unit/test-base-str tests/fuzz/fuzz-config' \
 	TESTS='tests/unit/test-base-str tests/fuzz/fuzz-config tests/integ/control.sh'
 # Lines that run in unit tests and the replay of the fuzz corpora, per module; --enable-coverage. To
 # count other tests, run them, then tests/lib/coverage.
@@ -408,8 +444,9 @@ coverage:
 	find . -name '*.gcda' -delete
 	$(MAKE) $(AM_MAKEFLAGS) check-unit
 	$(top_srcdir)/tests/lib/coverage
-.PHONY: check-unit check-unit-tsan check-integ check-integ-plain check-integ-others check-integ-tsan \
-	check-valgrind check-lint check-programs distcheck-quick coverage
+.PHONY: check-unit check-unit-plain check-unit-tsan check-integ check-integ-plain check-integ-others check-integ-tsan \
+	check-valgrind check-lint check-programs check-programs-plain check-programs-tsan \
+	distcheck-quick coverage
 
 unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 unit_ldadd = $(supafs_libs) $(CMOCKA_LIBS)
