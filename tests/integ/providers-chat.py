@@ -113,8 +113,8 @@ def thoughts_are_apart():
         got = ask("openai", "reasoning")
         right_answer(field, got)
         assert got["reasoning"].startswith("The user wants"), got
-    assert ask("kimi", "ok")["reasoning"], "Kimi thinks by itself"
-    same("GLM is told not to", "", ask("glm", "ok")["reasoning"])
+    for site in ("kimi", "glm"):
+        same(site + " is told not to", "", ask(site, "ok")["reasoning"])
 
 
 @check
