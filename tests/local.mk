@@ -40,7 +40,9 @@ unit_tests = \
 	tests/unit/test-chat-prompt \
 	tests/unit/test-chat-remote \
 	tests/unit/test-chat-store \
+	tests/unit/test-chat-tables \
 	tests/unit/test-chat-transcript \
+	tests/unit/test-chat-turn \
 	tests/unit/test-config-files \
 	tests/unit/test-config-keys \
 	tests/unit/test-config-load \
@@ -489,6 +491,10 @@ tests_unit_test_chat_file_SOURCES = tests/unit/test-chat-file.c $(chat_files)
 tests_unit_test_chat_file_LDFLAGS = $(chat_world_wraps)
 tests_unit_test_chat_lookup_SOURCES = tests/unit/test-chat-lookup.c $(chat_files)
 tests_unit_test_chat_lookup_LDFLAGS = $(chat_world_wraps)
+tests_unit_test_chat_tables_SOURCES = tests/unit/test-chat-tables.c $(chat_world)
+tests_unit_test_chat_tables_LDFLAGS = $(chat_world_wraps)
+tests_unit_test_chat_turn_SOURCES = tests/unit/test-chat-turn.c $(chat_world)
+tests_unit_test_chat_turn_LDFLAGS = $(chat_world_wraps)
 tests_unit_test_tree_change_SOURCES = tests/unit/test-tree-change.c $(tree_test_lib)
 tests_unit_test_tree_bytes_SOURCES = tests/unit/test-tree-bytes.c $(tree_test_lib)
 tests_unit_test_tree_handles_SOURCES = tests/unit/test-tree-handles.c $(tree_test_lib)

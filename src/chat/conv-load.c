@@ -271,14 +271,14 @@ refresh_talk(struct sf_conv *c, struct talk *t)
             return;
         t->taking = true;
     }
-    while (rc > 0)
+    while (rc > 0 && t->size[1] < CONV_TEXT_MAX)
         rc = take_page(c, t);
     {
         SF_GUARD(&cs->lock);
         t->taking = false;
         t->asked_ms = sf_clock_ms();
     }
-    if (rc && rc != -ENOSYS && rc != -EAGAIN)
+    if (rc < 0 && rc != -ENOSYS && rc != -EAGAIN)
         sf_debug("chat", "event=chat-not-read id=%s rc=%d", t->id, rc);
     talk_serve(t);
     talk_pump(t);

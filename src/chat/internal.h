@@ -155,6 +155,7 @@ struct sf_conv_turn {
 
     /* Of its worker alone: */
     int64_t deadline_ms;
+    char stem[SF_CHAT_STEM_MAX + 1]; /* of what the tables are told */
     struct sf_chat_record question;
     struct sf_chat_read others; /* turns that came before it, from the tables */
     bool moved;                 /* `continue` was done */
@@ -301,6 +302,9 @@ bool turn_is_cancelled(void *turn);
 #define TURN_SKIPS 2
 int turn_knows(struct sf_conv_turn *t); /* turn-begin.c */
 int turn_leases(struct sf_conv_turn *t);
+int turn_question(struct sf_conv_turn *t); /* made, where it is not */
+/* The stem of an id and the number behind it; NULL and 0 = it is of another form. */
+const char *turn_stem(const char *id, char stem[static SF_CHAT_STEM_MAX + 1], uint64_t *generation);
 int turn_says(struct sf_conv_turn *t);
 int turn_routes(struct sf_conv_turn *t); /* turn-ask.c */
 int turn_reads(struct sf_conv_turn *t);

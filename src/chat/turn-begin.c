@@ -43,6 +43,13 @@ is_there(struct sf_conv_turn *t, struct talk *to)
     return 0;
 }
 
+static struct sf_chat_name
+name_of(struct sf_conv *c)
+{
+    SF_GUARD(&c->cs->lock);
+    return c->name;
+}
+
 /* The name leads there, and the turn waits in that line. TURN_LATER, -errno. */
 static int
 move_to(struct sf_conv_turn *t, const struct sf_chat_name *name)
@@ -73,7 +80,7 @@ static int
 go_to_other(struct sf_conv_turn *t)
 {
     struct sf_convs *cs = t->cs;
-    struct sf_chat_name name = t->conv->name;
+    struct sf_chat_name name = name_of(t->conv);
     struct talk *to;
     t->moved = true;
     if (!strcmp(t->own.continues, t->talk->id))
@@ -125,8 +132,8 @@ note_settings(struct sf_conv_turn *t, struct sf_chat_notes *notes)
     return rc;
 }
 
-static int
-make_question(struct sf_conv_turn *t)
+int
+turn_question(struct sf_conv_turn *t)
 {
     struct sf_chat_record *q = &t->question;
     size_t end = t->len;
@@ -151,6 +158,17 @@ title_of(const struct sf_conv_turn *t, char out[TITLE_MAX + 1])
     sf_utf8_trim(out);
 }
 
+const char *
+turn_stem(const char *id, char stem[static SF_CHAT_STEM_MAX + 1], uint64_t *generation)
+{
+    *generation = 0;
+    if (strlen(id) <= SF_CHAT_STEM_MAX || id[SF_CHAT_STEM_MAX] != '-' ||
+        sf_parse_u64(id + SF_CHAT_STEM_MAX + 1, generation))
+        return NULL;
+    snprintf(stem, SF_CHAT_STEM_MAX + 1, "%s", id);
+    return stem;
+}
+
 /* ---- the lease ------------------------------------------------------------------------------- */
 
 static bool
@@ -168,7 +186,7 @@ renew(void *arg)
     bool on;
     {
         SF_GUARD(&cs->lock);
-        on = t->stage < TURN_ENDS && !t->cancelled;
+        on = t->stage < TURN_ENDS && !t->cancelled && !cs->stopping;
     }
     if (on && sf_chat_remote_lease(cs->remote, t->talk->id, CONV_LEASE_S,
                                    sf_clock_ms() + CONV_TABLES_MS) == 0)
@@ -210,7 +228,7 @@ wait_for_it(struct sf_conv_turn *t, unsigned busy_s)
 static int
 go_to_next(struct sf_conv_turn *t)
 {
-    struct sf_chat_name name = t->conv->name;
+    struct sf_chat_name name = name_of(t->conv);
     if (*t->conv->of != '=')
         return turn_fault(t, -ESTALE, "the conversation was put away by another mount");
     name.generation++;
@@ -220,15 +238,14 @@ go_to_next(struct sf_conv_turn *t)
 }
 
 static void
-about(const struct sf_conv_turn *t, struct sf_chat_about *out)
+about(struct sf_conv_turn *t, struct sf_chat_about *out)
 {
     const struct sf_conv *c = t->conv;
     const struct sf_chat_conversation *is = &t->talk->is;
-    *out = (struct sf_chat_about){.stem = *c->of == '=' ? c->of + 1 : NULL,
-                                  .generation = *c->of == '=' ? c->name.generation : 0,
-                                  .bucket = c->bucket ? c->bucket : is->bucket,
+    *out = (struct sf_chat_about){.bucket = c->bucket ? c->bucket : is->bucket,
                                   .key = c->key ? c->key : is->key,
                                   .provider = c->provider ? c->provider : is->provider};
+    out->stem = turn_stem(t->talk->id, t->stem, &out->generation);
 }
 
 int
@@ -236,7 +253,7 @@ turn_leases(struct sf_conv_turn *t)
 {
     char title[TITLE_MAX + 1];
     unsigned busy_s = 0;
-    int rc = make_question(t);
+    int rc = turn_question(t);
     if (rc)
         return turn_fault(t, rc, "the question cannot be made: %s", strerror(-rc));
     if (!wants_tables(t))

@@ -139,7 +139,8 @@ end_error(struct sf_conv_turn *t)
     if (!rc)
         rc = sf_chat_clean_end(&clean, &t->failed);
     r->turn.text = t->failed;
-    if (!rc)
+    /* What supafs itself found has no class of a provider's. */
+    if (!rc && f->cls != SF_PC_INVALID)
         rc = note(&r->turn.below, "class", "%s", sf_provider_class_info(f->cls)->name);
     if (!rc)
         rc = note(&r->turn.below, "errno", "%s", sf_errno_name(f->err));
@@ -209,7 +210,7 @@ store_end(struct sf_conv_turn *t)
     if (t->cs->remote && t->own.dry_run != 1)
         ch.answer = answer_of(t);
     settle(t, &ch);
-    /* A question that could not be kept is dropped, with its row of the line. */
+    /* A question that could not be kept goes with its row of the line. */
     ch.line = t->question.number ? 0 : t->row;
     int rc = sf_chat_store_change(t->cs->store, &ch);
     t->told_row = rc ? 0 : ch.told;
@@ -302,9 +303,33 @@ settle_text(struct sf_conv_turn *t)
     (void)turn_hears_locked(t, SF_PV_ANSWER, NULL, 0);
 }
 
+/* Nobody has heard of its question: it stays a draft where the mount ends, else it is gone. */
+static void
+forget(struct sf_conv_turn *t)
+{
+    const struct spend_amount nothing = {0, 0};
+    bool stopping;
+    {
+        SF_GUARD(&t->cs->lock);
+        stopping = t->cs->stopping;
+    }
+    spend_settle(t->cs->spend, &t->booked, &nothing, NULL);
+    if (!stopping && t->row)
+        (void)sf_chat_store_forget(t->cs->store, t->row);
+    publish(t);
+}
+
 int
 turn_ends(struct sf_conv_turn *t)
 {
+    const bool said = t->question.number || t->in_tables;
+    if (!said && t->how == SF_PE_CANCELLED) {
+        forget(t);
+        return 0;
+    }
+    /* One that failed before is shown with its question. */
+    if (!t->question.number && !turn_question(t))
+        (void)turn_says(t);
     settle_text(t);
     int rc = make_ended(t);
     if (!rc)
@@ -339,7 +364,7 @@ turn_tells(struct sf_conv_turn *t)
 {
     struct sf_convs *cs = t->cs;
     struct talk *talk = t->talk;
-    if (cs->remote && t->own.dry_run != 1 && tell_end(t))
+    if (cs->remote && t->own.dry_run != 1 && t->n_ended && tell_end(t))
         convs_tell_behind(cs, BEHIND_MS);
     {
         SF_GUARD(&cs->lock);
@@ -429,19 +454,14 @@ tell_question(struct sf_convs *cs, const struct sf_chat_told *row)
     if (!rc)
         rc = sf_chat_store_conversation(cs->store, row->id, &is);
     if (!rc) {
-        const char *dash = strrchr(row->id, '-');
-        char stem[SF_CHAT_STEM_MAX + 1] = "";
+        char stem[SF_CHAT_STEM_MAX + 1];
         struct sf_chat_begin b = {
             .id = row->id,
             .title = is.title,
             .question = &told.turns.data[0],
             .cursor = is.cursor,
             .about = {.bucket = is.bucket, .key = is.key, .provider = is.provider}};
-        if (dash && dash - row->id == SF_CHAT_STEM_MAX &&
-            !sf_parse_u64(dash + 1, &b.about.generation)) {
-            memcpy(stem, row->id, SF_CHAT_STEM_MAX);
-            b.about.stem = stem;
-        }
+        b.about.stem = turn_stem(row->id, stem, &b.about.generation);
         rc = sf_chat_remote_begin(cs->remote, &b, sf_clock_ms() + CONV_TABLES_MS, &read, &busy_s);
         if (rc == SF_CHAT_BEGUN)
             sf_chat_read_fini(&read); /* it is read when the conversation is */

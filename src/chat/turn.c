@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/redact.h"
 #include "chat/internal.h"
 
 /* ---- stages ---------------------------------------------------------------------------------- */
@@ -45,7 +46,8 @@ static enum turn_stage
 stage_of(struct sf_conv_turn *t)
 {
     SF_GUARD(&t->cs->lock);
-    if (t->cancelled && t->stage < TURN_ENDS) {
+    if ((t->cancelled || t->cs->stopping) && t->stage < TURN_ENDS) {
+        t->cancelled = true;
         t->how = SF_PE_CANCELLED;
         t->stage = TURN_ENDS;
     }
@@ -80,12 +82,11 @@ int
 turn_fault(struct sf_conv_turn *t, int err, const char *fmt, ...)
 {
     va_list ap;
-    char text[sizeof t->fault.text];
+    t->fault = (struct sf_provider_fault){.cls = SF_PC_INVALID, .err = err, .retry_after_ms = -1};
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    vsnprintf(t->fault.text, sizeof t->fault.text, fmt, ap);
     va_end(ap);
-    (void)sf_provider_fault_set(&t->fault, SF_PC_INVALID, "%s", text);
-    t->fault.err = err;
+    sf_redact(t->fault.text);
     return err;
 }
 
