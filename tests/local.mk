@@ -39,6 +39,7 @@ unit_tests = \
 	tests/unit/test-chat-names \
 	tests/unit/test-chat-prompt \
 	tests/unit/test-chat-remote \
+	tests/unit/test-chat-spend \
 	tests/unit/test-chat-store \
 	tests/unit/test-chat-tables \
 	tests/unit/test-chat-transcript \

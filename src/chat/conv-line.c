@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "chat/internal.h"
+#include "observe/counter.h"
 #include "observe/log.h"
 
 /* ---- opens for writing ----------------------------------------------------------------------- */
@@ -114,6 +115,15 @@ sf_conv_undraft(struct sf_conv *c, uint64_t row)
 
 /* ---- the line -------------------------------------------------------------------------------- */
 
+static void
+count_locked(struct sf_convs *cs, int running, int waiting)
+{
+    cs->running += (unsigned)running;
+    cs->waiting += (unsigned)waiting;
+    sf_gauge_add(SF_G_CHAT_RUNNING, running);
+    sf_gauge_add(SF_G_CHAT_WAITING, waiting);
+}
+
 static bool
 may_begin_locked(const struct talk *t)
 {
@@ -126,8 +136,7 @@ begin_locked(struct talk *t)
 {
     struct sf_conv_turn *turn = t->line;
     t->runs = turn;
-    t->cs->running++;
-    t->cs->waiting--;
+    count_locked(t->cs, 1, -1);
     turn->stage = TURN_KNOWS;
     turn_ref_locked(turn);
     conv_crew_do(t->cs->beginners, &turn->job, turn_run, turn);
@@ -164,9 +173,9 @@ unlist_locked(struct sf_conv_turn *turn)
     turn->next = NULL;
     if (t->runs == turn) {
         t->runs = NULL;
-        t->cs->running--;
+        count_locked(t->cs, -1, 0);
     } else {
-        t->cs->waiting--;
+        count_locked(t->cs, 0, -1);
     }
 }
 
@@ -179,7 +188,7 @@ enlist_locked(struct talk *t, struct sf_conv_turn *turn)
     *at = turn;
     turn->talk = t;
     t->refs++;
-    t->cs->waiting++;
+    count_locked(t->cs, 0, 1);
     talk_changed_locked(t);
 }
 
@@ -408,18 +417,24 @@ struct away {
 };
 
 static void
+away_tell(void *arg)
+{
+    struct away *a = arg;
+    int rc = *a->id ? sf_chat_remote_close(a->cs->remote, a->id, sf_clock_ms() + CONV_TABLES_MS)
+                    : -ENOENT;
+    if (rc && rc != -ENOENT && rc != -ENOSYS && rc != -EAGAIN)
+        sf_warn("chat", "event=chat-not-closed id=%s rc=%d", a->id, rc);
+    sf_conv_put(a->c);
+    free(a);
+}
+
+static void
 away_run(void *arg)
 {
     struct away *a = arg;
     int rc = sf_chat_store_set_name(a->cs->store, a->c->of + 1, &a->name, *a->id ? a->id : NULL);
     a->fn(a->arg, rc);
-    if (*a->id && a->cs->remote) {
-        int closed = sf_chat_remote_close(a->cs->remote, a->id, sf_clock_ms() + CONV_TABLES_MS);
-        if (closed && closed != -ENOENT && closed != -ENOSYS && closed != -EAGAIN)
-            sf_warn("chat", "event=chat-not-closed id=%s rc=%d", a->id, closed);
-    }
-    sf_conv_put(a->c);
-    free(a);
+    conv_crew_do(a->cs->askers, &a->job, away_tell, a);
 }
 
 static bool

@@ -426,30 +426,37 @@ tell(struct sf_conv *c, int rc, bool all)
     }
 }
 
+static void load_run(void *arg);
+
+/* More may wait by now; else it is given back. */
+static void
+load_next(struct sf_conv *c, struct conv_crew *crew, void (*fn)(void *arg))
+{
+    SF_GUARD(&c->cs->lock);
+    if (c->waits) {
+        conv_crew_do(crew, &c->load, fn, c);
+        return;
+    }
+    c->loading = false;
+    conv_unref_locked(c);
+}
+
+static void
+refresh_run(void *arg)
+{
+    struct sf_conv *c = arg;
+    refresh(c);
+    tell(c, 0, true);
+    load_next(c, c->cs->workers, load_run);
+}
+
 static void
 load_run(void *arg)
 {
     struct sf_conv *c = arg;
-    struct sf_convs *cs = c->cs;
-    bool more, tables;
-    do {
-        int rc = load_local(c);
-        tell(c, rc, rc != 0);
-        {
-            SF_GUARD(&cs->lock);
-            tables = c->waits != NULL;
-        }
-        if (tables) {
-            refresh(c);
-            tell(c, 0, true);
-        }
-        SF_GUARD(&cs->lock);
-        more = c->waits != NULL;
-        if (!more) {
-            c->loading = false;
-            conv_unref_locked(c);
-        }
-    } while (more);
+    int rc = load_local(c);
+    tell(c, rc, rc != 0);
+    load_next(c, c->cs->askers, refresh_run);
 }
 
 /* 0 it will be told; -errno. */

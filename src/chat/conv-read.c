@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "chat/internal.h"
+#include "observe/counter.h"
 
 struct served {
     int rc; /* -EINPROGRESS: it has to wait */
@@ -88,6 +89,7 @@ sf_conv_read(struct sf_conv *c, struct sf_conv_read *r)
         *list = r;
         r->at = list;
         c->cs->readers++;
+        sf_gauge_add(SF_G_CHAT_READERS, 1);
     }
     sf_mutex_unlock(&c->cs->lock);
     if (s.rc != -EINPROGRESS)
@@ -103,6 +105,7 @@ unlist_locked(struct sf_convs *cs, struct sf_conv_read *r)
     *at = r->next;
     r->at = NULL;
     cs->readers--;
+    sf_gauge_add(SF_G_CHAT_READERS, -1);
 }
 
 bool

@@ -352,14 +352,18 @@ open_all(struct sf_convs *cs, const struct sf_convs_opts *o, struct sf_err *err)
         rc = conv_crew_new(o->http, CONV_BEGINNERS, &cs->beginners);
     if (!rc)
         rc = conv_crew_new(o->http, CONV_WORKERS, &cs->workers);
+    if (!rc)
+        rc = conv_crew_new(o->http, CONV_ASKERS, &cs->askers);
     return rc ? sf_err_set(err, rc, "chats cannot be begun: %s", strerror(-rc)) : 0;
 }
 
 static void
 take_down(struct sf_convs *cs)
 {
+    /* Each may give the next one something to do, and none one that is gone. */
     conv_crew_free(cs->beginners);
     conv_crew_free(cs->workers);
+    conv_crew_free(cs->askers);
     sf_mutex_lock(&cs->lock);
     while (cs->timers) /* those that run just now */
         sf_cond_wait(&cs->idle, &cs->lock);
@@ -481,6 +485,7 @@ sf_convs_stop(struct sf_convs *cs, int64_t deadline_ms)
     end_waits(cs);
     conv_crew_hurry(cs->beginners);
     conv_crew_hurry(cs->workers);
+    conv_crew_hurry(cs->askers);
     end_turns(cs, deadline_ms);
     end_waits(cs);
 }

@@ -20,12 +20,14 @@
  *   sf_conv (by name or id) --> talk (by id) --> parts (what it says), line of sf_conv_turn
  *
  * One lock for all of it, under which nothing waits and nothing foreign is called. What may wait is
- * a job on one of two pools: turns until they are asked, and all that is short.
+ * a job of one of three crews, so that nobody waits for tables or contents who only wants what the
+ * local disk has.
  */
 
 #define CONV_RUNNING   64          /* turns that are worked on or answered at once */
 #define CONV_BEGINNERS 4           /* threads that begin turns */
-#define CONV_WORKERS   4           /* threads for all else */
+#define CONV_WORKERS   2           /* threads for what only wants the local disk */
+#define CONV_ASKERS    2           /* threads for what the tables are asked and told */
 #define CONV_READS     1024        /* reads that wait */
 #define CONV_TEXT_MAX  (64 << 20)  /* bytes of a transcript, beyond which nothing is asked */
 #define CONV_IDLE      64          /* conversations that nobody has, and are in memory */
@@ -204,7 +206,7 @@ struct sf_convs {
     struct sf_chat_remote *remote; /* NULL = no tables */
     struct sf_chat_kept kept;
     struct spend *spend;
-    struct conv_crew *beginners, *workers;
+    struct conv_crew *beginners, *workers, *askers;
 
     struct sf_mutex lock; /* order 10; what follows, and all of the above but where it is said */
     struct sf_cond idle;

@@ -192,7 +192,7 @@ renew(void *arg)
                                    sf_clock_ms() + CONV_TABLES_MS) == 0)
         sf_warn("chat", "event=lease-lost id=%s", t->talk->id);
     if (on)
-        conv_crew_later(cs->workers, &t->lease, LEASE_MS, renew, t);
+        conv_crew_later(cs->askers, &t->lease, LEASE_MS, renew, t);
     else
         sf_conv_turn_put(t);
 }
@@ -204,7 +204,7 @@ keep_lease(struct sf_conv_turn *t)
         SF_GUARD(&t->cs->lock);
         turn_ref_locked(t);
     }
-    conv_crew_later(t->cs->workers, &t->lease, LEASE_MS, renew, t);
+    conv_crew_later(t->cs->askers, &t->lease, LEASE_MS, renew, t);
 }
 
 /* Another mount is at it: TURN_LATER. */

@@ -271,6 +271,10 @@ count_locked(struct sf_conv_turn *t)
     cs->turns++;
     cs->cancelled += t->how == SF_PE_CANCELLED;
     cs->failed += has_failed(t);
+    sf_count(SF_C_CHAT_TURNS, 1);
+    sf_count(SF_C_CHAT_FAILED, has_failed(t));
+    sf_count(SF_C_CHAT_CANCELLED, t->how == SF_PE_CANCELLED);
+    sf_count(SF_C_CHAT_TOKENS, t->usage.prompt + t->usage.answered);
     if (has_failed(t))
         snprintf(cs->last_error, sizeof cs->last_error, "%.*s", (int)sizeof cs->last_error - 1,
                  t->fault.text);
@@ -319,14 +323,9 @@ forget(struct sf_conv_turn *t)
     publish(t);
 }
 
-int
-turn_ends(struct sf_conv_turn *t)
+static void
+end(struct sf_conv_turn *t)
 {
-    const bool said = t->question.number || t->in_tables;
-    if (!said && t->how == SF_PE_CANCELLED) {
-        forget(t);
-        return 0;
-    }
     /* One that failed before is shown with its question. */
     if (!t->question.number && !turn_question(t))
         (void)turn_says(t);
@@ -338,7 +337,22 @@ turn_ends(struct sf_conv_turn *t)
         sf_warn("chat", "event=turn-not-kept id=%s rc=%d", t->talk->id, rc);
     keep_in_cache(t);
     publish(t);
-    return 0;
+}
+
+/* The tables are asked by others than who does this. */
+int
+turn_ends(struct sf_conv_turn *t)
+{
+    if (!t->question.number && !t->in_tables && t->how == SF_PE_CANCELLED)
+        forget(t);
+    else
+        end(t);
+    {
+        SF_GUARD(&t->cs->lock);
+        turn_ref_locked(t);
+    }
+    conv_crew_do(t->cs->askers, &t->job, turn_run, t);
+    return TURN_LATER;
 }
 
 /* ---- the tables ------------------------------------------------------------------------------ */
@@ -528,5 +542,5 @@ convs_tell_behind(struct sf_convs *cs, int64_t ms)
     if (cs->tells || cs->stopping || !cs->remote)
         return;
     cs->tells = true;
-    conv_crew_later(cs->workers, &cs->tell, ms, tell_all, cs);
+    conv_crew_later(cs->askers, &cs->tell, ms, tell_all, cs);
 }

@@ -128,8 +128,13 @@ end(const char *id, uint64_t number, bool tell)
                                .spender = "kimi",
                                .day = 20000,
                                .spent = {.tokens = 100, .price = 7, .turns = 1}};
+    struct sf_chat_told told = {.row = 0};
     assert_int_equal(sf_chat_note_add(&t[1].turn.below, "end", "stop"), 0);
     assert_int_equal(sf_chat_store_change(st, &c), 0);
+    assert_int_equal(c.told != 0, tell);
+    if (tell)
+        assert_int_equal(sf_chat_store_untold(st, c.told - 1, &told), 0);
+    assert_int_equal(told.row, c.told);
     for (size_t i = 0; i < 2; i++)
         sf_chat_record_fini(&t[i]);
 }

@@ -27,12 +27,12 @@ static struct {
         char id[64], role[16];
         json_t *content, *metadata;
     } rows[ROWS]; /* of the one conversation that they have */
-    unsigned n, begins, ends, leases, finds, closes;
+    _Atomic unsigned n, begins, ends, leases, finds, closes;
     char conversation[64];
-    int fails;               /* every call */
-    int busy;                /* so many begins */
-    bool closed;             /* the first generation is */
-    unsigned asked_at_begin; /* questions that providers had got then */
+    _Atomic int fails;               /* every call */
+    _Atomic int busy;                /* so many begins */
+    _Atomic bool closed;             /* the first generation is */
+    _Atomic unsigned asked_at_begin; /* questions that providers had got then */
 } tables = {.lock = SF_MUTEX_INIT(0)};
 
 static void
