@@ -34,6 +34,7 @@
 #define CONV_IDLE_MS   30000       /* and for how long */
 #define CONV_TABLES_MS 10000       /* one call of the tables */
 #define CONV_MONEY_MS  60000       /* no money is believed so long without asking */
+#define CONV_BEGIN_MS  3000        /* the one that a question waits for: without them, then (K8) */
 #define CONV_LEASE_S   30          /* K5 */
 #define CONV_PIECE     (64 * 1024) /* bytes of an answer that are kept at once, ... */
 #define CONV_PIECE_MS  1000        /* ... or after this time (K3) */

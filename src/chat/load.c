@@ -10,6 +10,7 @@
 
 #include <openssl/evp.h>
 
+#include "base/redact.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "provider/files.h"
@@ -62,13 +63,14 @@ struct chat_load {
 int
 chat_fault(struct sf_provider_fault *fault, int err, const char *fmt, ...)
 {
-    char text[sizeof fault->text];
+    /* No words of a provider's: the sentence stands alone. */
+    *fault = (struct sf_provider_fault){
+        .cls = err == -ENOTSUP ? SF_PC_TYPE : SF_PC_INVALID, .err = err, .retry_after_ms = -1};
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    vsnprintf(fault->text, sizeof fault->text, fmt, ap);
     va_end(ap);
-    (void)sf_provider_fault_set(fault, err == -ENOTSUP ? SF_PC_TYPE : SF_PC_INVALID, "%s", text);
-    fault->err = err;
+    sf_redact(fault->text);
     return err;
 }
 

@@ -265,7 +265,7 @@ turn_leases(struct sf_conv_turn *t)
     about(t, &begin.about);
     title_of(t, title);
     begin.title = t->talk->parts.len ? NULL : title;
-    rc = sf_chat_remote_begin(t->cs->remote, &begin, sf_clock_ms() + CONV_TABLES_MS, &t->others,
+    rc = sf_chat_remote_begin(t->cs->remote, &begin, sf_clock_ms() + CONV_BEGIN_MS, &t->others,
                               &busy_s);
     switch (rc) {
     case SF_CHAT_BEGUN:

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/redact.h"
 #include "chat/internal.h"
+#include "chat/load.h"
 
 /* ---- stages ---------------------------------------------------------------------------------- */
 
@@ -30,6 +30,8 @@ enum turn_stage
 turn_failed_locked(struct sf_conv_turn *t)
 {
     const struct sf_provider_class_info *info = sf_provider_class_info(t->fault.cls);
+    if (t->cancelled)
+        t->how = SF_PE_CANCELLED;
     if (t->cancelled || t->shown || !info->provider || t->conf + 1 >= t->n_confs)
         return TURN_ENDS;
     char why[sizeof t->fault.text + 40];
@@ -81,13 +83,12 @@ turn_run(void *arg)
 int
 turn_fault(struct sf_conv_turn *t, int err, const char *fmt, ...)
 {
+    char text[sizeof t->fault.text];
     va_list ap;
-    t->fault = (struct sf_provider_fault){.cls = SF_PC_INVALID, .err = err, .retry_after_ms = -1};
     va_start(ap, fmt);
-    vsnprintf(t->fault.text, sizeof t->fault.text, fmt, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    sf_redact(t->fault.text);
-    return err;
+    return chat_fault(&t->fault, err, "%s", text);
 }
 
 bool

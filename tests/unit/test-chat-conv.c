@@ -351,6 +351,9 @@ test_cancel(void **state)
     KEEP(all, says_plainly(c));
     assert_null(strstr(all, "waits"));
     assert_null(strstr(all, "next"));
+    assert_null(strstr(all, "## error"));
+    assert_non_null(
+        strstr(all, "\nreads\n\n## assistant T alpha -\n\n\n\n> supafs: end cancelled\n"));
     assert_non_null(strstr(all, "\n\nsome\n\n> supafs: end cancelled\n"));
     /* Those of which no word came are not sent with the next one. */
     struct sf_conv_turn *last = ask(c, "last");

@@ -288,7 +288,7 @@ test_spend(void **state)
     assert_int_equal(sf_convs_may_ask(world.cs, NULL, NULL), 0);
     c = conv_named(STEM);
     assert_int_equal(result_of(c, ask(c, "r")), -EDQUOT);
-    assert_non_null(strstr(says(c), "chat_tokens_day: 985 tokens are left until 00:00 UTC"));
+    assert_non_null(strstr(says(c), "\n\nchat_tokens_day: 985 tokens are left until 00:00 UTC"));
     assert_int_equal(asked_count(), 1);
     sf_conv_put(c);
     world_close();
