@@ -100,6 +100,13 @@ conv_free_locked(struct sf_conv *c)
     free(c);
 }
 
+static bool
+may_stay(const struct sf_conv *c, int64_t old)
+{
+    return c->idle_ms > old && c->cs->unused <= CONV_IDLE && !c->cs->stopping &&
+           (!c->talk || c->talk->size[1] <= CONV_IDLE_TEXT);
+}
+
 /* Those that nobody has stay for a while: what is read once is read again soon. */
 static void
 sweep_locked(struct sf_convs *cs)
@@ -109,7 +116,7 @@ sweep_locked(struct sf_convs *cs)
     if (!cs->unused)
         return;
     HASH_ITER (hh, cs->convs, c, next) {
-        if (c->refs || (c->idle_ms > old && cs->unused <= CONV_IDLE && !cs->stopping))
+        if (c->refs || may_stay(c, old))
             continue;
         cs->unused--;
         conv_free_locked(c);
@@ -412,7 +419,7 @@ one_that_runs_locked(struct sf_convs *cs, bool *any)
     *any = false;
     HASH_ITER (hh, cs->talks, t, next) {
         *any |= t->runs != NULL;
-        if (t->runs && !t->runs->cancelled) {
+        if (t->runs && !t->runs->cancelled && t->runs->stage < TURN_ENDS) {
             turn_ref_locked(t->runs);
             return t->runs;
         }

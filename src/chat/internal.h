@@ -31,6 +31,7 @@
 #define CONV_READS     1024        /* reads that wait */
 #define CONV_TEXT_MAX  (64 << 20)  /* bytes of a transcript, beyond which nothing is asked */
 #define CONV_IDLE      64          /* conversations that nobody has, and are in memory */
+#define CONV_IDLE_TEXT (1 << 20)   /* bytes of each of them, at most */
 #define CONV_IDLE_MS   30000       /* and for how long */
 #define CONV_TABLES_MS 10000       /* one call of the tables */
 #define CONV_MONEY_MS  60000       /* no money is believed so long without asking */

@@ -307,18 +307,20 @@ settle_text(struct sf_conv_turn *t)
     (void)turn_hears_locked(t, SF_PV_ANSWER, NULL, 0);
 }
 
+static bool
+stops(struct sf_convs *cs)
+{
+    SF_GUARD(&cs->lock);
+    return cs->stopping;
+}
+
 /* Nobody has heard of its question: it stays a draft where the mount ends, else it is gone. */
 static void
 forget(struct sf_conv_turn *t)
 {
     const struct spend_amount nothing = {0, 0};
-    bool stopping;
-    {
-        SF_GUARD(&t->cs->lock);
-        stopping = t->cs->stopping;
-    }
     spend_settle(t->cs->spend, &t->booked, &nothing, NULL);
-    if (!stopping && t->row)
+    if (!stops(t->cs) && t->row)
         (void)sf_chat_store_forget(t->cs->store, t->row);
     publish(t);
 }
@@ -516,7 +518,7 @@ tell_all(void *arg)
     struct sf_chat_told row = {.row = 0};
     bool again = false;
     int rc = 0;
-    while (!rc && !sf_chat_store_untold(cs->store, row.row, &row)) {
+    while (!rc && !stops(cs) && !sf_chat_store_untold(cs->store, row.row, &row)) {
         if (runs(cs, row.id)) {
             again = true;
             continue;
