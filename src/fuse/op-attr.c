@@ -54,8 +54,8 @@ reply_attr(struct op *op, const struct sf_tree_result *res)
     return 0;
 }
 
-static const struct op_kind getattr_kind = {"getattr", reply_attr, NULL, false, false};
-static const struct op_kind setattr_kind = {"setattr", reply_attr, NULL, true, false};
+static const struct op_kind getattr_kind = {.name = "getattr", .reply = reply_attr};
+static const struct op_kind setattr_kind = {.name = "setattr", .reply = reply_attr, .change = true};
 
 void
 do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

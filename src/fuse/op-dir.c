@@ -38,7 +38,8 @@ undo_opendir(struct op *op, const struct sf_tree_result *res)
     sf_tree_releasedir(op->fuse->tree, res->dir);
 }
 
-static const struct op_kind opendir_kind = {"opendir", reply_opendir, undo_opendir, false, false};
+static const struct op_kind opendir_kind = {
+    .name = "opendir", .reply = reply_opendir, .undo = undo_opendir};
 
 void
 do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -102,7 +103,7 @@ reply_readdir(struct op *op, const struct sf_tree_result *res)
     return 0;
 }
 
-static const struct op_kind readdir_kind = {"readdir", reply_readdir, NULL, false, false};
+static const struct op_kind readdir_kind = {.name = "readdir", .reply = reply_readdir};
 
 static void
 read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi,
@@ -144,7 +145,7 @@ do_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fuse_reply_err(req, 0);
 }
 
-static const struct op_kind fsyncdir_kind = {"fsyncdir", reply_ok, NULL, true, false};
+static const struct op_kind fsyncdir_kind = {.name = "fsyncdir", .reply = reply_ok, .change = true};
 
 void
 do_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -166,12 +167,16 @@ do_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info 
 /* ---- changing them ----------------------------------------------------------------------------
  */
 
-static const struct op_kind mkdir_kind = {"mkdir", reply_entry, undo_entry, true, false};
-static const struct op_kind mknod_kind = {"mknod", reply_entry, undo_entry, true, false};
-static const struct op_kind symlink_kind = {"symlink", reply_entry, undo_entry, true, false};
-static const struct op_kind unlink_kind = {"unlink", reply_ok, NULL, true, false};
-static const struct op_kind rmdir_kind = {"rmdir", reply_ok, NULL, true, false};
-static const struct op_kind rename_kind = {"rename", reply_ok, NULL, true, true};
+static const struct op_kind mkdir_kind = {
+    .name = "mkdir", .reply = reply_entry, .undo = undo_entry, .change = true};
+static const struct op_kind mknod_kind = {
+    .name = "mknod", .reply = reply_entry, .undo = undo_entry, .change = true};
+static const struct op_kind symlink_kind = {
+    .name = "symlink", .reply = reply_entry, .undo = undo_entry, .change = true};
+static const struct op_kind unlink_kind = {.name = "unlink", .reply = reply_ok, .change = true};
+static const struct op_kind rmdir_kind = {.name = "rmdir", .reply = reply_ok, .change = true};
+static const struct op_kind rename_kind = {
+    .name = "rename", .reply = reply_ok, .change = true, .send = true};
 
 /* op_begin() for a change of a name; NULL = answered. */
 static struct op *

@@ -47,10 +47,13 @@ undo_create(struct op *op, const struct sf_tree_result *res)
     undo_entry(op, res);
 }
 
-static const struct op_kind open_kind = {"open", reply_open, undo_open, false, false};
-static const struct op_kind create_kind = {"create", reply_create, undo_create, true, false};
-static const struct op_kind flush_kind = {"flush", reply_ok, NULL, true, true};
-static const struct op_kind fsync_kind = {"fsync", reply_ok, NULL, true, true};
+static const struct op_kind open_kind = {.name = "open", .reply = reply_open, .undo = undo_open};
+static const struct op_kind create_kind = {
+    .name = "create", .reply = reply_create, .undo = undo_create, .change = true};
+static const struct op_kind flush_kind = {
+    .name = "flush", .reply = reply_ok, .change = true, .send = true};
+static const struct op_kind fsync_kind = {
+    .name = "fsync", .reply = reply_ok, .change = true, .send = true};
 
 /*
  * A file of which the kernel may still believe another size. Once it has our notice it asks anew,

@@ -62,7 +62,8 @@ reply_count(struct op *op, const struct sf_tree_result *res)
     return 0;
 }
 
-static const struct op_kind lookup_kind = {"lookup", reply_entry, undo_entry, false, false};
+static const struct op_kind lookup_kind = {
+    .name = "lookup", .reply = reply_entry, .undo = undo_entry};
 
 void
 do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -116,7 +117,7 @@ reply_link(struct op *op, const struct sf_tree_result *res)
     return 0;
 }
 
-static const struct op_kind readlink_kind = {"readlink", reply_link, NULL, false, false};
+static const struct op_kind readlink_kind = {.name = "readlink", .reply = reply_link};
 
 void
 do_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -14,11 +14,13 @@ reply_read(struct op *op, const struct sf_tree_result *res)
     return 0;
 }
 
-static const struct op_kind read_kind = {"read", reply_read, NULL, false, false};
+static const struct op_kind read_kind = {.name = "read", .reply = reply_read};
 /* A write may have to fetch the object's old bytes first. */
-static const struct op_kind write_kind = {"write", reply_count, NULL, true, false};
-static const struct op_kind fallocate_kind = {"fallocate", reply_ok, NULL, true, false};
-static const struct op_kind copy_kind = {"copy_file_range", reply_count, NULL, true, false};
+static const struct op_kind write_kind = {.name = "write", .reply = reply_count, .change = true};
+static const struct op_kind fallocate_kind = {
+    .name = "fallocate", .reply = reply_ok, .change = true};
+static const struct op_kind copy_kind = {
+    .name = "copy_file_range", .reply = reply_count, .change = true};
 
 void
 do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)

@@ -151,7 +151,8 @@ undo_talk(struct op *op, const struct sf_tree_result *res)
     text_unref(op->fuse, t);
 }
 
-static const struct op_kind talk_kind = {"talk", reply_talk, undo_talk, false, true};
+static const struct op_kind talk_kind = {
+    .name = "talk", .reply = reply_talk, .undo = undo_talk, .send = true};
 
 static void
 talk_read(struct sf_fuse *f, fuse_req_t req, size_t size, const struct fuse_file_info *fi)

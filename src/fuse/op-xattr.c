@@ -35,10 +35,11 @@ reply_xattr(struct op *op, const struct sf_tree_result *res)
     return 0;
 }
 
-static const struct op_kind getxattr_kind = {"getxattr", reply_xattr, NULL, false, false};
-static const struct op_kind getxattr_patient_kind = {"getxattr", reply_xattr, NULL, false, true};
-static const struct op_kind listxattr_kind = {"listxattr", reply_xattr, NULL, false, false};
-static const struct op_kind setxattr_kind = {"setxattr", reply_ok, NULL, true, false};
+static const struct op_kind getxattr_kind = {.name = "getxattr", .reply = reply_xattr};
+static const struct op_kind getxattr_patient_kind = {
+    .name = "getxattr", .reply = reply_xattr, .send = true};
+static const struct op_kind listxattr_kind = {.name = "listxattr", .reply = reply_xattr};
+static const struct op_kind setxattr_kind = {.name = "setxattr", .reply = reply_ok, .change = true};
 
 void
 do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)

@@ -139,7 +139,7 @@ undo(struct op *op, const struct sf_tree_result *res)
     atomic_fetch_add(&undone, 1);
 }
 
-static const struct op_kind kind = {"test", reply, undo, false, false};
+static const struct op_kind kind = {.name = "test", .reply = reply, .undo = undo};
 
 static struct sf_fuse fuse;
 
