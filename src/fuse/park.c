@@ -50,7 +50,7 @@ struct park {
     struct op *_Atomic *chunks; /* of CHUNK entries each; written under the lock, read without */
     _Atomic unsigned n_chunks;
     uint32_t free_head;
-    unsigned used;
+    unsigned used, apart;
     bool full_said;
 };
 
@@ -76,7 +76,7 @@ park_new(const struct park_opts *opts, struct park **ret)
         return -ENOMEM;
     p->opts = *opts;
     p->free_head = NONE;
-    p->chunks = calloc(opts->max / CHUNK + 1, sizeof *p->chunks);
+    p->chunks = calloc((opts->max + opts->max_apart) / CHUNK + 1, sizeof *p->chunks);
     if (!p->chunks) {
         free(p);
         return -ENOMEM;
@@ -110,8 +110,9 @@ park_free(struct park *p)
             usleep(1000); /* it runs just now */
     int64_t patience = sf_clock_ms() + PATIENCE_MS;
     sf_mutex_lock(&p->lock);
-    while (p->used)
-        if (sf_cond_timedwait_ms(&p->idle, &p->lock, patience) == -ETIMEDOUT && p->used) {
+    while (p->used || p->apart)
+        if (sf_cond_timedwait_ms(&p->idle, &p->lock, patience) == -ETIMEDOUT &&
+            (p->used || p->apart)) {
             patience = INT64_MAX;
             say_lost_locked(p);
         }
@@ -145,10 +146,14 @@ grow_locked(struct park *p)
 }
 
 static struct op *
-slot_get(struct park *p)
+slot_get(struct park *p, bool apart)
 {
     SF_GUARD(&p->lock);
-    if (p->used >= p->opts.max || (p->free_head == NONE && !grow_locked(p))) {
+    unsigned *used = apart ? &p->apart : &p->used;
+    unsigned max = apart ? p->opts.max_apart : p->opts.max;
+    if (*used >= max || (p->free_head == NONE && !grow_locked(p))) {
+        if (apart)
+            return NULL;
         if (!p->full_said)
             sf_warn("fuse", "event=too-many-waiting max_parked=%u text=%s", p->opts.max,
                     "further requests fail with EAGAIN; is the project reachable?");
@@ -157,7 +162,7 @@ slot_get(struct park *p)
     }
     struct op *op = slot_of(p, p->free_head);
     p->free_head = op->next_free;
-    p->used++;
+    ++*used;
     return op;
 }
 
@@ -173,9 +178,10 @@ op_unref(struct op *op)
     SF_GUARD(&p->lock);
     op->next_free = p->free_head;
     p->free_head = op->slot;
-    if (--p->used < p->opts.max / 2)
+    --*(op->kind->apart ? &p->apart : &p->used);
+    if (p->used < p->opts.max / 2)
         p->full_said = false;
-    if (!p->used)
+    if (!p->used && !p->apart)
         sf_cond_broadcast(&p->idle);
 }
 
@@ -201,6 +207,15 @@ unpark(struct park *p, uint64_t old)
     }
 }
 
+static void
+cancel_work(struct op *op, uint64_t id)
+{
+    if (id && op->kind->cancel)
+        op->kind->cancel(op, id);
+    else if (id)
+        sf_tree_cancel(park_of(op)->opts.tree, id);
+}
+
 /* Answer a request that waits, and let what works for it know. */
 static bool
 op_abort(struct op *op, uint32_t use, int err)
@@ -211,9 +226,7 @@ op_abort(struct op *op, uint32_t use, int err)
     struct park *p = park_of(op);
     unpark(p, old);
     fuse_reply_err(atomic_load(&op->req), err);
-    uint64_t cancel = atomic_exchange(&op->cancel, 0);
-    if (cancel)
-        sf_tree_cancel(p->opts.tree, cancel);
+    cancel_work(op, atomic_exchange(&op->cancel, 0));
     op_unref(op);
     return true;
 }
@@ -254,7 +267,7 @@ op_begin(struct sf_fuse *f, fuse_req_t req, const struct op_kind *kind)
 {
     struct park *p = f->park;
     int closing = atomic_load_explicit(&p->closing, memory_order_relaxed);
-    struct op *op = closing ? NULL : slot_get(p);
+    struct op *op = closing ? NULL : slot_get(p, kind->apart);
     sf_count(SF_C_FUSE_REQUESTS, 1);
     if (!op) {
         fuse_reply_err(req, closing ? closing : EAGAIN);
@@ -370,8 +383,7 @@ op_end(struct op *op, uint64_t cancel)
     /* Taken by an interrupt that did not know yet what to cancel. */
     if ((w & ST_MASK) == ST_ABORTED) {
         atomic_exchange(&op->cancel, 0);
-        if (cancel)
-            sf_tree_cancel(p->opts.tree, cancel);
+        cancel_work(op, cancel);
     }
     op_unref(op);
 }

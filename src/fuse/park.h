@@ -32,8 +32,12 @@ struct op_kind {
     int (*reply)(struct op *op, const struct sf_tree_result *res);
     /* Give back what came with a success that nobody gets; NULL = nothing did. */
     void (*undo)(struct op *op, const struct sf_tree_result *res);
+    /* End what works for it, by the id that op_end() was given (not 0): it was answered already,
+     * and its completion has run or will. NULL = sf_tree_cancel(). */
+    void (*cancel)(struct op *op, uint64_t id);
     bool change; /* has the time limit of a change */
     bool send;   /* may take as long as an upload takes: no time limit here */
+    bool apart;  /* waits for what may come in minutes or never: takes no place of the others */
 };
 
 struct op {
@@ -41,7 +45,7 @@ struct op {
     uint32_t slot;
     uint32_t next_free;
     _Atomic(fuse_req_t) req;
-    _Atomic uint64_t cancel; /* of the tree's; 0 = nothing to cancel */
+    _Atomic uint64_t cancel; /* an id of the tree's or the kind's; 0 = nothing to cancel */
     _Atomic int64_t deadline_ms;
     _Atomic pid_t pid; /* the thread that asks */
     const struct op_kind *kind;
@@ -57,6 +61,7 @@ struct op {
 
 struct park_opts {
     unsigned max;
+    unsigned max_apart;         /* the same for kinds that are counted apart */
     int64_t read_ms, change_ms; /* time limits */
     struct sf_http *http;       /* for the timer */
     struct sf_tree *tree;       /* where requests are cancelled */
@@ -75,8 +80,8 @@ struct op *op_begin(struct sf_fuse *f, fuse_req_t req, const struct op_kind *kin
 /* The completion to give to the tree, with the op as argument. */
 void op_done(void *arg, int err, const struct sf_tree_result *res);
 
-/* The handler's last word, after the call of the tree; @cancel: what the tree's function returned.
- */
+/* The handler's last word, after the call of the tree; @cancel: what its function returned, or what
+ * the kind's `cancel` takes. */
 void op_end(struct op *op, uint64_t cancel);
 
 /* Answer everything that waits; what comes in later is answered at once. */

@@ -141,16 +141,34 @@ undo(struct op *op, const struct sf_tree_result *res)
 
 static const struct op_kind kind = {.name = "test", .reply = reply, .undo = undo};
 
+/* One that may wait for ever, and is not the tree's. */
+static _Atomic uint64_t let_go;
+
+static void
+let_it_go(struct op *op, uint64_t id)
+{
+    assert_int_equal(op->off, 4711); /* the entry is still the request's */
+    atomic_fetch_add(&let_go, id);
+}
+
+static const struct op_kind apart_kind = {.name = "apart",
+                                          .reply = reply,
+                                          .undo = undo,
+                                          .cancel = let_it_go,
+                                          .send = true,
+                                          .apart = true};
+
 static struct sf_fuse fuse;
 
 static void
 set_up(unsigned max, int64_t read_ms)
 {
-    const struct park_opts opts = {.max = max, .read_ms = read_ms, .change_ms = read_ms};
+    const struct park_opts opts = {
+        .max = max, .max_apart = 2, .read_ms = read_ms, .change_ms = read_ms};
     memset(&fuse, 0, sizeof fuse);
     assert_int_equal(park_new(&opts, &fuse.park), 0);
     replied = undone = 0;
-    cancelled = 0;
+    cancelled = let_go = 0;
     reply_result = 0;
 }
 
@@ -280,6 +298,91 @@ a_deadline_answers(void **state)
     op_done(op, 0, &nothing);
     assert_int_equal(r.replies, 1);
     assert_int_equal(undone, 1);
+    park_free(fuse.park);
+}
+
+static struct op *
+begin_apart(struct fuse_req *r)
+{
+    req_init(r);
+    struct op *op = op_begin(&fuse, r, &apart_kind);
+    if (op)
+        op->off = 4711;
+    return op;
+}
+
+/* Interrupt, also before the id is known, and end: none of them asks the tree. */
+static void
+a_kind_cancels_its_own_way(void **state)
+{
+    struct fuse_req r;
+    (void)state;
+    set_up(4, 0);
+    struct op *op = begin_apart(&r);
+    op_end(op, 3);
+    run_timer(); /* it has no deadline */
+    assert_int_equal(r.replies, 0);
+    interrupt(&r);
+    assert_int_equal(r.err, EINTR);
+    assert_int_equal(let_go, 3);
+    op_done(op, -ECANCELED, NULL);
+
+    op = begin_apart(&r);
+    interrupt(&r);
+    assert_int_equal(let_go, 3);
+    op_end(op, 40);
+    assert_int_equal(let_go, 43);
+    op_done(op, 0, &nothing);
+    assert_int_equal(undone, 1);
+
+    op = begin_apart(&r);
+    op_end(op, 0); /* nothing to cancel */
+    interrupt(&r);
+    assert_int_equal(let_go, 43);
+    op_done(op, 0, &nothing);
+
+    op = begin_apart(&r);
+    op_end(op, 500);
+    park_close(fuse.park, ENOTCONN);
+    assert_int_equal(r.err, ENOTCONN);
+    assert_int_equal(let_go, 543);
+    assert_int_equal(cancelled, 0);
+    op_done(op, -ECANCELED, NULL);
+    park_free(fuse.park);
+}
+
+static void
+what_waits_apart_takes_no_place(void **state)
+{
+    struct fuse_req apart[3], r[3];
+    struct op *waits[2], *op[2];
+    (void)state;
+    set_up(2, 1000);
+    for (int i = 0; i < 2; i++) {
+        waits[i] = begin_apart(&apart[i]);
+        assert_non_null(waits[i]);
+        op_end(waits[i], 0);
+    }
+    assert_null(begin_apart(&apart[2]));
+    assert_int_equal(apart[2].err, EAGAIN);
+    for (int i = 0; i < 2; i++) {
+        req_init(&r[i]);
+        op[i] = op_begin(&fuse, &r[i], &kind);
+        assert_non_null(op[i]);
+        op_end(op[i], 0);
+    }
+    req_init(&r[2]);
+    assert_null(op_begin(&fuse, &r[2], &kind));
+    op_done(waits[0], 0, &nothing); /* nor does it give one back */
+    req_init(&r[2]);
+    assert_null(op_begin(&fuse, &r[2], &kind));
+    waits[0] = begin_apart(&apart[0]);
+    assert_non_null(waits[0]);
+    op_end(waits[0], 0);
+    for (int i = 0; i < 2; i++) {
+        op_done(waits[i], 0, &nothing);
+        op_done(op[i], 0, &nothing);
+    }
     park_free(fuse.park);
 }
 
@@ -423,6 +526,8 @@ main(void)
         cmocka_unit_test(an_interrupt_before_the_cancel_id_is_known),
         cmocka_unit_test(a_late_interrupt_does_not_meet_the_next_user),
         cmocka_unit_test(a_deadline_answers),
+        cmocka_unit_test(a_kind_cancels_its_own_way),
+        cmocka_unit_test(what_waits_apart_takes_no_place),
         cmocka_unit_test(too_many_are_refused),
         cmocka_unit_test(a_reply_that_nobody_got_is_undone),
         cmocka_unit_test(closing_answers_all),
