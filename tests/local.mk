@@ -55,6 +55,7 @@ unit_tests = \
 	tests/unit/test-control-talk \
 	tests/unit/test-daemon-dirs \
 	tests/unit/test-fuse-caller \
+	tests/unit/test-fuse-chat \
 	tests/unit/test-fuse-park \
 	tests/unit/test-http-core \
 	tests/unit/test-http-error \

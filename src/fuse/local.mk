@@ -6,6 +6,7 @@ src_libsupafs_a_SOURCES += \
 	src/fuse/notify.c \
 	src/fuse/notify.h \
 	src/fuse/op-attr.c \
+	src/fuse/op-chat.c \
 	src/fuse/op-dir.c \
 	src/fuse/op-file.c \
 	src/fuse/op-lookup.c \

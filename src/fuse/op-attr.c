@@ -61,14 +61,18 @@ void
 do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct sf_fuse *f = fuse_of(req);
-    if (sf_virtual_owns(ino)) {
+    bool chat = sf_chat_owns(ino);
+    if (!chat && sf_virtual_owns(ino)) {
         virtual_getattr(f, req, ino);
         return;
     }
     struct op *op = op_begin(f, req, &getattr_kind);
     if (!op)
         return;
-    sf_tree_getattr(f->tree, ino, file_of(fi), op_done, op);
+    if (chat)
+        sf_chat_getattr(f->chat, ino, op_done, op);
+    else
+        sf_tree_getattr(f->tree, ino, file_of(fi), op_done, op);
     op_end(op, 0);
 }
 
@@ -115,11 +119,12 @@ do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct f
     };
     struct sf_fuse *f = fuse_of(req);
     unsigned valid = 0;
-    if (sf_virtual_owns(ino) || f->opts.read_only) {
+    bool chat = sf_chat_owns(ino);
+    if ((!chat && sf_virtual_owns(ino)) || f->opts.read_only) {
         fuse_reply_err(req, f->opts.read_only ? EROFS : EPERM);
         return;
     }
-    if (!may_chown(f, req, st, to_set)) {
+    if (!chat && !may_chown(f, req, st, to_set)) {
         fuse_reply_err(req, EPERM);
         return;
     }
@@ -138,17 +143,23 @@ do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct f
         .mtime_ns = from_timespec(&st->st_mtim),
         .ctime_ns = from_timespec(&st->st_ctim),
     };
-    sf_tree_setattr(f->tree, ino, file_of(fi), &attr, valid, op_done, op);
+    if (chat)
+        chat_setattr(op, ino, fi, &attr, valid);
+    else
+        sf_tree_setattr(f->tree, ino, file_of(fi), &attr, valid, op_done, op);
     op_end(op, 0);
 }
 
-/* Asked only without default_permissions: the tree has no opinion, the virtual files have. */
+/* Asked only without default_permissions: the tree has no opinion, the virtual and the chat files
+ * have. */
 void
 do_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
     struct sf_fuse *f = fuse_of(req);
     uid_t uid = fuse_req_ctx(req)->uid;
     bool denied = sf_virtual_owns(ino) && uid != 0 && uid != f->opts.owner;
-    (void)mask;
-    fuse_reply_err(req, denied ? EACCES : 0);
+    if (sf_chat_owns(ino))
+        fuse_reply_err(req, -chat_access(f, req, ino, mask));
+    else
+        fuse_reply_err(req, denied ? EACCES : 0);
 }

@@ -45,6 +45,10 @@ void
 do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct sf_fuse *f = fuse_of(req);
+    if (sf_chat_owns(ino)) {
+        chat_opendir(f, req, ino, fi);
+        return;
+    }
     if (sf_virtual_owns(ino)) {
         virtual_opendir(f, req, ino, fi);
         return;
@@ -110,6 +114,10 @@ read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_fil
          bool plus)
 {
     struct sf_fuse *f = fuse_of(req);
+    if (sf_chat_owns(ino)) {
+        chat_readdir(f, req, size, off, plus, fi);
+        return;
+    }
     if (sf_virtual_owns(ino)) {
         virtual_readdir(f, req, ino, size, off, plus);
         return;
@@ -140,7 +148,9 @@ do_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fu
 void
 do_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    if (!sf_virtual_owns(ino))
+    if (sf_chat_owns(ino))
+        chat_release(fuse_of(req), fi);
+    else if (!sf_virtual_owns(ino))
         sf_tree_releasedir(fuse_of(req)->tree, dir_of(fi));
     fuse_reply_err(req, 0);
 }
@@ -228,7 +238,10 @@ do_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct op *op = change_begin(req, parent, name, &unlink_kind);
     if (!op)
         return;
-    sf_tree_unlink(op->fuse->tree, parent, name, op_done, op);
+    if (chat_maybe(op->fuse, parent, name))
+        chat_unlink(op, parent, name);
+    else
+        sf_tree_unlink(op->fuse->tree, parent, name, op_done, op);
     op_end(op, 0);
 }
 
@@ -252,7 +265,10 @@ do_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newpar
     struct op *op = change_begin(req, parent, name, &rename_kind);
     if (!op)
         return;
-    sf_tree_rename(f->tree, parent, name, newparent, newname, flags, op_done, op);
+    if (chat_maybe(f, parent, name) || chat_maybe(f, newparent, newname))
+        chat_rename(op, parent, name, newparent, newname, flags);
+    else
+        sf_tree_rename(f->tree, parent, name, newparent, newname, flags, op_done, op);
     op_end(op, 0);
 }
 

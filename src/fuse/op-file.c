@@ -36,14 +36,18 @@ reply_create(struct op *op, const struct sf_tree_result *res)
 {
     struct fuse_entry_param e;
     entry_fill(&e, &res->entry);
-    open_fill(op, &res->open);
+    if (!sf_chat_owns(res->entry.node))
+        open_fill(op, &res->open);
     return fuse_reply_create(op->req, &e, &op->fi);
 }
 
 static void
 undo_create(struct op *op, const struct sf_tree_result *res)
 {
-    undo_open(op, res);
+    if (sf_chat_owns(res->entry.node))
+        chat_undo_open(op);
+    else
+        undo_open(op, res);
     undo_entry(op, res);
 }
 
@@ -120,6 +124,10 @@ void
 do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct sf_fuse *f = fuse_of(req);
+    if (sf_chat_owns(ino)) {
+        chat_open(f, req, ino, fi);
+        return;
+    }
     if (sf_virtual_owns(ino)) {
         virtual_open(f, req, ino, fi);
         return;
@@ -140,6 +148,10 @@ do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     struct sf_cred cred;
     if (!change_allowed(f, req, parent, name))
         return;
+    if (!(fi->flags & O_EXCL) && chat_maybe(f, parent, name)) {
+        chat_create(f, req, &create_kind, parent, name, mode, fi);
+        return;
+    }
     cred_of(req, &cred);
     struct op *op = op_begin(f, req, &create_kind);
     if (!op)
@@ -155,6 +167,10 @@ void
 do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct sf_fuse *f = fuse_of(req);
+    if (sf_chat_owns(ino)) {
+        chat_flush(f, req, fi);
+        return;
+    }
     if (sf_virtual_owns(ino)) {
         fuse_reply_err(req, 0);
         return;
@@ -171,6 +187,10 @@ do_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi
 {
     struct sf_fuse *f = fuse_of(req);
     (void)datasync;
+    if (sf_chat_owns(ino)) {
+        chat_flush(f, req, fi);
+        return;
+    }
     if (sf_virtual_owns(ino)) {
         fuse_reply_err(req, 0);
         return;
@@ -185,7 +205,9 @@ do_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi
 void
 do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    if (sf_virtual_owns(ino))
+    if (sf_chat_owns(ino))
+        chat_release(fuse_of(req), fi);
+    else if (sf_virtual_owns(ino))
         virtual_release(fuse_of(req), fi);
     else
         sf_tree_release(fuse_of(req)->tree, file_of(fi));

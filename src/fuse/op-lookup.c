@@ -40,11 +40,20 @@ reply_entry(struct op *op, const struct sf_tree_result *res)
     return fuse_reply_entry(op->req, &e);
 }
 
+static void
+forget(struct sf_fuse *f, uint64_t node, uint64_t count)
+{
+    if (sf_chat_owns(node))
+        chat_forget(f, node, count);
+    else if (!sf_virtual_owns(node) && node != SF_TREE_ROOT)
+        sf_tree_forget(f->tree, node, count);
+}
+
 void
 undo_entry(struct op *op, const struct sf_tree_result *res)
 {
     if (res->entry.node)
-        sf_tree_forget(op->fuse->tree, res->entry.node, 1);
+        forget(op->fuse, res->entry.node, 1);
 }
 
 int
@@ -69,22 +78,19 @@ void
 do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct sf_fuse *f = fuse_of(req);
-    if (sf_virtual_claims(parent, name)) {
+    bool chat = chat_maybe(f, parent, name);
+    if (!chat && sf_virtual_claims(parent, name)) {
         virtual_lookup(f, req, parent, name);
         return;
     }
     struct op *op = op_begin(f, req, &lookup_kind);
     if (!op)
         return;
-    sf_tree_lookup(f->tree, parent, name, op_done, op);
+    if (chat)
+        chat_lookup(op, parent, name);
+    else
+        sf_tree_lookup(f->tree, parent, name, op_done, op);
     op_end(op, 0);
-}
-
-static void
-forget(struct sf_fuse *f, uint64_t node, uint64_t count)
-{
-    if (!sf_virtual_owns(node) && node != SF_TREE_ROOT)
-        sf_tree_forget(f->tree, node, count);
 }
 
 void

@@ -27,7 +27,10 @@ do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file
 {
     struct sf_fuse *f = fuse_of(req);
     if (sf_virtual_owns(ino)) {
-        virtual_read(f, req, size, off, fi);
+        if (sf_chat_owns(ino))
+            chat_read(f, req, size, off, fi);
+        else
+            virtual_read(f, req, size, off, fi);
         return;
     }
     struct op *op = op_begin(f, req, &read_kind);
@@ -43,7 +46,10 @@ do_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off
 {
     struct sf_fuse *f = fuse_of(req);
     if (sf_virtual_owns(ino)) {
-        virtual_write(f, req, buf, size, fi);
+        if (sf_chat_owns(ino))
+            chat_write(f, req, buf, size, fi);
+        else
+            virtual_write(f, req, buf, size, fi);
         return;
     }
     struct op *op = op_begin(f, req, &write_kind);
@@ -64,7 +70,8 @@ do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 {
     struct sf_fuse *f = fuse_of(req);
     if (sf_virtual_owns(ino) || off < 0 || len <= 0) {
-        fuse_reply_err(req, sf_virtual_owns(ino) ? EPERM : EINVAL);
+        int err = sf_chat_owns(ino) ? EOPNOTSUPP : sf_virtual_owns(ino) ? EPERM : EINVAL;
+        fuse_reply_err(req, err);
         return;
     }
     struct op *op = op_begin(f, req, &fallocate_kind);

@@ -227,13 +227,13 @@ virtual_opendir(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, struct fuse_f
 }
 
 void
-virtual_readdir(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-                bool plus)
+reply_dirents(fuse_req_t req, size_t size, off_t off, bool plus,
+              int (*at)(void *arg, uint64_t off, struct sf_dirent *out), void *arg)
 {
     char buf[4096];
     struct sf_dirent d;
     size_t used = 0, n, room = size < sizeof buf ? size : sizeof buf;
-    while (sf_virtual_dirent(f->virt, ino, (uint64_t)off, &d) == 1) {
+    while (at(arg, (uint64_t)off, &d) == 1) {
         struct fuse_entry_param e;
         entry_fill(&e, &d.entry);
         e.attr.st_ino = d.ino;
@@ -248,4 +248,24 @@ virtual_readdir(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, size_t size, 
         off = (off_t)d.next;
     }
     fuse_reply_buf(req, buf, used);
+}
+
+struct virtual_dir {
+    struct sf_virtual *virt;
+    fuse_ino_t ino;
+};
+
+static int
+dirent_at(void *arg, uint64_t off, struct sf_dirent *out)
+{
+    const struct virtual_dir *dir = arg;
+    return sf_virtual_dirent(dir->virt, dir->ino, off, out);
+}
+
+void
+virtual_readdir(struct sf_fuse *f, fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                bool plus)
+{
+    struct virtual_dir dir = {f->virt, ino};
+    reply_dirents(req, size, off, plus, dirent_at, &dir);
 }

@@ -45,7 +45,8 @@ void
 do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     struct sf_fuse *f = fuse_of(req);
-    if (!for_tree(ino, name)) {
+    bool chat = f->chat && chat_has_xattr(f, ino, name);
+    if (!chat && !for_tree(ino, name)) {
         fuse_reply_err(req, missing(name));
         return;
     }
@@ -54,7 +55,11 @@ do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     if (!op)
         return;
     op->size = size;
-    uint64_t cancel = sf_tree_getxattr(f->tree, ino, name, op_done, op);
+    uint64_t cancel = 0;
+    if (chat)
+        chat_getxattr(op, ino, name);
+    else
+        cancel = sf_tree_getxattr(f->tree, ino, name, op_done, op);
     op_end(op, cancel);
 }
 
@@ -63,6 +68,10 @@ static void
 change(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
     struct sf_fuse *f = fuse_of(req);
+    bool remove = !value;
+    if (f->chat && !f->opts.read_only && chat_has_xattr(f, ino, name) &&
+        chat_setxattr(f, req, ino, name, value, size, &remove))
+        return;
     if (f->opts.read_only || !for_tree(ino, name)) {
         fuse_reply_err(req, f->opts.read_only ? EROFS : value ? EOPNOTSUPP : missing(name));
         return;
@@ -70,7 +79,7 @@ change(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size
     struct op *op = op_begin(f, req, &setxattr_kind);
     if (!op)
         return;
-    sf_tree_setxattr(f->tree, ino, name, value, size, flags, op_done, op);
+    sf_tree_setxattr(f->tree, ino, name, remove ? NULL : value, size, flags, op_done, op);
     op_end(op, 0);
 }
 

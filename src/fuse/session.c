@@ -23,6 +23,7 @@
 #define MAX_BACKGROUND 4096
 #define MAX_WRITE      (1u << 20)
 #define GREETING_MS    10000
+#define MAX_APART      1024 /* reads and opens of chat files that wait */
 /* The tree ends what it does by its own deadlines; this is how much later nobody waits any more. */
 #define GRACE_MS 1000
 
@@ -100,6 +101,7 @@ static const struct fuse_lowlevel_ops operations = {
     .access = do_access,
     .create = do_create,
     .fallocate = do_fallocate,
+    .poll = do_poll,
     .copy_file_range = do_copy_file_range,
     .lseek = do_lseek,
 };
@@ -155,6 +157,7 @@ sf_fuse_new(const struct sf_fuse_opts *opts, struct sf_tree *tree, struct sf_vir
     if (!f)
         return sf_err_set(err, -ENOMEM, "out of memory");
     const struct park_opts park = {.max = opts->max_parked,
+                                   .max_apart = MAX_APART,
                                    .read_ms = opts->read_timeout_ms + GRACE_MS,
                                    .change_ms = opts->write_timeout_ms + GRACE_MS,
                                    .http = http,
@@ -162,6 +165,7 @@ sf_fuse_new(const struct sf_fuse_opts *opts, struct sf_tree *tree, struct sf_vir
     sf_mutex_init(&f->texts_lock, 0);
     f->tree = tree;
     f->virt = virt;
+    f->chat = opts->chat;
     f->http = http;
     f->ended_fd = eventfd(0, EFD_CLOEXEC);
     f->greeted_fd = eventfd(0, EFD_CLOEXEC);
@@ -314,6 +318,7 @@ sf_fuse_stop(struct sf_fuse *f)
         sf_tree_set_notify(f->tree, &nobody);
         notify_end(f->notify);
     }
+    chat_poll_end(f);
     if (f->looping) {
         fuse_session_exit(f->se);
         while (!atomic_load(&f->gone)) {
@@ -336,6 +341,7 @@ sf_fuse_free(struct sf_fuse *f)
     park_free(f->park); /* completions may use the notices until then */
     notify_free(f->notify);
     virtual_free_all(f);
+    chat_free_all(f);
     sf_mutex_fini(&f->texts_lock);
     if (f->se)
         fuse_session_destroy(f->se);

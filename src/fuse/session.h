@@ -15,6 +15,7 @@
  * by the signal that ends its caller, or by its deadline.
  */
 struct sf_fuse;
+struct sf_chat;
 struct sf_http;
 struct sf_tree;
 struct sf_virtual;
@@ -25,6 +26,7 @@ struct sf_fuse_opts {
     const char *kernel_options; /* further options for mount(2), as "noexec,nosuid"; may be "" */
     bool read_only, allow_other, default_permissions;
     uid_t owner;             /* who may look at the virtual files (and root) */
+    struct sf_chat *chat;    /* NULL = no chat files; borrowed until sf_fuse_free() */
     unsigned max_parked;     /* requests that may wait at once; beyond it -EAGAIN */
     uint64_t readahead;      /* bytes; 0 = leave the kernel's */
     int64_t read_timeout_ms; /* a little later what still waits is answered -ETIMEDOUT */

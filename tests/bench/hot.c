@@ -189,6 +189,38 @@ sf_want_forget(struct sf_providers *ps, const char *provider, const struct sf_wa
     return -ENOENT;
 }
 
+/* ---- in place of the chats, of which there are none --------------------------------------------
+ */
+
+#define NEVER(name)                                                                                \
+    void never_##name(void) __asm__(#name);                                                        \
+    void never_##name(void)                                                                        \
+    {                                                                                              \
+        abort();                                                                                   \
+    }
+NEVER(sf_chat_access)
+NEVER(sf_chat_cancel)
+NEVER(sf_chat_covered)
+NEVER(sf_chat_create)
+NEVER(sf_chat_dirent)
+NEVER(sf_chat_flush)
+NEVER(sf_chat_forget)
+NEVER(sf_chat_getattr)
+NEVER(sf_chat_getxattr)
+NEVER(sf_chat_lookup)
+NEVER(sf_chat_maybe)
+NEVER(sf_chat_open)
+NEVER(sf_chat_opendir)
+NEVER(sf_chat_poll)
+NEVER(sf_chat_read)
+NEVER(sf_chat_release)
+NEVER(sf_chat_releasedir)
+NEVER(sf_chat_setattr)
+NEVER(sf_chat_setxattr)
+NEVER(sf_chat_unlink)
+NEVER(sf_chat_write)
+NEVER(sf_chat_xattr_is)
+
 /* ---- operations -------------------------------------------------------------------------------
  */
 
