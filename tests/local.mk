@@ -53,6 +53,7 @@ unit_tests = \
 	tests/unit/test-config-value \
 	tests/unit/test-control-find \
 	tests/unit/test-control-talk \
+	tests/unit/test-daemon-chats \
 	tests/unit/test-daemon-dirs \
 	tests/unit/test-fuse-caller \
 	tests/unit/test-fuse-chat \

@@ -178,6 +178,9 @@ set_defaults(struct sf_config *cfg, const struct sf_config_sources *src, char *c
     snprintf(number, sizeof number, "%" PRIu64, (uint64_t)gid);
     if (!rc)
         rc = set_default(cfg, SF_OPT_GID, number, err);
+    snprintf(number, sizeof number, "%" PRIu64, sf_config_u64(cfg, SF_OPT_UID));
+    if (!rc)
+        rc = set_default(cfg, SF_OPT_CHAT_UID, number, err);
     if (!rc)
         rc = set_default(cfg, SF_OPT_ALLOW_OTHER, root ? "yes" : "no", err);
     if (!rc)

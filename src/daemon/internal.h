@@ -30,6 +30,9 @@ struct daemon {
     struct sf_writer *writer;
     struct sf_env *listings; /* of the tree, between mounts; NULL = it cannot be opened */
     struct sf_tree *tree;
+    struct sf_convs *convs; /* NULL = chat=off, there are no providers, or they cannot be kept */
+    struct sf_chat *chat;   /* likewise */
+    char chat_trouble[240]; /* then why; "" = none */
     struct sf_virtual *virt;
     struct sf_fuse *fuse;
     struct sf_control *control;

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 src_libsupafs_a_SOURCES += \
+	src/daemon/chats.c \
+	src/daemon/chats.h \
 	src/daemon/daemon.c \
 	src/daemon/daemon.h \
 	src/daemon/dirs.c \

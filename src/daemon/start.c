@@ -4,12 +4,14 @@
 #include "base/clock.h"
 #include "cache/cache.h"
 #include "cache/tables.h"
+#include "chat/chat.h"
 #include "config/config.h"
 #include "config/keys.h"
 #include "control/cache.h"
 #include "control/find.h"
 #include "control/provider.h"
 #include "control/queue.h"
+#include "daemon/chats.h"
 #include "daemon/place.h"
 #include "daemon/providers.h"
 #include "fuse/session.h"
@@ -272,6 +274,7 @@ start_fuse(struct daemon *d, struct sf_outcome *o)
                                       .default_permissions =
                                           sf_config_bool(c, SF_OPT_DEFAULT_PERMISSIONS),
                                       .owner = geteuid(),
+                                      .chat = d->chat,
                                       .max_parked = (unsigned)sf_config_u64(c, SF_OPT_MAX_PARKED),
                                       .readahead = sf_config_u64(c, SF_OPT_KERNEL_READAHEAD),
                                       .read_timeout_ms = sf_config_ms(c, SF_OPT_READ_TIMEOUT),
@@ -293,7 +296,8 @@ start_fuse(struct daemon *d, struct sf_outcome *o)
         sf_control_queue_new(d->control, d->writer, d->tree, d->dirs.state, &d->control_queue) <
             0 ||
         sf_finder_new(d->control, &finder, &d->finder) < 0 ||
-        sf_control_provider_new(d->control, &provider, &d->control_provider) < 0)
+        sf_control_provider_new(d->control, &provider, &d->control_provider) < 0 ||
+        (d->chat && sf_virtual_add_dir(d->virt, "chats", SF_CHAT_DIR) < 0))
         return sf_outcome_fail(o, SF_EXIT_FAILED, "out of memory");
     int rc = sf_fuse_new(&opts, d->tree, d->virt, d->http, &d->fuse, &err);
     if (rc < 0)
@@ -308,7 +312,7 @@ int
 start_all(struct daemon *d, struct sf_key_choice *key, struct sf_outcome *o)
 {
     char subject[128];
-    if (start_auth(d, key, o) < 0 || providers_read(d, o) < 0)
+    if (start_auth(d, key, o) < 0 || providers_read(d, o) < 0 || chats_check(d, o) < 0)
         return -1;
     sf_config_wipe_keys(d->cfg);
     sf_auth_subject(d->auth, subject, sizeof subject);
@@ -322,6 +326,7 @@ start_all(struct daemon *d, struct sf_key_choice *key, struct sf_outcome *o)
         return -1;
     if (there == 0)
         ask_limit(d);
+    chats_open(d);
     hold_signals();
     if (start_fuse(d, o) < 0)
         return -1;

@@ -7,6 +7,7 @@
 #include "cache/cache.h"
 #include "cache/disk.h"
 #include "config/config.h"
+#include "daemon/chats.h"
 #include "daemon/providers.h"
 #include "fuse/session.h"
 #include "http/http.h"
@@ -231,6 +232,7 @@ print_state(struct daemon *d, const struct figures *f, struct sf_buf *out)
     sf_buf_printf(out, "state_dir: %s\ncache_dir: %s\n", d->dirs.state, d->dirs.cache);
     print_tables(d, &f->tables, out);
     providers_print(d, out);
+    chats_print(d, out);
     print_cache(&f->cache, out);
     print_disk(&f->cache, &f->disk, out);
     sf_buf_printf(out, "known_names: %" PRIu64 "\n", f->tree.nodes);
@@ -349,6 +351,7 @@ add_figures(struct daemon *d, json_t *root)
     set(root, "quarantine_files", f.quarantined);
     add_tables(&f.tables, root);
     providers_json(d, root);
+    chats_json(d, root);
     set(root, "cache_memory_bytes", f.cache.memory);
     set(root, "cache_memory_max_bytes", f.cache.memory_max);
     set(root, "cache_memory_peak_bytes", f.cache.memory_peak);

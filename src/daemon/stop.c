@@ -10,6 +10,7 @@
 #include "control/find.h"
 #include "control/provider.h"
 #include "control/queue.h"
+#include "daemon/chats.h"
 #include "daemon/drain.h"
 #include "daemon/systemd.h"
 #include "fuse/session.h"
@@ -31,6 +32,7 @@
 #define FREE_S   15
 #define SAVE_S   2 /* for listings, at least */
 #define TABLES_S 2 /* for what the project's tables lack, at most: the next mount sends it, too */
+#define CHATS_S  5 /* the same for conversations */
 
 /* For `supafs umount`, which can ask the daemon no more: how the last stop went. */
 struct last_stop {
@@ -66,6 +68,7 @@ stop_all(struct daemon *d)
     sf_dirs_stopping(&d->dirs, d->point);
     sf_drain_watch_start(&watch, d->writer, d->dirs.state, deadline);
     sf_fuse_stop(d->fuse);
+    chats_stop(d, sf_clock_ms() + CHATS_S * 1000);
     sf_providers_stop(d->providers);
     struct sf_writer_stats before, after;
     sf_writer_stats(d->writer, &before);
@@ -123,6 +126,7 @@ stop_free(struct daemon *d)
     atomic_store(&stage, "http");
     (void)!sf_thread_start("stop-watch", watch_end, NULL, NULL);
     /* Requests end first, so that nothing below is waiting when it goes. */
+    chats_stop(d, 0);
     sf_providers_stop(d->providers);
     if (d->http)
         sf_http_close(d->http);
@@ -135,6 +139,7 @@ stop_free(struct daemon *d)
     sf_control_queue_free(d->control_queue);
     sf_control_provider_free(d->control_provider);
     sf_finder_free(d->finder);
+    chats_free(d);
     sf_virtual_free(d->virt);
     atomic_store(&stage, "tree");
     sf_tree_free(d->tree);

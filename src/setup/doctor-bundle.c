@@ -169,6 +169,8 @@ static const char *const status_names[] = {"version",
                                            "known_names",
                                            "kernel_readahead",
                                            "tables_queue",
+                                           "chat",
+                                           "chat_turns",
                                            NULL};
 
 static int

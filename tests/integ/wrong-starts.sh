@@ -59,6 +59,8 @@ wrong 2 "$SF_TMP/file"
 wrong 2 "$free" -o no_such_option=1
 wrong 2 "$free" -o attr_ttl=never
 wrong 2 "$free" -o prefix=a
+wrong 2 "$free" -o chat_suffix=.supafs
+wrong 2 "$free" -o chat_price_day=2,50
 wrong 2 "$free" --env-file "$SF_TMP/no.env"
 expect_exit "no argument" 2 "$SUPAFS" mount
 expect_exit "no verb" 2 "$SUPAFS"

@@ -43,6 +43,7 @@ defaults_depend_on_who_mounts(void **state)
     struct sf_config *cfg = load(&src);
     assert_int_equal(sf_config_u64(cfg, SF_OPT_UID), 1234);
     assert_int_equal(sf_config_u64(cfg, SF_OPT_GID), 2345);
+    assert_int_equal(sf_config_u64(cfg, SF_OPT_CHAT_UID), 1234);
     assert_false(sf_config_bool(cfg, SF_OPT_ALLOW_OTHER));
     assert_false(sf_config_bool(cfg, SF_OPT_DEFAULT_PERMISSIONS));
     assert_string_equal(sf_config_str(cfg, SF_OPT_CACHE_DIR), "/home/somebody/.cache/supafs");
