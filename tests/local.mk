@@ -161,6 +161,7 @@ integ_tests = \
 	tests/integ/bench.sh \
 	tests/integ/cache-commands.sh \
 	tests/integ/cache-crash.sh \
+	tests/integ/chat-ask.sh \
 	tests/integ/chat-sql.sh \
 	tests/integ/completion.sh \
 	tests/integ/content-type.sh \
