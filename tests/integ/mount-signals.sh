@@ -17,7 +17,7 @@ mount_project mnt -o attr_ttl=0
 # shellcheck disable=SC2154 # set by new_bucket and mount_project
 dir=$mnt/$bucket
 printf data >"$dir/file"
-settings '{"delay_ms": 1500}' >/dev/null
+settings '{"delay_ms": 500}' >/dev/null
 
 step "timers, and children that end"
 python3 - "$dir" <<'PY' || fail "see above"
@@ -75,6 +75,7 @@ PY
     SF_MS=$(($(now_ms) - begun))
 }
 
+settings '{"delay_ms": 1500}' >/dev/null
 step "Ctrl-C"
 sleep 1
 ended_in "$dir"
