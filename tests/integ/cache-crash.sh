@@ -16,7 +16,7 @@ need python3
 start_server
 new_bucket b
 rounds=${SF_ROUNDS:-$([ -n "${SF_SOAK:-}" ] && echo 40 || echo 3)}
-seconds=$([ -n "${SF_SOAK:-}" ] && echo 4 || echo 1.5)
+seconds=$([ -n "${SF_SOAK:-}" ] && echo 4 || echo 0.8)
 seed=${SF_SEED:-$RANDOM}
 note "SF_SEED=$seed"
 
