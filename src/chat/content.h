@@ -28,16 +28,17 @@ struct sf_tree;
 enum sf_chat_shown {
     SF_CHAT_SHOWN_TEXT,
     SF_CHAT_SHOWN_EXTRACTED,
+    SF_CHAT_SHOWN_UNREAD, /* in a dry run: the provider would have to extract it first */
     SF_CHAT_SHOWN_LINK,
     SF_CHAT_SHOWN_BYTES,
 };
-/** sf_chat_shown_name - "text", "extracted", "link", "bytes"; static. */
+/** sf_chat_shown_name - "text", "extracted", "unread", "link", "bytes"; static. */
 const char *sf_chat_shown_name(enum sf_chat_shown how);
 
 struct sf_chat_piece {
     char *key;
     enum sf_chat_shown how;
-    enum sf_provider_part_kind kind; /* TEXT of the first two */
+    enum sf_provider_part_kind kind; /* TEXT of the first three */
     /* What is sent: a text begins with a line that tells the key; else the link, which is a secret,
      * or a "data:" URL. */
     struct sf_buf text;
@@ -70,6 +71,7 @@ struct sf_chat_content_args {
     uint64_t file_tokens;               /* of a text, most: chat_file_tokens */
     const struct sf_chat_notes *before; /* of the last question; NULL = there was none */
     int64_t deadline_ms;
+    bool dry;        /* nothing is sent to the provider, not even a file for its text */
     int64_t busy_ms; /* how long a file may have changes that are not in the bucket: 30 s */
     bool (*cancelled)(void *arg); /* NULL = never */
     void *arg;

@@ -2,6 +2,7 @@
 #include "chat/load.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ enum way {
     WAY_TEXT,    /* its bytes are read, and may turn out to be none */
     WAY_KEPT,    /* a text that was extracted earlier is there */
     WAY_EXTRACT, /* the file is sent to the provider, and its text asked for */
+    WAY_UNREAD,  /* it would be */
     WAY_BYTES,
     WAY_LINK,
     WAY_NONE,
@@ -224,6 +226,15 @@ wanted(void *arg, const struct sf_wanted *got)
     answer(l, got->rc);
 }
 
+/* One that is known. */
+static void
+look_for_hash(struct chat_load *l)
+{
+    if (!l->sha256[0] &&
+        sf_files_xattr(l->w->a->tree, l->node, "user.supafs.sha256", l->sha256, sizeof l->sha256))
+        l->sha256[0] = '\0';
+}
+
 /* A hash that is known saves both: to upload the file, and to ask for its text. */
 static bool
 is_kept(struct chat_load *l)
@@ -231,9 +242,7 @@ is_kept(struct chat_load *l)
     const struct sf_chat_kept *kept = l->w->a->kept;
     if (!kept)
         return false;
-    if (!l->sha256[0])
-        (void)sf_files_xattr(l->w->a->tree, l->node, "user.supafs.sha256", l->sha256,
-                             sizeof l->sha256);
+    look_for_hash(l);
     return strlen(l->sha256) == 64 &&
            sf_chat_text_get(kept, l->w->conf->name, l->sha256, &l->bytes) == 0;
 }
@@ -269,6 +278,8 @@ other_begins(struct chat_load *l)
     l->way = way_of(l);
     if (l->way == WAY_EXTRACT && is_kept(l)) {
         l->way = WAY_KEPT;
+    } else if (l->way == WAY_EXTRACT && l->w->a->dry) {
+        l->way = WAY_UNREAD;
     } else if (l->way == WAY_EXTRACT) {
         return want_begins(l);
     } else if (l->way == WAY_BYTES) {
@@ -426,6 +437,11 @@ try(struct chat_load *l, struct chat_loaded *out)
     if (l->way == WAY_NONE)
         return chat_fault(&l->fault, -ENOTSUP, "%.120s cannot be shown to %s: it is %.80s", l->key,
                           l->w->conf->name, f->mime);
+    if (l->way == WAY_UNREAD) {
+        rc = sf_buf_printf(&l->bytes, "%" PRIu64 " bytes, whose text is to be extracted first.\n",
+                           f->size);
+        return rc ? rc : make_text(l, SF_CHAT_SHOWN_UNREAD, l->bytes.len, out);
+    }
     if (l->way == WAY_EXTRACT)
         rc = extract(l);
     if (!rc && (l->way == WAY_EXTRACT || l->way == WAY_KEPT))
@@ -478,6 +494,19 @@ load_free(struct chat_load *l)
     free(l);
 }
 
+/* Which bytes it was, also where they were not all read. The ETag of what was written here may have
+ * been learned since. */
+static void
+tell_bytes(struct chat_load *l, struct sf_chat_piece *piece)
+{
+    look_for_hash(l);
+    memcpy(piece->sha256, l->sha256, sizeof l->sha256);
+    snprintf(piece->etag, sizeof piece->etag, "%s", sf_tree_source_facts(l->source)->version.etag);
+    if (!piece->sha256[0] && !piece->etag[0])
+        (void)sf_files_xattr(l->w->a->tree, l->node, "user.supafs.etag", piece->etag,
+                             sizeof piece->etag);
+}
+
 int
 chat_load_end(struct chat_load *l, struct chat_loaded *out, struct sf_provider_fault *fault)
 {
@@ -496,9 +525,7 @@ chat_load_end(struct chat_load *l, struct chat_loaded *out, struct sf_provider_f
     }
     (void)wait_for(l); /* for what was asked before it turned out that there is no memory */
     if (!rc) {
-        memcpy(out->piece.sha256, l->sha256, sizeof l->sha256);
-        snprintf(out->piece.etag, sizeof out->piece.etag, "%s",
-                 sf_tree_source_facts(l->source)->version.etag);
+        tell_bytes(l, &out->piece);
     } else if (l->fault.cls && l->fault.err == rc && rc != -ESTALE) {
         *fault = l->fault;
     } else {

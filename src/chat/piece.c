@@ -19,6 +19,7 @@ sf_chat_shown_name(enum sf_chat_shown how)
 {
     static const char *const names[] = {[SF_CHAT_SHOWN_TEXT] = "text",
                                         [SF_CHAT_SHOWN_EXTRACTED] = "extracted",
+                                        [SF_CHAT_SHOWN_UNREAD] = "unread",
                                         [SF_CHAT_SHOWN_LINK] = "link",
                                         [SF_CHAT_SHOWN_BYTES] = "bytes"};
     return names[how];
@@ -199,14 +200,13 @@ bytes_of(const struct sf_chat_note *note, const char *key)
     return sf_str_starts(word, "sha256=") || sf_str_starts(word, "etag=") ? word : NULL;
 }
 
-/* Only what is known of both is compared. */
+/* Also where a hash is known of only one of them: who has written it tells. */
 static bool
 is_changed(const struct sf_chat_notes *before, const char *key, const char *bytes)
 {
-    const size_t kind = strcspn(bytes, "=") + 1;
     for (size_t i = 0; before && i < before->len; i++) {
         const char *was = bytes_of(&before->data[i], key);
-        if (was && strncmp(was, bytes, kind) == 0)
+        if (was)
             return strcmp(was, bytes) != 0;
     }
     return false;

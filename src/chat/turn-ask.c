@@ -268,6 +268,7 @@ get_content(struct sf_conv_turn *t, const struct sf_chat_conversation *is)
                                      .file_tokens = cs->opts.file_tokens,
                                      .before = sent_before(t),
                                      .deadline_ms = t->deadline_ms,
+                                     .dry = t->own.dry_run == 1,
                                      .busy_ms = 30000,
                                      .cancelled = turn_is_cancelled,
                                      .arg = t};

@@ -323,6 +323,11 @@ a_provider_extracts(void **state)
     (void)state;
     args.kept = &kept;
     fake_put_mime("b", "q.pdf", "%PDF", "application/pdf");
+    args.dry = true; /* S8 */
+    assert_int_equal(get("q.pdf", "b/q.pdf", "kimi"), 0);
+    assert_int_equal(content.pieces.data[0].how, SF_CHAT_SHOWN_UNREAD);
+    assert_int_equal(fake.wants + fake.texts, 0);
+    args.dry = false;
     assert_int_equal(get("q.pdf", "b/q.pdf", "kimi"), 0);
     assert_string_equal(content.pieces.data[0].text.data,
                         "File: b/q.pdf\n{\"content\":\"extracted\"}");
@@ -375,6 +380,32 @@ pictures_and_documents(void **state)
     /* K11 */
     for (size_t i = 0; i < content.notes.len; i++)
         assert_null(strstr(note(i), "https"));
+}
+
+/* M2, also where only a link is sent, and the ETag of what was written here is not known yet. */
+static void
+a_new_version_behind_a_link_is_noted(void **state)
+{
+    struct sf_chat_notes before = {0};
+    uint64_t n;
+    (void)state;
+    args.before = &before;
+    for (unsigned i = 0; i < 3; i++) {
+        if (i == 2)
+            assert_int_equal(unlink_name(1, "q.pdf"), 0);
+        struct sf_file *f = i != 1 ? create(1, "q.pdf", i ? "\xff new" : "\xff old", &n) : NULL;
+        if (f) {
+            assert_int_equal(flush(f), 0);
+            sf_tree_release(tree, f);
+        }
+        assert_int_equal(get("q.pdf", "b/q.pdf", "eye"), 0);
+        assert_int_equal(content.pieces.data[0].how, SF_CHAT_SHOWN_LINK);
+        assert_true(strstr(note(0), " sha256=") || strstr(note(0), " etag="));
+        assert_string_equal(note(1), i < 2 ? "(none)" : "changed b/q.pdf");
+        sf_chat_notes_free(&before);
+        before = content.notes;
+        content.notes = (struct sf_chat_notes){0};
+    }
 }
 
 /* M4 */
@@ -561,6 +592,7 @@ main(void)
         T(of_no_type_but_text),
         T(a_provider_extracts),
         T(what_a_provider_says_is_told),
+        T(a_new_version_behind_a_link_is_noted),
         T(pictures_and_documents),
         T(long_texts_are_cut),
         T(what_is_being_changed_is_waited_for),
