@@ -15,7 +15,7 @@
 
 /* Internal to src/chat: nodes of chat files, and what goes on with them. */
 
-#define CHAT_WAITING_MAX 1024 /* reads and opens that wait */
+#define CHAT_WAITING_MAX 1024 /* reads that wait */
 #define CHAT_TABLES_MS   1000 /* how long a look-up waits for the project's tables (N5) */
 #define CHAT_SETTLE_MS   2000 /* R2 */
 
@@ -55,7 +55,7 @@ struct sf_chat {
     struct chat_node *nodes, *nodes_by_id;
     uint64_t serial;           /* ids of nodes and waits */
     struct chat_wait *waiting; /* by id */
-    unsigned n_waiting;
+    unsigned n_waiting;        /* that are counted */
     uint64_t n_files;
     unsigned busy; /* calls and opens that are not over */
     struct sf_cond idle;
@@ -109,13 +109,15 @@ struct chat_wait {
     LIST_ENTRY(chat_wait) link; /* of the node's */
     struct chat_wait *next;     /* of those that were taken together */
     bool linked;
+    bool counted;
     bool over;                           /* it was taken by who answers it */
     uint64_t serial;                     /* an open: what was flushed up to here is waited for */
     void (*cancel)(struct chat_wait *w); /* no lock held; takes it, if nobody has */
     void (*free)(struct chat_wait *w);
 };
-/* Enter it, with a reference for who began it and one for the table. -EAGAIN too many wait. */
-int chat_wait_begin(struct sf_chat *chat, struct chat_wait *w);
+/* Enter it, with a reference for who began it and one for the table. @counted: -EAGAIN when too
+ * many of these wait: reads may wait long, and must not take the place of who would answer them. */
+int chat_wait_begin(struct sf_chat *chat, struct chat_wait *w, bool counted);
 /* Take it out: true for the first who does, and he answers. */
 bool chat_wait_take(struct chat_wait *w);
 bool chat_wait_take_locked(struct chat_wait *w);

@@ -360,18 +360,19 @@ chat_conv_load(struct sf_conv *c, bool tables, void (*fn)(void *arg, int rc), vo
 /* ---- what waits ------------------------------------------------------------------------------ */
 
 int
-chat_wait_begin(struct sf_chat *chat, struct chat_wait *w)
+chat_wait_begin(struct sf_chat *chat, struct chat_wait *w, bool counted)
 {
     SF_GUARD(&chat->lock);
     w->chat = chat;
-    if (chat->n_waiting >= CHAT_WAITING_MAX)
+    w->counted = counted;
+    if (counted && chat->n_waiting >= CHAT_WAITING_MAX)
         return -EAGAIN;
     w->id = ++chat->serial;
     HASH_ADD(hh, chat->waiting, id, sizeof w->id, w);
     if (!SF_HTAB_ADDED(w))
         return -ENOMEM;
     atomic_store(&w->refs, 2);
-    chat->n_waiting++;
+    chat->n_waiting += counted;
     return 0;
 }
 
@@ -392,7 +393,7 @@ chat_wait_take_locked(struct chat_wait *w)
         return false;
     w->over = true;
     HASH_DEL(chat->waiting, w);
-    chat->n_waiting--;
+    chat->n_waiting -= w->counted;
     if (w->linked)
         LIST_REMOVE(w, link);
     w->linked = false;

@@ -154,7 +154,7 @@ void sf_chat_releasedir(struct sf_chat_dir *dir);
 void sf_chat_cancel(struct sf_chat *chat, uint64_t id);
 
 struct sf_chat_stats {
-    uint64_t nodes, open_files, waiting; /* nodes that are known; reads and opens that wait */
+    uint64_t nodes, open_files, waiting; /* nodes that are known; reads that wait */
 };
 void sf_chat_stats(struct sf_chat *chat, struct sf_chat_stats *out);
 

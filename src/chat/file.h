@@ -14,7 +14,7 @@
  * @flags: those of open(2); O_TRUNC, O_NONBLOCK and O_ACCMODE count.
  *
  * Result: other, the struct sf_chat_file. To be read past the page cache (R12). -EACCES, -EROFS,
- * -EBUSY, -EDQUOT, -EOPNOTSUPP as W13 says; -ESTALE no such node; -EISDIR SF_CHAT_DIR.
+ * -EBUSY, -EDQUOT as W13 says; -ESTALE no such node; -EISDIR SF_CHAT_DIR.
  * Waits for those that are about to ask (R2). Returns an id for sf_chat_cancel(), 0 when the
  * callback has run.
  */

@@ -217,7 +217,8 @@ conv_loaded(void *arg, int rc)
 static void
 op_load(struct open_op *op)
 {
-    chat_conv_load(op->o.conv, reads(op) && !(op->o.flags & O_NONBLOCK), conv_loaded, op);
+    bool patient = reads(op) && !(op->o.flags & O_NONBLOCK);
+    sf_conv_load(op->o.conv, patient ? CHAT_TABLES_MS : 0, conv_loaded, op); /* K7 */
 }
 
 static void
@@ -236,7 +237,8 @@ settings_told(void *arg, int rc, struct chat_settings *s)
         chat_settings_fini(s);
     if (rc)
         op_end(op, rc);
-    else if (sf_convs_may_ask(op->chat->o.convs, f->provider, &err))
+    /* Only what the name says is certain: front matter may say something else than attributes. */
+    else if (sf_convs_may_ask(op->chat->o.convs, op->place->provider, &err))
         op_refuse(op, &err);
     else
         op_load(op);
@@ -312,7 +314,7 @@ op_new(struct sf_chat *chat, const struct sf_chat_who *who, int flags, sf_tree_f
     op->fn = fn;
     op->arg = arg;
     chat_busy(chat);
-    int rc = chat_wait_begin(chat, &op->wait);
+    int rc = chat_wait_begin(chat, &op->wait, false);
     if (rc) {
         op_free(&op->wait);
         fn(arg, rc, NULL);

@@ -238,7 +238,7 @@ sf_chat_read(struct sf_chat_file *f, uint64_t off, size_t len, bool nonblock, sf
         rd->arg = arg;
         rd->f = f;
         rd->r = (struct sf_conv_read){.len = len, .nonblock = nonblock, .fn = read_done, .arg = rd};
-        rc = chat_wait_begin(f->o.chat, &rd->wait);
+        rc = chat_wait_begin(f->o.chat, &rd->wait, true);
     }
     if (rc) {
         free(rd);

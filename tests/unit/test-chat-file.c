@@ -442,6 +442,34 @@ open_writers_leave_drafts(void **state)
     assert_int_equal(asked_count(), 0);
 }
 
+/* Reads that wait are bounded, and leave room for who asks. */
+static void
+a_thousand_readers(void **state)
+{
+    (void)state;
+    enum { MANY = 1024 };
+    static struct got g[MANY + 1];
+    struct sf_chat_stats st;
+    ask_chat("a.chat", "q");
+    (void)asked(1);
+    struct sf_chat_file *f = open_chat("a.chat", O_RDONLY), *w;
+    memset(g, 0, sizeof g);
+    for (int i = 0; i <= MANY; i++)
+        (void)sf_chat_read(f, 1 << 20, 10, false, keep, &g[i]);
+    sf_chat_stats(chat, &st);
+    assert_int_equal(st.waiting, MANY);
+    assert_true(g[MANY].called);
+    assert_int_equal(g[MANY].err, -EAGAIN);
+    w = open_chat("a.chat", O_WRONLY);
+    assert_int_equal(put(w, "q2"), 2);
+    sf_chat_release(w);
+    finish(asked(1));
+    for (int i = 0; i < MANY; i++)
+        await(g[i].called);
+    sf_chat_release(f);
+    finish(asked(2));
+}
+
 /* Releases, reads and their ends from many threads at once. */
 struct storm {
     _Atomic bool stop;
@@ -524,6 +552,7 @@ main(void)
         T(who_has_written_reads_its_answer),
         T(a_bad_prompt_is_dropped),
         T(open_writers_leave_drafts),
+        T(a_thousand_readers),
         T(many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -362,6 +362,45 @@ settings_of_files(void **state)
     sf_tree_forget(tree, a, 1);
 }
 
+/* N3's last sentence, N11 */
+static void
+where_there_are_none(void **state)
+{
+    (void)state;
+    char value[300], longest[256];
+    struct got g = {0};
+    struct sf_chat_file *f = NULL;
+    memset(longest, 'x', 251);
+    snprintf(longest + 251, 2, "y");
+    fake_put("b", longest, "text"); /* 252 bytes */
+    uint64_t n = node(SF_TREE_ROOT, longest);
+    assert_int_equal(xattr(&owner, n, "user.supafs.chat.name", value), -ENODATA);
+    (void)sf_chat_open_about(chat, &owner, n, O_RDWR, keep, &g);
+    run_until_called(&g);
+    assert_int_equal(g.err, 0);
+    f = g.res.other;
+    assert_int_equal(put(f, "q"), 1);
+    sf_chat_release(f);
+    finish(asked(1));
+    sf_tree_forget(tree, n, 1);
+    sf_chat_free(chat);
+    world_close();
+    assert_int_equal(end(state), 0);
+    world_open();
+    fake_bucket("b");
+    fake_put("b", "a", "text");
+    start_with(NULL, 60000, false); /* the whole project */
+    chat_begin(false);
+    assert_int_equal(create_as(&owner, SF_TREE_ROOT, ".chat", O_WRONLY, &f), -ENOENT);
+    assert_int_equal(find(SF_TREE_ROOT, ".chat"), 0);
+    n = node(SF_TREE_ROOT, "b");
+    assert_int_equal(create_as(&owner, n, ".chat", O_WRONLY, &f), 0);
+    sf_chat_release(f);
+    assert_int_equal(create_as(&owner, n, "a.chat", O_WRONLY, &f), 0);
+    sf_chat_release(f);
+    sf_tree_forget(tree, n, 1);
+}
+
 int
 main(void)
 {
@@ -378,6 +417,7 @@ main(void)
         T(attributes_tell),
         T(an_attribute_cancels),
         T(settings_of_files),
+        T(where_there_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
