@@ -330,7 +330,7 @@ conv_by_id(const char *id)
 const char *
 shows(struct sf_conv *c, enum sf_chat_view view)
 {
-    static char text[64 * 1024];
+    static char text[128 * 1024];
     static struct reader rd;
     size_t len = 0;
     memset(&rd, 0, sizeof rd);
@@ -363,7 +363,7 @@ is_time(const char *s)
 const char *
 says_plainly(struct sf_conv *c)
 {
-    static char out[64 * 1024];
+    static char out[128 * 1024];
     const char *s = says(c);
     size_t len = 0;
     while (*s) {
@@ -391,6 +391,13 @@ struct sf_conv_turn *
 ask(struct sf_conv *c, const char *text)
 {
     return ask_with(c, text, NULL);
+}
+
+bool
+is_kept(struct sf_conv_turn *t, size_t len)
+{
+    SF_GUARD(&t->cs->lock);
+    return t->kept[SF_PV_ANSWER] >= len && !t->writing;
 }
 
 /* ---- readers --------------------------------------------------------------------------------- */

@@ -68,6 +68,8 @@ const char *says_plainly(struct sf_conv *c);
 struct sf_conv_turn *ask(struct sf_conv *c, const char *text);
 struct sf_conv_turn *ask_with(struct sf_conv *c, const char *text, const struct sf_chat_front *own);
 
+/* So much of its answer is in the state directory. */
+bool is_kept(struct sf_conv_turn *t, size_t len);
 /* Of those buffers, into an array. */
 #define KEEP(to, text) snprintf(to, sizeof(to), "%s", text)
 

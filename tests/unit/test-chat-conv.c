@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "chat-world.h"
+#include "http/http.h"
 
 #define HEAD "---\nsupafs-chat: 1\nconversation: " STEM "-1\nabout: b/k\n---\n"
 
@@ -557,6 +559,50 @@ test_drafts(void **state)
     sf_conv_put(c);
 }
 
+/* A mount that is killed in the midst of an answer. In a process of its own. */
+static void
+answer_and_die(void)
+{
+    static char text[70000];
+    memset(text, 'x', sizeof text - 1);
+    world_open();
+    struct sf_conv *c = conv_named(STEM);
+    struct sf_conv_turn *t = ask(c, "killed");
+    (void)ask(c, "waits");
+    struct asked *a = asked(1);
+    think(a, "hm");
+    say(a, text);
+    await(is_kept(t, sizeof text - 1));
+    say(a, "y");
+    _exit(0);
+}
+
+/* rule K3, rule K9: what arrived is there, up to the last second or 64 KiB. */
+static void
+test_killed(void **state)
+{
+    int status;
+    (void)state;
+    /* The child has threads of its own. */
+    sf_http_free(world.http);
+    pid_t child = fork();
+    if (child == 0) {
+        if (sf_http_new(NULL, &world.http, NULL))
+            _exit(1);
+        answer_and_die();
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(sf_http_new(NULL, &world.http, NULL), 0);
+    world_open();
+    struct sf_conv *c = conv_named(STEM);
+    const char *text = shows(c, SF_CHAT_VIEW_REASONING);
+    assert_non_null(strstr(text, "\n\nhm\n\n## assistant "));
+    assert_non_null(strstr(text, "xxxx\n\n> supafs: end crashed\n\n## draft "));
+    assert_non_null(strstr(text, "\n\nwaits\n"));
+    sf_conv_put(c);
+}
+
 /* ---- many at once ---------------------------------------------------------------------------- */
 
 enum { TALKS = 6, TURNS = 5 };
@@ -643,7 +689,7 @@ main(void)
         TEST(answer),  TEST(reasoning), TEST(watch),
         TEST(line),    TEST(cancel),    TEST(put_away),
         TEST(follows), TEST(stop),      TEST(drafts),
-        TEST(many),
+        TEST(killed),  TEST(many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
