@@ -178,32 +178,31 @@ unanswered_locked(struct talk *t, const char *message)
         free(copy);
 }
 
-/* The message of the row that a turn came in: reasoning stands before its answer, an error behind
- * it. */
-static const char *
-message_of(const struct sf_chat_records *all, size_t i)
+/* Is the row here that a turn came in? Reasoning stands before its answer, an error behind it.
+ * @before: what was said of the one before it. */
+static bool
+is_here_locked(const struct talk *t, const struct sf_chat_records *all, size_t i, bool before)
 {
     const struct sf_chat_record *r = &all->data[i];
-    if (*r->message)
-        return r->message;
-    if (r->turn.kind == SF_CHAT_REASONING)
-        return i + 1 < all->len ? all->data[i + 1].message : "";
-    return i > 0 ? all->data[i - 1].message : "";
+    if (!*r->message && r->turn.kind == SF_CHAT_ERROR)
+        return before;
+    if (!*r->message && r->turn.kind == SF_CHAT_REASONING && i + 1 < all->len)
+        r++;
+    return *r->message && talk_has_message_locked(t, r->message);
 }
 
 void
 talk_sift_locked(struct talk *t, struct sf_chat_read *read)
 {
     struct sf_chat_records *all = &read->turns;
-    sf_autofree bool *known = calloc(all->len + 1, sizeof *known);
+    bool here = false;
     size_t n = 0;
-    for (size_t i = 0; known && i < all->len; i++)
-        known[i] = talk_has_message_locked(t, message_of(all, i));
     for (size_t i = 0; i < all->len; i++) {
         struct sf_chat_record *r = &all->data[i];
+        here = is_here_locked(t, all, i, here);
         if (*r->to)
             answered_locked(t, r->to);
-        if (!known || known[i]) {
+        if (here) {
             sf_chat_record_fini(r);
             continue;
         }
@@ -254,6 +253,10 @@ take_page(struct sf_conv *c, struct talk *t)
         for (size_t i = 0; i < read.turns.len && !rc; i++)
             rc = talk_add_locked(t, &read.turns.data[i]);
         talk_changed_locked(t);
+        if (rc) { /* so they are read again */
+            free(t->is.cursor);
+            t->is.cursor = NULL;
+        }
     }
     sf_chat_conversation_fini(&now);
     sf_chat_read_fini(&read);
@@ -294,6 +297,7 @@ refresh_name(struct sf_conv *c)
     char away[SF_CHAT_ID_MAX + 1];
     int rc = sf_chat_remote_find(c->cs->remote, by_id ? NULL : c->of + 1, by_id ? c->of + 1 : NULL,
                                  sf_clock_ms() + CONV_TABLES_MS, &f);
+    const bool found = rc == 0;
     bool moved = false;
     sf_mutex_lock(&c->cs->lock);
     c->found_ms = sf_clock_ms();
@@ -320,7 +324,7 @@ refresh_name(struct sf_conv *c)
         if (moves)
             rc = moves;
     }
-    if (rc != -ENOENT && !rc)
+    if (found)
         sf_chat_found_fini(&f);
     return rc;
 }
