@@ -16,7 +16,7 @@
  */
 struct sf_talk;
 
-#define SF_TALK_LINE_MAX 65536 /* bytes of a request */
+#define SF_TALK_LINE_MAX (5u << 18) /* bytes of a request: a prompt whose every byte is escaped */
 
 /* A whole request, without its newline, for the file's owner: he answers with sf_talk_print() and
  * ends with exactly one sf_talk_end(), also when this fails. Called without locks on a thread of
