@@ -44,6 +44,7 @@ unit_tests = \
 	tests/unit/test-chat-tables \
 	tests/unit/test-chat-transcript \
 	tests/unit/test-chat-turn \
+	tests/unit/test-cmd-chat \
 	tests/unit/test-config-files \
 	tests/unit/test-config-keys \
 	tests/unit/test-config-load \
@@ -461,6 +462,8 @@ LDADD = $(unit_ldadd)
 tests_unit_test_chat_front_SOURCES = tests/unit/test-chat-front.c tests/fuzz/chat-properties.h
 tests_unit_test_chat_names_SOURCES = tests/unit/test-chat-names.c tests/fuzz/chat-properties.h tests/lib/vectors.h
 tests_unit_test_chat_transcript_SOURCES = tests/unit/test-chat-transcript.c tests/fuzz/chat-properties.h tests/lib/vectors.h
+tests_unit_test_cmd_chat_SOURCES = tests/unit/test-cmd-chat.c \
+	src/cmd/chat.h src/cmd/chat-prompt.c src/cmd/chat-said.c
 tests_unit_test_tree_names_SOURCES = tests/unit/test-tree-names.c tests/lib/vectors.h
 tests_unit_test_write_mark_SOURCES = tests/unit/test-write-mark.c tests/lib/vectors.h
 tests_unit_test_write_meta_SOURCES = tests/unit/test-write-meta.c tests/lib/vectors.h

@@ -29,6 +29,7 @@ int cmd_queue(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_url(int argc, char **argv);
 int cmd_provider(int argc, char **argv);
+int cmd_chat(int argc, char **argv);
 
 #define EXIT_INTERRUPTED 130 /* Ctrl-C ended a waiting; as shells have it */
 

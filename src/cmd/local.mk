@@ -4,11 +4,16 @@ supafs_SOURCES = \
 	src/cmd/answer.c \
 	src/cmd/answer.h \
 	src/cmd/bench.h \
+	src/cmd/chat.h \
+	src/cmd/chat-prompt.c \
+	src/cmd/chat-said.c \
+	src/cmd/chat-way.c \
 	src/cmd/cmd-bench.c \
 	src/cmd/cmd-bench-mount.c \
 	src/cmd/cmd-bench-report.c \
 	src/cmd/cmd-bench-rows.c \
 	src/cmd/cmd-bench-set.c \
+	src/cmd/cmd-chat.c \
 	src/cmd/cmd-doctor.c \
 	src/cmd/cmd-find.c \
 	src/cmd/cmd-flush.c \

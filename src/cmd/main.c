@@ -27,6 +27,7 @@ static const struct verb {
     {"url", "supafs url", cmd_url, "[-e TIME|-p] PATH...      a link to hand out"},
     {"provider", "supafs provider", cmd_provider,
      "ls|upload|files|...        look after AI providers"},
+    {"chat", "supafs chat", cmd_chat, "PATH [PROMPT]             ask about files"},
     {"bench", "supafs bench", cmd_bench, "[DIRECTORY]               measure a mount"},
     {"doctor", "supafs doctor", cmd_doctor, "[PROJECT] [MOUNTPOINT]    find out what is wrong"},
 };

@@ -80,6 +80,15 @@ offers "supafs mount https://x.supabase.co $SF_TMP/dir/" "$SF_TMP/dir/below"
 offers "supafs queue ls --state-dir $SF_TMP/dir/" "$SF_TMP/dir/below"
 offers "supafs flush $SF_TMP/dir/fi" "$SF_TMP/dir/file"
 offers "supafs find --same-as=$SF_TMP/dir/f" "$SF_TMP/dir/file"
+offers "supafs chat $SF_TMP/dir/f" "$SF_TMP/dir/file"
+offers "supafs chat --thinking=o" off on
+offers "supafs chat --thinking m" medium
+# What the completion calls; others may have mounts.
+# shellcheck disable=SC2317
+supafs() { "$SUPAFS" "$@" --own; }
+export MOONSHOT_API_KEY=sk-none XDG_CONFIG_HOME=$SF_TMP/etc
+offers "supafs chat --provider ki" kimi
+offers "supafs chat -p a" auto
 offers "supafs find --tag t $SF_TMP/dir/fi" "$SF_TMP/dir/file"
 
 step "the shells can read them"
