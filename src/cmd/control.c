@@ -7,6 +7,7 @@
 #include "control/words.h"
 #include "daemon/exit.h"
 #include "daemon/place.h"
+#include "virtual/talk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -196,8 +198,32 @@ control_find(const char *path, struct control_place *ret)
     return rc ? -1 : 0;
 }
 
+/* A mount that is read only cannot be written to, but spoken to. */
 static int
-send_words(int fd, const char *const *words)
+open_control(const char *point, bool *by_pieces)
+{
+    int fd = open_file(point, "control", O_RDWR);
+    *by_pieces = fd == -EROFS;
+    return *by_pieces ? open_file(point, "control", O_RDONLY) : fd;
+}
+
+static int
+send_pieces(int fd, const struct sf_buf *line)
+{
+    for (size_t at = 0; at < line->len;) {
+        struct sf_talk_piece p = {.len = 0};
+        size_t n = line->len - at < sizeof p.text ? line->len - at : sizeof p.text;
+        p.len = (uint32_t)n;
+        memcpy(p.text, line->data + at, n);
+        if (ioctl(fd, SF_TALK_SAY, &p) < 0)
+            return errno == ENOTTY ? -EROFS : -errno;
+        at += n;
+    }
+    return 0;
+}
+
+static int
+send_words(int fd, bool by_pieces, const char *const *words)
 {
     sf_autobuf struct sf_buf line = SF_BUF_INIT;
     int rc = 0;
@@ -205,7 +231,9 @@ send_words(int fd, const char *const *words)
         rc = sf_words_append(&line, *words);
     if (!rc)
         rc = sf_buf_putc(&line, '\n');
-    return rc ? rc : sf_write_full(fd, line.data, line.len);
+    if (rc)
+        return rc;
+    return by_pieces ? send_pieces(fd, &line) : sf_write_full(fd, line.data, line.len);
 }
 
 static int
@@ -232,11 +260,12 @@ int
 control_ask(const char *point, const char *const *words, void (*line)(void *arg, const char *text),
             void *arg, struct sf_buf *said)
 {
-    sf_autofd int fd = open_file(point, "control", O_RDWR);
+    bool by_pieces;
+    sf_autofd int fd = open_control(point, &by_pieces);
     if (fd < 0)
         return fd;
     struct answer a = ANSWER_INIT(line, arg);
-    int rc = send_words(fd, words);
+    int rc = send_words(fd, by_pieces, words);
     if (!rc)
         rc = pass_lines(fd, &a, said);
     answer_fini(&a);

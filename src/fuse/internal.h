@@ -115,6 +115,8 @@ void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
                  int flags);
 void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+void do_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+              unsigned flags, const void *in, size_t in_size, size_t out_size);
 void do_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph);
 
 /* op-virtual.c: the same for virtual nodes. */

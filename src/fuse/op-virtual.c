@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Virtual files answer at once, so nothing is parked but reads of those that are spoken to. Only
@@ -181,6 +182,30 @@ virtual_write(struct sf_fuse *f, fuse_req_t req, const char *buf, size_t size,
         fuse_reply_err(req, -n);
     else
         fuse_reply_write(req, (size_t)n);
+}
+
+/* Nothing but talks knows any: what all files have, as FS_IOC_GETFLAGS, is none of ours. */
+void
+do_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+         unsigned flags, const void *in, size_t in_size, size_t out_size)
+{
+    const struct sf_fuse *f = fuse_of(req);
+    struct sf_talk_piece piece;
+    (void)arg;
+    (void)out_size;
+    if (cmd != SF_TALK_SAY || in_size != sizeof piece || flags & FUSE_IOCTL_DIR ||
+        sf_chat_owns(ino) || !sf_virtual_owns(ino) || !sf_virtual_talks(f->virt, ino)) {
+        fuse_reply_err(req, ENOTTY);
+        return;
+    }
+    const struct text *t = (const struct text *)(uintptr_t)fi->fh;
+    memcpy(&piece, in, sizeof piece);
+    int n =
+        piece.len <= sizeof piece.text ? sf_talk_write(t->talk, piece.text, piece.len) : -EINVAL;
+    if (n < 0)
+        fuse_reply_err(req, -n);
+    else
+        fuse_reply_ioctl(req, n, NULL, 0);
 }
 
 /* ---- texts ---------------------------------------------------------------------------------- */

@@ -101,6 +101,7 @@ static const struct fuse_lowlevel_ops operations = {
     .access = do_access,
     .create = do_create,
     .fallocate = do_fallocate,
+    .ioctl = do_ioctl,
     .poll = do_poll,
     .copy_file_range = do_copy_file_range,
     .lseek = do_lseek,

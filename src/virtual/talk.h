@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
 
 #include "tree/tree.h"
 
@@ -17,6 +19,14 @@
 struct sf_talk;
 
 #define SF_TALK_LINE_MAX (5u << 18) /* bytes of a request: a prompt whose every byte is escaped */
+
+/* On a mount that is read only the kernel lets nobody open a file for writing. There the bytes of a
+ * request come by ioctl(2), a piece at a time: the same as writing them. */
+struct sf_talk_piece {
+    uint32_t len;
+    char text[8188];
+};
+#define SF_TALK_SAY _IOW('s', 0x60, struct sf_talk_piece)
 
 /* A whole request, without its newline, for the file's owner: he answers with sf_talk_print() and
  * ends with exactly one sf_talk_end(), also when this fails. Called without locks on a thread of

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# .supafs/control of a real mount: a line is answered, and
-# nobody but the owner may ask.
+# .supafs/control of a real mount: a line is answered, also where the mount is read only, and nobody
+# but the owner may ask.
 # shellcheck source-path=SCRIPTDIR disable=SC2119,SC2154
 set -u
 . "$(dirname "$0")/../lib/common.sh"
@@ -10,6 +10,7 @@ set -u
 
 need_fuse
 need_supafs
+need python3
 start_server
 mount_project mnt
 control=$mnt/.supafs/control
@@ -38,4 +39,14 @@ if [ "$(id -u)" = 0 ]; then
     expect_errno "another user" "Permission denied" \
         setpriv --reuid 65534 --regid 65534 --clear-groups cat "$control"
 fi
+
+step "a mount that is read only"
+expect_ok "mount it so" remount_project "$mnt" -o ro
+expect_errno "nobody writes" "Read-only file system" bash -c "exec 7<>'$control'"
+expect_exit "a request" 0 "$SUPAFS" find "$mnt"
+long=$(printf 'n%.0s' {1..60000})
+expect_exit "a long one" 0 "$SUPAFS" find -n "$long*" "$mnt"
+expect_eq "finds nothing" "" "$SF_OUT"
+expect_errno "no other ioctl" "Inappropriate ioctl for device" \
+    python3 -c 'import fcntl, sys; fcntl.ioctl(open(sys.argv[1]), 0x5401, bytes(64))' "$control"
 passed
