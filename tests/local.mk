@@ -52,6 +52,7 @@ unit_tests = \
 	tests/unit/test-config-provider \
 	tests/unit/test-config-url \
 	tests/unit/test-config-value \
+	tests/unit/test-control-chat \
 	tests/unit/test-control-find \
 	tests/unit/test-control-talk \
 	tests/unit/test-daemon-chats \
@@ -467,6 +468,11 @@ tests_unit_test_cmd_chat_SOURCES = tests/unit/test-cmd-chat.c \
 tests_unit_test_tree_names_SOURCES = tests/unit/test-tree-names.c tests/lib/vectors.h
 tests_unit_test_write_mark_SOURCES = tests/unit/test-write-mark.c tests/lib/vectors.h
 tests_unit_test_write_meta_SOURCES = tests/unit/test-write-meta.c tests/lib/vectors.h
+
+# The chat file is played by the test.
+tests_unit_test_control_chat_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sf_files_find,--wrap=sf_files_forget \
+	-Wl,--wrap=sf_chat_open_about,--wrap=sf_chat_write,--wrap=sf_chat_read,--wrap=sf_chat_cancel \
+	-Wl,--wrap=sf_chat_release,--wrap=sf_chat_getxattr,--wrap=sf_chat_setxattr
 
 # Parts of the dev server that stand alone.
 tests_unit_test_devserver_s3_SOURCES = tests/unit/test-devserver-s3.c \

@@ -2,6 +2,8 @@
 src_libsupafs_a_SOURCES += \
 	src/control/cache.c \
 	src/control/cache.h \
+	src/control/chat.c \
+	src/control/chat.h \
 	src/control/control.c \
 	src/control/control.h \
 	src/control/find.c \

@@ -40,6 +40,7 @@ struct daemon {
     struct sf_control_queue *control_queue;
     struct sf_finder *finder;
     struct sf_control_provider *control_provider;
+    struct sf_control_chat *control_chat;
 };
 
 /* start.c: 0, or -1 with @o; then stop_free() what is there. */

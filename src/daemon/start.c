@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "config/keys.h"
 #include "control/cache.h"
+#include "control/chat.h"
 #include "control/find.h"
 #include "control/provider.h"
 #include "control/queue.h"
@@ -297,6 +298,7 @@ start_fuse(struct daemon *d, struct sf_outcome *o)
             0 ||
         sf_finder_new(d->control, &finder, &d->finder) < 0 ||
         sf_control_provider_new(d->control, &provider, &d->control_provider) < 0 ||
+        sf_control_chat_new(d->control, d->tree, d->chat, &d->control_chat) < 0 ||
         (d->chat && sf_virtual_add_dir(d->virt, "chats", SF_CHAT_DIR) < 0))
         return sf_outcome_fail(o, SF_EXIT_FAILED, "out of memory");
     int rc = sf_fuse_new(&opts, d->tree, d->virt, d->http, &d->fuse, &err);

@@ -7,6 +7,7 @@
 #include "cache/cache.h"
 #include "config/config.h"
 #include "control/cache.h"
+#include "control/chat.h"
 #include "control/find.h"
 #include "control/provider.h"
 #include "control/queue.h"
@@ -138,6 +139,7 @@ stop_free(struct daemon *d)
     sf_control_cache_free(d->control_cache);
     sf_control_queue_free(d->control_queue);
     sf_control_provider_free(d->control_provider);
+    sf_control_chat_free(d->control_chat);
     sf_finder_free(d->finder);
     chats_free(d);
     sf_virtual_free(d->virt);
