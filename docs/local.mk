@@ -20,6 +20,7 @@ EXTRA_DIST += \
 	docs/errors.md \
 	docs/guide/attributes.md \
 	docs/guide/benchmarks.md \
+	docs/guide/chat.md \
 	docs/guide/first-mount.md \
 	docs/guide/provider-errors.md \
 	docs/guide/providers.md \
