@@ -21,6 +21,7 @@ EXTRA_DIST += \
 	docs/guide/attributes.md \
 	docs/guide/benchmarks.md \
 	docs/guide/chat.md \
+	docs/guide/chat-session.md \
 	docs/guide/first-mount.md \
 	docs/guide/provider-errors.md \
 	docs/guide/providers.md \

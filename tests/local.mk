@@ -165,6 +165,7 @@ integ_tests = \
 	tests/integ/cache-crash.sh \
 	tests/integ/chat-ask.sh \
 	tests/integ/chat-cmd.sh \
+	tests/integ/chat-shells.sh \
 	tests/integ/chat-sql.sh \
 	tests/integ/completion.sh \
 	tests/integ/content-type.sh \
