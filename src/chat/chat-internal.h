@@ -204,6 +204,9 @@ void chat_file_unref(struct sf_chat_file *f);
 void chat_file_error(struct sf_chat_file *f, const struct sf_err *err);
 /* Whoever polls looks again; or else it is only given back. */
 void chat_file_wake(struct sf_chat_file *f, bool changed);
+/* What it has was flushed, and is about to be submitted (R2); or that is not so any more. No lock
+ * held. */
+void chat_file_flushed(struct sf_chat_file *f, bool flushed);
 /* What the oldest open of this node that was flushed, and is not released, got for it; 0 = none. */
 uint64_t chat_files_flushed_locked(const struct chat_node *n);
 /* C5, W4: 0 it is done; 1 it is not this open's to say; -EINVAL. */

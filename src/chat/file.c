@@ -85,9 +85,8 @@ chat_file_error(struct sf_chat_file *f, const struct sf_err *err)
         sf_conv_error_set(f->o.conv, err->msg);
 }
 
-/* What it has was flushed, or it is about to write more. */
-static void
-set_flushed(struct sf_chat_file *f, bool flushed)
+void
+chat_file_flushed(struct sf_chat_file *f, bool flushed)
 {
     struct sf_chat *chat = f->o.chat;
     bool was;
@@ -129,7 +128,7 @@ sf_chat_write(struct sf_chat_file *f, const void *data, size_t len)
     if (len == 0)
         return 0;
     sf_conv_facts(f->o.conv, SF_CHAT_VIEW_ALL, &facts);
-    set_flushed(f, false);
+    chat_file_flushed(f, false);
     sf_mutex_lock(&f->lock);
     bool known = f->typed.front_known;
     int rc = chat_typed_write(&f->typed, data, len, facts.size, &err);
@@ -151,7 +150,7 @@ chat_file_truncate(struct sf_chat_file *f, uint64_t size)
         SF_GUARD(&f->lock);
         return f->typed.written && size == f->typed.written ? 0 : 1;
     }
-    set_flushed(f, false);
+    chat_file_flushed(f, false);
     {
         SF_GUARD(&f->lock);
         chat_typed_clear(&f->typed);
@@ -406,7 +405,7 @@ sf_chat_flush(struct sf_chat_file *f, sf_tree_fn fn, void *arg)
     bool bad = !good && !f->drafting;
     sf_mutex_unlock(&f->lock);
     if (good)
-        set_flushed(f, true);
+        chat_file_flushed(f, true);
     if (bad)
         flush_bad(f, row, rc, &err);
     if (begin && !rc)

@@ -217,7 +217,8 @@ conv_loaded(void *arg, int rc)
 static void
 op_load(struct open_op *op)
 {
-    bool patient = reads(op) && !(op->o.flags & O_NONBLOCK);
+    /* A create holds up all of its directory. */
+    bool patient = reads(op) && !op->create && !(op->o.flags & O_NONBLOCK);
     sf_conv_load(op->o.conv, patient ? CHAT_TABLES_MS : 0, conv_loaded, op); /* K7 */
 }
 

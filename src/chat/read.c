@@ -201,6 +201,8 @@ read_go_unlock(struct sf_chat_file *f, struct chat_read *rd)
             atomic_fetch_add(&rd->answer->refs, 1);
     }
     sf_mutex_unlock(&f->lock);
+    if (asked && rc == 1)
+        chat_file_flushed(f, false); /* who waits for its question finds it in the line */
     if (rc < 0)
         read_end(rd, rc);
     else

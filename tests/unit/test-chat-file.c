@@ -268,6 +268,21 @@ open_waits_for_release(void **state)
     assert_true(read.res.len > 0);
     finish(asked(1));
     sf_chat_release(r);
+    /* What was submitted by a read is in the line already. */
+    assert_int_equal(open_as(&owner, n, O_RDWR, &f), 0);
+    assert_int_equal(put(f, "q"), 1);
+    assert_int_equal(flush_chat(f), 0);
+    g = (struct got){0};
+    (void)sf_chat_open(chat, &owner, n, O_RDONLY, keep, &g);
+    usleep(10000);
+    assert_false(g.called);
+    read = read_at(f, 0, true);
+    assert_int_equal(read.err, -EAGAIN);
+    assert_true(g.called);
+    assert_int_equal(g.err, 0);
+    finish(asked(2));
+    sf_chat_release(f);
+    sf_chat_release(g.res.other);
     /* It is interrupted, or does not wait for ever. */
     f = open_chat("a.chat", O_WRONLY);
     assert_int_equal(put(f, "q"), 1);
@@ -284,7 +299,7 @@ open_waits_for_release(void **state)
     assert_int_equal(open_as(&owner, n, O_RDONLY, &r), 0);
     sf_chat_release(r);
     sf_chat_release(f);
-    finish(asked(2));
+    finish(asked(3));
     sf_chat_forget(chat, n, 1);
 }
 
