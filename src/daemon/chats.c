@@ -103,6 +103,8 @@ chats_open(struct daemon *d)
                                  .http = d->http,
                                  .providers = d->providers,
                                  .tree = d->tree,
+                                 .bucket = sf_config_str(c, SF_OPT_BUCKET),
+                                 .prefix = sf_config_str(c, SF_OPT_PREFIX),
                                  .storage = d->storage,
                                  .tables = strcmp(sf_config_str(c, SF_OPT_TABLES), "off") != 0,
                                  .fresh_ms = sf_config_ms(c, SF_OPT_ATTR_TTL),
