@@ -166,7 +166,9 @@ integ_tests = \
 	tests/integ/chat-ask.sh \
 	tests/integ/chat-cmd.sh \
 	tests/integ/chat-shells.sh \
+	tests/integ/chat-names.sh \
 	tests/integ/chat-sql.sh \
+	tests/integ/chat-who.sh \
 	tests/integ/completion.sh \
 	tests/integ/content-type.sh \
 	tests/integ/control.sh \

@@ -10,6 +10,7 @@ EXTRA_DIST += \
 	tests/lib/fault_work.py \
 	tests/lib/listing.py \
 	tests/lib/cgroup.sh \
+	tests/lib/chat.sh tests/lib/chatfile.py \
 	tests/lib/http2-front.mjs tests/lib/http2.sh \
 	tests/lib/kimi.sh \
 	tests/lib/mount.sh \
