@@ -406,6 +406,7 @@ a_new_version_behind_a_link_is_noted(void **state)
         before = content.notes;
         content.notes = (struct sf_chat_notes){0};
     }
+    sf_chat_notes_free(&before);
 }
 
 /* M4 */
