@@ -307,8 +307,10 @@ op_done(void *arg, int err, const struct sf_tree_result *res)
     if (wanted)
         unpark(park_of(op), old);
     if (err) {
+        /* A program knows nothing of what the tree cancels, but it does of turns of a chat (R7). */
+        bool hidden = err == -ECANCELED && !op->kind->cancel;
         if (wanted)
-            fuse_reply_err(req, err == -ECANCELED ? EIO : -err);
+            fuse_reply_err(req, hidden ? EIO : -err);
     } else if ((!wanted || op->kind->reply(op, res) != 0) && op->kind->undo) {
         op->kind->undo(op, res);
     }
