@@ -67,7 +67,7 @@ chat_fault(struct sf_provider_fault *fault, int err, const char *fmt, ...)
 {
     /* No words of a provider's: the sentence stands alone. */
     *fault = (struct sf_provider_fault){
-        .cls = err == -ENOTSUP ? SF_PC_TYPE : SF_PC_INVALID, .err = err, .retry_after_ms = -1};
+        .cls = err == -ENOTSUP ? SF_PC_TYPE : SF_PC_OK, .err = err, .retry_after_ms = -1};
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(fault->text, sizeof fault->text, fmt, ap);
@@ -526,7 +526,7 @@ chat_load_end(struct chat_load *l, struct chat_loaded *out, struct sf_provider_f
     (void)wait_for(l); /* for what was asked before it turned out that there is no memory */
     if (!rc) {
         tell_bytes(l, &out->piece);
-    } else if (l->fault.cls && l->fault.err == rc && rc != -ESTALE) {
+    } else if (l->fault.err == rc && rc != -ESTALE) {
         *fault = l->fault;
     } else {
         rc = words_for(l, rc, fault);

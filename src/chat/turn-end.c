@@ -140,7 +140,7 @@ end_error(struct sf_conv_turn *t)
         rc = sf_chat_clean_end(&clean, &t->failed);
     r->turn.text = t->failed;
     /* What supafs itself found has no class of a provider's. */
-    if (!rc && f->cls != SF_PC_INVALID)
+    if (!rc && f->cls != SF_PC_OK)
         rc = note(&r->turn.below, "class", "%s", sf_provider_class_info(f->cls)->name);
     if (!rc)
         rc = note(&r->turn.below, "errno", "%s", sf_errno_name(f->err));
