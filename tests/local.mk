@@ -169,6 +169,10 @@ integ_tests = \
 	tests/integ/chat-names.sh \
 	tests/integ/chat-sql.sh \
 	tests/integ/chat-who.sh \
+	tests/integ/chat-content.sh \
+	tests/integ/chat-mounts.sh \
+	tests/integ/chat-settings.sh \
+	tests/integ/chat-trouble.sh \
 	tests/integ/completion.sh \
 	tests/integ/content-type.sh \
 	tests/integ/control.sh \
@@ -263,6 +267,7 @@ endif
 # What measures times or memory, or moves so much that a sanitizer would only make it slow. The check
 # runs these in a plain build and all others under AddressSanitizer; the soak form all in both.
 integ_plain = \
+	tests/integ/chat-mounts.sh \
 	tests/integ/provider-large.sh \
 	tests/integ/provider-trouble.sh \
 	tests/integ/real-input.sh \
@@ -358,6 +363,10 @@ test_data = \
 	tests/integ/crash.py \
 	tests/integ/crash_scenarios.py \
 	tests/lib/run-test \
+	tests/integ/chat-content.py \
+	tests/integ/chat-mounts.py \
+	tests/integ/chat-settings.py \
+	tests/integ/chat-trouble.py \
 	tests/integ/devserver-faults.py \
 	tests/integ/devserver-uploads.py \
 	tests/integ/devserver-rls.py \

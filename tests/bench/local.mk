@@ -3,6 +3,8 @@
 # small form in tests/integ/bench.sh.
 EXTRA_DIST += \
 	tests/bench/callgrind \
+	tests/bench/chat \
+	tests/bench/chat-load.py \
 	tests/bench/conversations \
 	tests/bench/limits.py \
 	tests/bench/netproxy-check.py \

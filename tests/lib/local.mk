@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 EXTRA_DIST += \
+	tests/lib/chat.py \
 	tests/lib/common.sh \
 	tests/lib/coverage \
 	tests/lib/run-valgrind tests/lib/valgrind.supp \

@@ -7,7 +7,7 @@
 /rest/v1 goes to REST-URL, all else to STORAGE-URL, and so does the function supafs_set_attrs, which
 changes the rows of Storage. Prints its own URL. In DIRECTORY: `rest` gets a line for each request to
 the database (method, path, status); while there is a file `lose`, answers of the database do not come
-back.
+back; while there is a file `down`, they are what it says: 502, or 404 as of a project without functions.
 """
 
 import http.client
@@ -53,8 +53,13 @@ class Router(http.server.BaseHTTPRequestHandler):
         path = self.path[len("/rest/v1"):] or "/" if rest else self.path
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP}
+        down = os.path.join(DIRECTORY, "down")
         try:
-            status, got, answer = exchange(base, self.command, path, headers, body)
+            if rest and os.path.exists(down):
+                with open(down, encoding="ascii") as f:
+                    status, got, answer = int(f.read()), [], b'{"code":"PGRST202","message":"no such function"}'
+            else:
+                status, got, answer = exchange(base, self.command, path, headers, body)
         except (http.client.HTTPException, OSError):
             status, got, answer = 502, [], b""
         if rest:
