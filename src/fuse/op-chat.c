@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 /*
- * Chat files. Where a name may be one, the tree is asked first: an object of that name wins. Opens
- * and reads may wait for what comes in minutes or never, so they are parked apart, and leave at
- * once when their caller does.
+ * Chat files. Where a name may be one, the tree is asked first: an object of that name wins. Reads
+ * may wait for what comes in minutes or never, so they are parked apart. They, and opens, which
+ * wait for two seconds, leave at once when their caller does.
  */
 
 /* ---- who asks --------------------------------------------------------------------------------
@@ -160,8 +160,7 @@ static const struct op_kind open_kind = {.name = "chat-open",
                                          .reply = reply_chat_open,
                                          .undo = undo_chat_open,
                                          .cancel = cancel_chat,
-                                         .send = true,
-                                         .apart = true};
+                                         .send = true};
 
 /* An op with room for an open, NULL = answered. */
 static struct op *

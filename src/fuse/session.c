@@ -23,7 +23,7 @@
 #define MAX_BACKGROUND 4096
 #define MAX_WRITE      (1u << 20)
 #define GREETING_MS    10000
-#define MAX_APART      1024 /* reads and opens of chat files that wait */
+#define MAX_APART      1024 /* reads of chat files that wait */
 /* The tree ends what it does by its own deadlines; this is how much later nobody waits any more. */
 #define GRACE_MS 1000
 

@@ -773,6 +773,30 @@ reading_and_writing(void **state)
     assert_int_equal(chat.file.released, 0); /* nor at the end, which is the chats' */
 }
 
+/* Not even when all reads that may wait do. */
+static void
+reads_take_no_place_of_opens(void **state)
+{
+    struct fuse_req r[5];
+    struct waits {
+        sf_tree_fn fn;
+        void *arg;
+    } waits[4];
+    (void)state;
+    struct fuse_file_info fi = open_it();
+    for (int i = 0; i < 5; i++) {
+        r[i] = (struct fuse_req){.f = &fuse};
+        do_read(&r[i], CHAT_NODE, 10, 0, &fi);
+        if (i < 4)
+            waits[i] = (struct waits){chat.fn, chat.arg};
+    }
+    assert_int_equal(r[3].replies, 0);
+    assert_int_equal(r[4].err, EAGAIN);
+    open_it();
+    for (int i = 0; i < 4; i++)
+        waits[i].fn(waits[i].arg, -ECANCELED, NULL);
+}
+
 static void
 polling(void **state)
 {
@@ -851,6 +875,7 @@ main(void)
         TEST(an_open_that_is_interrupted),
         TEST(a_release_overtakes_the_call),
         TEST(reading_and_writing),
+        TEST(reads_take_no_place_of_opens),
         TEST(polling),
         TEST(extended_attributes),
     };
