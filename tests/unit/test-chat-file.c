@@ -29,6 +29,71 @@ writes_are_one_prompt(void **state)
     assert_int_equal(asked_count(), 1);
 }
 
+static int
+no_transcript(void *arg, const char *text, size_t len, size_t *rest, struct sf_err *err)
+{
+    (void)arg, (void)text, (void)err;
+    *rest = len < 60 ? len : 60;
+    return 0;
+}
+
+/* What comes of a prompt that is written in pieces: 1, 0 or -EINVAL, and the question. */
+static int
+typed(const char *text, size_t len, size_t first, size_t second, char question[256])
+{
+    struct chat_typed t;
+    struct sf_chat_front own;
+    size_t body = 0;
+    chat_typed_init(&t);
+    sf_chat_front_init(&own);
+    int rc = chat_typed_write(&t, text, first, 100, NULL);
+    if (!rc)
+        rc = chat_typed_write(&t, text + first, second - first, 100, NULL);
+    if (!rc)
+        rc = chat_typed_write(&t, text + second, len - second, 100, NULL);
+    if (!rc)
+        rc = chat_typed_end(&t, no_transcript, NULL, &body, &own, NULL);
+    snprintf(question, 256, "%s", rc == 1 ? t.text.data + body : "");
+    sf_chat_front_fini(&own);
+    chat_typed_fini(&t);
+    return rc;
+}
+
+/* W1: nor does it count how it was cut. */
+static void
+cuts_do_not_count(void **state)
+{
+    static const struct {
+        const char *text;
+        int rc;
+    } rows[] = {
+        {"What changed?\n\nAnd why?\n\n", 1},
+        {" \n\t\n", 0},
+        {"caf\xc3\xa9 \xf0\x9f\x98\x80 \xe2\x82\xac\n", 1},
+        {"caf\xc3", -EINVAL},
+        {"x\xed\xa0\x80y", -EINVAL},
+        {"---\nmodel: m\n---\n\nq\n", 1},
+        {"---\r\nsystem: |\r\n  a\r\n---\r\nq", 1},
+        {"---\n---\n---\nmodel: m\n---\n", 1},
+        {"---\nmodel: m\n---\n", 0},
+        {"---\nmodel: m\nq\n", -EINVAL},
+        {"---\nnone: m\n---\nq\n", -EINVAL},
+        {"---\nand so on\n", 1},
+        {"---\nsupafs-chat: 1\nconversation: x\n---\n\n## user 2026\n\nfirst\n\nsecond\n", 1},
+    };
+    char whole[256], cut[256];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t len = strlen(rows[i].text);
+        assert_int_equal(typed(rows[i].text, len, len, len, whole), rows[i].rc);
+        for (size_t a = 0; a <= len; a++)
+            for (size_t b = a; b <= len; b++) {
+                assert_int_equal(typed(rows[i].text, len, a, b, cut), rows[i].rc);
+                assert_string_equal(cut, whole);
+            }
+    }
+}
+
 /* W3, W6, R13 */
 static void
 nothing_asks_nothing(void **state)
@@ -554,21 +619,14 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, chat_setup, chat_teardown)
     const struct CMUnitTest tests[] = {
-        T(writes_are_one_prompt),
-        T(nothing_asks_nothing),
-        T(truncation_puts_away),
-        T(a_prompt_is_text),
-        T(front_matter_is_checked),
-        T(transcripts_as_prompts),
-        T(sixteen_at_most),
-        T(open_waits_for_release),
-        T(reads_that_wait),
-        T(poll_wakes_once),
-        T(who_has_written_reads_its_answer),
-        T(a_bad_prompt_is_dropped),
-        T(open_writers_leave_drafts),
-        T(a_thousand_readers),
-        T(many_threads),
+        T(writes_are_one_prompt),   cmocka_unit_test(cuts_do_not_count),
+        T(nothing_asks_nothing),    T(truncation_puts_away),
+        T(a_prompt_is_text),        T(front_matter_is_checked),
+        T(transcripts_as_prompts),  T(sixteen_at_most),
+        T(open_waits_for_release),  T(reads_that_wait),
+        T(poll_wakes_once),         T(who_has_written_reads_its_answer),
+        T(a_bad_prompt_is_dropped), T(open_writers_leave_drafts),
+        T(a_thousand_readers),      T(many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
