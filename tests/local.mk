@@ -320,18 +320,20 @@ unit_plain = $(addprefix tests/unit/test-, \
 # Those that start no thread: `strace -f -e clone3` shows none with CLONE_THREAD.
 unit_no_threads = $(addprefix tests/unit/test-, \
 	base-buf base-cgroup base-clock base-crc32c base-file base-glob base-hash base-str cache-figures \
-	cache-link cache-pool cache-predict cache-row cache-stream cache-traces config-files config-keys \
-	config-load config-mountopts config-provider config-url config-value control-find daemon-dirs \
-	devserver-s3 fuse-caller http-error lossy-disk observe-log provider-claim provider-error \
-	provider-gate provider-route provider-types supabase-auth supabase-errmap supabase-keyfile \
-	supabase-list supabase-scan supabase-storage supabase-version tree-attrs tree-bytes tree-cached \
-	tree-change tree-handles tree-knowledge tree-memory tree-names tree-notify tree-page \
-	tree-rename-dir tree-saved-format tree-type tree-walk tree-words tree-xattrs write-conflict \
-	write-extents write-known write-mark write-meta write-mime write-step)
+	cache-link cache-pool cache-predict cache-row cache-stream cache-traces chat-answers chat-budget \
+	chat-front chat-ignore chat-names chat-prompt chat-remote chat-transcript config-files \
+	config-keys config-load config-mountopts config-provider config-url config-value control-find \
+	daemon-chats daemon-dirs devserver-s3 fuse-caller fuse-chat http-error lossy-disk observe-log \
+	provider-chat-body provider-claim provider-error provider-gate provider-route provider-sse \
+	provider-types supabase-auth supabase-errmap supabase-keyfile supabase-list supabase-scan \
+	supabase-storage supabase-version tree-attrs tree-bytes tree-cached tree-change tree-handles \
+	tree-knowledge tree-memory tree-names tree-notify tree-page tree-rename-dir tree-saved-format \
+	tree-type tree-walk tree-words tree-xattrs write-conflict write-extents write-known write-mark \
+	write-meta write-mime write-step)
 
 # What takes longest begins first, so that nothing else waits for it at the end.
 unit_first = $(addprefix tests/unit/test-, \
-	provider-want tree-page tree-memory cache-disk-damage cache-reads provider-calls write-room \
+	provider-want http-sink tree-page tree-memory cache-disk-damage cache-reads provider-calls write-room \
 	write-commit write-behind tree-listing http-hostile tables-queue supabase-storage write-attrs \
 	provider-prune)
 integ_first = $(addprefix tests/integ/, \
