@@ -117,6 +117,12 @@ check_all(void)
     assert_in_order();
 }
 
+static bool
+enough_was_done(void)
+{
+    return atomic_load(&shared->steps) > 100 && atomic_load(&shared->read_units) > 10;
+}
+
 static void
 killed_at_any_moment(void **state)
 {
@@ -124,7 +130,8 @@ killed_at_any_moment(void **state)
     int rounds = getenv("SF_SOAK") ? 400 : 25;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(shared != MAP_FAILED);
-    for (int i = 0; i < rounds; i++) {
+    /* More of them where the machine is so busy that a child gets hardly anything done. */
+    for (int i = 0; i < rounds || (i < 20 * rounds && !enough_was_done()); i++) {
         int status;
         pid_t pid = fork();
         assert_true(pid >= 0);
@@ -143,8 +150,7 @@ killed_at_any_moment(void **state)
             assert_in_order();
         disk_close();
     }
-    assert_true(atomic_load(&shared->steps) > 100);
-    assert_true(atomic_load(&shared->read_units) > 10);
+    assert_true(enough_was_done());
     munmap(shared, sizeof *shared);
 }
 
