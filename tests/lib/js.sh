@@ -6,7 +6,15 @@
 js_setup() {
     local lock=$SF_SRC/tests/js/package-lock.json kept
     kept=$SF_SHARED_CACHE/js-$(sha256sum <"$lock" | cut -c1-16)
-    [ -e "$kept/complete" ] || sf_js_install "$kept"
+    if [ ! -e "$kept/complete" ]; then
+        # Of several tests that begin at once one downloads, and the others wait.
+        need flock
+        mkdir -p "$SF_SHARED_CACHE"
+        exec 8>"$SF_SHARED_CACHE/lock"
+        flock 8
+        [ -e "$kept/complete" ] || sf_js_install "$kept"
+        exec 8>&-
+    fi
     SF_NODE=''
     local node
     for node in "$kept"/node_modules/node-linux-*/bin/node node nodejs; do
@@ -25,7 +33,6 @@ js_setup() {
 sf_js_install() {
     local kept=$1 new
     need npm
-    mkdir -p "$SF_SHARED_CACHE"
     new=$(mktemp -d "$SF_SHARED_CACHE/js-new.XXXXXX") || fail "cannot write in $SF_SHARED_CACHE"
     cp "$SF_SRC"/tests/js/package.json "$SF_SRC"/tests/js/package-lock.json "$new/"
     note "npm ci into $kept (once)"

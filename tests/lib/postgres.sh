@@ -47,7 +47,7 @@ run_postgres() {
             -c log_min_error_statement=panic -c log_error_verbosity=terse
     ) >"$SF_TMP/postgres.log" 2>&1 </dev/null &
     sf_pg_pid=$!
-    wait_for 20 pg -c 'select 1' || fail "PostgreSQL does not answer"
+    wait_for 60 pg -c 'select 1' || fail "PostgreSQL does not answer"
 }
 
 # stop_postgres: connections are cut.
@@ -116,7 +116,7 @@ END
     "$bin" "$SF_TMP/postgrest.conf" >"$SF_TMP/postgrest.log" 2>&1 </dev/null &
     at_exit sf_end_quietly $!
     SF_REST=http://127.0.0.1:$port
-    wait_for 20 curl -sf -o /dev/null "$SF_REST/" || fail "PostgREST does not answer"
+    wait_for 60 curl -sf -o /dev/null "$SF_REST/" || fail "PostgREST does not answer"
 }
 
 # start_gateway STORAGE-URL: one address for Storage and database, as a project has: SUPABASE_URL. SF_ROUTE
