@@ -263,6 +263,8 @@ ds_project_write_env(const struct ds_project *project, struct sf_err *err)
         if (site->env)
             fprintf(file, "%s_API_KEY='%s'\n%s_BASE_URL='%s%s'\n", site->env,
                     project->provider_keys[i], site->env, project->url, site->base);
+        if (site->model)
+            fprintf(file, "SUPAFS_PROVIDER_%s_MODEL='%s'\n", site->provider, site->model);
     }
     if (fchmod(fd, 0600) < 0 || fflush(file) != 0 ||
         renameat(project->dir_fd, "project.env.new", project->dir_fd, "project.env") < 0)

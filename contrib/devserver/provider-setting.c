@@ -5,11 +5,11 @@
 #include "provider-internal.h"
 
 const struct ds_provider_site ds_provider_sites[DS_PROVIDER_SITES] = {
-    [DS_PROVIDER_KIMI] = {"kimi", "/kimi/v1", "sk-kimi-", "MOONSHOT"},
-    [DS_PROVIDER_KIMI_CN] = {"kimi-cn", "/kimi-cn/v1", "sk-kimicn-", NULL},
-    [DS_PROVIDER_GLM] = {"glm", "/glm/api/paas/v4", NULL, "ZHIPUAI"},
-    [DS_PROVIDER_ZAI] = {"zai", "/zai/api/paas/v4", NULL, NULL},
-    [DS_PROVIDER_OPENAI] = {"openai", "/openai/v1", "sk-openai-", "OPENAI"},
+    [DS_PROVIDER_KIMI] = {"kimi", "/kimi/v1", "sk-kimi-", "MOONSHOT", "KIMI", "kimi-k2.6"},
+    [DS_PROVIDER_KIMI_CN] = {"kimi-cn", "/kimi-cn/v1", "sk-kimicn-", NULL, NULL, NULL},
+    [DS_PROVIDER_GLM] = {"glm", "/glm/api/paas/v4", NULL, "ZHIPUAI", "GLM", "glm-5.1"},
+    [DS_PROVIDER_ZAI] = {"zai", "/zai/api/paas/v4", NULL, NULL, NULL, NULL},
+    [DS_PROVIDER_OPENAI] = {"openai", "/openai/v1", "sk-openai-", "OPENAI", NULL, NULL},
 };
 
 #define IMAGES   "\"png\",\"jpg\",\"jpeg\""

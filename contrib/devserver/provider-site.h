@@ -17,6 +17,8 @@ struct ds_provider_site {
     const char *base;       /* path of its base URL */
     const char *key_prefix; /* of its key; NULL = it is 32 hex digits, a dot and a word */
     const char *env;        /* project.env has ENV_API_KEY and ENV_BASE_URL; NULL = it has not */
+    const char *provider;   /* and a model, in SUPAFS_PROVIDER_NAME_MODEL; NULL = it has not */
+    const char *model;
 };
 
 extern const struct ds_provider_site ds_provider_sites[DS_PROVIDER_SITES];

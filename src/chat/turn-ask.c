@@ -112,6 +112,19 @@ sf_convs_may_ask(struct sf_convs *cs, const char *provider, struct sf_err *err)
                : sf_err_set(err, -EDQUOT, "%s has refused for want of money", conf->name);
 }
 
+/* None can be asked: why, and what to do. */
+static int
+none_to_ask(struct sf_conv_turn *t)
+{
+    const struct sf_provider_conf *conf = any(t->cs, "any");
+    if (!conf)
+        return turn_fault(t, -EACCES, "no provider has a usable key; supafs provider ls tells why");
+    return turn_fault(t, -EACCES,
+                      "%s has no model; set it in [provider.%s], in SUPAFS_PROVIDER_NAME_MODEL, or "
+                      "begin the question with front matter (model: NAME)",
+                      conf->name, conf->name);
+}
+
 int
 turn_routes(struct sf_conv_turn *t)
 {
@@ -121,8 +134,7 @@ turn_routes(struct sf_conv_turn *t)
     if (!first && !name)
         first = any(t->cs, t->set.model);
     if (!first)
-        return name ? turn_fault(t, -ENOENT, "there is no provider %.33s", name)
-                    : turn_fault(t, -EACCES, "no provider that has a key and a model can be asked");
+        return name ? turn_fault(t, -ENOENT, "there is no provider %.33s", name) : none_to_ask(t);
     const char *trouble = sf_provider_trouble(first);
     if (*trouble) {
         (void)sf_provider_fault_set(&t->fault, SF_PC_AUTH, "%s: %s", first->name, trouble);

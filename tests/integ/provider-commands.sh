@@ -102,7 +102,7 @@ expect_exit "check of one that nobody is" 1 own check local
 expect_match "it is said, and soon" '^fail +local +.*connection refused.* \([0-9]{1,4} ms\)' "$SF_OUT"
 rm "$SF_TMP/etc/supafs/supafs.conf"
 expect_exit "check" 0 own check
-expect_eq "two have models" 2 "$(grep -cE '^ok +(kimi|openai) +[0-9]+ models? \([0-9]+ ms\)$' <<<"$SF_OUT")"
+expect_eq "two have models" 2 "$(grep -cE '^ok +(kimi|openai) +[0-9]+ models?(, also kimi-k2.6)? \([0-9]+ ms\)$' <<<"$SF_OUT")"
 expect_match "GLM has files" 'ok +glm +it lists its files' "$SF_OUT"
 expect_exit "check of one" 0 own check --json kimi
 expect_eq "only that" "['kimi'] True" "$(member "'%s %s' % ([p['name'] for p in o], o[0]['ok'])")"
