@@ -124,7 +124,8 @@ type = kimi
 END
 mount_project mnt
 rm "$SF_TMP/etc/supafs/supafs.conf"
-unset MOONSHOT_API_KEY MOONSHOT_BASE_URL ZHIPUAI_API_KEY ZHIPUAI_BASE_URL OPENAI_API_KEY OPENAI_BASE_URL
+unset MOONSHOT_API_KEY MOONSHOT_BASE_URL ZHIPUAI_API_KEY ZHIPUAI_BASE_URL OPENAI_API_KEY OPENAI_BASE_URL \
+    SUPAFS_PROVIDER_KIMI_MODEL SUPAFS_PROVIDER_GLM_MODEL
 echo text >"$mnt/user-files/a.txt"
 expect_exit "this shell has none" 0 own ls
 expect_match "it says so" '^no provider is configured' "$SF_OUT"

@@ -34,6 +34,7 @@ expect_match "and what find finds by content" $'same-as [^\n]*\n[^\n]*/results/t
 expect_eq "the last line, by mount, key and link" 3 "$(grep -c '^2026-12,2304$' <<<"$SF_OUT")"
 expect_match "and what the tables have" '"object_key":"tour/visits-2026.csv","file_size":65,' "$SF_OUT"
 expect_match "and whose file the provider has" 'results/tour/visits-2026.csv *\(uploaded\)' "$SF_OUT"
+expect_match "and what a model says of it" $'## user [^\n]*\n\nWhich month was best\\?\n\n## assistant [^\n]* kimi kimi-k2.6\n' "$SF_OUT"
 expect_match "and that they heard of it" '"operation_type":"upload","status":"completed"' "$SF_OUT"
 expect_match "and how to end it" '--stop' "$SF_OUT"
 key=$(. "$data/project/project.env" && echo "$SUPABASE_SERVICE_ROLE_KEY")
