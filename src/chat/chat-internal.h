@@ -47,6 +47,15 @@ struct chat_node {
     uint64_t ino;
 };
 
+/* A name from which an object was renamed away (C1). */
+struct chat_moved {
+    uint64_t parent;
+    int64_t until_ms; /* 0 = none */
+    char name[256];
+};
+#define CHAT_MOVED_MAX 32 /* the oldest is forgotten */
+#define CHAT_MOVED_MS  5000
+
 struct sf_chat {
     struct sf_chat_opts o;  /* its texts are owned */
     const char **providers; /* names of the configured, NULL-terminated */
@@ -59,11 +68,18 @@ struct sf_chat {
     uint64_t n_files;
     unsigned busy; /* calls and opens that are not over */
     struct sf_cond idle;
+    struct chat_moved moved[CHAT_MOVED_MAX];
+    unsigned next_moved;
 };
 
 /* Something begins that needs it, and ends. */
 void chat_busy(struct sf_chat *chat);
 void chat_idle(struct sf_chat *chat);
+
+/* ---- look.c ---------------------------------------------------------------------------------- */
+
+/* Is what is made under this name an object, because one was there until just now? */
+bool chat_was_moved(struct sf_chat *chat, uint64_t parent, const char *name);
 
 /* ---- chat.c ---------------------------------------------------------------------------------- */
 

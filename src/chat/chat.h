@@ -94,6 +94,10 @@ void sf_chat_unlink(struct sf_chat *chat, const struct sf_chat_who *who, uint64_
  * away. Nobody is told. NULL @chat is allowed. */
 void sf_chat_covered(struct sf_chat *chat, uint64_t parent, const char *name);
 
+/* C1: rename(2) took an object from this name: for five seconds it is no chat name. NULL @chat is
+ * allowed. */
+void sf_chat_moved(struct sf_chat *chat, uint64_t parent, const char *name);
+
 /* ---- attributes ------------------------------------------------------------------------------ */
 
 /* Of a chat file or SF_CHAT_DIR. Result: attr; ttl_ms is 0. -ESTALE no such node. */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "chat/chat-internal.h"
 
 /* What is asked of names and nodes without opening them (docs/formats/chat.md: N5, P1, P5, C2, C3,
@@ -159,6 +160,10 @@ sf_chat_lookup(struct sf_chat *chat, uint64_t parent, const char *name, sf_tree_
         fn(arg, 0, &none);
         return;
     }
+    if (chat_was_moved(chat, parent, name)) {
+        fn(arg, 0, &none);
+        return;
+    }
     struct look *l = look_new(chat, NULL, name, lookup_go, fn, arg);
     if (!l)
         return;
@@ -202,6 +207,30 @@ sf_chat_covered(struct sf_chat *chat, uint64_t parent, const char *name)
     static const struct sf_chat_who us = {.uid = 0};
     if (parent != SF_CHAT_DIR && sf_chat_maybe(chat, parent, name))
         sf_chat_unlink(chat, &us, parent, name, nobody, NULL);
+}
+
+void
+sf_chat_moved(struct sf_chat *chat, uint64_t parent, const char *name)
+{
+    if (parent == SF_CHAT_DIR || !sf_chat_maybe(chat, parent, name))
+        return;
+    SF_GUARD(&chat->lock);
+    struct chat_moved *m = &chat->moved[chat->next_moved++ % CHAT_MOVED_MAX];
+    m->parent = parent;
+    m->until_ms = sf_clock_ms() + CHAT_MOVED_MS;
+    snprintf(m->name, sizeof m->name, "%s", name);
+}
+
+bool
+chat_was_moved(struct sf_chat *chat, uint64_t parent, const char *name)
+{
+    SF_GUARD(&chat->lock);
+    for (unsigned i = 0; i < CHAT_MOVED_MAX; i++) {
+        const struct chat_moved *m = &chat->moved[i];
+        if (m->parent == parent && m->until_ms > sf_clock_ms() && strcmp(m->name, name) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* ---- attributes ------------------------------------------------------------------------------ */

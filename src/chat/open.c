@@ -380,6 +380,10 @@ sf_chat_create(struct sf_chat *chat, const struct sf_chat_who *who, uint64_t par
         fn(arg, -EPERM, NULL);
         return;
     }
+    if (chat_was_moved(chat, parent, name)) {
+        fn(arg, -ENOENT, NULL);
+        return;
+    }
     op = op_new(chat, who, flags, fn, arg);
     if (!op)
         return;

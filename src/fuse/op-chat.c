@@ -333,8 +333,10 @@ renamed(void *arg, int err, const struct sf_tree_result *res)
 {
     struct named *s = arg;
     struct sf_chat *chat = s->op->fuse->chat;
-    if (!err)
+    if (!err) {
         sf_chat_covered(chat, s->new_parent, s->new_name);
+        sf_chat_moved(chat, s->parent, s->name);
+    }
     if (err == -ENOENT && sf_chat_maybe(chat, s->parent, s->name))
         sf_chat_lookup(chat, s->parent, s->name, not_renamed, s->op);
     else

@@ -219,6 +219,30 @@ unlink_puts_away(void **state)
     await(asked(2)->cancelled);
 }
 
+/* C1: an object was there until just now, as when an editor puts the old text aside. */
+static void
+moved_away(void **state)
+{
+    (void)state;
+    struct got g = {0};
+    ask_chat("a.chat", "q");
+    (void)asked(1);
+    assert_int_not_equal(find(SF_TREE_ROOT, "a.chat"), 0);
+    sf_chat_moved(chat, SF_TREE_ROOT, "a.chat");
+    sf_chat_moved(chat, SF_TREE_ROOT, "a.txt"); /* is nothing to us */
+    assert_int_equal(find(SF_TREE_ROOT, "a.chat"), 0);
+    sf_chat_create(chat, &owner, SF_TREE_ROOT, "a.chat", O_WRONLY | O_CREAT, keep, &g);
+    run_until_called(&g);
+    assert_int_equal(g.err, -ENOENT);
+    for (int i = 0; i < 40; i++) { /* only the last ones are remembered */
+        char name[32];
+        snprintf(name, sizeof name, "other-%d.chat", i);
+        sf_chat_moved(chat, SF_TREE_ROOT, name);
+    }
+    assert_int_not_equal(find(SF_TREE_ROOT, "a.chat"), 0);
+    sf_chat_moved(NULL, SF_TREE_ROOT, "a.chat");
+}
+
 /* N12 */
 static void
 all_conversations(void **state)
@@ -413,6 +437,7 @@ main(void)
         T(who_may),
         T(a_read_only_mount),
         T(unlink_puts_away),
+        T(moved_away),
         T(all_conversations),
         T(attributes_tell),
         T(an_attribute_cancels),

@@ -343,6 +343,7 @@ struct sf_chat_file {
 
 static struct {
     int asked, rc, covered, xattr_rc;
+    char moved[64];
     bool remove;
     uint64_t node, forgotten, cancelled;
     struct sf_chat_file file;
@@ -395,6 +396,14 @@ sf_chat_unlink(struct sf_chat *c, const struct sf_chat_who *who, uint64_t parent
     (void)name;
     assert_int_equal(who->uid, 4);
     chat_says(fn, arg);
+}
+
+void
+sf_chat_moved(struct sf_chat *c, uint64_t parent, const char *name)
+{
+    (void)c;
+    (void)parent;
+    snprintf(chat.moved, sizeof chat.moved, "%s", name);
 }
 
 void
@@ -690,10 +699,12 @@ renaming(void **state)
     do_rename(next(), DIR_NODE, "a", DIR_NODE, "b.chat", 0);
     assert_int_equal(req.err, 0);
     assert_int_equal(chat.covered, 1);
+    assert_string_equal(chat.moved, "a");
     tree.rc = -EACCES;
-    do_rename(next(), DIR_NODE, "a", DIR_NODE, "b.chat", 0);
+    do_rename(next(), DIR_NODE, "c", DIR_NODE, "b.chat", 0);
     assert_int_equal(req.err, EACCES);
     assert_int_equal(chat.covered, 1);
+    assert_string_equal(chat.moved, "a");
     tree.rc = -ENOENT;
     do_rename(next(), DIR_NODE, "a", DIR_NODE, "b.chat", 0);
     assert_int_equal(req.err, ENOENT);
