@@ -167,6 +167,7 @@ integ_tests = \
 	tests/integ/chat-cmd.sh \
 	tests/integ/chat-shells.sh \
 	tests/integ/chat-names.sh \
+	tests/integ/chat-quiet.sh \
 	tests/integ/chat-sql.sh \
 	tests/integ/chat-who.sh \
 	tests/integ/chat-content.sh \
