@@ -369,6 +369,7 @@ test_data = \
 	tests/integ/chat-content.py \
 	tests/integ/chat-mounts.py \
 	tests/integ/chat-settings.py \
+	tests/integ/chat-sql.py \
 	tests/integ/chat-trouble.py \
 	tests/integ/devserver-faults.py \
 	tests/integ/devserver-uploads.py \
