@@ -166,6 +166,8 @@ integ_tests = \
 	tests/integ/chat-ask.sh \
 	tests/integ/chat-cmd.sh \
 	tests/integ/chat-shells.sh \
+	tests/integ/chat-calls.sh \
+	tests/integ/chat-keep.sh \
 	tests/integ/chat-names.sh \
 	tests/integ/chat-quiet.sh \
 	tests/integ/chat-sql.sh \
@@ -347,6 +349,7 @@ in_order = $(filter $(1),$(unit_first) $(integ_first)) $(filter-out $(unit_first
 lint_tests = \
 	tests/lint/attributes \
 	tests/lint/banned \
+	tests/lint/chat \
 	tests/lint/consistency \
 	tests/lint/counters \
 	tests/lint/format \
@@ -362,6 +365,7 @@ lint_tests = \
 
 # What tests read but do not run: fixtures, ...
 test_data = \
+	tests/integ/chat-calls.py \
 	tests/integ/crash.sh \
 	tests/integ/crash.py \
 	tests/integ/crash_scenarios.py \

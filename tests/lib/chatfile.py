@@ -105,7 +105,7 @@ class Turn:
 
 
 def turns(text):
-    """A reader of its own, so that the printer is not held against itself (T3)."""
+    """A reader of its own, so that the printer is not held against itself: rule T3."""
     out = []
     for line in text.split("\n"):
         match = HEADER.fullmatch(line)

@@ -45,6 +45,7 @@ promised(const char *broken)
 
 /* ---- the document ---------------------------------------------------------------------------- */
 
+/* T4 */
 static void
 line_is_shown(const struct field *text, const struct field *shown)
 {
@@ -59,6 +60,7 @@ line_is_shown(const struct field *text, const struct field *shown)
     sf_chat_turn_fini(&turn);
 }
 
+/* T5: of values. */
 static void
 check_vector(const char *line)
 {
