@@ -141,6 +141,8 @@ set_faults '{"kind":"expired"}'
 expect_errno "without a new key" "Key has expired" ls "$mnt/user-files"
 expect_errno "nor can anything be written" "Key has expired" cp "$SF_TMP/.env" "$mnt/results/expired"
 clear_faults
+# Its next try would look at the key file at a moment of its own.
+expect_ok "flush" timeout 60 "$SUPAFS" flush "$mnt"
 token service_role 4102444500 >"$SF_TMP/key.new"
 token service_role 4102444400 >"$SF_TMP/key.newer"
 # unnoticed KEY: the daemon looked at the file a moment ago, so that it is the answer that makes it
