@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "rest-chat.h"
 
-#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -96,7 +95,7 @@ ds_conversation_busy(const struct ds_rest *rest, const struct ds_conversation *c
     if (!json_is_number(until) || ds_conversation_is_held(c, holder) ||
         !(left > 0 && left <= DS_LEASE_MAX_S))
         return 0;
-    return (int)ceil(left);
+    return (int)left + (left > (int)left);
 }
 
 void

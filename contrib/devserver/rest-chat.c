@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <math.h>
 #include <string.h>
 
 #include "db-internal.h"
@@ -65,7 +64,7 @@ whole_number(const json_t *p, const char *name, int least, int most, int absent,
 {
     const json_t *m = json_object_get(p, name);
     double value = json_is_number(m) ? json_number_value(m) : absent;
-    if (json_is_number(m) && (value < least || value > most || floor(value) != value))
+    if (json_is_number(m) && (value < least || value > most || (double)(json_int_t)value != value))
         return false;
     *ret = (int)value;
     return true;

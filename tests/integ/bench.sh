@@ -76,7 +76,7 @@ if [ "$rc" = 77 ]; then
     note "not tried: $(cat "$SF_TMP/talks")"
 else
     expect_eq "exit status" 0 "$rc"
-    expect_eq "figures" 15 "$(grep -c ': median [0-9.]* ms' "$SF_TMP/talks")"
+    expect_eq "figures" 45 "$(grep -c ': median [0-9.]* ms' "$SF_TMP/talks")"
     expect_match "the largest" 'read of-400: .*400 messages, ' "$(cat "$SF_TMP/talks")"
 fi
 passed

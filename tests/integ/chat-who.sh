@@ -19,6 +19,7 @@ start_server
 new_bucket bucket
 chat_providers
 chmod 711 "$SF_TMP"
+cp "$SUPAFS" "$SF_TMP/supafs" # which others may run, wherever it was built
 # shellcheck disable=SC2034 # as() names them
 ann=(setpriv --reuid 4242 --regid 4242 --clear-groups)
 # shellcheck disable=SC2034
@@ -67,7 +68,7 @@ for checks in yes no; do
         expect_exit "the attribute $name of the chat" 1 as ann 'getfattr --only-values -n "user.supafs.$2" "$1"' "$chat" "$name"
     done
     expect_exit "cancelling" 1 as ann 'setfattr -n user.supafs.chat.cancel -v 1 "$1"' "$file"
-    expect_exit "the command" 77 as ann '"$SUPAFS" chat "$1" "May I?"' "$file"
+    expect_exit "the command" 77 as ann '"$2" chat "$1" "May I?"' "$file" "$SF_TMP/supafs"
     expect_errno "all conversations" "Permission denied" as ann 'ls "$1/.supafs/chats"' "$mnt"
     expect_eq "what is there is as it was" 1 "$(turns "$chat")"
     expect_missing "and nothing more" "$file.glm.chat"
