@@ -205,6 +205,7 @@ struct sf_chat_file {
     bool drafting;
     uint64_t draft;   /* row; 0 = none */
     uint64_t drafted; /* bytes written that it has, or is to have */
+    uint64_t kept;    /* those that it had before */
     unsigned epoch;   /* counts truncations */
     unsigned drafting_epoch;
     struct chat_flush *flushes;

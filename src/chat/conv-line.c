@@ -253,10 +253,13 @@ kept(void *arg, int rc, uint64_t row)
     if (rc)
         sf_warn("chat", "event=prompt-not-kept id=%s rc=%d", turn->talk->id, rc);
     if (over)
-        undraft(cs, row);
+        undraft(cs, turn->row);
     else
         talk_pump(turn->talk);
-    sf_conv_turn_put(turn);
+    SF_GUARD(&cs->lock);
+    turn_unref_locked(turn);
+    cs->keeping--;
+    sf_cond_broadcast(&cs->idle);
 }
 
 static bool
@@ -287,6 +290,7 @@ join_locked(struct sf_conv *c, struct sf_conv_turn *turn)
     c->refs++;
     turn->number = ++c->cs->number;
     turn->keeping = true;
+    c->cs->keeping++;
     free(c->error);
     c->error = NULL;
     turn_ref_locked(turn); /* for kept() */

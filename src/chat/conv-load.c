@@ -239,8 +239,10 @@ take_page(struct sf_conv *c, struct talk *t)
                                   sf_clock_ms() + CONV_TABLES_MS, &read);
     if (rc)
         return rc;
-    const bool more = read.more;
     sf_mutex_lock(&cs->lock);
+    /* One that does not go on has no more, whatever it says. */
+    const bool more =
+        read.more && read.cursor && (!t->is.cursor || strcmp(read.cursor, t->is.cursor) != 0);
     talk_sift_locked(t, &read);
     about_locked(t, c);
     rc = talk_facts_locked(t, &now);
@@ -263,19 +265,28 @@ take_page(struct sf_conv *c, struct talk *t)
     return rc ? rc : more;
 }
 
+/* A prompt need not wait for the rest: its turn reads that. */
+static bool
+goes_on(const struct talk *t)
+{
+    SF_GUARD(&t->cs->lock);
+    return !t->cs->stopping && !t->line && t->size[1] < CONV_TEXT_MAX;
+}
+
 static void
 refresh_talk(struct sf_conv *c, struct talk *t)
 {
     struct sf_convs *cs = c->cs;
-    int rc = 1;
+    int rc;
     {
         SF_GUARD(&cs->lock);
         if (t->runs || t->taking || !t->known)
             return;
         t->taking = true;
     }
-    while (rc > 0 && t->size[1] < CONV_TEXT_MAX)
+    do
         rc = take_page(c, t);
+    while (rc > 0 && goes_on(t));
     {
         SF_GUARD(&cs->lock);
         t->taking = false;
@@ -351,7 +362,8 @@ refresh(struct sf_conv *c)
 struct conv_wait {
     struct conv_wait *next;
     struct sf_convs *cs;
-    bool tables; /* it waits for them, too */
+    struct sf_conv *c; /* until it is told */
+    bool tables;       /* it waits for them, too */
     bool told;
     unsigned refs; /* the list's, the timer's */
     uint64_t timer;
@@ -378,7 +390,14 @@ wait_unref_locked(struct conv_wait *w)
         free(w);
 }
 
-/* It has waited long enough: on the event thread. */
+static bool
+is_known_locked(const struct sf_conv *c)
+{
+    return c->named && c->talk->known;
+}
+
+/* It has waited long enough for the tables: on the event thread. Without what the state directory
+ * has nothing can be done, so that it goes on waiting for. */
 static void
 wait_over(void *arg)
 {
@@ -387,8 +406,9 @@ wait_over(void *arg)
     bool first;
     {
         SF_GUARD(&cs->lock);
-        first = !w->told;
-        w->told = true;
+        first = !w->told && is_known_locked(w->c);
+        w->told |= first;
+        w->tables = false;
     }
     if (first)
         w->fn(w->arg, 0);
@@ -471,8 +491,13 @@ wait_locked(struct sf_conv *c, int64_t tables_ms, void (*fn)(void *arg, int rc),
     struct conv_wait *w = calloc(1, sizeof *w);
     if (!w)
         return -ENOMEM;
-    *w = (struct conv_wait){
-        .next = c->waits, .cs = cs, .tables = tables_ms > 0, .refs = 1, .fn = fn, .arg = arg};
+    *w = (struct conv_wait){.next = c->waits,
+                            .cs = cs,
+                            .c = c,
+                            .tables = tables_ms > 0,
+                            .refs = 1,
+                            .fn = fn,
+                            .arg = arg};
     if (w->tables)
         w->timer = sf_http_timer(cs->opts.http, sf_clock_ms() + tables_ms, wait_over, w);
     if (w->timer) {
@@ -496,7 +521,7 @@ sf_conv_load(struct sf_conv *c, int64_t tables_ms, void (*fn)(void *arg, int rc)
     sf_mutex_lock(&c->cs->lock);
     if (tables_ms > 0 && !due_locked(c))
         tables_ms = 0;
-    now = c->named && c->talk->known && tables_ms <= 0;
+    now = is_known_locked(c) && tables_ms <= 0;
     if (c->cs->stopping)
         rc = -ENOTCONN;
     else if (!now)

@@ -368,6 +368,10 @@ static void
 take_down(struct sf_convs *cs)
 {
     /* Each may give the next one something to do, and none one that is gone. */
+    sf_mutex_lock(&cs->lock);
+    while (cs->keeping)
+        sf_cond_wait(&cs->idle, &cs->lock);
+    sf_mutex_unlock(&cs->lock);
     conv_crew_free(cs->beginners);
     conv_crew_free(cs->workers);
     conv_crew_free(cs->askers);

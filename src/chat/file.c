@@ -278,6 +278,7 @@ draft_take_locked(struct sf_chat_file *f, struct draft_text *d)
         return rc;
     f->drafting = true;
     f->drafting_epoch = f->epoch;
+    f->kept = f->drafted;
     f->drafted = f->typed.written;
     atomic_fetch_add(&f->refs, 1);
     return 0;
@@ -343,6 +344,8 @@ draft_done(void *arg, int rc, uint64_t row)
         orphan = row;
     bool stale = f->epoch != f->drafting_epoch;
     over = flushes_take_locked(f, rc || stale);
+    if (rc && !stale)
+        f->drafted = f->kept; /* so the next flush tries again, and does not say that it is there */
     f->drafting = false;
     if (f->flushes) { /* more was written since */
         again =

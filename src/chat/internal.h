@@ -161,6 +161,7 @@ struct sf_conv_turn {
     int64_t deadline_ms;
     char stem[SF_CHAT_STEM_MAX + 1]; /* of what the tables are told */
     struct sf_chat_record question;
+    bool question_shown;
     struct sf_chat_read others; /* turns that came before it, from the tables */
     bool moved;                 /* `continue` was done */
     bool in_tables;             /* its question is there, and the lease was ours */
@@ -216,7 +217,8 @@ struct sf_convs {
     struct sf_conv *convs;
     struct talk *talks;
     unsigned unused, running, waiting, readers;
-    unsigned timers; /* of loads */
+    unsigned timers;  /* of loads */
+    unsigned keeping; /* rows of the line that are being written */
     uint64_t number, turns, failed, cancelled;
     char last_error[240];
     int64_t no_money_ms[SF_ROUTE_MAX]; /* when a provider said so, by its place in the list */

@@ -91,6 +91,7 @@ state_of(int rc)
     case 0:
     case -EINVAL: /* it is there, and does not like this one */
     case -EEXIST:
+    case -EFBIG: /* nor is it of this one */
     case -ENOENT:
         return ON;
     case -ENOSYS:

@@ -22,6 +22,11 @@ static const char *
 asked_for(const struct sf_conv_turn *t)
 {
     const char *name = t->set.provider ? t->set.provider : t->conv->provider;
+    const char *was = t->talk->is.provider;
+    /* By its id: the one of the name that it had, as long as there is such a provider. */
+    if (!name && *t->conv->of == '#' && was &&
+        sf_provider_conf_find(sf_providers_confs(t->cs->opts.providers), was))
+        name = was;
     return name && strcmp(name, "auto") != 0 ? name : NULL;
 }
 
@@ -120,8 +125,8 @@ none_to_ask(struct sf_conv_turn *t)
     if (!conf)
         return turn_fault(t, -EACCES, "no provider has a usable key; supafs provider ls tells why");
     return turn_fault(t, -EACCES,
-                      "%s has no model; set it in [provider.%s], in SUPAFS_PROVIDER_NAME_MODEL, or "
-                      "begin the question with front matter (model: NAME)",
+                      "no model is set for %s: say one in [provider.%s] or the environment "
+                      "before the mount, with supafs chat -m, or as user.supafs.chat.model",
                       conf->name, conf->name);
 }
 
@@ -147,7 +152,6 @@ turn_routes(struct sf_conv_turn *t)
         if (conf && !*sf_provider_trouble(conf))
             add_conf(t, conf);
     }
-    t->deadline_ms = sf_clock_ms() + first->chat_ms;
     return 0;
 }
 
@@ -296,6 +300,7 @@ turn_reads(struct sf_conv_turn *t)
     if (rc)
         return turn_fault(t, rc, "the conversation cannot be read: %s", strerror(-rc));
     begin_args(t);
+    t->deadline_ms = sf_clock_ms() + conf_of(t)->chat_ms;
     /* One of another program may be about nothing. */
     if (!t->talk->is.bucket)
         return 0;

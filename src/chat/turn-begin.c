@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "chat/internal.h"
+#include "chat/place.h"
 #include "observe/log.h"
+#include "tree/files.h"
 
 #define TITLE_MAX 80 /* bytes of the first line of a question */
 #define LEASE_MS  (CONV_LEASE_S * 1000 / 3)
@@ -41,6 +44,35 @@ is_there(struct sf_conv_turn *t, struct talk *to)
     }
     sf_chat_found_fini(&f);
     return 0;
+}
+
+/* P3: what the other one is about must be the asker's to read. His groups are not known here. 0,
+ * -EACCES. */
+static int
+may_read(struct sf_conv_turn *t, const struct talk *to)
+{
+    const struct sf_chat_who who = {.uid = t->uid, .gid = (gid_t)-1};
+    const struct sf_conv *c = t->conv;
+    struct sf_tree_entry dir, entry;
+    char file[256];
+    const char *key = to->is.key ? to->is.key : "";
+    bool may;
+    if (!to->is.bucket || t->uid == 0 ||
+        (c->bucket && c->key && !strcmp(c->bucket, to->is.bucket) && !strcmp(c->key, key)))
+        return 0;
+    if (convs_find(t->cs, to->is.bucket, key, &dir, file))
+        return -EACCES;
+    if (!*file) {
+        may = chat_may(&who, &dir.attr, R_OK | X_OK);
+    } else {
+        may = !sf_files_lookup(t->cs->opts.tree, dir.node, file, &entry);
+        if (may) {
+            may = chat_may(&who, &entry.attr, R_OK);
+            sf_files_forget(t->cs->opts.tree, &entry);
+        }
+    }
+    sf_files_forget(t->cs->opts.tree, &dir);
+    return may ? 0 : -EACCES;
 }
 
 static struct sf_chat_name
@@ -90,13 +122,17 @@ go_to_other(struct sf_conv_turn *t)
         to = talk_get_locked(cs, t->own.continues);
     }
     int rc = to ? is_there(t, to) : -ENOMEM;
+    if (!rc)
+        rc = may_read(t, to);
     if (to) {
         SF_GUARD(&cs->lock);
         talk_put_locked(to);
     }
     if (rc)
         return turn_fault(t, rc, "continue: %s: %s", t->own.continues,
-                          rc == -ENOENT ? "there is no such conversation" : strerror(-rc));
+                          rc == -ENOENT   ? "there is no such conversation"
+                          : rc == -EACCES ? "it is about a file that you may not read"
+                                          : strerror(-rc));
     name.empty = name.gone = false;
     snprintf(name.id, sizeof name.id, "%s", t->own.continues);
     return move_to(t, &name);
@@ -357,6 +393,8 @@ turn_says(struct sf_conv_turn *t)
         rc = store_question(t, &now);
         sf_chat_conversation_fini(&now);
     }
-    show_question(t);
+    if (!t->question_shown)
+        show_question(t);
+    t->question_shown = true;
     return rc ? turn_fault(t, rc, "the question cannot be kept: %s", strerror(-rc)) : 0;
 }

@@ -259,7 +259,7 @@ note_money_locked(struct sf_conv_turn *t)
 {
     const struct sf_provider_confs *all = sf_providers_confs(t->cs->opts.providers);
     const size_t i = t->n_confs ? (size_t)(t->confs[t->conf] - all->all) : SF_ROUTE_MAX;
-    if (i < SF_ROUTE_MAX)
+    if (t->sent && i < SF_ROUTE_MAX)
         t->cs->no_money_ms[i] = t->fault.cls == SF_PC_QUOTA ? sf_clock_ms() : 0;
 }
 
@@ -526,7 +526,11 @@ tell_all(void *arg)
         rc = row.question ? tell_question(cs, &row) : 0;
         if (!rc && row.answer)
             rc = tell_answer(cs, &row);
-        if (!rc || rc == -ENOENT || rc == -EINVAL || rc == -EEXIST)
+        if (rc == -ENOENT || rc == -EINVAL || rc == -EEXIST || rc == -EFBIG) {
+            sf_warn("chat", "event=turn-only-here id=%s rc=%d", row.id, rc);
+            rc = 0;
+        }
+        if (!rc)
             rc = sf_chat_store_tell(cs->store, row.row);
     }
     {

@@ -167,6 +167,7 @@ turn_new(struct sf_convs *cs, const struct sf_conv_prompt *p, struct sf_conv_tur
     t->refs = 1;
     t->how = SF_PE_FAILED;
     t->uid = p->uid;
+    t->row = p->draft;
     t->len = p->len;
     t->body = p->body;
     sf_chat_front_init(&t->set);

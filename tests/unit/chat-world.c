@@ -128,7 +128,7 @@ __wrap_convs_find(struct sf_convs *cs, const char *bucket, const char *key,
                   struct sf_tree_entry *dir, char file[static 256])
 {
     (void)cs, (void)bucket, (void)key;
-    *dir = (struct sf_tree_entry){.node = SF_TREE_ROOT};
+    *dir = (struct sf_tree_entry){.node = SF_TREE_ROOT, .attr = {.mode = S_IFDIR | world.mode}};
     *file = '\0'; /* what it is about is a directory, so no file is looked for */
     return 0;
 }
@@ -301,8 +301,8 @@ is_loaded(struct loading *l)
     return l->done;
 }
 
-static struct sf_conv *
-get(const struct sf_conv_key *key)
+struct sf_conv *
+conv_of(const struct sf_conv_key *key)
 {
     struct sf_conv *c;
     struct loading l = {.done = false};
@@ -317,14 +317,14 @@ struct sf_conv *
 conv_named(const char *stem)
 {
     const struct sf_conv_key key = {.stem = stem, .bucket = "b", .key = "k"};
-    return get(&key);
+    return conv_of(&key);
 }
 
 struct sf_conv *
 conv_by_id(const char *id)
 {
     const struct sf_conv_key key = {.id = id};
-    return get(&key);
+    return conv_of(&key);
 }
 
 const char *

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "chat/content.h"
 #include "chat/conv.h"
@@ -46,6 +47,7 @@ struct world {
     struct sf_convs_opts opts; /* for the next world_open() */
     struct contents contents;
     int refuses; /* sf_provider_chat() says this, once */
+    mode_t mode; /* of what conversations are about, which is root's */
     struct sf_chat_peer peer;
     struct sf_provider_conf confs[2]; /* alpha, beta */
 };
@@ -58,6 +60,7 @@ void world_close(void);
 
 /* ---- conversations --------------------------------------------------------------------------- */
 
+struct sf_conv *conv_of(const struct sf_conv_key *key); /* known */
 struct sf_conv *conv_named(const char *stem);
 struct sf_conv *conv_by_id(const char *id);
 /* The whole transcript; a static buffer. */

@@ -679,6 +679,47 @@ test_many(void **state)
     assert_int_equal(s.waiting, 0);
 }
 
+/* `continue`: the name leads to the other conversation, if who asks may read what that is about
+ * (rule P3). */
+static void
+test_continues(void **state)
+{
+    const struct sf_conv_key key = {.stem = "bcdefghijklmnopqrstuvwxy", .bucket = "b", .key = "o"};
+    struct sf_conv_prompt p = {.text = "and?", .len = 4, .uid = 1000};
+    struct sf_chat_front own;
+    struct sf_conv_turn *t;
+    struct sf_conv *other;
+    (void)state;
+    world_open();
+    struct sf_conv *c = conv_named(STEM);
+    t = ask(c, "q");
+    say(asked(1), "a");
+    finish(asked(1));
+    await(sf_conv_turn_over(t));
+    sf_conv_turn_put(t);
+    other = conv_of(&key);
+    sf_chat_front_init(&own);
+    own.continues = strdup(STEM "-1");
+    p.own = &own;
+    world.mode = 0700;
+    assert_int_equal(sf_conv_submit(other, &p, &t), 0);
+    await(sf_conv_turn_over(t));
+    assert_non_null(strstr(says(other), "a file that you may not read"));
+    assert_null(strstr(says(other), "\n\na\n"));
+    assert_int_equal(asked_count(), 1);
+    sf_conv_turn_put(t);
+    world.mode = 0755;
+    assert_int_equal(sf_conv_submit(other, &p, &t), 0);
+    assert_non_null(strstr(asked(2)->text, "user: q\nassistant: a\nuser: and?\n"));
+    finish(asked(2));
+    await(sf_conv_turn_over(t));
+    assert_string_equal(says(other), says(c));
+    sf_conv_turn_put(t);
+    sf_chat_front_fini(&own);
+    sf_conv_put(other);
+    sf_conv_put(c);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, world_setup, world_teardown)
 
 int
@@ -689,7 +730,7 @@ main(void)
         TEST(answer),  TEST(reasoning), TEST(watch),
         TEST(line),    TEST(cancel),    TEST(put_away),
         TEST(follows), TEST(stop),      TEST(drafts),
-        TEST(killed),  TEST(many),
+        TEST(killed),  TEST(many),      TEST(continues),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -501,10 +501,14 @@ test_states(void **state)
     static const struct {
         int rc, then;
         const char *state;
-    } cases[] = {{-ENOSYS, -ENOSYS, "missing"},      {-EACCES, -EAGAIN, "denied"},
-                 {-EKEYEXPIRED, -EAGAIN, "denied"},  {-ECONNREFUSED, -EAGAIN, "unreachable"},
-                 {-EFBIG, -EAGAIN, "unreachable"},   {-EINVAL, -EINVAL, "on"},
-                 {-EEXIST, -EEXIST, "on"},           {-ENOENT, -ENOENT, "on"},
+    } cases[] = {{-ENOSYS, -ENOSYS, "missing"},
+                 {-EACCES, -EAGAIN, "denied"},
+                 {-EKEYEXPIRED, -EAGAIN, "denied"},
+                 {-ECONNREFUSED, -EAGAIN, "unreachable"},
+                 {-EFBIG, -EFBIG, "on"},
+                 {-EINVAL, -EINVAL, "on"},
+                 {-EEXIST, -EEXIST, "on"},
+                 {-ENOENT, -ENOENT, "on"},
                  {-ECANCELED, -ECANCELED, "waiting"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

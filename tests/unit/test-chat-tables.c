@@ -335,13 +335,64 @@ test_away(void **state)
     sf_conv_put(c);
 }
 
+static _Atomic bool disk_hangs;
+static _Atomic unsigned hanging;
+
+static void
+hang(void *arg)
+{
+    (void)arg;
+    hanging++;
+    while (disk_hangs)
+        usleep(1000);
+    hanging--;
+}
+
+static _Atomic int loaded;
+
+static void
+note_loaded(void *arg, int rc)
+{
+    (void)arg;
+    assert_int_equal(rc, 0);
+    loaded++;
+}
+
+/* Who would not wait for the tables waits for the state directory all the same: without what that
+ * has a prompt could not be taken. */
+static void
+test_slow_disk(void **state)
+{
+    const struct sf_conv_key key = {.stem = STEM, .bucket = "b", .key = "k"};
+    struct sf_conv_facts f;
+    struct sf_conv *c;
+    (void)state;
+    with_tables();
+    world_open();
+    disk_hangs = true;
+    for (unsigned i = 0; i < 8; i++) /* more than there are threads */
+        assert_int_equal(sf_convs_work(world.cs, hang, NULL), 0);
+    await(hanging >= 2);
+    assert_int_equal(sf_conv_get(world.cs, &key, &c), 0);
+    loaded = 0;
+    sf_conv_load(c, 20, note_loaded, NULL);
+    usleep(100000);
+    assert_int_equal(loaded, 0);
+    disk_hangs = false;
+    await(loaded);
+    sf_conv_facts(c, SF_CHAT_VIEW_ALL, &f);
+    assert_true(f.loaded);
+    await(!hanging);
+    sf_conv_put(c);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, world_setup, world_teardown)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(tables), TEST(others), TEST(busy), TEST(closed), TEST(away),
+        TEST(tables), TEST(others), TEST(busy), TEST(closed), TEST(away), TEST(slow_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
