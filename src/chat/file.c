@@ -470,6 +470,12 @@ release_go(struct sf_chat_file *f)
 }
 
 void
+sf_chat_abandon(struct sf_chat_file *f)
+{
+    f->stopped = true;
+}
+
+void
 sf_chat_release(struct sf_chat_file *f)
 {
     sf_mutex_lock(&f->lock);

@@ -36,6 +36,9 @@ void sf_chat_create(struct sf_chat *chat, const struct sf_chat_who *who, uint64_
 uint64_t sf_chat_open_about(struct sf_chat *chat, const struct sf_chat_who *who, uint64_t node,
                             int flags, sf_tree_fn fn, void *arg);
 
+/* Nobody got it, for who asked for it is gone: its release, which comes next, has no effect. */
+void sf_chat_abandon(struct sf_chat_file *f);
+
 /* The last reference is gone: what was written is submitted (W2). The end of @f; reads that wait
  * end with -ECANCELED. */
 void sf_chat_release(struct sf_chat_file *f);

@@ -140,7 +140,10 @@ reply_chat_open(struct op *op, const struct sf_tree_result *res)
 void
 chat_undo_open(struct op *op)
 {
-    open_unref(op->fuse, (struct chat_open *)(uintptr_t)op->fi.fh);
+    struct chat_open *o = (struct chat_open *)(uintptr_t)op->fi.fh;
+    if (o->file)
+        sf_chat_abandon(o->file); /* with O_TRUNC it would put the conversation away */
+    open_unref(op->fuse, o);
 }
 
 static void

@@ -198,6 +198,7 @@ sf_want_forget(struct sf_providers *ps, const char *provider, const struct sf_wa
     {                                                                                              \
         abort();                                                                                   \
     }
+NEVER(sf_chat_abandon)
 NEVER(sf_chat_access)
 NEVER(sf_chat_cancel)
 NEVER(sf_chat_covered)

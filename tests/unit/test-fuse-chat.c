@@ -336,7 +336,7 @@ sf_tree_xattr_is_patient(const char *name)
  */
 
 struct sf_chat_file {
-    int released;
+    int released, abandoned;
     sf_chat_wake_fn wake;
     void *wake_arg;
 };
@@ -439,6 +439,13 @@ sf_chat_open(struct sf_chat *c, const struct sf_chat_who *who, uint64_t node, in
     chat.fn = fn;
     chat.arg = arg;
     return 31;
+}
+
+void
+sf_chat_abandon(struct sf_chat_file *f)
+{
+    assert_int_equal(f->released, f->abandoned); /* each of them before its release */
+    f->abandoned++;
 }
 
 void
@@ -668,10 +675,13 @@ creating(void **state)
     assert_int_equal(chat.groups[2], 102);
     do_release(next(), CHAT_NODE, &(struct fuse_file_info){.fh = req.fi.fh});
     assert_int_equal(chat.file.released, 1);
+    assert_int_equal(chat.file.abandoned, 0);
 
+    chat.file.released = 0;
     gets_it = -ENOENT;
     do_create(next(), DIR_NODE, "a.chat", 0644, &fi);
-    assert_int_equal(chat.file.released, 2);
+    assert_int_equal(chat.file.released, 1);
+    assert_int_equal(chat.file.abandoned, 1);
     assert_int_equal(chat.forgotten, 1);
     gets_it = 0;
 
@@ -738,6 +748,7 @@ an_open_that_is_interrupted(void **state)
     chat.fn(chat.arg, 0, &opened);
     assert_int_equal(req.replies, 1);
     assert_int_equal(chat.file.released, 1);
+    assert_int_equal(chat.file.abandoned, 1);
 }
 
 static struct fuse_file_info its;
