@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 
 #define NS_PER_MS INT64_C(1000000)
 
@@ -100,23 +101,34 @@ sf_chat_mark(const char *line, size_t len, bool *whole)
     return partly;
 }
 
+/* Bytes of the character at @s if it is written as it is; 0 = its first byte is not. */
+static size_t
+plain(const unsigned char *s, size_t n, bool word)
+{
+    size_t len = sf_utf8_char(s, n);
+    if (len == 1)
+        return *s >= (word ? '!' : ' ') && *s != 0x7f && *s != '\\';
+    return len == 2 && s[0] == 0xC2 && s[1] < 0xA0 ? 0 : len;
+}
+
 int
 sf_chat_escape(struct sf_buf *out, const char *text, bool word)
 {
-    size_t len = out->len;
+    size_t before = out->len;
     int rc = 0;
     if (!text || (word && !strcmp(text, "-")))
         return sf_buf_puts(out, text ? "\\055" : "-");
-    for (const unsigned char *p = (const unsigned char *)text; *p && !rc; p++) {
-        if (*p == '\\')
-            rc = sf_buf_puts(out, "\\\\");
-        else if (*p < ' ' || *p == 0x7f || (word && *p == ' '))
-            rc = sf_buf_printf(out, "\\%03o", *p);
+    const unsigned char *s = (const unsigned char *)text;
+    for (size_t left = strlen(text), n; left && !rc; s += n, left -= n) {
+        n = plain(s, left, word);
+        if (n)
+            rc = sf_buf_append(out, s, n);
         else
-            rc = sf_buf_putc(out, (char)*p);
+            rc = *s == '\\' ? sf_buf_puts(out, "\\\\") : sf_buf_printf(out, "\\%03o", *s);
+        n += !n;
     }
     if (rc)
-        sf_buf_truncate(out, len);
+        sf_buf_truncate(out, before);
     return rc;
 }
 

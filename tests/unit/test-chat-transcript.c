@@ -74,6 +74,8 @@ check_vector(const char *line)
         sf_autobuf struct sf_buf out = SF_BUF_INIT;
         assert_int_equal(sf_chat_escape(&out, text.s, false), 0);
         assert_string_equal(out.data, shown.s);
+        assert_int_equal(sf_chat_escape(&out, text.s, true), 0); /* none has a space */
+        assert_string_equal(out.data + shown.len, shown.s);
     } else {
         line_is_shown(&text, &shown);
     }
@@ -83,7 +85,7 @@ static void
 vectors_of_the_document(void **state)
 {
     (void)state;
-    assert_int_equal(vectors_of("chat.md", "text-vectors", check_vector), 22);
+    assert_int_equal(vectors_of("chat.md", "text-vectors", check_vector), 25);
 }
 
 /* ---- one by one ------------------------------------------------------------------------------ */
@@ -174,6 +176,10 @@ what_was_never_printed_is_refused(void **state)
         {3, SF_CHAT_FIRST_LINES "about: \\101\n---\n" TURN "\nx\n"},
         {3, SF_CHAT_FIRST_LINES "about: \\999\n---\n" TURN "\nx\n"},
         {3, SF_CHAT_FIRST_LINES "about: \x1b\n---\n" TURN "\nx\n"},
+        {3, SF_CHAT_FIRST_LINES "about: \xC2\x9B\n---\n" TURN "\nx\n"},
+        {3, SF_CHAT_FIRST_LINES "about: \\302\x9B\n---\n" TURN "\nx\n"},
+        {3, SF_CHAT_FIRST_LINES "about: \\303\\251\n---\n" TURN "\nx\n"},
+        {3, SF_CHAT_FIRST_LINES "about: \xFF\n---\n" TURN "\nx\n"},
         {3, SF_CHAT_FIRST_LINES "about: a"},
         {4, HEAD},
         {5, HEAD "\n"},
@@ -292,6 +298,8 @@ random_text(struct sf_buf *out, size_t parts, bool word)
                                          "\r\n",
                                          "\t",
                                          "é",
+                                         "\xC2\x9B",
+                                         "\xE2\x82",
                                          "a",
                                          "text",
                                          "-",
