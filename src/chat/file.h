@@ -53,7 +53,8 @@ void sf_chat_release(struct sf_chat_file *f);
 uint64_t sf_chat_read(struct sf_chat_file *f, uint64_t off, size_t len, bool nonblock,
                       sf_tree_fn fn, void *arg);
 
-/* How many bytes were taken, which is all; -EINVAL (W5, W9), -ENOMEM. */
+/* How many bytes were taken, which is all; -EINVAL (W5, W9), -ENOMEM, and nothing of what was
+ * written is submitted. */
 ssize_t sf_chat_write(struct sf_chat_file *f, const void *data, size_t len);
 
 /* FLUSH and fsync: W7. -EINVAL, -ENOSPC, -EIO. */

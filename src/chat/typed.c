@@ -122,14 +122,15 @@ chat_typed_write(struct chat_typed *t, const char *data, size_t len, uint64_t sh
     if (body && (t->feeds > most || body > most || begun + t->feeds + body > most))
         return sf_err_set(err, fail(t, -EINVAL), "the prompt is longer than %zu bytes",
                           SF_CHAT_PROMPT_MAX);
-    int rc = append(t, data, len, body);
-    if (rc)
-        return sf_err_set(err, rc, "no memory for the prompt");
     t->written += len;
-    if (!characters_ok(t))
-        return sf_err_set(err, fail(t, -EINVAL), "the prompt is not UTF-8, or has a NUL");
-    rc = read_front(t, err);
-    return rc == -EINVAL ? fail(t, rc) : rc;
+    int rc = append(t, data, len, body);
+    if (!rc && !characters_ok(t))
+        rc = sf_err_set(err, -EINVAL, "the prompt is not UTF-8, or has a NUL");
+    else if (!rc)
+        rc = read_front(t, err);
+    if (rc == -ENOMEM)
+        (void)!sf_err_set(err, rc, "no memory for the prompt");
+    return rc ? fail(t, rc) : 0; /* what goes on without this would be another prompt */
 }
 
 /* The front matter of what begins at @from; a transcript there is no question. */

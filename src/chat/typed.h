@@ -34,8 +34,7 @@ void chat_typed_clear(struct chat_typed *t);
 /**
  * chat_typed_write - what comes next.
  * @shown: bytes of the transcript, which the prompt may begin with (W10).
- * Returns 0; -EINVAL with a sentence; -ENOMEM, and nothing was taken. After any failure but the
- * last it stays bad.
+ * Returns 0; -EINVAL, -ENOMEM with a sentence, and it stays bad.
  */
 int chat_typed_write(struct chat_typed *t, const char *data, size_t len, uint64_t shown,
                      struct sf_err *err);

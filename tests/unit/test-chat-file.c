@@ -212,6 +212,27 @@ a_prompt_is_text(void **state)
     sf_tree_forget(tree, a, 1);
 }
 
+/* A prompt without the bytes of a write that failed is none. */
+static void
+a_write_without_memory(void **state)
+{
+    (void)state;
+    const uint64_t most = SIZE_MAX - (1 << 20);
+    struct chat_typed t;
+    struct sf_chat_front own;
+    size_t body = 0;
+    chat_typed_init(&t);
+    sf_chat_front_init(&own);
+    assert_int_equal(chat_typed_write(&t, "---\nsupafs-chat: 1\nx", 20, most, NULL), 0);
+    t.feeds = most; /* more than there ever is */
+    assert_int_equal(chat_typed_write(&t, "x", 1, most, NULL), -ENOMEM);
+    t.feeds = 0;
+    assert_int_equal(chat_typed_write(&t, "more", 4, most, NULL), -EINVAL);
+    assert_int_equal(chat_typed_end(&t, no_transcript, NULL, &body, &own, NULL), -EINVAL);
+    sf_chat_front_fini(&own);
+    chat_typed_fini(&t);
+}
+
 /* W9, S4, S6 */
 static void
 front_matter_is_checked(void **state)
@@ -632,6 +653,7 @@ main(void)
         T(poll_wakes_once),         T(who_has_written_reads_its_answer),
         T(a_bad_prompt_is_dropped), T(open_writers_leave_drafts),
         T(a_thousand_readers),      T(many_threads),
+        T(a_write_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
