@@ -184,14 +184,6 @@ sf_conv_get(struct sf_convs *cs, const struct sf_conv_key *key, struct sf_conv *
     return 0;
 }
 
-struct sf_conv *
-sf_conv_ref(struct sf_conv *c)
-{
-    SF_GUARD(&c->cs->lock);
-    c->refs++;
-    return c;
-}
-
 void
 sf_conv_put(struct sf_conv *c)
 {

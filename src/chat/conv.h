@@ -87,7 +87,6 @@ struct sf_convs_status {
     unsigned loaded;                   /* conversations in memory */
     unsigned running;                  /* turns that are being worked on, or answered */
     unsigned waiting;                  /* prompts in lines */
-    unsigned drafts;                   /* of open writers */
     unsigned readers;                  /* reads that wait */
     uint64_t bytes;                    /* of text in memory */
     uint64_t turns, failed, cancelled; /* that ended since the start */
@@ -113,7 +112,6 @@ struct sf_conv_key {
  * it was loaded. Returns 0, -EINVAL no such stem or id, -ENOMEM, -ENOTCONN.
  */
 int sf_conv_get(struct sf_convs *cs, const struct sf_conv_key *key, struct sf_conv **ret);
-struct sf_conv *sf_conv_ref(struct sf_conv *c);
 void sf_conv_put(struct sf_conv *c); /* NULL is allowed */
 
 /**

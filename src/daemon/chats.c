@@ -158,9 +158,9 @@ chats_print(struct daemon *d, struct sf_buf *out)
         return;
     sf_convs_status(d->convs, &s);
     sf_buf_printf(out,
-                  "chat_turns: %u under way, %u wait, %u drafts; since the start %" PRIu64
-                  ", failed %" PRIu64 ", cancelled %" PRIu64 "\n",
-                  s.running, s.waiting, s.drafts, s.turns, s.failed, s.cancelled);
+                  "chat_turns: %u under way, %u wait; since the start %" PRIu64 ", failed %" PRIu64
+                  ", cancelled %" PRIu64 "\n",
+                  s.running, s.waiting, s.turns, s.failed, s.cancelled);
     sf_buf_printf(out, "chat_conversations: %u in memory, %" PRIu64 " bytes, %u reads wait\n",
                   s.loaded, s.bytes, s.readers);
     sf_buf_printf(
@@ -188,7 +188,6 @@ chats_json(struct daemon *d, json_t *root)
     } all[] = {{"conversations", s.loaded},
                {"running", s.running},
                {"waiting", s.waiting},
-               {"drafts", s.drafts},
                {"bytes", s.bytes},
                {"turns", s.turns},
                {"failed", s.failed},
