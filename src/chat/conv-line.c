@@ -207,11 +207,10 @@ turn_move_locked(struct sf_conv_turn *turn, struct talk *to)
 void
 turn_leave_locked(struct sf_conv_turn *turn)
 {
-    struct talk *t = turn->talk;
     struct sf_convs *cs = turn->cs;
     unlist_locked(turn);
     turn->stage = TURN_OVER;
-    talk_changed_locked(t);
+    turn_changed_locked(turn);
     pump_all_locked(cs);
     conv_unref_locked(turn->conv);
     turn->conv = NULL;

@@ -86,6 +86,14 @@ talk_changed_locked(struct talk *t)
         conv_changed_locked(c);
 }
 
+void
+turn_changed_locked(struct sf_conv_turn *t)
+{
+    talk_changed_locked(t->talk);
+    if (t->conv->talk != t->talk)
+        conv_changed_locked(t->conv);
+}
+
 /* ---- conversations by name ------------------------------------------------------------------- */
 
 static void

@@ -237,6 +237,9 @@ void talk_put_locked(struct talk *t);
 /* Watchers are told that it has changed. Reads are for talk_serve(). */
 void conv_changed_locked(struct sf_conv *c);
 void talk_changed_locked(struct talk *t);
+/* Of a turn: those of its conversation, and of the name it was asked under, which may lead to
+ * another one by now. */
+void turn_changed_locked(struct sf_conv_turn *t);
 
 /* ---- conv-text.c: what it says --------------------------------------------------------------- */
 

@@ -120,7 +120,7 @@ delta(void *arg, enum sf_provider_voice voice, const char *text, size_t n)
         if (turn_hears_locked(t, voice, text, n))
             sf_warn("chat", "event=piece-lost id=%s", t->talk->id);
         save_later_locked(t);
-        talk_changed_locked(t->talk);
+        turn_changed_locked(t);
     }
     turn_serve(t);
     talk_serve(t->talk);

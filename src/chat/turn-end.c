@@ -290,7 +290,7 @@ publish(struct sf_conv_turn *t)
         count_locked(t);
         t->err = t->how == SF_PE_CANCELLED ? -ECANCELED : has_failed(t) ? t->fault.err : 0;
         t->stage = TURN_TELLS;
-        talk_changed_locked(t->talk);
+        turn_changed_locked(t);
     }
     turn_serve(t);
     talk_serve(t->talk);

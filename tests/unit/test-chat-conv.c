@@ -449,6 +449,29 @@ test_put_away(void **state)
     sf_conv_put(c);
 }
 
+/* rule R11, rule C4: who polls the answer to a prompt is woken at its end, though the name has
+ * another conversation by then. */
+static void
+test_watch_put_away(void **state)
+{
+    struct sf_conv_watch w = {.changed = changed};
+    (void)state;
+    world_open();
+    struct sf_conv *c = conv_named(STEM);
+    struct sf_conv_turn *t = ask(c, "q"), *next = ask(c, "r");
+    (void)asked(1);
+    sf_conv_watch(c, &w);
+    unsigned before = changes;
+    put_away(c, true);
+    await(sf_conv_turn_over(t) && sf_conv_turn_over(next));
+    /* The name leads elsewhere; `next` is dropped; `t` ends, and leaves the line. */
+    await(changes >= before + 4);
+    sf_conv_unwatch(c, &w);
+    sf_conv_turn_put(t);
+    sf_conv_turn_put(next);
+    sf_conv_put(c);
+}
+
 /* rule W10 */
 static void
 test_follows(void **state)
@@ -726,11 +749,22 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(ask),     TEST(waits),     TEST(nonblock_and_unread),
-        TEST(answer),  TEST(reasoning), TEST(watch),
-        TEST(line),    TEST(cancel),    TEST(put_away),
-        TEST(follows), TEST(stop),      TEST(drafts),
-        TEST(killed),  TEST(many),      TEST(continues),
+        TEST(ask),
+        TEST(waits),
+        TEST(nonblock_and_unread),
+        TEST(answer),
+        TEST(reasoning),
+        TEST(watch),
+        TEST(line),
+        TEST(cancel),
+        TEST(put_away),
+        TEST(follows),
+        TEST(stop),
+        TEST(drafts),
+        TEST(killed),
+        TEST(many),
+        TEST(continues),
+        TEST(watch_put_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
