@@ -225,7 +225,8 @@ through_mount(struct chat_way *w, int rc, const char *what, const char *more, ch
         (void)!sf_buf_puts(said, "this mount is of an older version, which knows of no chats");
     /* Only who mounted may ask it. */
     if (other == -EACCES && !said->len && !*w->file)
-        (void)!sf_buf_puts(said, "it has no chat file, and the mount belongs to another user");
+        (void)!sf_buf_puts(said,
+                           "only who mounted, or the user of chat_uid, may ask about it here");
     return other == -EACCES && *w->file ? rc : other;
 }
 
