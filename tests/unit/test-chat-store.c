@@ -191,7 +191,7 @@ expect_turns(const char *id, uint64_t from, const char *want)
 }
 
 #define QUESTION "\n## user " TIME "\n\nWhy?\n"
-#define ABOVE    "> supafs: file a\xff.txt tokens=7\n"
+#define ABOVE    "> supafs: file a\\377.txt tokens=7\n"
 #define CRASHED(text)                                                                              \
     "\n## assistant " TIME " kimi kimi\\040k2\n" ABOVE "\n" text "\n\n> supafs: end crashed\n"
 #define ANSWER                                                                                     \
