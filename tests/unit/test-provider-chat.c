@@ -273,7 +273,7 @@ clockwork(struct world *w, int fd)
 static enum toy_then
 flood(struct world *w, int fd)
 {
-    static char text[16 * 1024];
+    char text[16 * 1024]; /* two may flood at once */
     begin_stream(fd);
     memset(text, 'x', sizeof text);
     memcpy(text, "data: {\"id\":\"c1\",\"choices\":[{\"delta\":{\"content\":\"", 49);
