@@ -22,7 +22,7 @@
  * run once, holding no lock, on any thread or before the function returns; they must not block, and
  * may call everything here but stop and free, unless it says otherwise.
  */
-struct sf_chat_peer;
+struct sf_functions_peer;
 struct sf_chat_store;
 struct sf_http;
 struct sf_providers;
@@ -42,11 +42,11 @@ struct sf_convs_opts {
     struct sf_http *http; /* for timers */
     struct sf_providers *providers;
     struct sf_tree *tree;
-    struct sf_storage *storage;        /* tables and links; NULL = without them */
-    bool tables;                       /* conversations are kept in the project's tables, too */
-    const struct sf_chat_peer *peer;   /* for tests: who is asked instead of the storage's */
-    const char *holder;                /* of leases; NULL = a name that nobody else has */
-    const char *bucket, *prefix;       /* of the mount: as struct sf_tree_opts says */
+    struct sf_storage *storage;           /* tables and links; NULL = without them */
+    bool tables;                          /* conversations are kept in the project's tables, too */
+    const struct sf_functions_peer *peer; /* for tests: who is asked instead of the storage's */
+    const char *holder;                   /* of leases; NULL = a name that nobody else has */
+    const char *bucket, *prefix;          /* of the mount: as struct sf_tree_opts says */
     int64_t fresh_ms;                  /* attr_ttl: what the tables said is believed for so long */
     uint64_t file_tokens;              /* chat_file_tokens; 0 = 200000 */
     bool cache;                        /* chat_cache */

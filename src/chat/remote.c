@@ -8,50 +8,44 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/lock.h"
-#include "observe/log.h"
-#include "supabase/rest.h"
 
-#define REST_MS      10000              /* after a failure that may pass */
-#define REST_LONG_MS 300000             /* after one that somebody has to do something about */
-#define UNANSWERED   100                /* questions that are asked for at once */
-#define READ_MAX     (64 * 1024 * 1024) /* bytes of a transcript */
-
-enum state { WAITING, ON, MISSING, DENIED, UNREACHABLE };
-static const char *const names[] = {
-    [WAITING] = "waiting",         [ON] = "on", [MISSING] = "missing", [DENIED] = "denied",
-    [UNREACHABLE] = "unreachable",
-};
+#define UNANSWERED 100                /* questions that are asked for at once */
+#define READ_MAX   (64 * 1024 * 1024) /* bytes of a transcript */
 
 struct sf_chat_remote {
-    struct sf_chat_peer peer;
+    struct sf_functions db;
     char holder[80];
-    struct sf_mutex lock; /* a leaf; protects what follows */
-    enum state state;
-    int64_t rest_until_ms;
 };
 
 /* ---- the database ---------------------------------------------------------------------------- */
 
-/* Each of the functions may be called again (rule K4). */
-static int
-call_project(void *arg, const char *function, json_t *args, int64_t deadline_ms, json_t **answer,
-             struct sf_err *err)
+static bool
+is_answer(int rc)
 {
-    const struct sf_rest_how how = {.deadline_ms = deadline_ms, .repeatable = true};
-    return sf_rest_rpc_wait(arg, function, args, &how, answer, err);
+    switch (rc) {
+    case -EINVAL: /* it is there, and does not like this one */
+    case -EEXIST:
+    case -EFBIG: /* nor is it of this one */
+    case -ENOENT:
+        return true;
+    default:
+        return false;
+    }
 }
 
+/* Each of the functions may be called again (rule K4). */
+static const struct sf_functions_how how = {
+    .module = "chat", .event = "chat-tables-off", .rest_ms = 300000, .is_answer = is_answer};
+
 int
-sf_chat_remote_new(struct sf_storage *st, const struct sf_chat_peer *peer, const char *holder,
+sf_chat_remote_new(struct sf_storage *st, const struct sf_functions_peer *peer, const char *holder,
                    struct sf_chat_remote **ret)
 {
     struct sf_chat_remote *r = calloc(1, sizeof *r);
     if (!r)
         return -ENOMEM;
-    r->peer = peer ? *peer : (struct sf_chat_peer){.call = call_project, .arg = st};
+    sf_functions_init(&r->db, st, peer, &how);
     snprintf(r->holder, sizeof r->holder, "%s", holder);
-    sf_mutex_init(&r->lock, 0);
     *ret = r;
     return 0;
 }
@@ -61,93 +55,27 @@ sf_chat_remote_free(struct sf_chat_remote *r)
 {
     if (!r)
         return;
-    sf_mutex_fini(&r->lock);
+    sf_functions_fini(&r->db);
     free(r);
 }
 
 const char *
 sf_chat_remote_state(struct sf_chat_remote *r)
 {
-    if (!r)
-        return "off";
-    SF_GUARD(&r->lock);
-    return names[r->state];
-}
-
-/* 0, or what it is answered while it rests. */
-static int
-rests(struct sf_chat_remote *r)
-{
-    SF_GUARD(&r->lock);
-    if (sf_clock_ms() >= r->rest_until_ms)
-        return 0;
-    return r->state == MISSING ? -ENOSYS : -EAGAIN;
-}
-
-static enum state
-state_of(int rc)
-{
-    switch (rc) {
-    case 0:
-    case -EINVAL: /* it is there, and does not like this one */
-    case -EEXIST:
-    case -EFBIG: /* nor is it of this one */
-    case -ENOENT:
-        return ON;
-    case -ENOSYS:
-        return MISSING;
-    case -EACCES:
-    case -EPERM:
-    case -EKEYREJECTED:
-    case -EKEYEXPIRED:
-        return DENIED;
-    default:
-        return UNREACHABLE;
-    }
-}
-
-static void
-note_state(struct sf_chat_remote *r, int rc, const struct sf_err *err)
-{
-    enum state is = state_of(rc);
-    bool other;
-    {
-        SF_GUARD(&r->lock);
-        other = r->state != is;
-        r->state = is;
-        r->rest_until_ms =
-            is == ON ? 0 : sf_clock_ms() + (is == UNREACHABLE ? REST_MS : REST_LONG_MS);
-    }
-    if (other && is != ON)
-        sf_warn("chat", "event=chat-tables-off state=%s reason=%s", names[is], err->msg);
+    return r ? sf_functions_state(&r->db) : "off";
 }
 
 /* @p: taken; NULL is -EINVAL, text in it that is no UTF-8. */
 static int
 ask(struct sf_chat_remote *r, const char *function, json_t *p, int64_t deadline_ms, json_t **answer)
 {
-    struct sf_err err = SF_ERR_INIT;
     json_t *args = p ? json_pack("{s:o}", "p", p) : NULL;
     if (!args)
         return -EINVAL;
-    int rc = r ? rests(r) : -ENOSYS;
-    if (rc) {
-        json_decref(args);
-        return rc;
-    }
-    rc = r->peer.call(r->peer.arg, function, args, deadline_ms, answer, &err);
-    if (rc != -ECANCELED && rc != -ENOMEM)
-        note_state(r, rc, &err);
-    return rc;
-}
-
-static int
-odd(struct sf_chat_remote *r, const char *function)
-{
-    struct sf_err err = SF_ERR_INIT;
-    int rc = sf_err_set(&err, -EPROTO, "%s() of the database answers something else", function);
-    note_state(r, rc, &err);
-    return rc;
+    if (r)
+        return sf_functions_ask(&r->db, function, args, deadline_ms, answer);
+    json_decref(args);
+    return -ENOSYS;
 }
 
 /* An answer of which only a truth is asked. 1, 0, -errno. */
@@ -159,7 +87,7 @@ ask_truth(struct sf_chat_remote *r, const char *function, json_t *p, int64_t dea
     int rc = ask(r, function, p, deadline_ms, &answer);
     const json_t *said = json_object_get(answer, member);
     if (!rc)
-        rc = json_is_boolean(said) ? json_is_true(said) : odd(r, function);
+        rc = json_is_boolean(said) ? json_is_true(said) : sf_functions_odd(&r->db, function);
     json_decref(answer);
     return rc;
 }
@@ -236,7 +164,7 @@ sf_chat_remote_find(struct sf_chat_remote *r, const char *stem, const char *id, 
     else if (!rc)
         rc = take_found(found, stem, &f);
     if (rc == -EINVAL && answer)
-        rc = odd(r, "supafs_chat_find");
+        rc = sf_functions_odd(&r->db, "supafs_chat_find");
     json_decref(answer);
     if (rc) {
         sf_chat_found_fini(&f);
@@ -311,7 +239,7 @@ read_page(struct sf_chat_remote *r, const char *id, const char *cursor,
         json_object_set_new(p, "unanswered", list);
     int rc = ask(r, "supafs_chat_turns", p, deadline_ms, &answer);
     if (!rc && (rc = take_page(answer, but, out)) == -EINVAL)
-        rc = odd(r, "supafs_chat_turns");
+        rc = sf_functions_odd(&r->db, "supafs_chat_turns");
     json_decref(answer);
     return rc;
 }
@@ -398,7 +326,7 @@ sf_chat_remote_begin(struct sf_chat_remote *r, const struct sf_chat_begin *begin
         return -ENOSYS;
     int rc = ask(r, "supafs_chat_begin", begin_json(r, begin), deadline_ms, &answer);
     if (!rc && (rc = take_began(answer, own, &read, busy_s)) == -EINVAL)
-        rc = odd(r, "supafs_chat_begin");
+        rc = sf_functions_odd(&r->db, "supafs_chat_begin");
     json_decref(answer);
     /* What did not fit, up to the question; the lease is ours meanwhile. */
     while (rc == SF_CHAT_BEGUN && read.more) {
@@ -456,7 +384,7 @@ sf_chat_remote_end(struct sf_chat_remote *r, const char *id, const struct sf_cha
     const char *text = json_string_value(json_object_get(answer, "cursor"));
     char *copy = text ? strdup(text) : NULL;
     if (!rc && !copy)
-        rc = text ? -ENOMEM : odd(r, "supafs_chat_end");
+        rc = text ? -ENOMEM : sf_functions_odd(&r->db, "supafs_chat_end");
     json_decref(answer);
     if (!rc)
         *cursor = copy;

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "chat/store.h"
+#include "supabase/functions.h"
 
 /*
  * Conversations in the project's tables (contrib/sql/007-chat.sql), where all mounts of an identity
@@ -21,21 +22,13 @@
 struct sf_storage;
 struct sf_chat_remote;
 
-/* Who talks to the database; for tests another than the project. @args: taken; @answer: a new
- * reference on success. */
-struct sf_chat_peer {
-    int (*call)(void *arg, const char *function, json_t *args, int64_t deadline_ms, json_t **answer,
-                struct sf_err *err);
-    void *arg;
-};
-
 /**
  * sf_chat_remote_new - @st or @peer (copied) is asked.
  * @holder: who holds leases: a name that no other mount has; copied.
  * Returns 0 or -ENOMEM.
  */
-int sf_chat_remote_new(struct sf_storage *st, const struct sf_chat_peer *peer, const char *holder,
-                       struct sf_chat_remote **ret);
+int sf_chat_remote_new(struct sf_storage *st, const struct sf_functions_peer *peer,
+                       const char *holder, struct sf_chat_remote **ret);
 void sf_chat_remote_free(struct sf_chat_remote *r); /* may be NULL */
 /* "off", "waiting" (nothing was asked yet), "on", "missing", "denied", "unreachable". */
 const char *sf_chat_remote_state(struct sf_chat_remote *r);

@@ -7,111 +7,36 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/lock.h"
-#include "observe/log.h"
-#include "supabase/rest.h"
 
 #define ANSWER_MS   10000 /* who waits for an id does not wait longer for the tables */
-#define REST_MS     10000 /* after a failure that may pass */
-#define REST_LONG   60000 /* after one that somebody has to do something about */
 #define LEASE_MAX_S 86400
 
-enum state { WAITING, ON, MISSING, DENIED, UNREACHABLE };
-static const char *const names[] = {
-    [WAITING] = "waiting",         [ON] = "on", [MISSING] = "missing", [DENIED] = "denied",
-    [UNREACHABLE] = "unreachable",
-};
-
 struct sf_claims {
-    struct sf_claim_peer peer;
+    struct sf_functions db;
     char holder[80];
-    struct sf_mutex lock; /* a leaf; protects what follows */
-    enum state state;
-    int64_t rest_until_ms;
 };
 
 /* ---- the database ---------------------------------------------------------------------------- */
 
+static bool
+is_answer(int rc)
+{
+    return rc == -EINVAL; /* it is there, and does not like this one */
+}
+
 /* Each of the three functions may be called again: the holder's claim stays his, what is settled
  * stays so (see settle), and what is gone is gone. */
-static int
-call_project(void *arg, const char *function, json_t *args, int64_t deadline_ms, json_t **answer,
-             struct sf_err *err)
-{
-    const struct sf_rest_how how = {.deadline_ms = deadline_ms, .repeatable = true};
-    return sf_rest_rpc_wait(arg, function, args, &how, answer, err);
-}
-
-/* 0, or what it is answered while it rests. */
-static int
-rests(struct sf_claims *c)
-{
-    SF_GUARD(&c->lock);
-    if (sf_clock_ms() >= c->rest_until_ms)
-        return 0;
-    return c->state == MISSING ? -ENOSYS : -EAGAIN;
-}
-
-static enum state
-state_of(int rc)
-{
-    switch (rc) {
-    case 0:
-    case -EINVAL: /* it is there, and does not like this one */
-        return ON;
-    case -ENOSYS:
-        return MISSING;
-    case -EACCES:
-    case -EPERM:
-    case -EKEYREJECTED:
-    case -EKEYEXPIRED:
-        return DENIED;
-    default:
-        return UNREACHABLE;
-    }
-}
-
-static void
-note_state(struct sf_claims *c, int rc, const struct sf_err *err)
-{
-    enum state is = state_of(rc);
-    bool other;
-    {
-        SF_GUARD(&c->lock);
-        other = c->state != is;
-        c->state = is;
-        c->rest_until_ms = is == ON ? 0 : sf_clock_ms() + (is == UNREACHABLE ? REST_MS : REST_LONG);
-    }
-    if (other && is != ON)
-        sf_warn("provider", "event=claims-off state=%s reason=%s", names[is], err->msg);
-}
+static const struct sf_functions_how how = {
+    .module = "provider", .event = "claims-off", .rest_ms = 60000, .is_answer = is_answer};
 
 static int
 ask(struct sf_claims *c, const char *function, json_t *args, int64_t deadline_ms, json_t **answer)
 {
-    struct sf_err err = SF_ERR_INIT;
     int64_t until = sf_clock_ms() + ANSWER_MS;
     if (!args)
         return -ENOMEM;
-    int rc = rests(c);
-    if (rc) {
-        json_decref(args);
-        return rc;
-    }
-    rc = c->peer.call(c->peer.arg, function, args, deadline_ms < until ? deadline_ms : until,
-                      answer, &err);
-    if (rc != -ECANCELED && rc != -ENOMEM)
-        note_state(c, rc, &err);
-    return rc;
-}
-
-static int
-odd(struct sf_claims *c, const char *function)
-{
-    struct sf_err err = SF_ERR_INIT;
-    int rc = sf_err_set(&err, -EPROTO, "%s() of the database answers something else", function);
-    note_state(c, rc, &err);
-    return rc;
+    return sf_functions_ask(&c->db, function, args, deadline_ms < until ? deadline_ms : until,
+                            answer);
 }
 
 /* ---- claims ---------------------------------------------------------------------------------- */
@@ -191,7 +116,7 @@ sf_claim_ask(struct sf_claims *c, const struct sf_claim_what *what, unsigned lea
         json_decref(p), p = NULL;
     int rc = ask(c, "supafs_provider_claim", wrapped(p), deadline_ms, &answer);
     if (!rc && !claim_of(answer, out))
-        rc = odd(c, "supafs_provider_claim");
+        rc = sf_functions_odd(&c->db, "supafs_provider_claim");
     json_decref(answer);
     return rc;
 }
@@ -213,7 +138,7 @@ sf_claim_settle(struct sf_claims *c, const struct sf_claim_what *what, const cha
     const json_t *settled = json_object_get(answer, "settled");
     const char *there = json_string_value(json_object_get(answer, "provider_file_id"));
     if (!rc && (!json_is_boolean(settled) || (there && !sf_provider_id_ok(there))))
-        rc = odd(c, "supafs_provider_settle");
+        rc = sf_functions_odd(&c->db, "supafs_provider_settle");
     /* The same id is there when the reply to the first call was lost. */
     if (!rc)
         snprintf(other, SF_PROVIDER_ID_MAX + 1, "%s",
@@ -255,7 +180,7 @@ finds(struct sf_claims *c, json_t *p, const char *const *but, size_t n_but, int6
     json_t *rows = NULL;
     int found = 0, rc = ask(c, "supafs_find", wrapped(p), deadline_ms, &rows);
     if (!rc && !json_is_array(rows))
-        rc = odd(c, "supafs_find");
+        rc = sf_functions_odd(&c->db, "supafs_find");
     for (size_t i = 0; !rc && i < json_array_size(rows); i++)
         if (!is_one_of(json_string_value(json_object_get(json_array_get(rows, i), "id")), but,
                        n_but))
@@ -283,15 +208,14 @@ sf_claim_needed(struct sf_claims *c, const struct sf_id_key *key, const char *id
 /* ---- start and end --------------------------------------------------------------------------- */
 
 int
-sf_claims_new(struct sf_storage *st, const struct sf_claim_peer *peer, const char *holder,
+sf_claims_new(struct sf_storage *st, const struct sf_functions_peer *peer, const char *holder,
               struct sf_claims **ret)
 {
     struct sf_claims *c = calloc(1, sizeof *c);
     if (!c)
         return -ENOMEM;
-    c->peer = peer ? *peer : (struct sf_claim_peer){.call = call_project, .arg = st};
+    sf_functions_init(&c->db, st, peer, &how);
     snprintf(c->holder, sizeof c->holder, "%s", holder);
-    sf_mutex_init(&c->lock, 0);
     *ret = c;
     return 0;
 }
@@ -301,15 +225,12 @@ sf_claims_free(struct sf_claims *c)
 {
     if (!c)
         return;
-    sf_mutex_fini(&c->lock);
+    sf_functions_fini(&c->db);
     free(c);
 }
 
 const char *
 sf_claims_state(struct sf_claims *c)
 {
-    if (!c)
-        return "off";
-    SF_GUARD(&c->lock);
-    return names[c->state];
+    return c ? sf_functions_state(&c->db) : "off";
 }

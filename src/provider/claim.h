@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "provider/ids.h"
+#include "supabase/functions.h"
 
 /*
  * What the project's tables (contrib/sql/006) know of ids at providers: of all mounts that want the
@@ -18,20 +19,12 @@
 struct sf_storage;
 struct sf_claims;
 
-/* Who talks to the database; for tests another than the project. @args: taken; @answer: a new
- * reference on success. */
-struct sf_claim_peer {
-    int (*call)(void *arg, const char *function, json_t *args, int64_t deadline_ms, json_t **answer,
-                struct sf_err *err);
-    void *arg;
-};
-
 /**
  * sf_claims_new - @st or @peer (copied) is asked.
  * @holder: who claims; copied.
  * Returns 0 or -ENOMEM.
  */
-int sf_claims_new(struct sf_storage *st, const struct sf_claim_peer *peer, const char *holder,
+int sf_claims_new(struct sf_storage *st, const struct sf_functions_peer *peer, const char *holder,
                   struct sf_claims **ret);
 void sf_claims_free(struct sf_claims *c); /* may be NULL */
 /* "off", "waiting" (nothing was asked yet), "on", "missing", "denied", "unreachable". */

@@ -18,7 +18,7 @@
  */
 struct sf_http;
 struct sf_storage;
-struct sf_claim_peer;
+struct sf_functions_peer;
 struct sf_providers;
 
 struct sf_providers_opts {
@@ -26,7 +26,7 @@ struct sf_providers_opts {
     struct sf_storage *storage; /* where the project's tables are; NULL = without them. Borrowed */
     const char *holder;         /* who claims uploads there; NULL = a name that nobody else has */
     /* For tests; 0 = as in use. */
-    const struct sf_claim_peer *tables; /* instead of the storage's (claim.h); copied */
+    const struct sf_functions_peer *tables; /* instead of the storage's (claim.h); copied */
     unsigned workers;       /* wants of one provider that are worked on at once: 4, or its slots */
     unsigned waiting;       /* that wait for one of them; beyond: -EBUSY. 1024 */
     uint64_t ids_bytes;     /* of the map's file: 64 MiB */

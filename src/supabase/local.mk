@@ -16,6 +16,8 @@ src_libsupafs_a_SOURCES += \
 	src/supabase/find.c \
 	src/supabase/find.h \
 	src/supabase/form.c \
+	src/supabase/functions.c \
+	src/supabase/functions.h \
 	src/supabase/json.c \
 	src/supabase/json.h \
 	src/supabase/keyfile.c \

@@ -245,7 +245,7 @@ call_tables(void *arg, const char *function, json_t *args, int64_t deadline_ms, 
 void
 open_mount(struct world *w, int i, bool tables)
 {
-    const struct sf_claim_peer peer = {.call = call_tables, .arg = w};
+    const struct sf_functions_peer peer = {.call = call_tables, .arg = w};
     const struct sf_providers_opts o = {
         .state_dir = w->dir[i],
         .tables = tables ? &peer : NULL,

@@ -48,7 +48,7 @@ struct world {
     struct contents contents;
     int refuses; /* sf_provider_chat() says this, once */
     mode_t mode; /* of what conversations are about, which is root's */
-    struct sf_chat_peer peer;
+    struct sf_functions_peer peer;
     struct sf_provider_conf confs[2]; /* alpha, beta */
 };
 extern struct world world;

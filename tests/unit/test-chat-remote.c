@@ -60,7 +60,7 @@ says(const char *one, const char *two)
 static int
 setup(void **state)
 {
-    const struct sf_chat_peer peer = {.call = call};
+    const struct sf_functions_peer peer = {.call = call};
     (void)state;
     memset(&db, 0, sizeof db);
     return sf_chat_remote_new(NULL, &peer, "me", &remote);

@@ -146,7 +146,7 @@ with_tables(void)
     tables.conversation[0] = '\0';
     tables.fails = tables.busy = 0;
     tables.closed = false;
-    world.peer = (struct sf_chat_peer){.call = call};
+    world.peer = (struct sf_functions_peer){.call = call};
 }
 
 static unsigned

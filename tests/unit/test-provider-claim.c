@@ -45,7 +45,7 @@ call(void *arg, const char *function, json_t *args, int64_t deadline_ms, json_t 
 static int
 setup(void **state)
 {
-    const struct sf_claim_peer peer = {.call = call};
+    const struct sf_functions_peer peer = {.call = call};
     (void)state;
     memset(&db, 0, sizeof db);
     return sf_claims_new(NULL, &peer, "me", &claims);
