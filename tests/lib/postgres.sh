@@ -124,6 +124,7 @@ END
 start_gateway() {
     SF_ROUTE=$SF_TMP/route
     mkdir "$SF_ROUTE"
+    rm -f "$SF_TMP/route.url" # of the one before
     python3 "$SF_SRC/tests/lib/route.py" "$1" "$SF_REST" "$SF_ROUTE" >"$SF_TMP/route.url" \
         2>"$SF_TMP/route.log" </dev/null &
     at_exit sf_end_quietly $!
